@@ -1,0 +1,291 @@
+/* Activations, forward and backward. Bound by bytes for the cheap kinds, by arithmetic (15 to 35 vector instructions an element and lane) for
+ * the others where elements have 16 bits. Each kind is a loop over a span (span.h) that the compiler vectorises; a table finds it.
+ *
+ * The formulas are those of backends/simt/activation_math.h: with a = |x|, silu, gelu and gelu_tanh are max(x, 0) - a tail(a), and their
+ * slopes are h at -a and 1 - h at a, so that nothing overflows and the tails are accurate. */
+#include "backends/cpu/activation_math.h"
+
+#include "backends/cpu/vmath.h"
+#include "backends/cpu/walk.h"
+
+/* Beyond these, e^-x, Phi(-x) and e^-(gelu_tanh's argument at x) are 0 in f32, and tanh(softplus(x)) is 1. */
+#define EXP_END 150.0f
+#define GELU_END 14.5f
+#define GELU_TANH_END 11.0f
+#define MISH_END 25.0f
+#define SELU_SCALE 1.0507009873554805f
+#define SELU_NEGATIVE 1.7580993408473766f /* times 1.6732632423543772 */
+/* 2 sqrt(2/pi) (x + 0.044715 x^3): gelu_tanh(x) is x sigmoid of it */
+#define GELU_TANH_1 1.5957691216057308f
+#define GELU_TANH_3 0.0713548162726009f
+
+/* ---- Functions ---- */
+
+/* NaN passes, and limits may have any sign. Where NaN arrives by another way, vm_min and positive() are cheaper. */
+static inline float at_most(float x, float high)
+{
+    return x > high ? high : x;
+}
+
+static inline float at_least(float x, float low)
+{
+    return x < low ? low : x;
+}
+
+/* max(x, 0), as integers: see vm_min. */
+static inline float positive(float x)
+{
+    int32_t bits = (int32_t)vm_bits(x);
+    return vm_float((uint32_t)(bits > 0 ? bits : 0));
+}
+
+/* Phi(-a) e^(a^2/2) for 0 <= a <= 14.5: minimax, relative error 2^-27.3, all coefficients positive. */
+static inline float normal_tail(float a)
+{
+    float p = TRINE_FMA(0.004117830547f, a, 0.04064291459f);
+    float q = TRINE_FMA(0.01032175091f, a, 0.1018831179f);
+    p = TRINE_FMA(p, a, 0.1832630099f);
+    q = TRINE_FMA(q, a, 0.4695444613f);
+    p = TRINE_FMA(p, a, 0.4383312128f);
+    q = TRINE_FMA(q, a, 1.202616728f);
+    p = TRINE_FMA(p, a, 0.5f);
+    q = TRINE_FMA(q, a, 1.67454741f);
+    q = TRINE_FMA(q, a, 1.0f);
+    return p / q;
+}
+
+/* |v(x)|, v the argument of gelu_tanh's sigmoid; and |x| v'(x) for x within the limit. */
+static inline float gelu_tanh_argument(float x)
+{
+    return fabsf(x) * TRINE_FMA(GELU_TANH_3, x * x, GELU_TANH_1);
+}
+
+static inline float gelu_tanh_rise(float a)
+{
+    return a * TRINE_FMA(3.0f * GELU_TANH_3, a * a, GELU_TANH_1);
+}
+
+/* max(x, 0) - |x| tail, without inf * 0 where the tail has ended. */
+static inline float ramp_less(float x, float end, float tail)
+{
+    return TRINE_FMA(-vm_min(fabsf(x), end), tail, positive(x));
+}
+
+static inline float silu(float x)
+{
+    float z = vm_exp_minus_abs(x);
+    return ramp_less(x, EXP_END, z / (1.0f + z));
+}
+
+static inline float gelu(float x)
+{
+    return at_least(x, -8.0f) * vm_normal_cdf(x);
+}
+
+static inline float gelu_tanh(float x)
+{
+    float z = vm_exp_minus_abs(gelu_tanh_argument(x));
+    return ramp_less(x, GELU_TANH_END, z / (1.0f + z));
+}
+
+static inline float hardswish(float x)
+{
+    float c = at_least(x, -3.0f);
+    return c * (at_most(c + 3.0f, 6.0f) * (1.0f / 6.0f));
+}
+
+/* With w = e^x and n = w (w + 2), tanh(softplus(x)) = n / (n + 2). */
+static inline float mish(float x)
+{
+    float w = vm_exp(vm_min(x, MISH_END));
+    float n = TRINE_FMA(w, w, w + w);
+    return at_least(x, -EXP_END) * (n / (n + 2.0f));
+}
+
+/* ---- Slopes ---- */
+
+static inline float step(float x, float above, float below)
+{
+    float y = x > 0.0f ? above : below;
+    return x != x ? x : y;
+}
+
+static inline float mirrored(float x, float h)
+{
+    return x < 0.0f ? h : 1.0f - h;
+}
+
+/* scale e^-|x| / (1 + e^-|x|)^2 */
+static inline float bell(float scale, float x)
+{
+    float z = vm_exp_minus_abs(x);
+    float d = 1.0f + z;
+    return scale * z / (d * d);
+}
+
+/* sigmoid(-|v|) (1 - rise sigmoid(|v|)), the slope of x sigmoid(v(x)) at -|x|; rise = |x| v'(x). */
+static inline float gate_slope(float v, float rise)
+{
+    float z = vm_exp_minus_abs(v);
+    float r = 1.0f / (1.0f + z);
+    return z * r * TRINE_FMA(-rise, r, 1.0f);
+}
+
+static inline float silu_slope(float x)
+{
+    return mirrored(x, gate_slope(x, vm_min(fabsf(x), EXP_END)));
+}
+
+static inline float gelu_slope(float x)
+{
+    float a = vm_min(fabsf(x), GELU_END);
+    return mirrored(x, vm_exp_minus_abs(0.5f * x * x) * TRINE_FMA(-0.3989422804014327f, a, normal_tail(a)));
+}
+
+static inline float gelu_tanh_slope(float x)
+{
+    return mirrored(x, gate_slope(gelu_tanh_argument(x), gelu_tanh_rise(vm_min(fabsf(x), GELU_TANH_END))));
+}
+
+static inline float hardswish_slope(float x)
+{
+    float inside = (x + x + 3.0f) * (1.0f / 6.0f); /* the sum is exact near -3/2 */
+    float outside = step(x, 1.0f, 0.0f);
+    return fabsf(x) < 3.0f ? inside : outside;
+}
+
+/* n / (n + 2) + x 4 w (w + 1) / (n + 2)^2 */
+static inline float mish_slope(float x)
+{
+    float c = at_least(x, -EXP_END);
+    float w = vm_exp(vm_min(x, MISH_END));
+    float n = TRINE_FMA(w, w, w + w);
+    float r = 1.0f / (n + 2.0f);
+    return r * TRINE_FMA(4.0f * at_most(c, MISH_END) * r, TRINE_FMA(w, w, w), n);
+}
+
+/* The chain keeps the sign of an infinite root: rsqrt(-0) is -inf, and its slope +inf. */
+static inline float rsqrt_slope(float x)
+{
+    float r = vm_rsqrt(x);
+    return -0.5f * r * r * r;
+}
+
+/* ---- One loop a kind ---- */
+
+typedef void (*value_fn)(float alpha, float *y, const float *x, int64_t n);
+typedef void (*slope_fn)(float alpha, float *dx, const float *x, const float *dy, int64_t n);
+
+/* ivdep: outputs are inputs, or apart from them. */
+#define KIND(name, value, slope) \
+    static void value_##name(float alpha, float *y, const float *from, int64_t n) \
+    { \
+        (void)alpha; \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) \
+        { \
+            float x = from[i]; \
+            y[i] = value; \
+        } \
+    } \
+    static void slope_##name(float alpha, float *dx, const float *from, const float *dy, int64_t n) \
+    { \
+        (void)alpha; \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) \
+        { \
+            float x = from[i]; \
+            dx[i] = dy[i] * (slope); \
+        } \
+    }
+KIND(IDENTITY, x, step(x, 1.0f, 1.0f))
+KIND(RELU, at_least(x, 0.0f), step(x, 1.0f, 0.0f))
+KIND(LEAKY_RELU, x > 0.0f ? x : alpha * x, step(x, 1.0f, alpha))
+KIND(SIGMOID, vm_sigmoid(x), bell(1.0f, x))
+KIND(TANH, vm_tanh(x), bell(4.0f, 2.0f * x))
+KIND(SILU, silu(x), silu_slope(x))
+KIND(GELU, gelu(x), gelu_slope(x))
+KIND(GELU_TANH, gelu_tanh(x), gelu_tanh_slope(x))
+KIND(HARDSIGMOID, at_most(at_least(x + 3.0f, 0.0f), 6.0f) * (1.0f / 6.0f), fabsf(x) < 3.0f ? 1.0f / 6.0f : step(x, 0.0f, 0.0f))
+KIND(HARDSWISH, hardswish(x), hardswish_slope(x))
+KIND(ELU, x > 0.0f ? x : alpha * vm_expm1(at_most(x, 0.0f)), x > 0.0f ? 1.0f : alpha * vm_exp(at_most(x, 0.0f)))
+KIND(SELU, x > 0.0f ? SELU_SCALE * x : SELU_NEGATIVE * vm_expm1(at_most(x, 0.0f)), x > 0.0f ? SELU_SCALE : SELU_NEGATIVE * vm_exp(at_most(x, 0.0f)))
+KIND(SOFTPLUS, vm_softplus(x), vm_sigmoid(x))
+KIND(MISH, mish(x), mish_slope(x))
+KIND(ABS, fabsf(x), step(x, 1.0f, x < 0.0f ? -1.0f : 0.0f))
+KIND(EXP, vm_exp(x), vm_exp(x))
+KIND(LOG, vm_log(x), 1.0f / x)
+KIND(SQRT, sqrtf(x), 0.5f * vm_rsqrt(x))
+KIND(RSQRT, vm_rsqrt(x), rsqrt_slope(x))
+KIND(SQUARE, x * x, x + x)
+
+static const struct {
+    value_fn value;
+    slope_fn slope;
+} kinds[TRINE_ACT_COUNT] = {
+#define ROW(name) [TRINE_ACT_##name] = {value_##name, slope_##name}
+    ROW(IDENTITY),  ROW(RELU),        ROW(LEAKY_RELU), ROW(SIGMOID), ROW(TANH), ROW(SILU),     ROW(GELU),
+    ROW(GELU_TANH), ROW(HARDSIGMOID), ROW(HARDSWISH),  ROW(ELU),     ROW(SELU), ROW(SOFTPLUS), ROW(MISH),
+    ROW(ABS),       ROW(EXP),         ROW(LOG),        ROW(SQRT),    ROW(RSQRT), ROW(SQUARE),
+};
+
+void activate_span(trine_activation_kind kind, float alpha, float *values, int64_t n)
+{
+    kinds[kind].value(alpha, values, values, n);
+}
+
+/* ---- The ops ---- */
+
+typedef struct context {
+    trine_dtype dtype;
+    trine_activation_kind kind;
+    float alpha;
+} context;
+
+static void value_run(const void *user, char *const *p, const int64_t *step, int64_t n, bool stream)
+{
+    const context *c = user;
+    const int64_t size = trine_dtype_bits(c->dtype) / 8;
+    SPAN_BUFFER(x);
+    SPAN_BUFFER(y);
+    for (int64_t i = 0, m; i < n; i += m) {
+        char *to = p[0] + i * step[0] * size;
+        m = span_length(to, c->dtype, n - i);
+        const float *from = cpu_load(x, p[1] + i * step[1] * size, c->dtype, m, step[1]);
+        kinds[c->kind].value(c->alpha, y, from, m);
+        cpu_store(to, c->dtype, y, m, step[0], stream);
+    }
+}
+
+static void slope_run(const void *user, char *const *p, const int64_t *step, int64_t n, bool stream)
+{
+    const context *c = user;
+    const int64_t size = trine_dtype_bits(c->dtype) / 8;
+    SPAN_BUFFER(x);
+    SPAN_BUFFER(dy);
+    SPAN_BUFFER(dx);
+    for (int64_t i = 0, m; i < n; i += m) {
+        char *to = p[0] + i * step[0] * size;
+        m = span_length(to, c->dtype, n - i);
+        const float *from = cpu_load(x, p[1] + i * step[1] * size, c->dtype, m, step[1]);
+        const float *from_dy = cpu_load(dy, p[2] + i * step[2] * size, c->dtype, m, step[2]);
+        kinds[c->kind].slope(c->alpha, dx, from, from_dy, m);
+        cpu_store(to, c->dtype, dx, m, step[0], stream);
+    }
+}
+
+trine_status TRINE_CPU(activation)(trine_call *call, const trine_activation_args *a)
+{
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, 0);
+    const cpu_walk w = cpu_walk_make((const trine_tensor *[]){&a->y, &a->x}, 2);
+    cpu_walk_run(&w, value_run, &(context){a->x.dtype, a->kind, a->alpha});
+    return TRINE_OK;
+}
+
+trine_status TRINE_CPU(activation_backward)(trine_call *call, const trine_activation_backward_args *a)
+{
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, 0);
+    const cpu_walk w = cpu_walk_make((const trine_tensor *[]){&a->dx, &a->x, &a->dy}, 3);
+    cpu_walk_run(&w, slope_run, &(context){a->x.dtype, a->kind, a->alpha});
+    return TRINE_OK;
+}

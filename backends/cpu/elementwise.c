@@ -1,0 +1,340 @@
+/* Elementwise ops on the CPU. Bound by bytes. The 16-bit floats go through f32 spans; f64 and integers are worked on in their own type. */
+#include <math.h>
+
+#include "backends/cpu/level.h"
+#include "backends/cpu/walk.h"
+#include "core/float_bits.h"
+
+/* ---- copy ---- */
+
+typedef struct copy_context {
+    trine_dtype from, to;
+} copy_context;
+
+/* f32 holds every value of these exactly, so that the way through a span rounds once. */
+static bool fits_f32(trine_dtype dtype)
+{
+    return dtype != TRINE_F64 && dtype != TRINE_I64 && dtype != TRINE_I32;
+}
+
+static void copy_bits(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
+{
+    const copy_context *c = context;
+    const int64_t size = trine_dtype_bits(c->to) / 8;
+    if (step[0] == 1 && step[1] == 1) {
+        span_copy_bytes(p[0], p[1], n * size, stream);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) memcpy(p[0] + i * step[0] * size, p[1] + i * step[1] * size, (size_t)size);
+}
+
+static void copy_by_span(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
+{
+    const copy_context *c = context;
+    const int64_t to_size = trine_dtype_bits(c->to) / 8, from_size = trine_dtype_bits(c->from) / 8;
+    SPAN_BUFFER(buffer);
+    for (int64_t i = 0, m; i < n; i += m) {
+        char *to = p[0] + i * step[0] * to_size;
+        m = span_length(to, c->to, n - i);
+        const float *x = cpu_load(buffer, p[1] + i * step[1] * from_size, c->from, m, step[1]);
+        cpu_store(to, c->to, x, m, step[0], stream);
+    }
+}
+
+static void copy_wide(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
+{
+    const copy_context *c = context;
+    const int64_t to_size = trine_dtype_bits(c->to) / 8, from_size = trine_dtype_bits(c->from) / 8;
+    (void)stream;
+    if (step[0] == 1 && step[1] == 1) {
+        trine_convert(p[1], c->from, p[0], c->to, n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) trine_convert(p[1] + i * step[1] * from_size, c->from, p[0] + i * step[0] * to_size, c->to, 1);
+}
+
+/* i8 and u8 keep their bits in each other; a bool is written as 0 or 1. */
+static bool keeps_bits(trine_dtype from, trine_dtype to)
+{
+    bool bytes = (from == TRINE_I8 || from == TRINE_U8) && (to == TRINE_I8 || to == TRINE_U8);
+    return bytes || (from == to && from != TRINE_BOOL);
+}
+
+static trine_status run_copy(const trine_copy_args *a)
+{
+    const copy_context context = {a->x.dtype, a->y.dtype};
+    const cpu_walk w = cpu_walk_make((const trine_tensor *[]){&a->y, &a->x}, 2);
+    bool bits = keeps_bits(a->x.dtype, a->y.dtype);
+    if (bits && a->x.data == a->y.data) return TRINE_OK; /* in place: nothing to do */
+    cpu_walk_run(&w, bits ? copy_bits : fits_f32(a->x.dtype) ? copy_by_span : copy_wide, &context);
+    return TRINE_OK;
+}
+
+/* ---- fill ---- */
+
+typedef struct fill_context {
+    int64_t size;
+    bool zero;
+    char block[4096]; /* the value, repeated */
+} fill_context;
+
+static void fill_run(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
+{
+    const fill_context *c = context;
+    if (step[0] != 1) {
+        for (int64_t i = 0; i < n; i++) memcpy(p[0] + i * step[0] * c->size, c->block, (size_t)c->size);
+        return;
+    }
+    /* pieces end on multiples of the block, so that lines are written whole */
+    char *to = p[0], *end = p[0] + n * c->size;
+    while (to < end) {
+        int64_t piece = (int64_t)sizeof c->block - (int64_t)((uintptr_t)to % 64) / c->size * c->size;
+        if (piece > end - to) piece = end - to;
+        span_copy_bytes(to, c->block, piece, stream);
+        to += piece;
+    }
+}
+
+static trine_status run_fill(const trine_fill_args *a)
+{
+    fill_context context = {.size = trine_dtype_bits(a->y.dtype) / 8};
+    for (int64_t i = 0; i < (int64_t)sizeof context.block; i += context.size)
+        if (i == 0) trine_convert(&a->value, TRINE_F64, context.block, a->y.dtype, 1);
+        else memcpy(context.block + i, context.block, (size_t)context.size);
+    const cpu_walk w = cpu_walk_make((const trine_tensor *[]){&a->y}, 1);
+    cpu_walk_run(&w, fill_run, &context);
+    return TRINE_OK;
+}
+
+/* ---- Arithmetic ---- */
+
+/* -0 < +0: of two zeros the one whose sign is wanted. NaN wins. */
+#define LEAST(a, b) ((a) != (a) ? (a) : (b) != (b) ? (b) : (a) < (b) || ((a) == (b) && signbit(a)) ? (a) : (b))
+#define MOST(a, b) ((a) != (a) ? (a) : (b) != (b) ? (b) : (a) > (b) || ((a) == (b) && !signbit(a)) ? (a) : (b))
+
+/* f32 spans; y may be a or b. */
+#define F32_OP(name, expression) \
+    static void name##_f32(float *y, const float *a, const float *b, int64_t n) \
+    { \
+        for (int64_t i = 0; i < n; i++) y[i] = (expression); \
+    }
+F32_OP(add, a[i] + b[i])
+F32_OP(sub, a[i] - b[i])
+F32_OP(mul, a[i] * b[i])
+F32_OP(div, a[i] / b[i])
+F32_OP(minimum, LEAST(a[i], b[i]))
+F32_OP(maximum, MOST(a[i], b[i]))
+
+/* The other types, at any step. The dense case stands apart so that it is vectorised. */
+#define TYPED_OP(name, type, suffix, expression) \
+    static void name##_##suffix(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream) \
+    { \
+        type *y = (type *)(void *)p[0]; \
+        const type *xa = (const type *)(void *)p[1], *xb = (const type *)(void *)p[2]; \
+        const int64_t sy = step[0], sa = step[1], sb = step[2]; \
+        (void)context, (void)stream; \
+        if (sy == 1 && sa == 1 && sb == 1) { \
+            for (int64_t i = 0; i < n; i++) { \
+                const type a = xa[i], b = xb[i]; \
+                y[i] = (type)(expression); \
+            } \
+            return; \
+        } \
+        for (int64_t i = 0; i < n; i++) { \
+            const type a = xa[i * sa], b = xb[i * sb]; \
+            y[i * sy] = (type)(expression); \
+        } \
+    }
+#define INT_DIVIDE(type, a, b) ((b) == 0 ? 0 : (type)-1 < 0 && (b) == (type)-1 ? (type)(0 - (uint64_t)(a)) : (type)((a) / (b)))
+#define INT_OPS(type, suffix) \
+    TYPED_OP(add, type, suffix, (uint64_t)a + (uint64_t)b) \
+    TYPED_OP(sub, type, suffix, (uint64_t)a - (uint64_t)b) \
+    TYPED_OP(mul, type, suffix, (uint64_t)a * (uint64_t)b) \
+    TYPED_OP(div, type, suffix, INT_DIVIDE(type, a, b)) \
+    TYPED_OP(minimum, type, suffix, a < b ? a : b) \
+    TYPED_OP(maximum, type, suffix, a > b ? a : b)
+INT_OPS(int64_t, i64)
+INT_OPS(int32_t, i32)
+INT_OPS(int8_t, i8)
+INT_OPS(uint8_t, u8)
+TYPED_OP(add, double, f64, a + b)
+TYPED_OP(sub, double, f64, a - b)
+TYPED_OP(mul, double, f64, a *b)
+TYPED_OP(div, double, f64, a / b)
+TYPED_OP(minimum, double, f64, LEAST(a, b))
+TYPED_OP(maximum, double, f64, MOST(a, b))
+
+typedef struct arithmetic {
+    void (*f32)(float *y, const float *a, const float *b, int64_t n);
+    cpu_run_fn f64, i64, i32, i8, u8;
+} arithmetic;
+#define ARITHMETIC(name) static const arithmetic name##_table = {name##_f32, name##_f64, name##_i64, name##_i32, name##_i8, name##_u8}
+ARITHMETIC(add);
+ARITHMETIC(sub);
+ARITHMETIC(mul);
+ARITHMETIC(div);
+ARITHMETIC(minimum);
+ARITHMETIC(maximum);
+
+static cpu_run_fn own_type(const arithmetic *table, trine_dtype dtype)
+{
+    switch (dtype) {
+    case TRINE_F64: return table->f64;
+    case TRINE_I64: return table->i64;
+    case TRINE_I32: return table->i32;
+    case TRINE_I8: return table->i8;
+    case TRINE_U8: return table->u8;
+    default: return NULL;
+    }
+}
+
+typedef struct span_context {
+    const arithmetic *table;
+    trine_dtype dtype;
+} span_context;
+
+static void binary_by_span(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
+{
+    const span_context *c = context;
+    const int64_t size = trine_dtype_bits(c->dtype) / 8;
+    SPAN_BUFFER(buffer_a);
+    SPAN_BUFFER(buffer_b);
+    SPAN_BUFFER(y);
+    for (int64_t i = 0, m; i < n; i += m) {
+        char *to = p[0] + i * step[0] * size;
+        m = span_length(to, c->dtype, n - i);
+        const float *a = cpu_load(buffer_a, p[1] + i * step[1] * size, c->dtype, m, step[1]);
+        const float *b = cpu_load(buffer_b, p[2] + i * step[2] * size, c->dtype, m, step[2]);
+        c->table->f32(y, a, b, m);
+        cpu_store(to, c->dtype, y, m, step[0], stream);
+    }
+}
+
+static trine_status run_binary(const arithmetic *table, const trine_tensor *y, const trine_tensor *a, const trine_tensor *b)
+{
+    const span_context context = {table, y->dtype};
+    const cpu_walk w = cpu_walk_make((const trine_tensor *[]){y, a, b}, 3);
+    cpu_run_fn own = own_type(table, y->dtype);
+    cpu_walk_run(&w, own ? own : binary_by_span, &context);
+    return TRINE_OK;
+}
+
+/* ---- With a scalar: the same functions with an operand that repeats. For 16-bit floats the scalar stays f32. ---- */
+
+typedef struct scalar_context {
+    const arithmetic *table;
+    trine_dtype dtype;
+    float repeated[SPAN_MAX];
+} scalar_context;
+
+static void scalar_by_span(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
+{
+    const scalar_context *c = context;
+    const int64_t size = trine_dtype_bits(c->dtype) / 8;
+    SPAN_BUFFER(buffer);
+    SPAN_BUFFER(y);
+    for (int64_t i = 0, m; i < n; i += m) {
+        char *to = p[0] + i * step[0] * size;
+        m = span_length(to, c->dtype, n - i);
+        const float *x = cpu_load(buffer, p[1] + i * step[1] * size, c->dtype, m, step[1]);
+        c->table->f32(y, x, c->repeated, m);
+        cpu_store(to, c->dtype, y, m, step[0], stream);
+    }
+}
+
+static trine_status run_scalar(const arithmetic *table, const trine_scalar_args *a)
+{
+    if (own_type(table, a->y.dtype)) {
+        int64_t value = 0;
+        trine_convert(&a->value, TRINE_F64, &value, a->y.dtype, 1);
+        trine_tensor scalar = trine_tensor_make(&value, a->y.dtype, 0, NULL);
+        return run_binary(table, &a->y, &a->x, &scalar);
+    }
+    scalar_context context = {.table = table, .dtype = a->y.dtype};
+    for (int i = 0; i < SPAN_MAX; i++) context.repeated[i] = (float)a->value;
+    const cpu_walk w = cpu_walk_make((const trine_tensor *[]){&a->y, &a->x}, 2);
+    cpu_walk_run(&w, scalar_by_span, &context);
+    return TRINE_OK;
+}
+
+/* ---- swap ---- */
+
+/* Pairs of one row; reads both of a pair before it writes, so that in place is safe. */
+#define SWAP_ROW(type) \
+    static void swap_row_##type(char *py, const char *px, int64_t n, int64_t sy, int64_t sx) \
+    { \
+        type *y = (type *)(void *)py; \
+        const type *x = (const type *)(const void *)px; \
+        for (int64_t i = 0; i + 1 < n; i += 2) { \
+            const type first = x[i * sx], second = x[(i + 1) * sx]; \
+            y[i * sy] = second; \
+            y[(i + 1) * sy] = first; \
+        } \
+        if (n % 2) y[(n - 1) * sy] = x[(n - 1) * sx]; \
+    }
+SWAP_ROW(uint8_t)
+SWAP_ROW(uint16_t)
+SWAP_ROW(uint32_t)
+SWAP_ROW(uint64_t)
+typedef void (*swap_row_fn)(char *y, const char *x, int64_t n, int64_t sy, int64_t sx);
+
+/* A dense row goes through a block in L1 that is then written past the caches. */
+static void swap_piece(swap_row_fn row, char *y, const char *x, int64_t n, int64_t size, int64_t sy, int64_t sx, bool stream)
+{
+    _Alignas(64) char block[8192];
+    const int64_t most = (int64_t)sizeof block / size;
+    if (sy != 1 || sx != 1 || !stream) {
+        row(y, x, n, sy, sx);
+        return;
+    }
+    for (int64_t i = 0, m; i < n; i += m) {
+        m = n - i < most ? n - i : most;
+        row(block, x + i * size, m, 1, 1);
+        span_copy_bytes(y + i * size, block, m * size, true);
+    }
+}
+
+static trine_status run_swap(const trine_swap_args *a)
+{
+    static const swap_row_fn rows_of[] = {[1] = swap_row_uint8_t, [2] = swap_row_uint16_t, [4] = swap_row_uint32_t, [8] = swap_row_uint64_t};
+    int64_t n, size = trine_dtype_bits(a->y.dtype) / 8;
+    const trine_iter rows = trine_iter_rows((const trine_tensor *[]){&a->y, &a->x}, 2, &n);
+    const int64_t sy = a->y.stride[a->y.ndim - 1], sx = a->x.stride[a->x.ndim - 1], pairs = (n + 1) / 2;
+    const bool stream = span_should_stream(rows.numel * n * size);
+    const swap_row_fn row = rows_of[size];
+    if (n == 0) return TRINE_OK;
+    CPU_PARALLEL_FOR(range, rows.numel * pairs, CPU_GRAIN / 2) {
+        for (int64_t i = range.begin, m; i < range.end; i += m) {
+            const int64_t r = i / pairs, first = (i - r * pairs) * 2;
+            int64_t offset[TRINE_ITER_OPERANDS];
+            m = pairs - first / 2 < range.end - i ? pairs - first / 2 : range.end - i;
+            trine_iter_offsets(&rows, r, offset);
+            const int64_t elements = first + 2 * m < n ? 2 * m : n - first;
+            swap_piece(row, (char *)a->y.data + (offset[0] + first * sy) * size, (const char *)a->x.data + (offset[1] + first * sx) * size, elements, size, sy, sx,
+                       stream);
+        }
+        span_fence();
+    }
+    return TRINE_OK;
+}
+
+/* ---- The backend's functions: anything that passes the core's checks, no workspace ---- */
+
+#define ELEMENTWISE(name, expression) \
+    trine_status TRINE_CPU(name)(trine_call * call, const trine_##name##_args *a) \
+    { \
+        call->variant = TRINE_CPU_VARIANT; \
+        TRINE_END_OF_QUERY(call, 0); \
+        return expression; \
+    }
+ELEMENTWISE(copy, run_copy(a))
+ELEMENTWISE(fill, run_fill(a))
+ELEMENTWISE(add, run_binary(&add_table, &a->y, &a->a, &a->b))
+ELEMENTWISE(sub, run_binary(&sub_table, &a->y, &a->a, &a->b))
+ELEMENTWISE(mul, run_binary(&mul_table, &a->y, &a->a, &a->b))
+ELEMENTWISE(div, run_binary(&div_table, &a->y, &a->a, &a->b))
+ELEMENTWISE(minimum, run_binary(&minimum_table, &a->y, &a->a, &a->b))
+ELEMENTWISE(maximum, run_binary(&maximum_table, &a->y, &a->a, &a->b))
+ELEMENTWISE(add_scalar, run_scalar(&add_table, a))
+ELEMENTWISE(scale, run_scalar(&mul_table, a))
+ELEMENTWISE(swap, run_swap(a))

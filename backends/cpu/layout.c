@@ -1,0 +1,155 @@
+/* transpose and permute on the CPU. Bound by bytes.
+ *
+ * A permutation is a copy from a view of x whose axes stand in y's order. Where y's dense axis is also x's, runs are copied. Else tiles of the two dense axes are turned
+ * in L1, by exchanges between vectors of 16 bytes, so that both sides move whole lines; other axes are walked outside. */
+#include "backends/cpu/level.h"
+#include "backends/cpu/walk.h"
+
+/* Side of a tile: rows of at least two lines, and a tile within L1 and its pages within the first-level TLB. */
+enum { TILE = 64 };
+
+/* Square blocks of vectors: n rows of n elements, n * size = 16 bytes. Interleaving row i with row i + n/2, log2(n) times, transposes. */
+#define TURN_BLOCK(type, vector, n, low, high) \
+    typedef type vector __attribute__((vector_size(16), aligned(sizeof(type)), may_alias)); \
+    static inline void turn_block_##type(type *to, int64_t to_step, const type *from, int64_t from_step) \
+    { \
+        vector a[n], b[n]; \
+        for (int i = 0; i < n; i++) a[i] = *(const vector *)(from + i * from_step); \
+        for (int stage = 1; stage < n; stage *= 2) { \
+            for (int i = 0; i < n / 2; i++) { \
+                b[2 * i] = __builtin_shuffle(a[i], a[i + n / 2], (vector)low); \
+                b[2 * i + 1] = __builtin_shuffle(a[i], a[i + n / 2], (vector)high); \
+            } \
+            for (int i = 0; i < n; i++) a[i] = b[i]; \
+        } \
+        for (int i = 0; i < n; i++) *(vector *)(to + i * to_step) = a[i]; \
+    } \
+    /* A tile of rows x cols at `from` becomes cols x rows at `to`. */ \
+    static void turn_tile_##type(void *to_, int64_t to_step, const void *from_, int64_t from_step, int64_t rows, int64_t cols) \
+    { \
+        type *to = to_; \
+        const type *from = from_; \
+        const int64_t whole_rows = rows / n * n, whole_cols = cols / n * n; \
+        for (int64_t r = 0; r < whole_rows; r += n) \
+            for (int64_t c = 0; c < whole_cols; c += n) turn_block_##type(to + c * to_step + r, to_step, from + r * from_step + c, from_step); \
+        for (int64_t r = 0; r < rows; r++) \
+            for (int64_t c = r < whole_rows ? whole_cols : 0; c < cols; c++) to[c * to_step + r] = from[r * from_step + c]; \
+    }
+#define LIST(...) {__VA_ARGS__}
+TURN_BLOCK(uint8_t, vector8, 16, LIST(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), LIST(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31))
+TURN_BLOCK(uint16_t, vector16, 8, LIST(0, 8, 1, 9, 2, 10, 3, 11), LIST(4, 12, 5, 13, 6, 14, 7, 15))
+TURN_BLOCK(uint32_t, vector32, 4, LIST(0, 4, 1, 5), LIST(2, 6, 3, 7))
+TURN_BLOCK(uint64_t, vector64, 2, LIST(0, 2), LIST(1, 3))
+
+typedef void (*turn_tile_fn)(void *to, int64_t to_step, const void *from, int64_t from_step, int64_t rows, int64_t cols);
+static const turn_tile_fn turn_tile_of[] = {[1] = turn_tile_uint8_t, [2] = turn_tile_uint16_t, [4] = turn_tile_uint32_t, [8] = turn_tile_uint64_t};
+
+/* x: rows at x_step elements, each of cols dense ones; y: cols rows at y_step, each of rows dense ones. */
+typedef struct tiling {
+    trine_iter batch;
+    int64_t rows, cols, x_step, y_step, down, across, size;
+    char *y;
+    const char *x;
+    bool stream;
+} tiling;
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void run_tile(const tiling *t, int64_t index)
+{
+    _Alignas(64) char turned[TILE * TILE * 8];
+    const int64_t tiles = t->down * t->across, b = index / tiles, i = index - b * tiles;
+    const int64_t row = i % t->down * TILE, col = i / t->down * TILE; /* down first: writes along y's rows */
+    const int64_t rows = least(TILE, t->rows - row), cols = least(TILE, t->cols - col);
+    int64_t offset[TRINE_ITER_OPERANDS];
+    trine_iter_offsets(&t->batch, b, offset);
+    const char *x = t->x + (offset[1] + row * t->x_step + col) * t->size;
+    char *y = t->y + (offset[0] + col * t->y_step + row) * t->size;
+    if (!t->stream) {
+        turn_tile_of[t->size](y, t->y_step, x, t->x_step, rows, cols);
+        return;
+    }
+    turn_tile_of[t->size](turned, TILE, x, t->x_step, rows, cols);
+    for (int64_t c = 0; c < cols; c++) span_copy_bytes(y + c * t->y_step * t->size, turned + c * TILE * t->size, rows * t->size, true);
+}
+
+static void run_tiles(const tiling *t)
+{
+    CPU_PARALLEL_FOR(range, t->batch.numel * t->down * t->across, 8) {
+        for (int64_t i = range.begin; i < range.end; i++) run_tile(t, i);
+        span_fence();
+    }
+}
+
+static void copy_run(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
+{
+    const int64_t size = *(const int64_t *)context;
+    if (step[0] == 1 && step[1] == 1) {
+        span_copy_bytes(p[0], p[1], n * size, stream);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) memcpy(p[0] + i * step[0] * size, p[1] + i * step[1] * size, (size_t)size);
+}
+
+/* Takes axis d off the walk. */
+static int64_t take_axis(trine_iter *it, int32_t d, int64_t stride[TRINE_ITER_OPERANDS])
+{
+    for (int32_t k = d; k + 1 < it->ndim; k++) trine_iter_swap_axes(it, k, k + 1);
+    return trine_iter_pop_inner(it, stride);
+}
+
+static trine_status copy_permuted(const trine_tensor *y, const trine_tensor *x)
+{
+    const trine_tensor *both[] = {y, x};
+    tiling t = {.batch = trine_iter_make(both, 2, 0), .size = trine_dtype_bits(y->dtype) / 8, .y = y->data, .x = x->data};
+    const trine_iter *it = &t.batch;
+    const int32_t last = it->ndim - 1;
+    int32_t dense = -1; /* x's dense axis */
+    for (int32_t d = 0; d < last; d++)
+        if (it->stride[1][d] == 1) dense = d;
+    if (it->numel == 0) return TRINE_OK;
+    if (it->stride[0][last] != 1 || it->stride[1][last] == 1 || dense < 0) {
+        const cpu_walk w = cpu_walk_make(both, 2);
+        cpu_walk_run(&w, copy_run, &t.size);
+        return TRINE_OK;
+    }
+    int64_t inner[TRINE_ITER_OPERANDS], across[TRINE_ITER_OPERANDS];
+    t.stream = span_should_stream(it->numel * t.size);
+    t.rows = take_axis(&t.batch, last, inner);
+    t.cols = take_axis(&t.batch, dense, across);
+    t.x_step = inner[1];
+    t.y_step = across[0];
+    t.down = (t.rows + TILE - 1) / TILE;
+    t.across = (t.cols + TILE - 1) / TILE;
+    run_tiles(&t);
+    return TRINE_OK;
+}
+
+static trine_tensor permuted_view(const trine_tensor *x, const int32_t *axes)
+{
+    trine_tensor v = *x;
+    for (int32_t d = 0; d < x->ndim; d++) {
+        v.shape[d] = x->shape[axes[d]];
+        v.stride[d] = x->stride[axes[d]];
+    }
+    return v;
+}
+
+trine_status TRINE_CPU(transpose)(trine_call *call, const trine_transpose_args *a)
+{
+    const trine_tensor x = trine_tensor_swap_axes(a->x, -1, -2);
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, 0);
+    return copy_permuted(&a->y, &x);
+}
+
+trine_status TRINE_CPU(permute)(trine_call *call, const trine_permute_args *a)
+{
+    const trine_tensor x = permuted_view(&a->x, a->axes);
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, 0);
+    return copy_permuted(&a->y, &x);
+}

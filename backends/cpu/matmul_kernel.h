@@ -1,0 +1,90 @@
+/* The micro-kernel of register_tiled: a small tile of d in registers, from a panel of a and a panel of b.
+ *
+ * Panels are packed: panel[k][MR] of a, panel[k][NR] of b, so that it reads both front to back. For one k it loads NR / LANES vectors of b and
+ * broadcasts MR numbers of a, and starts MR NR / LANES multiply-adds: the processor's rate of multiply-adds is what bounds it, as long as all
+ * MR NR / LANES sums stay in registers, of which AVX-512 has 32 and the others 16. */
+#ifndef TRINE_CPU_MATMUL_KERNEL_H
+#define TRINE_CPU_MATMUL_KERNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#if defined __AVX512F__ || defined __FMA__
+#include <immintrin.h>
+#endif
+
+#if defined __AVX512F__
+enum { LANES = 16, MR = 12 };
+#elif defined __FMA__
+enum { LANES = 8, MR = 6 };
+#else
+enum { LANES = 4, MR = 4 };
+#endif
+enum { NV = 2, NR = NV * LANES };
+
+/* vec_any: in memory, at any multiple of 4 bytes. */
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef float vec_any __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+static inline vec vec_load(const float *p)
+{
+    return *(const vec_any *)p;
+}
+
+static inline void vec_store(float *p, vec x)
+{
+    *(vec_any *)p = x;
+}
+
+static inline vec vec_all(float x)
+{
+    return x - (vec){0};
+}
+
+/* a b + c; rounded once where the processor has such an instruction. */
+static inline vec vec_fma(vec a, vec b, vec c)
+{
+#if defined __AVX512F__
+    return _mm512_fmadd_ps(a, b, c);
+#elif defined __FMA__
+    return _mm256_fmadd_ps(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+/* The first `rows` (a constant) of the tile. What it is added to is asked for before it is needed. */
+static inline __attribute__((always_inline)) void multiply_rows(const int rows, const float *restrict a, const float *restrict b, int64_t terms,
+                                                                float *restrict out, int64_t pitch, bool add)
+{
+    vec sum[MR][NV] = {0};
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < NV; j++) __builtin_prefetch(out + i * pitch + (j + 1) * LANES - 1, 1);
+    for (int64_t k = 0; k < terms; k++, a += MR, b += NR) {
+        vec right[NV];
+        for (int j = 0; j < NV; j++) right[j] = vec_load(b + j * LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            const vec left = vec_all(a[i]);
+            for (int j = 0; j < NV; j++) sum[i][j] = vec_fma(left, right[j], sum[i][j]);
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < NV; j++) {
+            float *to = out + i * pitch + j * LANES;
+            vec_store(to, add ? vec_load(to) + sum[i][j] : sum[i][j]);
+        }
+}
+
+/* out[rows][NR], `pitch` apart: the sum over the panels' terms, or that added to what is there. rows is at most MR; the room is for MR, of which a
+ * third, two thirds or all are written. */
+static void multiply_panels(const float *a, const float *b, int64_t terms, float *out, int64_t pitch, bool add, int64_t rows)
+{
+    if (rows <= MR / 3) multiply_rows(MR / 3, a, b, terms, out, pitch, add);
+    else if (rows <= 2 * MR / 3) multiply_rows(2 * MR / 3, a, b, terms, out, pitch, add);
+    else multiply_rows(MR, a, b, terms, out, pitch, add);
+}
+
+#endif

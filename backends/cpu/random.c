@@ -1,0 +1,216 @@
+/* dropout, uniform and normal from Philox4x32-10, counted by the row-major index of an element (trine/random.h). Bound by bytes, or, where elements have
+ * 16 bits, by Philox: 20 wide multiplications for 4 elements. The words of a span are made first, in 64-bit lanes whose lower halves hold 32-bit words: a
+ * multiplication of lower halves is one instruction there, and what is in the upper halves never matters. */
+#include <math.h>
+
+#if defined __SSE2__
+#include <immintrin.h>
+#endif
+
+#include "backends/cpu/level.h"
+#include "backends/cpu/vmath.h"
+#include "backends/cpu/walk.h"
+
+/* ---- Philox: Salmon et al. 2011 ---- */
+
+/* multiply: product of the lower halves. evens: lanes 0, 2, ... of a and b by turns; odds: lanes 1, 3, ... */
+#if defined __AVX512F__
+enum { LANES = 8, VECTORS = 2 };
+typedef uint64_t lanes __attribute__((vector_size(64)));
+static inline lanes multiply(lanes a, lanes b) { return (lanes)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
+static inline lanes evens(lanes a, lanes b) { return (lanes)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b); }
+static inline lanes odds(lanes a, lanes b) { return (lanes)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b); }
+#elif defined __AVX2__
+enum { LANES = 4, VECTORS = 4 };
+typedef uint64_t lanes __attribute__((vector_size(32)));
+static inline lanes multiply(lanes a, lanes b) { return (lanes)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
+static inline lanes evens(lanes a, lanes b) { return (lanes)_mm256_unpacklo_epi64((__m256i)a, (__m256i)b); }
+static inline lanes odds(lanes a, lanes b) { return (lanes)_mm256_unpackhi_epi64((__m256i)a, (__m256i)b); }
+#else
+enum { LANES = 2, VECTORS = 4 };
+typedef uint64_t lanes __attribute__((vector_size(16)));
+#if defined __SSE2__
+static inline lanes multiply(lanes a, lanes b) { return (lanes)_mm_mul_epu32((__m128i)a, (__m128i)b); }
+#else
+static inline lanes multiply(lanes a, lanes b) { return (a & 0xffffffffu) * (b & 0xffffffffu); }
+#endif
+static inline lanes evens(lanes a, lanes b) { return (lanes){a[0], b[0]}; }
+static inline lanes odds(lanes a, lanes b) { return (lanes){a[1], b[1]}; }
+#endif
+enum { GROUP = LANES * VECTORS, ROUNDS = 10 }; /* GROUP: blocks that are computed together, to fill the multipliers' pipeline */
+
+typedef struct philox {
+    lanes key[ROUNDS][2];
+    uint64_t offset;
+} philox;
+
+static inline lanes everywhere(uint64_t value)
+{
+    return (lanes){0} + value;
+}
+
+static philox philox_make(uint64_t seed, uint64_t offset)
+{
+    philox p = {.offset = offset};
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        p.key[round][0] = everywhere((uint32_t)((uint32_t)seed + round * 0x9e3779b9u));
+        p.key[round][1] = everywhere((uint32_t)((uint32_t)(seed >> 32) + round * 0xbb67ae85u));
+    }
+    return p;
+}
+
+/* GROUP blocks from the one of that counter on. */
+static void philox_group(uint32_t *words, const philox *p, uint64_t counter)
+{
+    const lanes first = everywhere(0xd2511f53u), second = everywhere(0xcd9e8d57u), low = everywhere(0xffffffffu);
+    lanes index, c0[VECTORS], c1[VECTORS], c2[VECTORS], c3[VECTORS];
+    for (int i = 0; i < LANES; i++) index[i] = (uint64_t)(i / 2 + i % 2 * (LANES / 2)); /* even lanes hold the first blocks, so that evens() and odds() sort them */
+    for (int k = 0; k < VECTORS; k++) {
+        c0[k] = index + everywhere(counter + (uint64_t)(k * LANES));
+        c1[k] = c0[k] >> 32;
+        c2[k] = c3[k] = everywhere(0);
+    }
+#pragma GCC unroll 10
+    for (int round = 0; round < ROUNDS; round++)
+#pragma GCC unroll 4
+        for (int k = 0; k < VECTORS; k++) {
+            lanes left = multiply(c0[k], first), right = multiply(c2[k], second);
+            c0[k] = (right >> 32) ^ c1[k] ^ p->key[round][0];
+            c1[k] = right;
+            c2[k] = (left >> 32) ^ c3[k] ^ p->key[round][1];
+            c3[k] = left;
+        }
+#pragma GCC unroll 4
+    for (int k = 0; k < VECTORS; k++) {
+        lanes front = (c0[k] & low) | c1[k] << 32, back = (c2[k] & low) | c3[k] << 32; /* words 0 and 1, and 2 and 3, in memory's order: little-endian */
+        lanes sorted[2] = {evens(front, back), odds(front, back)};
+        memcpy(words + 4 * k * LANES, sorted, sizeof sorted);
+    }
+}
+
+/* A buffer for the words of a span that may begin inside a block. */
+#define WORD_BUFFER(name) _Alignas(64) uint32_t name[SPAN_MAX + 4 + 4 * GROUP]
+
+/* Words of the elements [begin, begin + n), n <= SPAN_MAX: the address of the first one's. */
+static const uint32_t *philox_span(uint32_t *buffer, const philox *p, int64_t begin, int64_t n)
+{
+    int64_t blocks = (begin + n + 3) / 4 - begin / 4;
+    for (int64_t b = 0; b < blocks; b += GROUP) philox_group(buffer + 4 * b, p, p->offset + (uint64_t)(begin / 4 + b));
+    return buffer + begin % 4;
+}
+
+/* ---- What becomes of words ---- */
+
+/* Dropout's mask of a span, one byte an element; and y from x. */
+static void drop(float *y, uint8_t *kept, const float *x, const uint32_t *words, int64_t n, uint32_t threshold, float factor)
+{
+    for (int64_t i = 0; i < n; i++) y[i] = words[i] >= threshold ? x[i] * factor : 0.0f;
+    if (!kept) return;
+    for (int64_t i = 0; i < n; i++) kept[i] = words[i] >= threshold;
+}
+
+static void spread(float *y, const uint32_t *words, int64_t n, float low, float range)
+{
+    for (int64_t i = 0; i < n; i++) y[i] = low + range * ((float)(int32_t)(words[i] >> 8) * 0x1p-24f);
+}
+
+/* Whole pairs: y may get one element before the first and one past the last. */
+static void box_muller(float *y, const uint32_t *words, int64_t pairs, float mean, float std)
+{
+    for (int64_t i = 0; i < pairs; i++) {
+        float sine, cosine;
+        float u = (float)(int32_t)((words[2 * i] >> 8) + 1) * 0x1p-24f, v = (float)(int32_t)(words[2 * i + 1] >> 8) * 0x1p-24f;
+        float r = std * sqrtf(-2.0f * vm_log(u));
+        vm_sincos2pi(v, &sine, &cosine);
+        y[2 * i] = mean + r * cosine;
+        y[2 * i + 1] = mean + r * sine;
+    }
+}
+
+/* ---- The ops: spans of the row-major walk ---- */
+
+typedef struct job {
+    philox source;
+    trine_iter outer;
+    int64_t n, numel, step[TRINE_ITER_OPERANDS], size;
+    char *y, *x; /* x: of dropout alone */
+    uint8_t *mask;
+    trine_dtype dtype;
+    bool stream, stream_mask;
+    enum { DROPOUT, UNIFORM, NORMAL } kind;
+    uint32_t threshold;
+    float a, b; /* dropout: the factor; low and range; mean and std */
+} job;
+
+/* Elements [i, i + m) at `from` (of x) and to `to`. */
+static void run_span(const job *j, int64_t i, int64_t m, char *to, const char *from)
+{
+    SPAN_BUFFER(in);
+    _Alignas(64) float out[SPAN_MAX + 2];
+    _Alignas(64) uint8_t kept[SPAN_MAX];
+    WORD_BUFFER(buffer);
+    const uint32_t *words = philox_span(buffer, &j->source, i, m);
+    const int64_t odd = j->kind == NORMAL ? i % 2 : 0; /* a pair that began before the span */
+    if (j->kind == DROPOUT) {
+        drop(out, j->mask ? kept : NULL, cpu_load(in, from, j->dtype, m, j->step[1]), words, m, j->threshold, j->a);
+        if (j->mask) span_copy_bytes(j->mask + i, kept, m, j->stream_mask);
+    } else if (j->kind == UNIFORM) {
+        spread(out, words, m, j->a, j->b);
+    } else {
+        box_muller(out, words - odd, (odd + m + 1) / 2, j->a, j->b);
+    }
+    cpu_store(to, j->dtype, out + odd, m, j->step[0], j->stream);
+}
+
+static void run_range(const job *j, cpu_range range)
+{
+    for (int64_t i = range.begin, m; i < range.end; i += m) {
+        int64_t row = i / j->n, column = i - row * j->n, offset[TRINE_ITER_OPERANDS];
+        int64_t left = j->n - column < range.end - i ? j->n - column : range.end - i;
+        trine_iter_offsets(&j->outer, row, offset);
+        char *to = j->y + (offset[0] + column * j->step[0]) * j->size;
+        m = span_length(to, j->dtype, left);
+        run_span(j, i, m, to, j->x ? j->x + (offset[1] + column * j->step[1]) * j->size : NULL);
+    }
+    span_fence();
+}
+
+static trine_status run(job *j, const trine_tensor *y, const trine_tensor *x)
+{
+    j->outer = trine_iter_make((const trine_tensor *[]){y, x ? x : y}, 2, 1);
+    j->numel = j->outer.numel;
+    if (j->numel == 0) return TRINE_OK;
+    j->dtype = y->dtype;
+    j->size = trine_dtype_bits(y->dtype) / 8;
+    j->stream = span_should_stream(j->numel * j->size);
+    j->stream_mask = span_should_stream(j->numel);
+    j->y = y->data;
+    j->x = x ? x->data : NULL;
+    j->n = trine_iter_pop_inner(&j->outer, j->step);
+    CPU_PARALLEL_FOR(range, j->numel, CPU_GRAIN) run_range(j, range);
+    return TRINE_OK;
+}
+
+trine_status TRINE_CPU(dropout)(trine_call *call, const trine_dropout_args *a)
+{
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, 0);
+    job j = {.source = philox_make(a->seed, a->offset), .kind = DROPOUT, .threshold = (uint32_t)((double)a->p * 0x1p32), .a = 1.0f / (1.0f - a->p), .mask = a->mask.data};
+    return run(&j, &a->y, &a->x);
+}
+
+trine_status TRINE_CPU(uniform)(trine_call *call, const trine_uniform_args *a)
+{
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, 0);
+    job j = {.source = philox_make(a->seed, a->offset), .kind = UNIFORM, .a = a->low, .b = a->high - a->low};
+    return run(&j, &a->y, NULL);
+}
+
+trine_status TRINE_CPU(normal)(trine_call *call, const trine_normal_args *a)
+{
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, 0);
+    job j = {.source = philox_make(a->seed, a->offset), .kind = NORMAL, .a = a->mean, .b = a->std};
+    return run(&j, &a->y, NULL);
+}

@@ -1,0 +1,363 @@
+/* Spans: conversion to and from f32, and stores past the caches. Compiled once a level.
+ *
+ * Conversions are loops that the compiler vectorises, with the results of core/float_bits.h; f16 has instructions of its own
+ * from v3 on. (AVX512-BF16's conversion is not used: it flushes subnormals.) A streamed store converts into a piece of L1 first
+ * and then writes whole lines from there; the detour costs a few percent of the time that the lines take. */
+#include "backends/cpu/span.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#if defined __SSE2__
+#include <immintrin.h>
+#endif
+
+#include "backends/cpu/span_formats.h"
+
+enum { LINE = 64, PIECE = 4096 };
+
+typedef void (*load_fn)(float *restrict to, const void *restrict from, int64_t n);
+typedef void (*store_fn)(void *restrict to, const float *restrict from, int64_t n);
+
+#define LOAD(name, type, expression) \
+    static void name(float *restrict to, const void *restrict from, int64_t n) \
+    { \
+        for (int64_t i = 0; i < n; i++) { \
+            type x; \
+            memcpy(&x, (const char *)from + i * (int64_t)sizeof x, sizeof x); \
+            to[i] = expression; \
+        } \
+    }
+#define STORE(name, type, expression) \
+    static void name(void *restrict to, const float *restrict from, int64_t n) \
+    { \
+        for (int64_t i = 0; i < n; i++) { \
+            float x = from[i]; \
+            type y = expression; \
+            memcpy((char *)to + i * (int64_t)sizeof y, &y, sizeof y); \
+        } \
+    }
+
+LOAD(load_f64, double, (float)x)
+LOAD(load_f32, float, x)
+LOAD(load_f16_plain, uint16_t, span_widen(x, SPAN_F16))
+LOAD(load_bf16, uint16_t, trine_bits_bf16_to_f32(x))
+LOAD(load_e4m3fn, uint8_t, span_widen(x, SPAN_E4M3FN))
+LOAD(load_e5m2, uint8_t, span_widen(x, SPAN_E5M2))
+LOAD(load_e4m3fnuz, uint8_t, span_widen_fnuz(x, SPAN_E4M3FNUZ))
+LOAD(load_e5m2fnuz, uint8_t, span_widen_fnuz(x, SPAN_E5M2FNUZ))
+LOAD(load_i64, int64_t, (float)x)
+LOAD(load_i32, int32_t, (float)x)
+LOAD(load_i8, int8_t, (float)x)
+LOAD(load_u8, uint8_t, (float)x)
+LOAD(load_bool, uint8_t, x != 0 ? 1.0f : 0.0f)
+
+STORE(store_f64, double, x)
+STORE(store_f32, float, x)
+STORE(store_f16_plain, uint16_t, (uint16_t)span_narrow(x, SPAN_F16, 0, 0))
+STORE(store_bf16_plain, uint16_t, trine_bits_f32_to_bf16(x))
+STORE(store_e4m3fn, uint8_t, (uint8_t)span_narrow(x, SPAN_E4M3FN, 1, 0))
+STORE(store_e5m2, uint8_t, (uint8_t)span_narrow(x, SPAN_E5M2, 1, 0))
+STORE(store_e4m3fnuz, uint8_t, (uint8_t)span_narrow(x, SPAN_E4M3FNUZ, 1, 1))
+STORE(store_e5m2fnuz, uint8_t, (uint8_t)span_narrow(x, SPAN_E5M2FNUZ, 1, 1))
+STORE(store_i64, int64_t, trine_f32_to_i64_sat(x))
+STORE(store_i32, int32_t, trine_f32_to_i32_sat(x))
+STORE(store_i8, int8_t, trine_f32_to_i8_sat(x))
+STORE(store_u8, uint8_t, trine_f32_to_u8_sat(x))
+STORE(store_bool, uint8_t, trine_f32_to_bool(x))
+
+/* ---- f16 and bf16 ---- */
+
+#if defined __AVX2__ && defined __F16C__ && !defined __AVX512BW__
+/* NaN keeps its sign, becomes quiet and loses its payload. */
+static inline __m256 bare_nan(__m256 x)
+{
+    __m256 sign = _mm256_and_ps(x, _mm256_set1_ps(-0.0f));
+    __m256 quiet = _mm256_or_ps(sign, _mm256_castsi256_ps(_mm256_set1_epi32(TRINE_F32_NAN)));
+    return _mm256_blendv_ps(x, quiet, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+}
+#endif
+
+/* F16_LANES at a time; 0: no such instructions. A NaN keeps its sign, becomes quiet and loses its payload. */
+#if defined __AVX512BW__ && defined __AVX512VL__
+enum { F16_LANES = 16 };
+static inline void load_f16_lanes(float *to, const char *from)
+{
+    _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)));
+}
+static inline void store_f16_lanes(char *to, const float *from)
+{
+    __m512 x = _mm512_loadu_ps(from);
+    __m256i y = _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    __m256i quiet = _mm256_and_si256(y, _mm256_set1_epi16((int16_t)0xfe00)); /* the conversion itself sets the quiet bit */
+    _mm256_storeu_si256((__m256i *)to, _mm256_mask_blend_epi16(nan, y, quiet));
+}
+#elif defined __AVX2__ && defined __F16C__
+enum { F16_LANES = 8 };
+static inline void load_f16_lanes(float *to, const char *from)
+{
+    _mm256_storeu_ps(to, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)));
+}
+static inline void store_f16_lanes(char *to, const float *from)
+{
+    __m256 x = bare_nan(_mm256_loadu_ps(from));
+    _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+#else
+enum { F16_LANES = 0 };
+static inline void load_f16_lanes(float *to, const char *from)
+{
+    (void)to, (void)from;
+}
+static inline void store_f16_lanes(char *to, const float *from)
+{
+    (void)to, (void)from;
+}
+#endif
+
+static void load_f16(float *restrict to, const void *restrict from, int64_t n)
+{
+    int64_t i = 0;
+    for (; F16_LANES > 0 && i + F16_LANES <= n; i += F16_LANES) load_f16_lanes(to + i, (const char *)from + 2 * i);
+    load_f16_plain(to + i, (const char *)from + 2 * i, n - i);
+}
+
+static void store_f16(void *restrict to, const float *restrict from, int64_t n)
+{
+    int64_t i = 0;
+    for (; F16_LANES > 0 && i + F16_LANES <= n; i += F16_LANES) store_f16_lanes((char *)to + 2 * i, from + i);
+    store_f16_plain((char *)to + 2 * i, from + i, n - i);
+}
+
+/* GCC's own code for bf16 is twice as slow. */
+#if defined __AVX512BW__
+enum { BF16_LANES = 32 };
+/* The result is in the upper halves. */
+static inline __m512i round_bf16(__m512i x)
+{
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(x, 16), _mm512_set1_epi32(1));
+    return _mm512_add_epi32(_mm512_add_epi32(x, _mm512_set1_epi32(0x7fff)), odd);
+}
+static inline __m512i bare_nan(__m512i x, __mmask16 nan)
+{
+    __m512i quiet = _mm512_or_si512(x, _mm512_set1_epi32(0x00400000));
+    return _mm512_mask_and_epi32(x, nan, quiet, _mm512_set1_epi32((int)0xffc00000u));
+}
+static inline void store_bf16_lanes(char *to, const float *from)
+{
+    __m512 a = _mm512_loadu_ps(from), b = _mm512_loadu_ps(from + 16);
+    __m512i x = _mm512_castps_si512(a), y = _mm512_castps_si512(b);
+    __mmask16 nan_a = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), nan_b = _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q);
+    if (nan_a | nan_b) x = bare_nan(x, nan_a), y = bare_nan(y, nan_b);
+    __m512i upper = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25, 23, 21, 19,
+                                     17, 15, 13, 11, 9, 7, 5, 3, 1);
+    _mm512_storeu_si512(to, _mm512_permutex2var_epi16(round_bf16(x), upper, round_bf16(y)));
+}
+#elif defined __AVX2__ && defined __F16C__
+enum { BF16_LANES = 16 };
+static inline __m256i round_bf16(__m256 x)
+{
+    __m256i bits = _mm256_castps_si256(x);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd), 16);
+}
+static inline void store_bf16_lanes(char *to, const float *from)
+{
+    __m256 a = _mm256_loadu_ps(from), b = _mm256_loadu_ps(from + 8);
+    if (_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_UNORD_Q))) a = bare_nan(a), b = bare_nan(b);
+    __m256i y = _mm256_permute4x64_epi64(_mm256_packus_epi32(round_bf16(a), round_bf16(b)), 0xd8);
+    _mm256_storeu_si256((__m256i *)to, y);
+}
+#else
+enum { BF16_LANES = 0 };
+static inline void store_bf16_lanes(char *to, const float *from)
+{
+    (void)to, (void)from;
+}
+#endif
+
+static void store_bf16(void *restrict to, const float *restrict from, int64_t n)
+{
+    int64_t i = 0;
+    for (; BF16_LANES > 0 && i + BF16_LANES <= n; i += BF16_LANES) store_bf16_lanes((char *)to + 2 * i, from + i);
+    store_bf16_plain((char *)to + 2 * i, from + i, n - i);
+}
+
+/* ---- One row a dtype ---- */
+
+static const struct conversion {
+    int64_t size;
+    load_fn load;
+    store_fn store;
+} conversions[TRINE_DTYPE_COUNT] = {
+    [TRINE_F64] = {8, load_f64, store_f64},
+    [TRINE_F32] = {4, load_f32, store_f32},
+    [TRINE_F16] = {2, load_f16, store_f16},
+    [TRINE_BF16] = {2, load_bf16, store_bf16},
+    [TRINE_F8_E4M3FN] = {1, load_e4m3fn, store_e4m3fn},
+    [TRINE_F8_E5M2] = {1, load_e5m2, store_e5m2},
+    [TRINE_F8_E4M3FNUZ] = {1, load_e4m3fnuz, store_e4m3fnuz},
+    [TRINE_F8_E5M2FNUZ] = {1, load_e5m2fnuz, store_e5m2fnuz},
+    [TRINE_I64] = {8, load_i64, store_i64},
+    [TRINE_I32] = {4, load_i32, store_i32},
+    [TRINE_I8] = {1, load_i8, store_i8},
+    [TRINE_U8] = {1, load_u8, store_u8},
+    [TRINE_BOOL] = {1, load_bool, store_bool},
+};
+
+/* ---- Contiguous ---- */
+
+/* Memory would be idle while the kernel computes on what has been converted; asking for the next span now fills that gap. With
+ * f32 the kernel's own loop reads memory, and the processor's prefetching does better alone. */
+static void prefetch(const char *from, int64_t bytes)
+{
+    for (int64_t i = 0; i < bytes; i += LINE) __builtin_prefetch(from + i);
+}
+
+const float *span_load(float *buffer, const void *src, trine_dtype dtype, int64_t n)
+{
+    const struct conversion *c = &conversions[dtype];
+    if (dtype == TRINE_F32 && (uintptr_t)src % sizeof(float) == 0) return src;
+    prefetch((const char *)src + n * c->size, n * c->size);
+    c->load(buffer, src, n);
+    return buffer;
+}
+
+/* Whole lines, both ends aligned at dst. */
+static void stream_lines(char *to, const char *from, int64_t lines)
+{
+#if defined __AVX512F__
+    for (; lines > 0; lines--, to += LINE, from += LINE) _mm512_stream_si512((void *)to, _mm512_loadu_si512(from));
+#elif defined __AVX__
+    for (; lines > 0; lines--, to += LINE, from += LINE) {
+        __m256i a = _mm256_loadu_si256((const __m256i *)from), b = _mm256_loadu_si256((const __m256i *)from + 1);
+        _mm256_stream_si256((__m256i *)to, a);
+        _mm256_stream_si256((__m256i *)to + 1, b);
+    }
+#elif defined __SSE2__
+    for (; lines > 0; lines--, to += LINE, from += LINE)
+        for (int i = 0; i < 4; i++) _mm_stream_si128((__m128i *)to + i, _mm_loadu_si128((const __m128i *)from + i));
+#else
+    memcpy(to, from, (size_t)lines * LINE);
+#endif
+}
+
+static int64_t to_next_line(const void *p)
+{
+    return -(intptr_t)p & (LINE - 1);
+}
+
+static void stream_bytes(char *to, const char *from, int64_t bytes)
+{
+    int64_t head = to_next_line(to) < bytes ? to_next_line(to) : bytes;
+    int64_t lines = (bytes - head) / LINE;
+    int64_t done = head + lines * LINE;
+    memcpy(to, from, (size_t)head);
+    stream_lines(to + head, from + head, lines);
+    memcpy(to + done, from + done, (size_t)(bytes - done));
+}
+
+void span_copy_bytes(void *dst, const void *src, int64_t bytes, bool stream)
+{
+    if (dst == src) return;
+    if (stream)
+        stream_bytes(dst, src, bytes);
+    else
+        memcpy(dst, src, (size_t)bytes);
+}
+
+/* Piece by piece; each piece but the last ends on a line, if elements can. */
+static void stream_converted(void *dst, const struct conversion *c, const float *src, int64_t n)
+{
+    _Alignas(LINE) char piece[PIECE];
+    char *to = dst;
+    for (int64_t i = 0, m; i < n; i += m, to += m * c->size) {
+        int64_t most = (PIECE - LINE + to_next_line(to)) / c->size;
+        m = n - i < most ? n - i : most;
+        c->store(piece, src + i, m);
+        stream_bytes(to, piece, m * c->size);
+    }
+}
+
+void span_store(void *dst, trine_dtype dtype, const float *src, int64_t n, bool stream)
+{
+    const struct conversion *c = &conversions[dtype];
+    if (dtype == TRINE_F32)
+        span_copy_bytes(dst, src, n * c->size, stream);
+    else if (stream)
+        stream_converted(dst, c, src, n);
+    else
+        c->store(dst, src, n);
+}
+
+/* Measured with outputs that the next op reads (32 MiB of L3, two cores): up to 16 MiB ordinary stores are 10 to 30 % faster,
+ * from 32 MiB on streamed ones are. At most 16 MiB, for what the system calls its cache may be shared by many, other machines
+ * included. */
+static int64_t streaming_threshold(void)
+{
+    const int64_t most = (int64_t)16 << 20, least = (int64_t)1 << 20;
+    int64_t half = 0;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+    half = sysconf(_SC_LEVEL3_CACHE_SIZE) / 2;
+#endif
+    if (half <= 0) half = most / 2;
+    return half < least ? least : half < most ? half : most;
+}
+
+bool span_should_stream(int64_t bytes_written)
+{
+    static _Atomic int64_t threshold; /* 0: not asked yet; whoever asks gets the same */
+    int64_t known = atomic_load_explicit(&threshold, memory_order_relaxed);
+    if (known == 0) {
+        known = streaming_threshold();
+        atomic_store_explicit(&threshold, known, memory_order_relaxed);
+    }
+    return bytes_written >= known;
+}
+
+/* ---- Strided: through a piece of raw elements, in their own size ---- */
+
+#define MOVE(name, type, to_step, from_step) \
+    static void name(char *to, const char *from, int64_t n, int64_t stride) \
+    { \
+        for (int64_t i = 0; i < n; i++) \
+            memcpy(to + i * (to_step) * (int64_t)sizeof(type), from + i * (from_step) * (int64_t)sizeof(type), sizeof(type)); \
+    }
+MOVE(gather_1, uint8_t, 1, stride)
+MOVE(gather_2, uint16_t, 1, stride)
+MOVE(gather_4, uint32_t, 1, stride)
+MOVE(gather_8, uint64_t, 1, stride)
+MOVE(scatter_1, uint8_t, stride, 1)
+MOVE(scatter_2, uint16_t, stride, 1)
+MOVE(scatter_4, uint32_t, stride, 1)
+MOVE(scatter_8, uint64_t, stride, 1)
+
+typedef void (*move_fn)(char *to, const char *from, int64_t n, int64_t stride);
+static const move_fn gathers[9] = {[1] = gather_1, [2] = gather_2, [4] = gather_4, [8] = gather_8};
+static const move_fn scatters[9] = {[1] = scatter_1, [2] = scatter_2, [4] = scatter_4, [8] = scatter_8};
+
+const float *span_load_strided(float *buffer, const void *src, trine_dtype dtype, int64_t n, int64_t stride)
+{
+    const struct conversion *c = &conversions[dtype];
+    _Alignas(LINE) char piece[PIECE];
+    for (int64_t i = 0, m; i < n; i += m) {
+        m = n - i < PIECE / c->size ? n - i : PIECE / c->size;
+        gathers[c->size](piece, (const char *)src + i * stride * c->size, m, stride);
+        c->load(buffer + i, piece, m);
+    }
+    return buffer;
+}
+
+void span_store_strided(void *dst, trine_dtype dtype, const float *src, int64_t n, int64_t stride)
+{
+    const struct conversion *c = &conversions[dtype];
+    _Alignas(LINE) char piece[PIECE];
+    for (int64_t i = 0, m; i < n; i += m) {
+        m = n - i < PIECE / c->size ? n - i : PIECE / c->size;
+        c->store(piece, src + i, m);
+        scatters[c->size]((char *)dst + i * stride * c->size, piece, m, stride);
+    }
+}

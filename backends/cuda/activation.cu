@@ -1,0 +1,4 @@
+/* Activations on NVIDIA: all of it is shared. */
+#include "backends/cuda/target.h"
+
+#include "backends/simt/activation.h"

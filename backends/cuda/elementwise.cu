@@ -1,0 +1,4 @@
+/* The elementwise family on NVIDIA: all of it is shared. */
+#include "backends/cuda/target.h"
+
+#include "backends/simt/elementwise.h"

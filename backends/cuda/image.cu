@@ -1,0 +1,4 @@
+/* Images on NVIDIA: all of it is shared. */
+#include "backends/cuda/target.h"
+
+#include "backends/simt/image.h"

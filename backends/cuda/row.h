@@ -1,0 +1,101 @@
+/* NVIDIA's side of simt/row.h: how much a thread holds, and clusters of blocks (compute capability 9.0 on) for rows that one block can't hold. Sources: PTX ISA,
+ * "barrier.cluster", "mapa", "st.shared::cluster"; CUDA programming guide, "Thread block clusters".
+ * Included after target.h and before the family's header. */
+#ifndef TRINE_CUDA_ROW_H
+#define TRINE_CUDA_ROW_H
+
+#include <stdlib.h>
+
+namespace target {
+
+/* Packs of 16 bytes that a thread holds, all operands together: half of the 64 registers of a thread in a block of 1024. */
+constexpr int row_packs = 8;
+/* Where there are clusters, a block larger than this is better made two: then two rows are on their way in a multiprocessor. */
+constexpr int row_team_block = 512;
+
+/* The same bits, of which the compiler knows nothing. `zero` is 0 and only known at run time: the assembler sees through less than an instruction. */
+TRINE_DEVICE void opaque(uint32_t &word, uint32_t zero)
+{
+    asm volatile("add.u32 %0, %0, %1;" : "+r"(word) : "r"(zero));
+}
+
+/* Shared memory of the same variable in another block of the cluster. */
+TRINE_DEVICE uint32_t cluster_address(const void *shared, int block)
+{
+    uint32_t there = 0;
+#if !defined __CUDA_ARCH__ || __CUDA_ARCH__ >= 900
+    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(uint32_t(__cvta_generic_to_shared(shared))), "r"(block));
+#endif
+    return there;
+}
+
+/* The interface of simt::lone_block. */
+struct row_cluster {
+    enum { most_blocks = 8 }; /* more need a permission and may not fit */
+#if !defined __CUDA_ARCH__ || __CUDA_ARCH__ >= 900
+    static TRINE_DEVICE_METHOD int rank()
+    {
+        uint32_t r;
+        asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
+        return int(r);
+    }
+    static TRINE_DEVICE_METHOD int blocks()
+    {
+        uint32_t n;
+        asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(n));
+        return int(n);
+    }
+    static TRINE_DEVICE_METHOD void begin() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+    static TRINE_DEVICE_METHOD void started() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+    static TRINE_DEVICE_METHOD void barrier()
+    {
+        begin();
+        started();
+    }
+    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int to, T value)
+    {
+        static_assert(sizeof(T) % 4 == 0, "moved by words");
+        const uint32_t there = cluster_address(slot, to);
+        uint32_t words[sizeof(T) / 4];
+        memcpy(words, &value, sizeof value);
+#pragma unroll
+        for (unsigned i = 0; i < sizeof(T) / 4; i++) asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(there + 4 * i), "r"(words[i]) : "memory");
+    }
+#else
+    static TRINE_DEVICE_METHOD int rank() { return 0; }
+    static TRINE_DEVICE_METHOD int blocks() { return 1; }
+    static TRINE_DEVICE_METHOD void begin() {}
+    static TRINE_DEVICE_METHOD void started() {}
+    static TRINE_DEVICE_METHOD void barrier() { target::barrier(); }
+    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value) { *slot = value; }
+#endif
+};
+using row_wide_team = row_cluster;
+
+/* Blocks that may work on one row. */
+inline int row_most_blocks(const trine_call *call)
+{
+    return atoi(call->device->props.arch + sizeof "sm_" - 1) >= 90 ? int(row_cluster::most_blocks) : 1;
+}
+
+/* simt::launch with the grid in clusters of `blocks`. */
+template <class... P, class... A>
+inline trine_status launch_wide(trine_call *call, void (*kernel)(P...), int64_t grid, int blocks, int threads, A... args)
+{
+    cudaLaunchAttribute cluster;
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim.x = unsigned(blocks);
+    cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(unsigned(grid));
+    config.blockDim = dim3(unsigned(threads));
+    config.stream = static_cast<stream>(call->native);
+    config.attrs = &cluster;
+    config.numAttrs = 1;
+    cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...);
+    return launched(call);
+}
+
+} // namespace target
+
+#endif

@@ -1,0 +1,139 @@
+/* NVIDIA's side of the simt dialect: what backends/simt/ needs and each vendor spells differently. backends/hip/target.h
+ * defines the same names; backends/simt/README.md lists them. */
+#ifndef TRINE_CUDA_TARGET_H
+#define TRINE_CUDA_TARGET_H
+
+#include <cuda_runtime.h>
+#include <stdint.h>
+
+#define TRINE_INLINE static __host__ __device__ __forceinline__
+#define TRINE_DEVICE static __device__ __forceinline__
+/* Inside a struct or template, where `static` has another meaning or none is wanted. */
+#define TRINE_METHOD __host__ __device__ __forceinline__
+#define TRINE_DEVICE_METHOD __device__ __forceinline__
+#define TRINE_KERNEL(threads) __global__ void __launch_bounds__(threads)
+#define TRINE_SHARED __shared__
+
+/* The exported function of op `name`. */
+#define TRINE_BACKEND_FN(name) trine_cuda_##name
+
+#include "backends/simt/device.h"
+#include "core/float_bits.h"
+
+namespace target {
+
+using stream = cudaStream_t;
+constexpr const char *variant = "simt";
+
+/* Waves: threads that run in lock step and can exchange registers. */
+TRINE_DEVICE constexpr int wave_size() { return 32; }
+enum { max_waves = 32 }; /* in a block of 1024 threads, whatever the wave size */
+
+TRINE_DEVICE int thread_x() { return int(threadIdx.x); }
+TRINE_DEVICE int thread_y() { return int(threadIdx.y); }
+TRINE_DEVICE int block_threads() { return int(blockDim.x); }
+TRINE_DEVICE unsigned block_x() { return blockIdx.x; }
+TRINE_DEVICE unsigned block_y() { return blockIdx.y; }
+TRINE_DEVICE unsigned block_z() { return blockIdx.z; }
+TRINE_DEVICE unsigned grid_x() { return gridDim.x; }
+
+TRINE_DEVICE void barrier() { __syncthreads(); }
+/* All threads of the wave must take part; T is 4 or 8 bytes. */
+template <class T> TRINE_DEVICE T shuffle_xor(T value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+template <class T> TRINE_DEVICE T shuffle(T value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
+
+/* f32 functions. exp2 and log2: the hardware's, about 2 ulp; the others IEEE or within 2 ulp. */
+TRINE_DEVICE float exp2_fast(float x)
+{
+    float y;
+    asm("ex2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+TRINE_DEVICE float log2_fast(float x)
+{
+    float y;
+    asm("lg2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+TRINE_DEVICE float rcp_fast(float x) { return __fdividef(1.0f, x); }
+TRINE_DEVICE float sqrt_ieee(float x) { return __fsqrt_rn(x); }
+TRINE_DEVICE float rsqrt_ieee(float x) { return __frsqrt_rn(x); }
+TRINE_DEVICE float div_ieee(float a, float b) { return __fdiv_rn(a, b); }
+/* Never contracted into a multiply-add. */
+TRINE_DEVICE float mul_rn(float a, float b) { return __fmul_rn(a, b); }
+TRINE_DEVICE float add_rn(float a, float b) { return __fadd_rn(a, b); }
+TRINE_DEVICE float fma_rn(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+TRINE_DEVICE double mul_rn(double a, double b) { return __dmul_rn(a, b); }
+TRINE_DEVICE double add_rn(double a, double b) { return __dadd_rn(a, b); }
+
+/* 16-bit floats by bits: one instruction each way; same results as core/float_bits.h, but a NaN may become another one. */
+TRINE_DEVICE float f16_to_f32(uint16_t bits)
+{
+    float y;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(bits));
+    return y;
+}
+TRINE_DEVICE uint16_t f32_to_f16(float x)
+{
+    uint16_t y;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+    return y;
+}
+TRINE_DEVICE float bf16_to_f32(uint16_t bits) { return __uint_as_float(uint32_t(bits) << 16); }
+TRINE_DEVICE uint16_t f32_to_bf16(float x)
+{
+    uint16_t y;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
+    return y;
+}
+
+/* fp8 by bits, saturating. From compute capability 8.9 on one instruction for the OCP formats. */
+template <int e5, int fnuz> TRINE_DEVICE uint8_t f32_to_f8(float x)
+{
+#if defined __CUDA_ARCH__ && __CUDA_ARCH__ >= 890
+    if constexpr (!fnuz) {
+        uint16_t pair;
+        if constexpr (e5) asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
+        else asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
+        return uint8_t(x == x ? pair : e5 ? 0x7e : 0x7f);
+    }
+#endif
+    return trine_bits_f32_to_f8(x, e5, fnuz);
+}
+
+/* Bytes 0-3 of low and 4-7 of high, chosen by the four hexadecimal digits of `selector`, the lowest byte's last. */
+template <uint32_t selector> TRINE_DEVICE uint32_t byte_permute(uint32_t low, uint32_t high) { return __byte_perm(low, high, selector); }
+
+/* Global memory in 16-byte pieces; `once` says that nobody reads it again soon, so that it need not push other lines out of the caches. */
+TRINE_DEVICE uint4 load16(const void *p) { return *static_cast<const uint4 *>(p); }
+TRINE_DEVICE uint4 load16_once(const void *p) { return __ldcs(static_cast<const uint4 *>(p)); }
+TRINE_DEVICE void store16(void *p, uint4 v) { *static_cast<uint4 *>(p) = v; }
+TRINE_DEVICE void store16_once(void *p, uint4 v) { __stcs(static_cast<uint4 *>(p), v); }
+
+/* Dynamic shared memory, 16-byte aligned. */
+TRINE_DEVICE unsigned char *dynamic_shared()
+{
+    extern __shared__ __align__(16) unsigned char trine_dynamic_shared[];
+    return trine_dynamic_shared;
+}
+
+/* ---- Host side ---- */
+
+/* After a launch: TRINE_OK, or DEVICE with the reason in call->why. */
+inline trine_status launched(trine_call *call)
+{
+    cudaError_t error = cudaGetLastError();
+    if (error == cudaSuccess) return TRINE_OK;
+    snprintf(call->why, sizeof call->why, "launch failed: %s", cudaGetErrorString(error));
+    return error == cudaErrorMemoryAllocation ? TRINE_ERROR_OUT_OF_MEMORY : TRINE_ERROR_DEVICE;
+}
+
+/* Allows a kernel more than the 48 KiB of dynamic shared memory that every device has. */
+template <class Kernel> inline void allow_shared(Kernel *kernel, size_t bytes)
+{
+    if (bytes > 48 * 1024) cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes));
+}
+
+} // namespace target
+
+#endif

@@ -1,0 +1,4 @@
+/* Activations on AMD: all of it is shared. */
+#include "backends/hip/target.h"
+
+#include "backends/simt/activation.h"

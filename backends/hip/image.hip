@@ -1,0 +1,4 @@
+/* Images on AMD: all of it is shared. */
+#include "backends/hip/target.h"
+
+#include "backends/simt/image.h"

@@ -1,0 +1,34 @@
+/* AMD's side of simt/row.h: how much a thread holds. Blocks have no clusters here, but twice the registers. Included after target.h and before the family's header. */
+#ifndef TRINE_HIP_ROW_H
+#define TRINE_HIP_ROW_H
+
+#include "backends/simt/launch.h"
+#include "backends/simt/team.h"
+
+namespace target {
+
+/* Packs of 16 bytes that a thread holds, all operands together: half of the 128 registers of a thread in a block of 1024. */
+constexpr int row_packs = 16;
+constexpr int row_team_block = 1024;
+
+/* The same bits, of which the compiler knows nothing. */
+TRINE_DEVICE void opaque(uint32_t &word, uint32_t)
+{
+#if defined __AMDGCN__
+    asm volatile("" : "+v"(word));
+#else
+    (void)word; /* the host's pass only parses this */
+#endif
+}
+
+using row_wide_team = simt::lone_block;
+inline int row_most_blocks(const trine_call *) { return 1; }
+
+template <class... P, class... A> inline trine_status launch_wide(trine_call *call, void (*kernel)(P...), int64_t grid, int, int threads, A... args)
+{
+    return simt::launch(call, kernel, simt::grid(grid), threads, 0, args...);
+}
+
+} // namespace target
+
+#endif

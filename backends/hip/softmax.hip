@@ -1,0 +1,5 @@
+/* The softmax family on AMD: shared but for what a thread holds. */
+#include "backends/hip/target.h"
+
+#include "backends/hip/row.h"
+#include "backends/simt/softmax.h"

@@ -1,0 +1,230 @@
+/* AMD's side of the simt dialect: the same names as backends/cuda/target.h; backends/simt/README.md lists them.
+ *
+ * Compiled with -nogpulib -nogpuinc: device code is made of the compiler's builtins and calls no device library, so that it needs
+ * neither ROCm's bitcode nor a version of it that knows the chip. Code object version 5 or later (grid_x). */
+#ifndef TRINE_HIP_TARGET_H
+#define TRINE_HIP_TARGET_H
+
+#include <hip/hip_runtime_api.h>
+#include <hip/hip_vector_types.h>
+#include <stdint.h>
+
+#define TRINE_INLINE static inline __attribute__((host, device, always_inline))
+#define TRINE_DEVICE static inline __attribute__((device, always_inline))
+/* Inside a struct or template, where `static` has another meaning or none is wanted. */
+#define TRINE_METHOD inline __attribute__((host, device, always_inline))
+#define TRINE_DEVICE_METHOD inline __attribute__((device, always_inline))
+#define TRINE_KERNEL(threads) __attribute__((global, amdgpu_flat_work_group_size(1, threads))) void
+#define TRINE_SHARED __attribute__((shared))
+
+/* The exported function of op `name`. */
+#define TRINE_BACKEND_FN(name) trine_hip_##name
+
+#include "backends/simt/device.h"
+#include "core/float_bits.h"
+
+namespace target {
+
+using stream = hipStream_t;
+constexpr const char *variant = "simt";
+
+/* Waves: threads that run in lock step and can exchange registers. CDNA has waves of 64; RDNA is compiled for 32, its default.
+ * In host code the number means nothing, so it can't be called there. */
+#if defined __GFX9__
+TRINE_DEVICE constexpr int wave_size() { return 64; }
+#else
+TRINE_DEVICE constexpr int wave_size() { return 32; }
+#endif
+enum { max_waves = 32 }; /* in a block of 1024 threads, whatever the wave size */
+
+TRINE_DEVICE int thread_x() { return int(__builtin_amdgcn_workitem_id_x()); }
+TRINE_DEVICE int thread_y() { return int(__builtin_amdgcn_workitem_id_y()); }
+TRINE_DEVICE int block_threads() { return int(__builtin_amdgcn_workgroup_size_x()); }
+TRINE_DEVICE unsigned block_x() { return __builtin_amdgcn_workgroup_id_x(); }
+TRINE_DEVICE unsigned block_y() { return __builtin_amdgcn_workgroup_id_y(); }
+TRINE_DEVICE unsigned block_z() { return __builtin_amdgcn_workgroup_id_z(); }
+/* The first hidden argument (hidden_block_count_x); the builtin for the grid's size counts threads and would cost a division. */
+TRINE_DEVICE unsigned grid_x() { return *(const __attribute__((address_space(4))) unsigned *)__builtin_amdgcn_implicitarg_ptr(); }
+
+/* The fences order LDS and global memory, as __syncthreads does. */
+TRINE_DEVICE void barrier()
+{
+    __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
+    __builtin_amdgcn_s_barrier();
+    __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
+}
+
+/* ---- Exchange inside a wave ---- */
+
+TRINE_DEVICE int lane_id()
+{
+    unsigned low = __builtin_amdgcn_mbcnt_lo(~0u, 0u);
+    return int(wave_size() == 64 ? __builtin_amdgcn_mbcnt_hi(~0u, low) : low);
+}
+
+/* The register of the lane that a DPP control (see the ISA manuals) selects: a modifier of an instruction, no trip through
+ * LDS. */
+template <int control> TRINE_DEVICE int dpp(int value)
+{
+    return __builtin_amdgcn_mov_dpp(value, control, 0xf, 0xf, true);
+}
+
+/* quad_perm, rotation and mirrors of a row of 16 lanes make the xors up to 8. */
+enum { dpp_xor1 = 0xb1, dpp_xor2 = 0x4e, dpp_xor3 = 0x1b, dpp_ror8 = 0x128, dpp_half_mirror = 0x141 };
+
+TRINE_DEVICE int xor16(int value)
+{
+#if defined __GFX9__
+    return __builtin_amdgcn_ds_swizzle(value, 16 << 10 | 0x1f);
+#elif defined __AMDGCN__
+    return int(__builtin_amdgcn_permlanex16(0u, unsigned(value), 0x76543210u, 0xfedcba98u, false, false));
+#else
+    return value; /* the host's pass only parses this */
+#endif
+}
+
+/* Chosen while compiling where the mask is known then, which the unrolled loop of a reduction makes it. */
+TRINE_DEVICE int exchange_xor(int value, int mask)
+{
+    if (__builtin_constant_p(mask)) {
+        switch (mask) {
+        case 1: return dpp<dpp_xor1>(value);
+        case 2: return dpp<dpp_xor2>(value);
+        case 4: return dpp<dpp_xor3>(dpp<dpp_half_mirror>(value)); /* 7 ^ 3 */
+        case 8: return dpp<dpp_ror8>(value);
+        case 16: return xor16(value);
+        }
+    }
+    return __builtin_amdgcn_ds_bpermute((lane_id() ^ mask) << 2, value);
+}
+
+/* A value as registers. */
+template <class T> struct words {
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8, "exchanges move 4 or 8 bytes");
+    int word[sizeof(T) / 4];
+};
+
+/* All threads of the wave must take part; T is 4 or 8 bytes. */
+template <class T> TRINE_DEVICE T shuffle_xor(T value, int mask)
+{
+    words<T> w = __builtin_bit_cast(words<T>, value);
+    for (int &word : w.word) word = exchange_xor(word, mask);
+    return __builtin_bit_cast(T, w);
+}
+template <class T> TRINE_DEVICE T shuffle(T value, int lane)
+{
+    words<T> w = __builtin_bit_cast(words<T>, value);
+    for (int &word : w.word) word = __builtin_amdgcn_ds_bpermute(lane << 2, word);
+    return __builtin_bit_cast(T, w);
+}
+
+/* ---- f32 functions. exp2, log2 and rcp: the hardware's, about 1 ulp, subnormals count as 0; the others IEEE. ---- */
+
+TRINE_DEVICE float exp2_fast(float x) { return __builtin_amdgcn_exp2f(x); }
+TRINE_DEVICE float log2_fast(float x) { return __builtin_amdgcn_logf(x); }
+TRINE_DEVICE float rcp_fast(float x) { return __builtin_amdgcn_rcpf(x); }
+TRINE_DEVICE float sqrt_ieee(float x) { return __builtin_sqrtf(x); }
+TRINE_DEVICE float div_ieee(float a, float b) { return a / b; }
+/* One step of third order in f64 from the hardware's 2^-23: its error of less than 2^-51 never reaches a rounding boundary of f32
+ * (checked for all significands). 0, inf, NaN and negative numbers keep the hardware's answer. */
+TRINE_DEVICE float rsqrt_ieee(float x)
+{
+#pragma clang fp contract(off)
+    double wide = x;
+    double y = __builtin_amdgcn_rsq(wide);
+    double residual = __builtin_fma(-wide * y, y, 1.0);
+    double refined = __builtin_fma(y * residual, __builtin_fma(residual, 0.375, 0.5), y);
+    return float(x > 0.0f && x < __builtin_inff() ? refined : y);
+}
+/* Never contracted into a multiply-add. */
+TRINE_DEVICE float mul_rn(float a, float b)
+{
+#pragma clang fp contract(off)
+    return a * b;
+}
+TRINE_DEVICE float add_rn(float a, float b)
+{
+#pragma clang fp contract(off)
+    return a + b;
+}
+TRINE_DEVICE float fma_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+TRINE_DEVICE double mul_rn(double a, double b)
+{
+#pragma clang fp contract(off)
+    return a * b;
+}
+TRINE_DEVICE double add_rn(double a, double b)
+{
+#pragma clang fp contract(off)
+    return a + b;
+}
+
+/* ---- 16-bit floats by bits: same results as core/float_bits.h ---- */
+
+TRINE_DEVICE float f16_to_f32(uint16_t bits) { return float(__builtin_bit_cast(_Float16, bits)); }
+TRINE_DEVICE uint16_t f32_to_f16(float x)
+{
+    uint32_t nan = (__builtin_bit_cast(uint32_t, x) >> 16 & 0x8000u) | 0x7e00u;
+    uint32_t y = __builtin_bit_cast(uint16_t, _Float16(x));
+    return uint16_t(__builtin_unpredictable(x == x) ? y : nan); /* a select, not a branch */
+}
+TRINE_DEVICE float bf16_to_f32(uint16_t bits) { return __builtin_bit_cast(float, uint32_t(bits) << 16); }
+TRINE_DEVICE uint16_t f32_to_bf16(float x)
+{
+    uint32_t bits = __builtin_bit_cast(uint32_t, x);
+    uint32_t nan = (bits >> 16 & 0x8000u) | 0x7fc0u;
+    uint32_t y = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    return uint16_t(__builtin_unpredictable(x == x) ? y : nan);
+}
+
+/* fp8 by bits, saturating. */
+template <int e5, int fnuz> TRINE_DEVICE uint8_t f32_to_f8(float x) { return trine_bits_f32_to_f8(x, e5, fnuz); }
+
+/* Bytes 0-3 of low and 4-7 of high, chosen by the four hexadecimal digits of `selector`, the lowest byte's last. */
+template <uint32_t selector> TRINE_DEVICE uint32_t byte_permute(uint32_t low, uint32_t high)
+{
+    constexpr uint32_t bytes = (selector & 0xf) | (selector & 0xf0) << 4 | (selector & 0xf00) << 8 | (selector & 0xf000) << 12;
+    return __builtin_amdgcn_perm(high, low, bytes);
+}
+
+/* ---- Global memory in 16-byte pieces ----
+ * The pointers are cast to the global address space, which the compiler can't always prove and which saves the slower flat_
+ * instructions: p must not point to LDS. `once` says that nobody reads it again soon, so that it need not push other lines out
+ * of the caches. */
+
+using vector16 = uint32_t __attribute__((ext_vector_type(4)));
+using global16 = __attribute__((address_space(1))) vector16;
+
+static_assert(sizeof(uint4) == 16 && alignof(uint4) == 16, "uint4 is moved by one instruction");
+TRINE_DEVICE uint4 from_vector(vector16 v) { return uint4{v.x, v.y, v.z, v.w}; }
+TRINE_DEVICE vector16 to_vector(uint4 v) { return vector16{v.x, v.y, v.z, v.w}; }
+
+TRINE_DEVICE uint4 load16(const void *p) { return from_vector(*(const global16 *)p); }
+TRINE_DEVICE uint4 load16_once(const void *p) { return from_vector(__builtin_nontemporal_load((const global16 *)p)); }
+TRINE_DEVICE void store16(void *p, uint4 v) { *(global16 *)p = to_vector(v); }
+TRINE_DEVICE void store16_once(void *p, uint4 v) { __builtin_nontemporal_store(to_vector(v), (global16 *)p); }
+
+/* Dynamic shared memory, 16-byte aligned. */
+TRINE_DEVICE unsigned char *dynamic_shared()
+{
+    extern TRINE_SHARED unsigned char trine_dynamic_shared[] __attribute__((aligned(16)));
+    return trine_dynamic_shared;
+}
+
+/* ---- Host side ---- */
+
+/* After a launch: TRINE_OK, or DEVICE with the reason in call->why. */
+inline trine_status launched(trine_call *call)
+{
+    hipError_t error = hipGetLastError();
+    if (error == hipSuccess) return TRINE_OK;
+    snprintf(call->why, sizeof call->why, "launch failed: %s (%s)", hipGetErrorName(error), hipGetErrorString(error));
+    return error == hipErrorOutOfMemory ? TRINE_ERROR_OUT_OF_MEMORY : TRINE_ERROR_DEVICE;
+}
+
+/* Nothing to allow: a block may have all of the LDS. */
+template <class Kernel> inline void allow_shared(Kernel *, size_t) {}
+
+} // namespace target
+
+#endif

@@ -1,0 +1,406 @@
+/* Elementwise ops. Bound by bytes: see map.h. The op itself is chosen at run time, once a pack, so that a kernel is compiled once a dtype. */
+#ifndef TRINE_SIMT_ELEMENTWISE_H
+#define TRINE_SIMT_ELEMENTWISE_H
+
+#include "backends/simt/map.h"
+
+namespace simt {
+
+/* ---- copy: through a carrier that holds the source exactly (f32, or f64 and i64 for the wide ones), then one rounding ---- */
+
+/* The narrow floats take an f64 or i64 through f32 rounded to odd, which a second rounding does not disturb. */
+TRINE_DEVICE float narrowed(float x) { return x; }
+TRINE_DEVICE float narrowed(double x) { return trine_bits_f64_to_f32_odd(x); }
+TRINE_DEVICE float narrowed(int64_t x) { return trine_bits_i64_to_f32_odd(x); }
+TRINE_DEVICE int64_t to_i64(float x) { return trine_f32_to_i64_sat(x); }
+TRINE_DEVICE int64_t to_i64(double x) { return trine_f64_to_i64_sat(x); }
+TRINE_DEVICE int64_t to_i64(int64_t x) { return x; }
+TRINE_DEVICE int32_t to_i32(float x) { return trine_f32_to_i32_sat(x); }
+TRINE_DEVICE int32_t to_i32(double x) { return trine_f64_to_i32_sat(x); }
+TRINE_DEVICE int32_t to_i32(int64_t x) { return int32_t(uint32_t(uint64_t(x))); }
+TRINE_DEVICE int8_t to_i8(float x) { return trine_f32_to_i8_sat(x); }
+TRINE_DEVICE int8_t to_i8(double x) { return trine_f64_to_i8_sat(x); }
+TRINE_DEVICE int8_t to_i8(int64_t x) { return int8_t(uint8_t(uint64_t(x))); }
+TRINE_DEVICE uint8_t to_u8(float x) { return trine_f32_to_u8_sat(x); }
+TRINE_DEVICE uint8_t to_u8(double x) { return trine_f64_to_u8_sat(x); }
+TRINE_DEVICE uint8_t to_u8(int64_t x) { return uint8_t(uint64_t(x)); }
+
+template <class C> TRINE_DEVICE void store_as(tag<double>, double &y, C x) { y = double(x); }
+template <class C> TRINE_DEVICE void store_as(tag<float>, float &y, C x) { y = float(x); }
+template <class C> TRINE_DEVICE void store_as(tag<int64_t>, int64_t &y, C x) { y = to_i64(x); }
+template <class C> TRINE_DEVICE void store_as(tag<int32_t>, int32_t &y, C x) { y = to_i32(x); }
+template <class C> TRINE_DEVICE void store_as(tag<int8_t>, int8_t &y, C x) { y = to_i8(x); }
+template <class C> TRINE_DEVICE void store_as(tag<uint8_t>, uint8_t &y, C x) { y = to_u8(x); }
+template <class C> TRINE_DEVICE void store_as(tag<boolean>, boolean &y, C x) { y.bits = x != C(0); }
+template <class T, class C> TRINE_DEVICE void store_as(tag<T> t, T &y, C x) { y = from_f32(t, narrowed(x)); }
+/* Instructions may give any NaN; a cast gives that of trine_f32_to_f16. */
+template <class C> TRINE_DEVICE void store_as(tag<f16> t, f16 &y, C x)
+{
+    const float v = narrowed(x);
+    y = v == v ? from_f32(t, v) : f16{trine_bits_f32_to_f16(v)};
+}
+template <class C> TRINE_DEVICE void store_as(tag<bf16> t, bf16 &y, C x)
+{
+    const float v = narrowed(x);
+    y = v == v ? from_f32(t, v) : bf16{trine_bits_f32_to_bf16(v)};
+}
+
+template <class X> TRINE_DEVICE float carried(X x) { return to_f32(x); }
+/* The same for that of trine_f16_to_f32. */
+TRINE_DEVICE float carried(f16 x) { return (x.bits & 0x7fffu) > 0x7c00u ? trine_bits_f16_to_f32(x.bits) : to_f32(x); }
+TRINE_DEVICE double carried(double x) { return x; }
+TRINE_DEVICE int64_t carried(int64_t x) { return x; }
+TRINE_DEVICE int64_t carried(int32_t x) { return x; }
+TRINE_DEVICE int64_t carried(int8_t x) { return x; }
+TRINE_DEVICE int64_t carried(uint8_t x) { return x; }
+
+struct f_cast {
+    template <class Y, class X, int V> TRINE_DEVICE_METHOD void operator()(pack<Y, V> &y, const pack<X, V> &x) const
+    {
+#pragma unroll
+        for (int i = 0; i < V; i++) store_as(tag<Y>{}, y.at[i], carried(x.at[i]));
+    }
+};
+
+/* Any pair of dtypes, one element at a time: what no kernel of its own is worth. */
+template <class X> TRINE_DEVICE void cast_element(void *y, trine_dtype to, int64_t i, X x)
+{
+    const auto v = carried(x);
+    const auto store = [&](auto t) { store_as(t, static_cast<typename decltype(t)::type *>(y)[i], v); };
+    switch (to) {
+    case TRINE_F64: return store(tag<double>{});
+    case TRINE_F32: return store(tag<float>{});
+    case TRINE_F16: return store(tag<f16>{});
+    case TRINE_BF16: return store(tag<bf16>{});
+    case TRINE_F8_E4M3FN: return store(tag<f8_e4m3fn>{});
+    case TRINE_F8_E5M2: return store(tag<f8_e5m2>{});
+    case TRINE_F8_E4M3FNUZ: return store(tag<f8_e4m3fnuz>{});
+    case TRINE_F8_E5M2FNUZ: return store(tag<f8_e5m2fnuz>{});
+    case TRINE_I64: return store(tag<int64_t>{});
+    case TRINE_I32: return store(tag<int32_t>{});
+    case TRINE_I8: return store(tag<int8_t>{});
+    case TRINE_U8: return store(tag<uint8_t>{});
+    case TRINE_BOOL: return store(tag<boolean>{});
+    default: return;
+    }
+}
+
+template <class X, class Divider> TRINE_KERNEL(map_threads) cast_any_kernel(walk<2, Divider> all, int64_t n, void *y, trine_dtype to, const X *x)
+{
+    for (int64_t i = int64_t(target::block_x()) * map_threads + target::thread_x(); i < n; i += int64_t(target::grid_x()) * map_threads) {
+        int64_t offset[2];
+        all.offsets(i, offset);
+        cast_element(y, to, offset[0], x[offset[1]]);
+    }
+}
+
+/* From any dtype to its type. */
+template <class F> inline trine_status visit_any(trine_call *call, trine_dtype dtype, F f)
+{
+    switch (dtype) {
+    case TRINE_F64: return f(tag<double>{});
+    case TRINE_F8_E4M3FN: return f(tag<f8_e4m3fn>{});
+    case TRINE_F8_E5M2: return f(tag<f8_e5m2>{});
+    case TRINE_F8_E4M3FNUZ: return f(tag<f8_e4m3fnuz>{});
+    case TRINE_F8_E5M2FNUZ: return f(tag<f8_e5m2fnuz>{});
+    case TRINE_I64: return f(tag<int64_t>{});
+    case TRINE_I32: return f(tag<int32_t>{});
+    case TRINE_I8: return f(tag<int8_t>{});
+    case TRINE_U8: return f(tag<uint8_t>{});
+    case TRINE_BOOL: return f(tag<boolean>{});
+    default: return visit_floats(call, dtype, f);
+    }
+}
+
+inline trine_status cast_any(trine_call *call, const trine_copy_args *a, const trine_iter &it)
+{
+    return visit_any(call, a->x.dtype, [&](auto tx) {
+        using X = typename decltype(tx)::type;
+        const int64_t blocks = ceil_div(it.numel, map_threads);
+        const grid g(blocks < (1 << 24) ? blocks : 1 << 24);
+        if (it.numel < 0x7fffffff)
+            return launch(call, cast_any_kernel<X, divider32>, g, map_threads, 0, walk<2, divider32>(it), it.numel, a->y.data, a->y.dtype, data_of<X>(a->x));
+        return launch(call, cast_any_kernel<X, divider64>, g, map_threads, 0, walk<2, divider64>(it), it.numel, a->y.data, a->y.dtype, data_of<X>(a->x));
+    });
+}
+
+/* The pairs that training and inference spend their time on: among f32, f16 and bf16, and between these and fp8. */
+template <class F> inline trine_status visit_fp8(trine_dtype dtype, F f)
+{
+    switch (dtype) {
+    case TRINE_F8_E4M3FN: return f(tag<f8_e4m3fn>{});
+    case TRINE_F8_E5M2: return f(tag<f8_e5m2>{});
+    case TRINE_F8_E4M3FNUZ: return f(tag<f8_e4m3fnuz>{});
+    default: return f(tag<f8_e5m2fnuz>{});
+    }
+}
+inline bool is_fp8(trine_dtype d) { return d >= TRINE_F8_E4M3FN && d <= TRINE_F8_E5M2FNUZ; }
+inline bool is_float(trine_dtype d) { return d == TRINE_F32 || d == TRINE_F16 || d == TRINE_BF16; }
+
+inline bool cast_packed(trine_call *call, const trine_copy_args *a, const trine_iter &it, trine_status *status)
+{
+    bool done = false;
+    const auto run = [&](auto ty, auto tx) {
+        using Y = typename decltype(ty)::type;
+        using X = typename decltype(tx)::type;
+        done = map_packed(call, f_cast{}, it, status, data_of<Y>(a->y), static_cast<const X *>(data_of<X>(a->x)));
+        return TRINE_OK;
+    };
+    if (is_float(a->x.dtype) && is_float(a->y.dtype))
+        visit_floats(call, a->x.dtype, [&](auto tx) { return visit_floats(call, a->y.dtype, [&](auto ty) { return run(ty, tx); }); });
+    else if (is_float(a->x.dtype) && is_fp8(a->y.dtype))
+        visit_floats(call, a->x.dtype, [&](auto tx) { return visit_fp8(a->y.dtype, [&](auto ty) { return run(ty, tx); }); });
+    else if (is_fp8(a->x.dtype) && is_float(a->y.dtype))
+        visit_fp8(a->x.dtype, [&](auto tx) { return visit_floats(call, a->y.dtype, [&](auto ty) { return run(ty, tx); }); });
+    return done;
+}
+
+inline trine_status copy(trine_call *call, const trine_copy_args *a)
+{
+    if (a->x.dtype == a->y.dtype && a->x.dtype != TRINE_BOOL)
+        return visit_bits(call, a->y.dtype, [&](auto t) {
+            using T = typename decltype(t)::type;
+            return map<T, T>(call, f_same{}, a->y, a->x);
+        });
+    const trine_tensor *t[] = {&a->y, &a->x};
+    const trine_iter it = trine_iter_make(t, 2, 0);
+    trine_status status = TRINE_OK;
+    if (it.numel == 0 || cast_packed(call, a, it, &status)) return status;
+    return cast_any(call, a, it);
+}
+
+/* ---- fill ---- */
+
+template <class T> struct f_constant {
+    T value;
+    template <int V> TRINE_DEVICE_METHOD void operator()(pack<T, V> &y) const
+    {
+        for (int i = 0; i < V; i++) y.at[i] = value;
+    }
+};
+
+/* The value is converted on the host, by the same code as on the device. */
+template <class T> inline T host_bits(trine_dtype dtype, double value)
+{
+    T bits;
+    const float odd = trine_bits_f64_to_f32_odd(value);
+    uint64_t wide = 0;
+    const auto keep = [&](auto v) { memcpy(&wide, &v, sizeof v); };
+    switch (dtype) {
+    case TRINE_F64: keep(value); break;
+    case TRINE_F32: keep(float(value)); break;
+    case TRINE_F16: keep(trine_bits_f32_to_f16(odd)); break;
+    case TRINE_BF16: keep(trine_bits_f32_to_bf16(odd)); break;
+    case TRINE_F8_E4M3FN: keep(trine_bits_f32_to_f8(odd, 0, 0)); break;
+    case TRINE_F8_E5M2: keep(trine_bits_f32_to_f8(odd, 1, 0)); break;
+    case TRINE_F8_E4M3FNUZ: keep(trine_bits_f32_to_f8(odd, 0, 1)); break;
+    case TRINE_F8_E5M2FNUZ: keep(trine_bits_f32_to_f8(odd, 1, 1)); break;
+    case TRINE_I64: keep(trine_f64_to_i64_sat(value)); break;
+    case TRINE_I32: keep(trine_f64_to_i32_sat(value)); break;
+    case TRINE_I8: keep(trine_f64_to_i8_sat(value)); break;
+    case TRINE_U8: keep(trine_f64_to_u8_sat(value)); break;
+    default: wide = value != 0; break;
+    }
+    memcpy(&bits, &wide, sizeof bits);
+    return bits;
+}
+
+inline trine_status fill(trine_call *call, const trine_fill_args *a)
+{
+    return visit_bits(call, a->y.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        return map<T>(call, f_constant<T>{host_bits<T>(a->y.dtype, a->value)}, a->y);
+    });
+}
+
+/* ---- Arithmetic ---- */
+
+enum arithmetic { ADD, SUB, MUL, DIV, MIN, MAX };
+
+TRINE_DEVICE float divide(float a, float b) { return target::div_ieee(a, b); }
+TRINE_DEVICE double divide(double a, double b) { return a / b; }
+/* -0 < +0: of two zeros the one whose sign is wanted */
+template <class T> TRINE_DEVICE T least(T a, T b) { return a != a ? a : b != b ? b : a < b || (a == b && __builtin_signbit(a)) ? a : b; }
+template <class T> TRINE_DEVICE T most(T a, T b) { return a != a ? a : b != b ? b : a > b || (a == b && !__builtin_signbit(a)) ? a : b; }
+
+template <class T> TRINE_DEVICE T float_arithmetic(arithmetic op, T a, T b)
+{
+    switch (op) {
+    case ADD: return target::add_rn(a, b);
+    case SUB: return target::add_rn(a, -b);
+    case MUL: return target::mul_rn(a, b);
+    case DIV: return divide(a, b);
+    case MIN: return least(a, b);
+    default: return most(a, b);
+    }
+}
+
+/* U: the unsigned type in which overflow wraps. */
+template <class T, class U> TRINE_DEVICE T int_arithmetic(arithmetic op, T a, T b)
+{
+    switch (op) {
+    case ADD: return T(U(U(a) + U(b)));
+    case SUB: return T(U(U(a) - U(b)));
+    case MUL: return T(U(U(a) * U(b)));
+    case DIV: return b == 0 ? T(0) : T(b) == T(-1) && T(-1) < T(0) ? T(U(0) - U(a)) : T(a / b);
+    case MIN: return a < b ? a : b;
+    default: return a > b ? a : b;
+    }
+}
+
+TRINE_DEVICE float apply(arithmetic op, float a, float b) { return float_arithmetic(op, a, b); }
+TRINE_DEVICE double apply(arithmetic op, double a, double b) { return float_arithmetic(op, a, b); }
+TRINE_DEVICE f16 apply(arithmetic op, f16 a, f16 b) { return from_f32<f16>(float_arithmetic(op, to_f32(a), to_f32(b))); }
+TRINE_DEVICE bf16 apply(arithmetic op, bf16 a, bf16 b) { return from_f32<bf16>(float_arithmetic(op, to_f32(a), to_f32(b))); }
+TRINE_DEVICE int64_t apply(arithmetic op, int64_t a, int64_t b) { return int_arithmetic<int64_t, uint64_t>(op, a, b); }
+TRINE_DEVICE int32_t apply(arithmetic op, int32_t a, int32_t b) { return int_arithmetic<int32_t, uint32_t>(op, a, b); }
+TRINE_DEVICE int8_t apply(arithmetic op, int8_t a, int8_t b) { return int_arithmetic<int8_t, uint8_t>(op, a, b); }
+TRINE_DEVICE uint8_t apply(arithmetic op, uint8_t a, uint8_t b) { return int_arithmetic<uint8_t, uint8_t>(op, a, b); }
+
+/* The switch stands outside the loop over the pack. */
+template <class T, int V, class B> TRINE_DEVICE void apply_pack(arithmetic op, pack<T, V> &y, const pack<T, V> &a, B b)
+{
+    const auto all = [&](arithmetic fixed) {
+#pragma unroll
+        for (int i = 0; i < V; i++) y.at[i] = apply(fixed, a.at[i], b(i));
+    };
+    switch (op) {
+    case ADD: return all(ADD);
+    case SUB: return all(SUB);
+    case MUL: return all(MUL);
+    case DIV: return all(DIV);
+    case MIN: return all(MIN);
+    default: return all(MAX);
+    }
+}
+
+struct f_binary {
+    arithmetic op;
+    template <class T, int V> TRINE_DEVICE_METHOD void operator()(pack<T, V> &y, const pack<T, V> &a, const pack<T, V> &b) const
+    {
+        apply_pack(op, y, a, [&](int i) { return b.at[i]; });
+    }
+};
+
+template <class F> inline trine_status visit_arithmetic(trine_call *call, trine_dtype dtype, F f)
+{
+    switch (dtype) {
+    case TRINE_F64: return f(tag<double>{});
+    case TRINE_I64: return f(tag<int64_t>{});
+    case TRINE_I32: return f(tag<int32_t>{});
+    case TRINE_I8: return f(tag<int8_t>{});
+    case TRINE_U8: return f(tag<uint8_t>{});
+    default: return visit_floats(call, dtype, f);
+    }
+}
+
+inline trine_status binary(trine_call *call, const trine_binary_args *a, arithmetic op)
+{
+    return visit_arithmetic(call, a->y.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        return map<T, T, T>(call, f_binary{op}, a->y, a->a, a->b);
+    });
+}
+
+/* S: the scalar's type, f32 for the 16-bit floats. */
+template <class S> struct f_scalar {
+    S value;
+    bool multiply;
+    template <class T, int V> TRINE_DEVICE_METHOD void operator()(pack<T, V> &y, const pack<T, V> &x) const
+    {
+        const S s = value;
+#pragma unroll
+        for (int i = 0; i < V; i++) y.at[i] = multiply ? with_scalar(MUL, x.at[i], s) : with_scalar(ADD, x.at[i], s);
+    }
+    template <class T> static TRINE_DEVICE_METHOD T with_scalar(arithmetic op, T x, S s)
+    {
+        if constexpr (sizeof(T) == 2) return from_f32<T>(float_arithmetic(op, to_f32(x), s));
+        else return apply(op, x, s);
+    }
+};
+
+inline trine_status with_scalar(trine_call *call, const trine_scalar_args *a, bool multiply)
+{
+    return visit_arithmetic(call, a->y.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        if constexpr (sizeof(T) == 2) return map<T, T>(call, f_scalar<float>{float(a->value), multiply}, a->y, a->x);
+        else return map<T, T>(call, f_scalar<T>{host_bits<T>(a->y.dtype, a->value), multiply}, a->y, a->x);
+    });
+}
+
+/* ---- swap ---- */
+
+/* Where rows are dense, even and alone in their walk, neighbours lie in one pack. */
+struct f_swap {
+    template <class T, int V> TRINE_DEVICE_METHOD void operator()(pack<T, V> &y, const pack<T, V> &x) const
+    {
+        for (int i = 0; i < V; i++) y.at[i] = x.at[V > 1 ? i ^ 1 : i];
+    }
+};
+
+/* In place is safe: a thread reads both neighbours before it writes either. */
+template <class T> TRINE_KERNEL(map_threads) swap_kernel(walk<2, divider64> rows, int64_t n, int64_t pairs, int64_t y_step, int64_t x_step, T *y, const T *x)
+{
+    const int64_t a_row = (n + 1) / 2;
+    for (int64_t p = int64_t(target::block_x()) * map_threads + target::thread_x(); p < pairs; p += int64_t(target::grid_x()) * map_threads) {
+        const int64_t row = p / a_row, column = (p - row * a_row) * 2;
+        int64_t offset[2];
+        rows.offsets(row, offset);
+        const T first = x[offset[1] + column * x_step];
+        if (column + 1 == n) {
+            y[offset[0] + column * y_step] = first;
+        } else {
+            const T second = x[offset[1] + (column + 1) * x_step];
+            y[offset[0] + column * y_step] = second;
+            y[offset[0] + (column + 1) * y_step] = first;
+        }
+    }
+}
+
+inline trine_status swap(trine_call *call, const trine_swap_args *a)
+{
+    const trine_tensor *t[] = {&a->y, &a->x};
+    int64_t n;
+    const trine_iter rows = trine_iter_rows(t, 2, &n);
+    if (rows.numel == 0 || n == 0) return TRINE_OK;
+    return visit_bits(call, a->y.dtype, [&](auto tag_) {
+        using T = typename decltype(tag_)::type;
+        const int last = a->y.ndim - 1;
+        T *y = data_of<T>(a->y);
+        const T *x = data_of<T>(a->x);
+        /* a dense tensor of rows of whole packs is one long row of pairs */
+        constexpr int V = pack_of<T>;
+        if (n % V == 0 && trine_tensor_is_contiguous(&a->y) && trine_tensor_is_contiguous(&a->x) && aligned16(y) && aligned16(x))
+            return map<T, T>(call, f_swap{}, a->y, a->x);
+        const int64_t pairs = rows.numel * ((n + 1) / 2), blocks = ceil_div(pairs, map_threads);
+        return launch(call, swap_kernel<T>, grid(blocks < (1 << 24) ? blocks : 1 << 24), map_threads, 0, walk<2, divider64>(rows), n, pairs, a->y.stride[last],
+                      a->x.stride[last], y, x);
+    });
+}
+
+} // namespace simt
+
+/* ---- The backend's functions ---- */
+
+/* Every op of this family takes any arguments that pass the core's checks, and no workspace. */
+#define TRINE_ELEMENTWISE(name, expression) \
+    extern "C" trine_status TRINE_BACKEND_FN(name)(trine_call *call, const trine_##name##_args *a) \
+    { \
+        call->variant = target::variant; \
+        TRINE_END_OF_QUERY(call, 0); \
+        return expression; \
+    }
+TRINE_ELEMENTWISE(copy, simt::copy(call, a))
+TRINE_ELEMENTWISE(fill, simt::fill(call, a))
+TRINE_ELEMENTWISE(add, simt::binary(call, a, simt::ADD))
+TRINE_ELEMENTWISE(sub, simt::binary(call, a, simt::SUB))
+TRINE_ELEMENTWISE(mul, simt::binary(call, a, simt::MUL))
+TRINE_ELEMENTWISE(div, simt::binary(call, a, simt::DIV))
+TRINE_ELEMENTWISE(minimum, simt::binary(call, a, simt::MIN))
+TRINE_ELEMENTWISE(maximum, simt::binary(call, a, simt::MAX))
+TRINE_ELEMENTWISE(add_scalar, simt::with_scalar(call, a, false))
+TRINE_ELEMENTWISE(scale, simt::with_scalar(call, a, true))
+TRINE_ELEMENTWISE(swap, simt::swap(call, a))
+#undef TRINE_ELEMENTWISE
+
+#endif

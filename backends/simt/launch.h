@@ -1,0 +1,27 @@
+/* Starting kernels. */
+#ifndef TRINE_SIMT_LAUNCH_H
+#define TRINE_SIMT_LAUNCH_H
+
+namespace simt {
+
+struct grid {
+    int64_t x;
+    int64_t y = 1, z = 1;
+    grid(int64_t x_, int64_t y_ = 1, int64_t z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+template <class... P, class... A>
+inline trine_status launch(trine_call *call, void (*kernel)(P...), grid g, int threads, size_t shared, A... args)
+{
+    if (g.x == 0 || g.y == 0 || g.z == 0) return TRINE_OK;
+    TRINE_REQUIRE_THAT(call, g.x <= 0x7fffffff && g.y <= 65535 && g.z <= 65535, "the grid is too large");
+    kernel<<<dim3(unsigned(g.x), unsigned(g.y), unsigned(g.z)), dim3(unsigned(threads)), shared, static_cast<target::stream>(call->native)>>>(
+        static_cast<P>(args)...);
+    return target::launched(call);
+}
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+} // namespace simt
+
+#endif

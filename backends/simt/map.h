@@ -1,0 +1,231 @@
+/* y[i] = f(x0[i], x1[i], ...): one output and up to three inputs of one broadcast shape. Bound by bytes: each operand is moved once, 16 bytes at a time where it lies densely.
+ *
+ * `f` is called on packs: f(pack<Y, V> &y, const pack<X0, V> &x0, ...) for V as below and for V = 1. */
+#ifndef TRINE_SIMT_MAP_H
+#define TRINE_SIMT_MAP_H
+
+#include "backends/simt/launch.h"
+#include "backends/simt/types.h"
+#include "backends/simt/walk.h"
+
+namespace simt {
+
+enum { map_threads = 256 };
+
+/* Elements in a pack: 16 bytes of the output, so that stores fill whole lines at once (loads of more or fewer bytes are put together by the L1 cache). */
+template <class Y> constexpr int pack_of = 16 / int(sizeof(Y));
+/* Packs a thread has in flight: about 128 bytes of all operands. */
+template <class Y, class... X> constexpr int packs_of = pack_of<Y> * int((sizeof(Y) + ... + sizeof(X))) <= 20 ? 8 : pack_of<Y> * int((sizeof(Y) + ... + sizeof(X))) <= 32 ? 4 : 2;
+
+/* All loads before the first use, so that they are in flight together. */
+template <int V, int U, class F, class Y> TRINE_DEVICE void map_unrolled(const F &f, pack<Y, V> (&out)[U], int64_t)
+{
+#pragma unroll
+    for (int u = 0; u < U; u++) f(out[u]);
+}
+template <int V, int U, class F, class Y, class X> TRINE_DEVICE void map_unrolled(const F &f, pack<Y, V> (&out)[U], int64_t first, const X *x)
+{
+    pack<X, V> in[U];
+#pragma unroll
+    for (int u = 0; u < U; u++) in[u] = load_pack<X, V>(x + (first + u * map_threads) * V);
+#pragma unroll
+    for (int u = 0; u < U; u++) f(out[u], in[u]);
+}
+template <int V, int U, class F, class Y, class A, class B>
+TRINE_DEVICE void map_unrolled(const F &f, pack<Y, V> (&out)[U], int64_t first, const A *a, const B *b)
+{
+    pack<A, V> in_a[U];
+    pack<B, V> in_b[U];
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        in_a[u] = load_pack<A, V>(a + (first + u * map_threads) * V);
+        in_b[u] = load_pack<B, V>(b + (first + u * map_threads) * V);
+    }
+#pragma unroll
+    for (int u = 0; u < U; u++) f(out[u], in_a[u], in_b[u]);
+}
+
+template <int V, int U, class F, class Y, class... X> TRINE_KERNEL(map_threads) map_dense_kernel(F f, int64_t n, Y *y, const X *...x)
+{
+    const int64_t packs = n / V, first = int64_t(target::block_x()) * (map_threads * U) + target::thread_x();
+    if (first + (U - 1) * map_threads < packs) {
+        pack<Y, V> out[U];
+        map_unrolled<V, U>(f, out, first, x...);
+#pragma unroll
+        for (int u = 0; u < U; u++) store_pack<Y, V>(y + (first + u * map_threads) * V, out[u]);
+    } else {
+        for (int u = 0; u < U; u++) {
+            const int64_t p = first + u * map_threads;
+            if (p >= packs) break;
+            pack<Y, V> out;
+            f(out, load_pack<X, V>(x + p * V)...);
+            store_pack<Y, V>(y + p * V, out);
+        }
+    }
+    /* what does not fill a pack, by the first threads of the first block */
+    const int64_t rest = packs * V + first;
+    if (target::block_x() == 0 && target::thread_x() < V && rest < n) {
+        pack<Y, 1> out;
+        f(out, load_pack<X, 1>(x + rest)...);
+        store_pack<Y, 1>(y + rest, out);
+    }
+}
+
+/* How an operand lies along the innermost axis of a strided walk. */
+struct inner_strides {
+    int64_t of[TRINE_ITER_OPERANDS];
+};
+
+/* A pack of an operand whose inner stride is 1 (dense) or 0 (one element for all). */
+template <int V, class X> TRINE_DEVICE pack<X, V> load_inner(const X *x, int64_t offset, int64_t inner)
+{
+    if (V == 1 || inner != 0) return load_pack<X, V>(x + offset);
+    pack<X, V> r;
+    const X one = x[offset];
+    for (int i = 0; i < V; i++) r.at[i] = one;
+    return r;
+}
+
+/* Offsets of U packs of a thread, and their columns; packs past the end repeat the last one and are not stored. */
+template <int V, int U, int N, class Divider> struct strided_packs {
+    int64_t offset[U][N];
+    bool valid[U];
+
+    TRINE_DEVICE_METHOD strided_packs(const walk<N, Divider> &outer, const Divider &packs_a_row, const inner_strides &inner, int64_t packs)
+    {
+        const int64_t first = int64_t(target::block_x()) * (map_threads * U) + target::thread_x();
+#pragma unroll
+        for (int u = 0; u < U; u++) {
+            const int64_t wanted = first + u * map_threads, p = wanted < packs ? wanted : packs - 1;
+            const int64_t row = packs_a_row.divide(p), column = (p - row * int64_t(packs_a_row.d)) * V;
+            valid[u] = wanted < packs;
+            outer.offsets(row, offset[u]);
+            for (int k = 0; k < N; k++) offset[u][k] += column * inner.of[k];
+        }
+    }
+};
+
+template <int V, int U, class F, class O, class S> TRINE_DEVICE void map_loaded(const F &f, O &out, const S &, const inner_strides &)
+{
+#pragma unroll
+    for (int u = 0; u < U; u++) f(out[u]);
+}
+template <int V, int U, class F, class O, class S, class X> TRINE_DEVICE void map_loaded(const F &f, O &out, const S &at, const inner_strides &inner, const X *x)
+{
+    pack<X, V> in[U];
+#pragma unroll
+    for (int u = 0; u < U; u++) in[u] = load_inner<V>(x, at.offset[u][1], inner.of[1]);
+#pragma unroll
+    for (int u = 0; u < U; u++) f(out[u], in[u]);
+}
+template <int V, int U, class F, class O, class S, class A, class B>
+TRINE_DEVICE void map_loaded(const F &f, O &out, const S &at, const inner_strides &inner, const A *a, const B *b)
+{
+    pack<A, V> in_a[U];
+    pack<B, V> in_b[U];
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        in_a[u] = load_inner<V>(a, at.offset[u][1], inner.of[1]);
+        in_b[u] = load_inner<V>(b, at.offset[u][2], inner.of[2]);
+    }
+#pragma unroll
+    for (int u = 0; u < U; u++) f(out[u], in_a[u], in_b[u]);
+}
+
+/* U packs of the innermost axis a thread; the outer axes are walked by division. */
+template <int V, int U, class Divider, class F, class Y, class... X>
+TRINE_KERNEL(map_threads)
+map_strided_kernel(F f, walk<1 + sizeof...(X), Divider> outer, Divider packs_a_row, inner_strides inner, int64_t packs, Y *y, const X *...x)
+{
+    const strided_packs<V, U, 1 + sizeof...(X), Divider> at(outer, packs_a_row, inner, packs);
+    pack<Y, V> out[U];
+    map_loaded<V, U>(f, out, at, inner, x...);
+#pragma unroll
+    for (int u = 0; u < U; u++)
+        if (at.valid[u]) store_pack<Y, V>(y + at.offset[u][0], out[u]);
+}
+
+/* The identity: a copy of bits. */
+struct f_same {
+    template <class T, int V> TRINE_DEVICE_METHOD void operator()(pack<T, V> &y, const pack<T, V> &x) const { y = x; }
+};
+
+/* ---- Host ---- */
+
+/* Every operand may be read in packs of V: aligned, rows and columns in steps of whole packs. */
+template <int V, class... T> inline bool packs_fit(const trine_iter &outer, int64_t n, const int64_t *inner, const T *...p)
+{
+    bool fit = n % V == 0 && inner[0] == 1;
+    int k = 0;
+    const auto one = [&](const void *q, size_t size) {
+        fit = fit && (inner[k] == 1 || (k > 0 && inner[k] == 0));
+        if (inner[k] == 1) {
+            fit = fit && reinterpret_cast<uintptr_t>(q) % (size * V > 16 ? 16 : size * V) == 0;
+            for (int d = 0; d < outer.ndim; d++) fit = fit && outer.stride[k][d] % V == 0;
+        }
+        k++;
+    };
+    (one(p, sizeof(T)), ...);
+    return fit;
+}
+
+template <int V, class Divider, class F, class Y, class... X>
+inline trine_status launch_strided(trine_call *call, F f, const trine_iter &outer, int64_t n, const inner_strides &inner, Y *y, const X *...x)
+{
+    constexpr int U = V == 1 ? 1 : 2;
+    const int64_t packs = outer.numel * (n / V);
+    return launch(call, map_strided_kernel<V, U, Divider, F, Y, X...>, grid(ceil_div(packs, map_threads * U)), map_threads, 0, f,
+                  walk<1 + sizeof...(X), Divider>(outer), Divider(n / V), inner, packs, y, x...);
+}
+
+/* The fast ways: everything dense, or packs along the innermost axis. False if neither fits; *it is then as it was. */
+template <class F, class Y, class... X>
+inline bool map_packed(trine_call *call, F f, const trine_iter &it, trine_status *status, Y *y, const X *...x)
+{
+    constexpr int V = pack_of<Y>, U = packs_of<Y, X...>;
+    bool dense = it.ndim == 1 && (aligned16(y) && ... && aligned16(x));
+    for (int k = 0; k < it.operands; k++) dense = dense && it.stride[k][0] == 1;
+    if (dense) {
+        *status = launch(call, map_dense_kernel<V, U, F, Y, X...>, grid(ceil_div(ceil_div(it.numel, V), map_threads * U)), map_threads, 0, f, it.numel, y, x...);
+        return true;
+    }
+    trine_iter outer = it;
+    inner_strides inner;
+    const int64_t n = trine_iter_pop_inner(&outer, inner.of);
+    if (it.numel >= 0x7fffffff || !packs_fit<V>(outer, n, inner.of, static_cast<const Y *>(y), x...)) return false;
+    *status = launch_strided<V, divider32>(call, f, outer, n, inner, y, x...);
+    return true;
+}
+
+/* Any strides. */
+template <class F, class Y, class... X> inline trine_status map_run(trine_call *call, F f, trine_iter it, Y *y, const X *...x)
+{
+    trine_status status = TRINE_OK;
+    if (it.numel == 0 || map_packed(call, f, it, &status, y, x...)) return status;
+    inner_strides inner;
+    const bool small = it.numel < 0x7fffffff;
+    const int64_t n = trine_iter_pop_inner(&it, inner.of);
+    return small ? launch_strided<1, divider32>(call, f, it, n, inner, y, x...) : launch_strided<1, divider64>(call, f, it, n, inner, y, x...);
+}
+
+/* The ops' way in: refuses nothing, needs no workspace. */
+template <class Y, class F> inline trine_status map(trine_call *call, F f, const trine_tensor &y)
+{
+    const trine_tensor *t[] = {&y};
+    return map_run(call, f, trine_iter_make(t, 1, 0), data_of<Y>(y));
+}
+template <class Y, class X, class F> inline trine_status map(trine_call *call, F f, const trine_tensor &y, const trine_tensor &x)
+{
+    const trine_tensor *t[] = {&y, &x};
+    return map_run(call, f, trine_iter_make(t, 2, 0), data_of<Y>(y), static_cast<const X *>(data_of<X>(x)));
+}
+template <class Y, class A, class B, class F>
+inline trine_status map(trine_call *call, F f, const trine_tensor &y, const trine_tensor &a, const trine_tensor &b)
+{
+    const trine_tensor *t[] = {&y, &a, &b};
+    return map_run(call, f, trine_iter_make(t, 3, 0), data_of<Y>(y), static_cast<const A *>(data_of<A>(a)), static_cast<const B *>(data_of<B>(b)));
+}
+
+} // namespace simt
+
+#endif

@@ -1,0 +1,240 @@
+/* dropout, uniform and normal from Philox4x32-10, counted by the row-major index of an element (trine/random.h). Bound by bytes, or, where
+ * 16-bit elements are only written, by Philox: 20 wide multiplications for 4 elements. The first of them is of 0 and falls away.
+ *
+ * Dense tensors: a thread makes 16 elements, in packs of 16 bytes whose words come from one Philox block (f32) or two. Everything else: a
+ * thread a block of four elements, wherever they lie.
+ *
+ * Included after target.h and after the vendor's target::sqrt_fast and target::sincos_turns_fast, which only 16-bit normals use. */
+#ifndef TRINE_SIMT_RANDOM_H
+#define TRINE_SIMT_RANDOM_H
+
+#include "backends/simt/activation_math.h"
+#include "backends/simt/map.h"
+
+namespace simt {
+
+enum { random_elements = 16 };
+
+/* ---- Philox: Salmon et al. 2011 ---- */
+
+struct words {
+    uint32_t at[4];
+};
+
+struct philox {
+    uint32_t key[2];
+    uint64_t offset;
+
+    static philox of(uint64_t seed, uint64_t offset) { return philox{{uint32_t(seed), uint32_t(seed >> 32)}, offset}; }
+
+    TRINE_DEVICE_METHOD words block(int64_t index) const
+    {
+        const uint64_t counter = offset + uint64_t(index);
+        uint32_t c0 = uint32_t(counter), c1 = uint32_t(counter >> 32), c2 = 0, c3 = 0, k0 = key[0], k1 = key[1];
+#pragma unroll
+        for (int round = 0; round < 10; round++) {
+            const uint64_t p0 = uint64_t(0xd2511f53u) * c0, p1 = uint64_t(0xcd9e8d57u) * c2;
+            c0 = uint32_t(p1 >> 32) ^ c1 ^ k0;
+            c1 = uint32_t(p1);
+            c2 = uint32_t(p0 >> 32) ^ c3 ^ k1;
+            c3 = uint32_t(p0);
+            k0 += 0x9e3779b9u;
+            k1 += 0xbb67ae85u;
+        }
+        return words{{c0, c1, c2, c3}};
+    }
+};
+
+/* ---- What becomes of four words. Each functor: y from x (if it reads) and words; kept says which elements dropout lets through. ---- */
+
+struct f_dropout {
+    static constexpr bool reads = true;
+    uint32_t threshold;
+    float factor;
+    template <class T> TRINE_DEVICE_METHOD void operator()(T *y, const T *x, uint8_t *kept, const words &w) const
+    {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const bool keep = w.at[i] >= threshold;
+            kept[i] = keep;
+            y[i] = from_f32<T>(keep ? target::mul_rn(to_f32(x[i]), factor) : 0.0f);
+        }
+    }
+};
+
+struct f_uniform {
+    static constexpr bool reads = false;
+    float low, range;
+    template <class T> TRINE_DEVICE_METHOD void operator()(T *y, const T *, uint8_t *, const words &w) const
+    {
+#pragma unroll
+        for (int i = 0; i < 4; i++) y[i] = from_f32<T>(target::add_rn(low, target::mul_rn(range, float(w.at[i] >> 8) * 0x1p-24f)));
+    }
+};
+
+/* sin and cos of 2 pi v for 0 <= v <= 1; v = n/4 + r exactly (err 2^-28 and 2^-34). */
+TRINE_DEVICE void sincos_turns(float v, float &sine, float &cosine)
+{
+    const float sine_of[] = {6.2831852869f, -41.34166147f, 81.5923534345f, -75.3934846255f};
+    const float cosine_of[] = {1.0f, -19.7392086331f, 64.9393107377f, -85.4422958317f, 59.2026925737f};
+    const float t = target::fma_rn(v, 4.0f, round_magic), r = target::fma_rn(t - round_magic, -0.25f, v), u = r * r;
+    const uint32_t n = trine_bits_of_f32(t);
+    const float s = r * polynomial(sine_of, u), c = polynomial(cosine_of, u);
+    sine = trine_f32_of_bits(trine_bits_of_f32(n & 1u ? c : s) ^ (n << 30 & 0x80000000u));
+    cosine = trine_f32_of_bits(trine_bits_of_f32(n & 1u ? s : c) ^ ((n + 1u) << 30 & 0x80000000u));
+}
+
+/* sqrt(-2 ln u) and the sines for f32; and for 16 bits by the hardware's functions: near u = 1, where its logarithm has an absolute error only, by a
+ * series in 1 - u, which is exact (err 2^-20 below 2^-6). */
+template <class T> TRINE_DEVICE float radius(float u)
+{
+    if constexpr (sizeof(T) == sizeof(float)) return target::sqrt_ieee(-2.0f * log_of_normal(u));
+    const float w = 1.0f - u, near_1 = w * target::fma_rn(w, target::fma_rn(w, 2.0f / 3.0f, 1.0f), 2.0f);
+    return target::sqrt_fast(w < 0x1p-6f ? near_1 : (-2.0f * ln_2) * target::log2_fast(u));
+}
+template <class T> TRINE_DEVICE void sincos_for(float v, float &sine, float &cosine)
+{
+    if constexpr (sizeof(T) == sizeof(float)) sincos_turns(v, sine, cosine);
+    else target::sincos_turns_fast(v, sine, cosine);
+}
+
+struct f_normal {
+    static constexpr bool reads = false;
+    float mean, std;
+    template <class T> TRINE_DEVICE_METHOD void operator()(T *y, const T *, uint8_t *, const words &w) const
+    {
+#pragma unroll
+        for (int i = 0; i < 4; i += 2) {
+            float sine, cosine;
+            sincos_for<T>(float(w.at[i + 1] >> 8) * 0x1p-24f, sine, cosine);
+            const float r = std * radius<T>(float((w.at[i] >> 8) + 1u) * 0x1p-24f);
+            y[i] = from_f32<T>(target::fma_rn(r, cosine, mean));
+            y[i + 1] = from_f32<T>(target::fma_rn(r, sine, mean));
+        }
+    }
+};
+
+/* ---- Kernels ---- */
+
+template <int V, class T, class F> TRINE_DEVICE void random_pack(const F &f, const philox &source, int64_t p, pack<T, V> &y, const pack<T, V> &x, pack<uint8_t, V> &kept)
+{
+#pragma unroll
+    for (int i = 0; i < V; i += 4) f(y.at + i, x.at + i, kept.at + i, source.block(p * (V / 4) + i / 4));
+}
+
+/* The block `index` of four elements, of which those below n exist; y_at and x_at tell where element i lies. */
+template <class T, class F, class At> TRINE_DEVICE void random_block(const F &f, const philox &source, int64_t index, int64_t n, T *y, const T *x, uint8_t *mask, At at)
+{
+    T in[4], out[4];
+    uint8_t kept[4];
+    int64_t offset[4][2];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const int64_t element = index * 4 + i;
+        if (element < n) at(element, offset[i]);
+        if (F::reads && element < n) in[i] = x[offset[i][1]];
+    }
+    f(out, in, kept, source.block(index));
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const int64_t element = index * 4 + i;
+        if (element >= n) break;
+        y[offset[i][0]] = out[i];
+        if (F::reads && mask) mask[element] = kept[i];
+    }
+}
+
+template <int V, int U, bool masked, class T, class F>
+TRINE_KERNEL(map_threads) random_dense_kernel(F f, philox source, int64_t n, T *y, const T *x, uint8_t *mask)
+{
+    const int64_t packs = n / V, first = int64_t(target::block_x()) * (map_threads * U) + target::thread_x();
+    pack<T, V> in[U] = {}, out;
+    pack<uint8_t, V> kept;
+    if (F::reads) {
+#pragma unroll
+        for (int u = 0; u < U; u++)
+            if (first + u * map_threads < packs) in[u] = load_pack<T, V>(x + (first + u * map_threads) * V);
+    }
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        const int64_t p = first + u * map_threads;
+        if (p >= packs) break;
+        random_pack<V>(f, source, p, out, in[u], kept);
+        store_pack<T, V>(y + p * V, out);
+        if (masked) store_pack<uint8_t, V>(mask + p * V, kept);
+    }
+    /* what does not fill a pack, by the first threads of the first block */
+    const int64_t rest = packs * (V / 4) + first;
+    if (target::block_x() == 0 && target::thread_x() < V / 4 && rest * 4 < n)
+        random_block(f, source, rest, n, y, x, masked ? mask : nullptr, [](int64_t element, int64_t (&offset)[2]) { offset[0] = offset[1] = element; });
+}
+
+template <class Divider, class T, class F>
+TRINE_KERNEL(map_threads) random_strided_kernel(F f, philox source, walk<2, Divider> where, int64_t n, T *y, const T *x, uint8_t *mask)
+{
+    const int64_t blocks = (n + 3) / 4;
+    for (int64_t b = int64_t(target::block_x()) * map_threads + target::thread_x(); b < blocks; b += int64_t(target::grid_x()) * map_threads)
+        random_block(f, source, b, n, y, x, mask, [&](int64_t element, int64_t (&offset)[2]) { where.offsets(element, offset); });
+}
+
+/* ---- Host ---- */
+
+inline bool aligned_to(const void *p, int bytes) { return reinterpret_cast<uintptr_t>(p) % uintptr_t(bytes) == 0; }
+
+template <class T, class F> inline trine_status random_run(trine_call *call, F f, philox source, const trine_tensor &y_, const trine_tensor &x_, uint8_t *mask)
+{
+    const trine_tensor *operands[] = {&y_, &x_};
+    const trine_iter it = trine_iter_make(operands, 2, 1);
+    T *y = data_of<T>(y_);
+    const T *x = data_of<T>(x_);
+    constexpr int V = 16 / int(sizeof(T)), U = random_elements / V;
+    if (it.numel == 0) return TRINE_OK;
+    if (it.ndim == 1 && it.stride[0][0] == 1 && it.stride[1][0] == 1 && aligned16(y) && aligned16(x) && aligned_to(mask, V)) {
+        const grid g(ceil_div(ceil_div(it.numel, V), map_threads * U));
+        if (F::reads && mask) return launch(call, random_dense_kernel<V, U, F::reads, T, F>, g, map_threads, 0, f, source, it.numel, y, x, mask);
+        return launch(call, random_dense_kernel<V, U, false, T, F>, g, map_threads, 0, f, source, it.numel, y, x, mask);
+    }
+    const int64_t blocks = ceil_div(ceil_div(it.numel, 4), map_threads);
+    const grid g(blocks < (1 << 24) ? blocks : 1 << 24);
+    if (it.numel < 0x7fffffff)
+        return launch(call, random_strided_kernel<divider32, T, F>, g, map_threads, 0, f, source, walk<2, divider32>(it), it.numel, y, x, mask);
+    return launch(call, random_strided_kernel<divider64, T, F>, g, map_threads, 0, f, source, walk<2, divider64>(it), it.numel, y, x, mask);
+}
+
+inline trine_status dropout(trine_call *call, const trine_dropout_args *a)
+{
+    const f_dropout f{uint32_t(double(a->p) * 0x1p32), 1.0f / (1.0f - a->p)};
+    return visit_floats(call, a->x.dtype, [&](auto t) {
+        return random_run<typename decltype(t)::type>(call, f, philox::of(a->seed, a->offset), a->y, a->x, data_of<uint8_t>(a->mask));
+    });
+}
+
+inline trine_status uniform(trine_call *call, const trine_uniform_args *a)
+{
+    const f_uniform f{a->low, a->high - a->low};
+    return visit_floats(call, a->y.dtype, [&](auto t) { return random_run<typename decltype(t)::type>(call, f, philox::of(a->seed, a->offset), a->y, a->y, nullptr); });
+}
+
+inline trine_status normal(trine_call *call, const trine_normal_args *a)
+{
+    const f_normal f{a->mean, a->std};
+    return visit_floats(call, a->y.dtype, [&](auto t) { return random_run<typename decltype(t)::type>(call, f, philox::of(a->seed, a->offset), a->y, a->y, nullptr); });
+}
+
+} // namespace simt
+
+/* ---- The backend's functions: they take any arguments that pass the core's checks, and no workspace ---- */
+
+#define TRINE_RANDOM(name) \
+    extern "C" trine_status TRINE_BACKEND_FN(name)(trine_call *call, const trine_##name##_args *a) \
+    { \
+        call->variant = target::variant; \
+        TRINE_END_OF_QUERY(call, 0); \
+        return simt::name(call, a); \
+    }
+TRINE_RANDOM(dropout)
+TRINE_RANDOM(uniform)
+TRINE_RANDOM(normal)
+#undef TRINE_RANDOM
+
+#endif

@@ -1,0 +1,86 @@
+/* Host side of row.h: which team takes a row, and its launch. The vendor's row.h says how much a thread holds and whether blocks form clusters. */
+#ifndef TRINE_SIMT_ROW_RUN_H
+#define TRINE_SIMT_ROW_RUN_H
+
+#include "backends/simt/row_split.h"
+
+namespace simt {
+
+struct row_team {
+    int packs;   /* that a thread holds of each input: 1, row_few or row_most<Op>; 0: no team can hold the row */
+    int threads; /* of a block */
+    int shift;   /* 2^shift threads a row; negative: all of its blocks */
+    int blocks;  /* blocks a row */
+};
+
+enum { row_few = 4 };
+
+inline int64_t round_up(int64_t n, int64_t step) { return ceil_div(n, step) * step; }
+inline int log2_up(int64_t n)
+{
+    int shift = 0;
+    while (int64_t(1) << shift < n) shift++;
+    return shift;
+}
+
+/* `packs`: begun packs of a row. Short rows share a wave, with whole lines of 128 bytes a row if they are that long. */
+inline row_team choose_team(int64_t packs, int wave, int most, int most_blocks)
+{
+    if (packs < 8 * row_few) return {1, row_small_block, log2_up(packs), 1};
+    for (int held = row_few;; held = most) {
+        if (packs <= int64_t(held) * wave) return {held, row_small_block, log2_up(ceil_div(packs, held)), 1};
+        if (held == most) break;
+    }
+    const int64_t few = round_up(ceil_div(packs, row_few), wave), threads = round_up(ceil_div(packs, most), wave);
+    if (few <= row_small_block) return {row_few, int(few), -1, 1};
+    if (threads <= (most_blocks > 1 ? target::row_team_block : row_threads)) return {most, int(threads), -1, 1};
+    for (int blocks = 2; blocks <= most_blocks; blocks *= 2) {
+        const int64_t each = round_up(ceil_div(packs, int64_t(most) * blocks), wave);
+        if (each <= (blocks < most_blocks ? target::row_team_block : row_threads)) return {most, int(each), -1, blocks};
+    }
+    return {0, 0, 0, 0};
+}
+
+template <class Op, int P>
+inline trine_status launch_rows(trine_call *call, const Op &op, const walk<1 + Op::inputs, divider_any> &outer, int64_t rows, int64_t n, const row_team &team)
+{
+    const int64_t blocks = ceil_div(rows, team.shift >= 0 ? team.threads >> team.shift : 1) * team.blocks;
+    if (team.blocks == 1) return launch(call, row_kernel<Op, P, lone_block>, grid(blocks), team.threads, 0, op, outer, rows, int(n), team.shift);
+    if constexpr (P == row_most<Op>)
+        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team>, blocks, team.blocks, team.threads, op, outer, rows, int(n), team.shift);
+    return trine_refuse(call, "clusters are for rows that fill their threads");
+}
+
+/* What a family calls: the guard, the plan and the launch. tensors: the output, then the inputs. The workspace that is stated does not depend on where the
+ * tensors lie. */
+template <class Op> inline trine_status run_rows(trine_call *call, Op op, const trine_tensor *const (&tensors)[1 + Op::inputs])
+{
+    using T = row_element<Op>;
+    constexpr int V = row_pack<T>;
+    int64_t n;
+    for (const trine_tensor *t : tensors) TRINE_REQUIRE_THAT(call, trine_last_axis_dense(t), "needs a last axis of stride 1");
+    const trine_iter rows = trine_iter_rows(tensors, 1 + Op::inputs, &n);
+    const int wave = call->device->props.wave_size, blocks = target::row_most_blocks(call);
+    const bool may_split = choose_team(ceil_div(n + V - 1, V), wave, row_most<Op>, blocks).packs == 0;
+    const row_split split = may_split ? plan_split<Op>(call, rows.numel, n) : row_split{};
+    call->variant = target::variant;
+    TRINE_END_OF_QUERY(call, may_split ? split_workspace<Op>(split) : 0);
+    if (rows.numel == 0) return TRINE_OK;
+    bool aligned = n % V == 0;
+    for (int k = 0; k < 1 + Op::inputs; k++) {
+        aligned = aligned && aligned16(tensors[k]->data);
+        for (int d = 0; d < rows.ndim; d++) aligned = aligned && (rows.size[d] == 1 || rows.stride[k][d] % V == 0);
+    }
+    const walk<1 + Op::inputs, divider_any> outer(rows);
+    const row_team team = choose_team(aligned ? n / V : ceil_div(n + V - 1, V), wave, row_most<Op>, blocks);
+    switch (team.packs) {
+    case 0: return run_split(call, op, outer, rows.numel, split);
+    case 1: return launch_rows<Op, 1>(call, op, outer, rows.numel, n, team);
+    case row_few: return launch_rows<Op, row_few>(call, op, outer, rows.numel, n, team);
+    default: return launch_rows<Op, row_most<Op>>(call, op, outer, rows.numel, n, team);
+    }
+}
+
+} // namespace simt
+
+#endif

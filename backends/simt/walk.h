@@ -1,0 +1,63 @@
+/* Walking several strided operands together on the device: a trine_iter (core/shape.h) with divisions by multiplication where indices fit 31 bits. */
+#ifndef TRINE_SIMT_WALK_H
+#define TRINE_SIMT_WALK_H
+
+#include "core/shape.h"
+
+namespace simt {
+
+/* n / d for 0 <= n < 2^31 and 1 <= d < 2^31: Granlund & Montgomery 1994, "Division by invariant integers using multiplication". */
+struct divider32 {
+    uint32_t d, multiplier, shift;
+    divider32() = default;
+    explicit divider32(int64_t divisor) : d(uint32_t(divisor)), shift(0)
+    {
+        while ((uint64_t(1) << shift) < d) shift++;
+        multiplier = uint32_t(((uint64_t(1) << 32) * ((uint64_t(1) << shift) - d)) / d + 1);
+    }
+    TRINE_METHOD int64_t divide(int64_t n) const
+    {
+        uint32_t low = uint32_t(n);
+        uint32_t high = uint32_t((uint64_t(low) * multiplier) >> 32);
+        return int64_t((high + low) >> shift); /* high + low < 2^32, as low < 2^31 */
+    }
+};
+
+struct divider64 {
+    int64_t d;
+    divider64() = default;
+    explicit divider64(int64_t divisor) : d(divisor) {}
+    TRINE_METHOD int64_t divide(int64_t n) const { return n / d; }
+};
+
+/* `Divider` is divider32 if all indices are below 2^31, else divider64. */
+template <int N, class Divider> struct walk {
+    int32_t ndim;
+    Divider size[TRINE_MAX_DIMS];
+    int64_t stride[N][TRINE_MAX_DIMS];
+
+    explicit walk(const trine_iter &it) : ndim(it.ndim)
+    {
+        for (int d = 0; d < it.ndim; d++) {
+            size[d] = Divider(it.size[d] ? it.size[d] : 1);
+            for (int k = 0; k < N; k++) stride[k][d] = it.stride[k][d];
+        }
+    }
+    /* Offsets in elements at position `index` of the walk. The outermost axis takes what is left. */
+    TRINE_DEVICE_METHOD void offsets(int64_t index, int64_t (&offset)[N]) const
+    {
+        for (int k = 0; k < N; k++) offset[k] = 0;
+#pragma unroll
+        for (int d = TRINE_MAX_DIMS - 1; d > 0; d--) {
+            if (d >= ndim) continue;
+            int64_t outer = size[d].divide(index), i = index - outer * int64_t(size[d].d);
+            index = outer;
+            for (int k = 0; k < N; k++) offset[k] += i * stride[k][d];
+        }
+        for (int k = 0; k < N; k++) offset[k] += index * stride[k][0];
+    }
+};
+
+} // namespace simt
+
+#endif

@@ -1,0 +1,150 @@
+/* What the files of the bench share. A result is made in four steps: data (a case in device memory, checked), timer (repetitions
+ * of several entries in turn), roofline (what the device can do at best), report (table and JSON lines); contest
+ * puts them together. */
+#ifndef TRINE_BENCH_BENCH_H
+#define TRINE_BENCH_BENCH_H
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/cases/cases.h"
+#include "tests/driver/targets.h"
+
+enum { BENCH_TEXT = 512, BENCH_ENTRIES = 24 };
+
+static inline bool bench_on_cpu(const target *t)
+{
+    return strcmp(t->props.backend, "cpu") == 0;
+}
+
+/* ---- data.c: a case's tensors in device memory ---- */
+
+typedef struct bench_data {
+    trine_stream *stream;
+    const test_case *c;
+    void *memory[CASE_TENSORS]; /* NULL where a tensor uses another one's */
+    trine_tensor view[CASE_TENSORS];
+    int64_t begin[CASE_TENSORS]; /* elements before element 0 */
+    _Alignas(16) unsigned char args[CASE_ARGS_MAX];
+} bench_data;
+
+/* Bytes of device memory that the case's tensors take. */
+double bench_data_bytes(const test_case *c);
+/* Allocates and fills args; the case must be prepared. Destroy it in any case. */
+trine_status bench_data_create(bench_data *d, trine_stream *stream, const test_case *c);
+/* Writes the inputs, poisons the outputs, waits. */
+trine_status bench_data_reset(const bench_data *d);
+/* Compares units of the outputs (the first, the last and runs of others, together about `budget` element operations) with the
+ * oracle. False: wrong, or a copy failed; text says what. worst: the largest error as a part of what is allowed. */
+bool bench_data_check(const bench_data *d, double budget, double *worst, char text[BENCH_TEXT]);
+void bench_data_destroy(bench_data *d);
+
+/* ---- timer.c ---- */
+
+typedef struct bench_times {
+    double median, min, p10, p90; /* seconds */
+    double graph;                 /* seconds a run inside a replayed graph; 0 where not measured */
+    int count;
+} bench_times;
+
+typedef trine_status (*bench_run)(void *state, trine_stream *stream);
+
+/* Something that is timed. */
+typedef struct bench_entry {
+    const char *name;
+    trine_stream *stream;
+    bench_run run;
+    void *state;
+    bench_times times;
+    double worst;        /* error of its check, as a part of what is allowed */
+    trine_status status; /* not TRINE_OK: left out, or failed while it was timed */
+} bench_entry;
+
+/* A buffer that is written before every repetition, so that the caches hold nothing of the case. */
+typedef struct bench_flush {
+    void *buffer;
+    size_t bytes;
+} bench_flush;
+
+trine_status bench_flush_create(bench_flush *flush, trine_stream *stream, const trine_device_props *props);
+void bench_flush_destroy(bench_flush *flush, trine_stream *stream);
+
+/* Times the entries whose status is TRINE_OK in turn: repetition by repetition, each after a flush (flush may be NULL), for about
+ * `seconds` an entry. An entry that fails gets its status and is left out from then on. */
+void bench_time(bench_entry *entries, int count, const bench_flush *flush, double seconds);
+/* Fills times.graph: runs recorded in one graph and replayed, caches warm, no launch between them. */
+void bench_time_graph(bench_entry *entry);
+/* Seconds on the host's clock. */
+double bench_now(void);
+
+/* ---- roofline.c ---- */
+
+typedef struct bench_roofline {
+    double copy; /* bytes a second, read plus written: the better of trine_copy and a device-to-device memcpy */
+    double fma;  /* f32 flops a second; 0 where the backend can't tell */
+} bench_roofline;
+
+/* Measures it. The errors are those of memory and of trine_memcpy. */
+trine_status bench_roofline_measure(bench_roofline *roof, const target *t, double seconds);
+
+/* How a case stands to the roofline. percent is 0 where the roofline says nothing: a case that is bound by flops which the f32
+ * probe does not measure (matrix units). */
+typedef struct bench_standing {
+    const char *bound; /* "memory" or "compute" */
+    double percent;
+} bench_standing;
+bench_standing bench_stand(const bench_roofline *roof, const test_case *c, double seconds);
+
+/* What a call costs the host: seconds a call of an empty kernel (its bare launch), of the smallest op, of its query. */
+typedef struct bench_overhead {
+    double empty, op, query;
+} bench_overhead;
+trine_status bench_overhead_measure(bench_overhead *o, const target *t, double seconds);
+
+/* ---- report.c ---- */
+
+typedef struct bench_report {
+    FILE *json; /* NULL: none */
+    bool peers; /* the table has columns for them */
+} bench_report;
+
+/* One case on one target. entries: ours first (`ours` of them, entries[winner] is what runs by itself), then the peers. */
+typedef struct bench_result {
+    const target *where;
+    const test_case *c;
+    const bench_roofline *roof;
+    const bench_entry *entries;
+    int ours, count, winner;
+} bench_result;
+
+/* The dtype that a case is sorted by: its first tensor's. */
+trine_dtype bench_dtype(const test_case *c);
+void bench_report_header(const bench_report *r, const target *targets, const bench_roofline *roofs, int count);
+void bench_report_target(const bench_report *r, const target *t, const bench_roofline *roof);
+void bench_report_overhead(const bench_report *r, const target *t, const bench_overhead *o);
+void bench_report_result(const bench_report *r, const bench_result *result);
+/* A case without a time: what is "failed", "skipped" or "refused". */
+void bench_report_missing(const bench_report *r, const target *t, const test_case *c, const char *what, const char *why);
+
+/* ---- contest.c ---- */
+
+typedef struct bench_options {
+    const char *backend, *arch, *op, *filter, *variant, *json;
+    trine_dtype dtype;
+    bool quick, no_peers, help;
+    double seconds, budget; /* to time an entry; element operations of the oracle a case */
+} bench_options;
+
+typedef struct bench_session {
+    const bench_options *opt;
+    bench_report report;
+    const bench_roofline *roof; /* of the target at hand */
+    bench_flush flush;          /* likewise */
+    int64_t timed, failed, skipped, done, total;
+} bench_session;
+
+/* Checks, times and reports a case. */
+void bench_run_case(bench_session *s, target *t, test_case *c);
+
+#endif

@@ -1,0 +1,48 @@
+/* The table of peers, and what they share. */
+#include <dlfcn.h>
+#include <stdio.h>
+
+#include "bench/peers/peer.h"
+#include "core/matmul_shape.h"
+
+const bench_peer *const bench_peers[] = {
+#if defined TRINE_HAVE_CUBLASLT
+    &bench_peer_cublaslt,
+#endif
+    &bench_peer_openblas,
+    NULL,
+};
+
+trine_status bench_peer_refuse(char *why, size_t size, const char *reason)
+{
+    snprintf(why, size, "%s", reason);
+    return TRINE_ERROR_UNSUPPORTED;
+}
+
+void *bench_peer_open(const char *const *names, char *why, size_t size)
+{
+    for (; *names; names++) {
+        void *library = dlopen(*names, RTLD_NOW | RTLD_LOCAL);
+        if (library) return library;
+        snprintf(why, size, "%s", dlerror());
+    }
+    return NULL;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+bool bench_peer_gemm(bench_gemm *g, const test_case *c, const void *args)
+{
+    const trine_matmul_args *a = args;
+    trine_product p;
+    if (c->op != TRINE_OP_matmul || !trine_product_make(&p, a)) return false;
+    const bool only_product = !p.has_c && !p.has_bias && a->alpha == 1 && a->activation == TRINE_ACT_IDENTITY;
+    if (!only_product || p.batch.numel != 1 || p.m < 1 || p.n < 1 || p.k < 1) return false;
+    *g = (bench_gemm){p.m, p.n, p.k, p.a, p.b, p.d, p.a_k == 1 || p.k == 1, p.b_n == 1 || p.n == 1, 0, 0, larger(p.d_m, p.n)};
+    g->a_pitch = g->a_along_k ? larger(p.a_m, p.k) : larger(p.a_k, p.m);
+    g->b_pitch = g->b_along_n ? larger(p.b_k, p.n) : larger(p.b_n, p.k);
+    return (g->a_along_k || p.a_m == 1 || p.m == 1) && (g->b_along_n || p.b_k == 1);
+}

@@ -1,0 +1,160 @@
+/* A matrix product in the one form that every backend's kernels work on; C11 and C++17.
+ *
+ *     d[m, n] = act(alpha sum over k of a[m, k] b[k, n] + beta c[m, n] + bias), d with stride 1 along n, for every product of a batch
+ *
+ * What is dense along m instead becomes this by the transposed product: d' = b' a'. */
+#ifndef TRINE_CORE_MATMUL_SHAPE_H
+#define TRINE_CORE_MATMUL_SHAPE_H
+
+#include <stdbool.h>
+
+#include "core/shape.h"
+#include "trine/matmul.h"
+
+/* Operands of trine_product.batch. c's offsets mean nothing without c. */
+enum { TRINE_PRODUCT_D, TRINE_PRODUCT_A, TRINE_PRODUCT_B, TRINE_PRODUCT_C, TRINE_PRODUCT_OPERANDS };
+
+typedef struct trine_product {
+    int64_t m, n, k;            /* k is 0 where a and b must not be read */
+    int64_t a_m, a_k, b_n, b_k; /* strides in elements; 0 along an axis of one element or of a broadcast */
+    int64_t c_m, c_n, d_m, bias_m, bias_n;
+    const void *a, *b, *c, *bias;
+    void *d;
+    bool has_c, has_bias; /* in a query the pointers are NULL, whether given or not */
+    trine_dtype dtype, c_dtype, bias_dtype, d_dtype;
+    float alpha, beta, activation_alpha;
+    trine_activation_kind activation;
+    trine_iter batch;
+} trine_product;
+
+/* Stride along axis `ndim - from_end` of a tensor that is broadcast: 0 where it has one element or lacks the axis. */
+static inline int64_t trine_product_stride(const trine_tensor *t, int32_t from_end)
+{
+    int32_t axis = t->ndim - from_end;
+    return axis < 0 || t->shape[axis] == 1 ? 0 : t->stride[axis];
+}
+
+static inline trine_iter trine_product_batch(const trine_matmul_args *args, bool has_c)
+{
+    trine_tensor outer[TRINE_PRODUCT_OPERANDS] = {args->d, args->a, args->b, has_c ? args->c : args->d};
+    const trine_tensor *outers[TRINE_PRODUCT_OPERANDS];
+    for (int32_t i = 0; i < TRINE_PRODUCT_OPERANDS; i++) {
+        outer[i].ndim = outer[i].ndim > 2 ? outer[i].ndim - 2 : 0;
+        outers[i] = &outer[i];
+    }
+    return trine_iter_make(outers, TRINE_PRODUCT_OPERANDS, 0);
+}
+
+/* A batch that shares b, and whose products follow each other like rows, is one product of more rows. */
+static inline void trine_product_fold_batch(trine_product *p)
+{
+    const int64_t size = p->batch.size[0];
+    int64_t step[TRINE_PRODUCT_OPERANDS];
+    for (int32_t i = 0; i < TRINE_PRODUCT_OPERANDS; i++) step[i] = p->batch.stride[i][0];
+    if (p->batch.ndim != 1 || size <= 1 || step[TRINE_PRODUCT_B] != 0 || (p->has_bias && p->bias_m)) return;
+    if (p->m == 1) {
+        p->a_m = step[TRINE_PRODUCT_A];
+        p->c_m = step[TRINE_PRODUCT_C];
+        p->d_m = step[TRINE_PRODUCT_D];
+    }
+    if (step[TRINE_PRODUCT_A] != p->m * p->a_m || step[TRINE_PRODUCT_D] != p->m * p->d_m) return;
+    if (p->has_c && step[TRINE_PRODUCT_C] != p->m * p->c_m) return;
+    p->m *= size;
+    p->batch.size[0] = 1;
+    p->batch.numel = 1;
+}
+
+static inline void trine_product_swap(int64_t *x, int64_t *y)
+{
+    const int64_t t = *x;
+    *x = *y;
+    *y = t;
+}
+
+/* The product of the transposed matrices. */
+static inline void trine_product_transpose(trine_product *p)
+{
+    const void *a = p->a;
+    p->a = p->b;
+    p->b = a;
+    trine_product_swap(&p->m, &p->n);
+    trine_product_swap(&p->a_m, &p->b_n);
+    trine_product_swap(&p->a_k, &p->b_k);
+    trine_product_swap(&p->c_m, &p->c_n);
+    trine_product_swap(&p->bias_m, &p->bias_n);
+    for (int32_t i = 0; i < TRINE_MAX_DIMS; i++) trine_product_swap(&p->batch.stride[TRINE_PRODUCT_A][i], &p->batch.stride[TRINE_PRODUCT_B][i]);
+}
+
+/* Fills *p from arguments that passed the core's checks. False if d is dense neither along n nor along m. */
+static inline bool trine_product_make(trine_product *p, const trine_matmul_args *args)
+{
+    const trine_tensor *d = &args->d;
+    const int64_t d_m = trine_product_stride(d, 2), d_n = trine_product_stride(d, 1);
+    p->m = d->shape[d->ndim - 2];
+    p->n = d->shape[d->ndim - 1];
+    p->k = args->alpha == 0.0f ? 0 : args->a.shape[args->a.ndim - 1];
+    p->a_m = trine_product_stride(&args->a, 2);
+    p->a_k = trine_product_stride(&args->a, 1);
+    p->b_k = trine_product_stride(&args->b, 2);
+    p->b_n = trine_product_stride(&args->b, 1);
+    p->has_c = trine_is_given(&args->c) && args->beta != 0.0f;
+    p->has_bias = trine_is_given(&args->bias);
+    p->c_m = p->has_c ? trine_product_stride(&args->c, 2) : 0;
+    p->c_n = p->has_c ? trine_product_stride(&args->c, 1) : 0;
+    p->bias_m = 0;
+    p->bias_n = p->has_bias && p->n > 1;
+    p->a = args->a.data;
+    p->b = args->b.data;
+    p->c = p->has_c ? args->c.data : NULL;
+    p->bias = p->has_bias ? args->bias.data : NULL;
+    p->d = d->data;
+    p->dtype = args->a.dtype;
+    p->c_dtype = p->has_c ? args->c.dtype : d->dtype;
+    p->bias_dtype = p->has_bias ? args->bias.dtype : d->dtype;
+    p->d_dtype = d->dtype;
+    p->alpha = args->alpha;
+    p->beta = args->beta;
+    p->activation = args->activation;
+    p->activation_alpha = args->activation_alpha;
+    p->batch = trine_product_batch(args, p->has_c);
+    p->d_m = d_m;
+    if (!(d_n == 1 || (d_n == 0 && d_m != 1))) {
+        if (d_m > 1) return false;
+        trine_product_transpose(p);
+        p->d_m = d_n;
+    }
+    trine_product_fold_batch(p);
+    return true;
+}
+
+/* ---- Products of a matrix with a few vectors ---- */
+
+enum { TRINE_THIN_MOST = 4 };
+
+/* w is the matrix, [rows, K]: b where a has few rows (`of_a`: the vectors are a's), a where b has few columns. x is the thin operand, [thin, K]. */
+typedef struct trine_thin {
+    int64_t rows, w_row, w_k, x_row, x_k;
+    int32_t thin;
+    bool of_a;
+} trine_thin;
+
+/* False if neither M nor N is small. */
+static inline bool trine_thin_make(trine_thin *t, const trine_product *p)
+{
+    t->of_a = p->m <= p->n;
+    t->thin = (int32_t)((t->of_a ? p->m : p->n) <= TRINE_THIN_MOST ? (t->of_a ? p->m : p->n) : TRINE_THIN_MOST + 1);
+    t->rows = t->of_a ? p->n : p->m;
+    t->w_row = t->of_a ? p->b_n : p->a_m;
+    t->w_k = t->of_a ? p->b_k : p->a_k;
+    t->x_row = t->of_a ? p->a_m : p->b_n;
+    t->x_k = t->of_a ? p->a_k : p->b_k;
+    return t->thin <= TRINE_THIN_MOST;
+}
+
+/* The axis of w to walk along: its dense one. Few rows are better walked along K even where they are dense the other way. */
+static inline bool trine_thin_along_k(const trine_thin *t)
+{
+    return t->w_row != 1 || t->rows <= 8;
+}
+
+#endif

@@ -1,0 +1,180 @@
+/* What a family's own rules refuse: attributes out of range, dtypes and shapes that don't go together. Each row starts from a
+ * valid call of the op and breaks one thing; the text must name the op and the argument, and nothing may be written. */
+#include <math.h>
+#include <string.h>
+
+#include "tests/api/calls.h"
+#include "tests/unit/expect.h"
+
+typedef struct row {
+    trine_op op;
+    const char *what;
+    const char *argument; /* that the text must name */
+    trine_status status;
+    void (*apply)(void *args);
+} row;
+
+/* ROW(number, op, status, argument, statement): the statement changes *a, the op's arguments. The number makes a function's name. */
+#define APPLY(number, name_, statement) \
+    static void apply_##number(void *args) \
+    { \
+        trine_##name_##_args *a = args; \
+        statement; \
+    }
+
+#define BAD TRINE_ERROR_INVALID_ARGUMENT
+#define NOT TRINE_ERROR_UNSUPPORTED
+
+/* An input whose last axis has gaps, within the memory that it had: the outer axes repeat. */
+static void stretch(trine_tensor *t)
+{
+    for (int32_t d = 0; d < t->ndim; d++) t->stride[d] = d == t->ndim - 1 ? 2 : 0;
+}
+
+/* An output with gaps, which goes beyond its memory: it is refused before it is touched. */
+static void stretch_output(trine_tensor *t)
+{
+    for (int32_t d = 0; d < t->ndim; d++) t->stride[d] *= 2;
+}
+
+#define ROWS(ROW) \
+    ROW(1, activation, BAD, kind, a->kind = TRINE_ACT_COUNT) \
+    ROW(2, activation, BAD, kind, a->kind = (trine_activation_kind)-1) \
+    ROW(3, activation_backward, BAD, kind, a->kind = TRINE_ACT_COUNT) \
+    ROW(4, permute, BAD, axes, a->axes[0] = a->axes[1]) \
+    ROW(5, permute, BAD, axes, a->axes[0] = -1) \
+    ROW(6, permute, BAD, axes, a->axes[0] = a->x.ndim) \
+    ROW(7, permute, BAD, axes, a->axes[0] = INT32_MAX) \
+    ROW(8, transpose, BAD, x, (a->x.ndim = 1, a->y.ndim = 1)) \
+    ROW(9, swap, BAD, x, a->x.ndim = a->y.ndim = 0) \
+    ROW(10, sum, BAD, axis, a->axis = a->x.ndim) \
+    ROW(11, mean, BAD, axis, a->axis = -a->x.ndim - 1) \
+    ROW(12, amax, BAD, axis, a->axis = INT32_MAX) \
+    ROW(13, argmax, BAD, axis, a->axis = INT32_MIN + 1) \
+    ROW(14, dot, BAD, axis, a->axis = TRINE_MAX_DIMS) \
+    ROW(15, argmax, BAD, y, a->y.dtype = TRINE_F32) \
+    ROW(16, amin, BAD, x, (a->x = trine_tensor_1d(a->x.data, a->x.dtype, 0), a->y.ndim = 0, a->axis = 0)) \
+    ROW(17, amax, BAD, x, (a->x = trine_tensor_1d(a->x.data, a->x.dtype, 0), a->y.ndim = 0, a->axis = TRINE_AXIS_ALL)) \
+    ROW(18, argmax, BAD, x, \
+        (a->x = trine_tensor_2d(a->x.data, a->x.dtype, 3, 0), a->y = trine_tensor_1d(a->y.data, a->y.dtype, 3), a->axis = 1)) \
+    ROW(19, sum, BAD, y, (a->axis = TRINE_AXIS_ALL, a->y = trine_tensor_1d(a->y.data, a->y.dtype, 2))) \
+    ROW(20, norm_l1, BAD, x, a->x.dtype = a->y.dtype = TRINE_I32) \
+    ROW(21, norm_l2, BAD, x, a->x.dtype = a->y.dtype = TRINE_F64) \
+    ROW(22, softmax, BAD, x, a->x.ndim = a->y.ndim = 0) \
+    ROW(23, log_softmax, BAD, x, a->x.dtype = a->y.dtype = TRINE_F8_E5M2) \
+    ROW(24, softmax, NOT, stride, stretch(&a->x)) \
+    ROW(25, log_softmax, NOT, stride, stretch(&a->x)) \
+    ROW(26, softmax_backward, NOT, stride, (stretch(&a->y), stretch(&a->dy))) \
+    ROW(27, log_softmax_backward, NOT, stride, (stretch(&a->y), stretch(&a->dy))) \
+    ROW(28, layernorm, BAD, eps, a->eps = 0) \
+    ROW(29, layernorm, BAD, eps, a->eps = -1e-5f) \
+    ROW(30, rmsnorm, BAD, eps, a->eps = NAN) \
+    ROW(31, layernorm, NOT, stride, stretch(&a->x)) \
+    ROW(32, rmsnorm, NOT, stride, stretch(&a->x)) \
+    ROW(33, layernorm, BAD, weight, stretch(&a->weight)) \
+    ROW(34, layernorm, BAD, bias, a->bias.shape[0]++) \
+    ROW(35, layernorm, BAD, mean, stretch_output(&a->mean)) \
+    ROW(36, rmsnorm, BAD, rstd, stretch_output(&a->rstd)) \
+    ROW(37, rmsnorm, BAD, rstd, a->rstd.dtype = TRINE_F16) \
+    ROW(38, dropout, BAD, p, a->p = 1) \
+    ROW(39, dropout, BAD, p, a->p = -0.1f) \
+    ROW(40, dropout, BAD, p, a->p = NAN) \
+    ROW(41, dropout, BAD, mask, stretch_output(&a->mask)) \
+    ROW(42, dropout, BAD, mask, a->mask.dtype = TRINE_I8) \
+    ROW(43, uniform, BAD, low, (a->low = 1, a->high = 0)) \
+    ROW(44, uniform, BAD, high, a->high = INFINITY) \
+    ROW(45, uniform, BAD, low, a->low = NAN) \
+    ROW(46, normal, BAD, std, a->std = -1) \
+    ROW(47, normal, BAD, std, a->std = NAN) \
+    ROW(48, normal, BAD, mean, a->mean = INFINITY) \
+    ROW(49, rgb_to_gray, BAD, layout, a->layout = (trine_image_layout)2) \
+    ROW(50, rgb_to_gray, BAD, weights, a->weights = (trine_gray_weights)2) \
+    ROW(51, rgb_to_gray, BAD, x, a->x.shape[a->layout == TRINE_IMAGE_HWC ? a->x.ndim - 1 : a->x.ndim - 3] = 2) \
+    ROW(52, rgb_to_gray, NOT, contiguous, stretch(&a->x)) \
+    ROW(53, box_blur, BAD, radius, a->radius = -1) \
+    ROW(54, box_blur, BAD, radius, a->radius = 65) \
+    ROW(55, box_blur, BAD, layout, a->layout = (trine_image_layout)-1) \
+    ROW(56, box_blur, NOT, contiguous, stretch(&a->x)) \
+    ROW(57, gaussian_blur, BAD, sigma, a->sigma = 0) \
+    ROW(58, gaussian_blur, BAD, sigma, a->sigma = INFINITY) \
+    ROW(59, gaussian_blur, BAD, sigma, a->sigma = NAN) \
+    ROW(60, gaussian_blur, NOT, contiguous, stretch(&a->x)) \
+    ROW(61, gaussian_blur, BAD, x, a->x.ndim = a->y.ndim = 2) \
+    ROW(62, invert, BAD, keep_alpha, \
+        (a->keep_alpha = 1, a->x = trine_tensor_1d(a->x.data, a->x.dtype, 3), a->y = trine_tensor_1d(a->y.data, a->y.dtype, 3))) \
+    ROW(63, invert, BAD, x, a->x.dtype = a->y.dtype = TRINE_I8) \
+    ROW(64, invert, NOT, contiguous, stretch(&a->x)) \
+    ROW(65, color_pattern, BAD, y, a->y.shape[2] = 2) \
+    ROW(66, color_pattern, BAD, y, a->y.ndim = 2) \
+    ROW(67, color_pattern, NOT, contiguous, stretch_output(&a->y)) \
+    ROW(68, matmul, BAD, activation, a->activation = TRINE_ACT_COUNT) \
+    ROW(69, matmul, BAD, precision, a->precision = (trine_matmul_precision)9) \
+    ROW(70, matmul, BAD, bias, stretch(&a->bias)) \
+    ROW(71, matmul, BAD, a, a->a.ndim = 1) \
+    ROW(72, matmul, BAD, b, a->b.ndim = 1) \
+    ROW(73, matmul, BAD, d, a->d.ndim = 1) \
+    ROW(74, matmul, BAD, d, a->d.dtype = TRINE_F64) \
+    ROW(75, matmul, BAD, a, a->a.dtype = a->b.dtype = TRINE_F64) \
+    ROW(76, matmul, BAD, c, a->c.dtype = TRINE_F64) \
+    ROW(77, add, BAD, y, a->a.dtype = a->b.dtype = a->y.dtype = TRINE_BOOL) \
+    ROW(78, scale, BAD, y, a->x.dtype = a->y.dtype = TRINE_F8_E4M3FN) \
+    ROW(79, mul, BAD, a, (a->y.ndim = 0, a->b.ndim = 0)) \
+    ROW(80, copy, BAD, x, a->y.ndim = 0)
+
+#define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
+ROWS(DEFINE)
+#define LIST(number, name_, status, argument, statement) {TRINE_OP_##name_, #statement, #argument, status, apply_##number},
+static const row rows[] = {ROWS(LIST)};
+
+static void test_row(trine_stream *s, const row *r)
+{
+    valid_call v;
+    trine_query_result answer;
+    const char *op = trine_op_get_info(r->op)->name;
+    if (!valid_call_open(&v, s, r->op)) {
+        fail("%s: no case to start from", op);
+        return;
+    }
+    r->apply(v.place.args);
+    for (int asked = 0; asked < 2; asked++) {
+        trine_status status = asked ? trine_query(s, r->op, v.place.args, &answer) : trine_run(s, r->op, v.place.args);
+        const char *text = trine_error_text();
+        CHECK(status == r->status, "%s: %s: status %s", op, r->what, trine_status_name(status));
+        CHECK(names_word(text, "cpu") && names_word(text, op), "%s: %s: the text names no backend or op: %s", op, r->what, text);
+        /* the reason of a refusal is the backend's own words */
+        CHECK(r->status == NOT || names_word(text, r->argument), "%s: %s: the text does not name %s: %s", op, r->what,
+              r->argument, text);
+        CHECK(r->status == BAD || strlen(text) > strlen("cpu (x86-64-v4): : ") + strlen(op), "%s: %s: no reason: %s", op, r->what,
+              text);
+    }
+    CHECK(valid_call_untouched(&v), "%s: %s: memory was written", op, r->what);
+    valid_call_close(&v);
+}
+
+/* Sizes that no memory has: only asked for. */
+static void test_index_of_i32(trine_stream *s)
+{
+    trine_query_result answer;
+    trine_argmax_args a = {.x = trine_tensor_1d(NULL, TRINE_F32, (int64_t)INT32_MAX + 1),
+                           .y = trine_tensor_make(NULL, TRINE_I32, 0, NULL),
+                           .axis = TRINE_AXIS_ALL};
+    EXPECT(trine_query(s, TRINE_OP_argmax, &a, &answer) == TRINE_ERROR_INVALID_ARGUMENT && names_word(trine_error_text(), "i32"));
+    a.y.dtype = TRINE_I64;
+    EXPECT(trine_query(s, TRINE_OP_argmax, &a, &answer) == TRINE_OK);
+    a.y.dtype = TRINE_I32;
+    a.x.shape[0]--;
+    EXPECT(trine_query(s, TRINE_OP_argmax, &a, &answer) == TRINE_OK);
+    a.x = trine_tensor_2d(NULL, TRINE_F32, (int64_t)1 << 32, 2);
+    a.y = trine_tensor_1d(NULL, TRINE_I32, (int64_t)1 << 32);
+    a.axis = 1;
+    EXPECT(trine_query(s, TRINE_OP_argmax, &a, &answer) == TRINE_OK);
+}
+
+int main(void)
+{
+    trine_stream *s = cpu_stream();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) test_row(s, &rows[i]);
+    test_index_of_i32(s);
+    trine_stream_destroy(s);
+    return finish();
+}

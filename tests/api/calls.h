@@ -1,0 +1,32 @@
+/* A valid call of any op, taken from its cases, in memory that shows every byte that was written. On the CPU: device memory is
+ * read directly. */
+#ifndef TRINE_TESTS_CALLS_H
+#define TRINE_TESTS_CALLS_H
+
+#include "tests/cases/cases.h"
+#include "tests/driver/place.h"
+
+typedef struct valid_call {
+    case_list list;
+    test_case *c; /* of the list */
+    placement place;
+} valid_call;
+
+/* The case with the most tensors among the op's dense, non-empty ones, uploaded. false: there is none, or no memory. */
+bool valid_call_open(valid_call *v, trine_stream *stream, trine_op op);
+void valid_call_close(valid_call *v);
+/* True while all of its memory is as it was uploaded. */
+bool valid_call_untouched(const valid_call *v);
+/* Puts it back to that. */
+void valid_call_restore(valid_call *v);
+
+/* The i-th tensor of an op's arguments. */
+trine_tensor *call_tensor(void *args, trine_op op, int32_t i);
+/* The op's own function, trine_<name>. */
+trine_status call_by_name(trine_stream *stream, trine_op op, const void *args);
+/* Does the text contain this word by itself? */
+bool names_word(const char *text, const char *word);
+/* A stream of the CPU without a forced variant or a fallback, whatever the environment says; exits when there is none. */
+trine_stream *cpu_stream(void);
+
+#endif

@@ -1,0 +1,291 @@
+/* Outputs and what they may share memory with: themselves never, other outputs never, an input only as the very same view and
+ * only where the op says so. Views that interleave without sharing an element are fine. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/api/calls.h"
+#include "tests/unit/expect.h"
+
+typedef struct context {
+    trine_stream *stream;
+    trine_op op;
+    const trine_op_info *info;
+    valid_call valid;
+    _Alignas(16) unsigned char args[CASE_ARGS_MAX];
+} context;
+
+static trine_tensor *reset(context *x, int32_t field)
+{
+    memcpy(x->args, x->valid.place.args, x->info->args_size);
+    return call_tensor(x->args, x->op, field);
+}
+
+static trine_tensor *given(context *x, int32_t field)
+{
+    trine_tensor *t = call_tensor(x->args, x->op, field);
+    return t->dtype == TRINE_DTYPE_NONE ? NULL : t;
+}
+
+static void expect_refused(context *x, const char *what, int32_t field, const char *with)
+{
+    const char *name = x->info->fields[field].name;
+    trine_status status = trine_run(x->stream, x->op, x->args);
+    CHECK(status == TRINE_ERROR_INVALID_ARGUMENT, "%s: %s %s %s: status %s", x->info->name, name, what, with,
+          trine_status_name(status));
+    CHECK(names_word(trine_error_text(), x->info->name) && names_word(trine_error_text(), name),
+          "%s: %s %s %s: the text names neither: %s", x->info->name, name, what, with, trine_error_text());
+    CHECK(valid_call_untouched(&x->valid), "%s: %s %s %s: memory was written", x->info->name, name, what, with);
+    valid_call_restore(&x->valid);
+}
+
+/* ---- Refused ---- */
+
+static void test_stride_zero(context *x, int32_t out)
+{
+    const trine_tensor plain = *reset(x, out);
+    for (int32_t axis = 0; axis < plain.ndim; axis++) {
+        if (plain.shape[axis] < 2) continue;
+        reset(x, out)->stride[axis] = 0;
+        expect_refused(x, "with stride 0", out, "");
+    }
+    if (plain.ndim < 2 || plain.shape[plain.ndim - 1] < 2 || plain.shape[plain.ndim - 2] < 2) return;
+    reset(x, out)->stride[plain.ndim - 2] = plain.shape[plain.ndim - 1] - 1; /* rows that share one element */
+    expect_refused(x, "with rows that touch", out, "");
+}
+
+/* One element off, in both directions, and the same address as another kind of view. */
+static void test_partial(context *x, int32_t out, int32_t other)
+{
+    const trine_tensor *o = call_tensor(x->valid.place.args, x->op, other), *y = call_tensor(x->valid.place.args, x->op, out);
+    int64_t size = trine_dtype_bits(y->dtype) / 8;
+    if (trine_tensor_extent_bytes(o) > size) {
+        reset(x, out)->data = (char *)o->data + size;
+        expect_refused(x, "one element behind", out, x->info->fields[other].name);
+    }
+    if (trine_tensor_extent_bytes(y) > size) {
+        reset(x, out)->data = (char *)o->data - size; /* within the guard before it */
+        expect_refused(x, "one element before", out, x->info->fields[other].name);
+    }
+}
+
+static bool same_view(const trine_tensor *a, const trine_tensor *b)
+{
+    bool same = a->dtype == b->dtype && a->ndim == b->ndim;
+    for (int32_t d = 0; same && d < a->ndim; d++) same = a->shape[d] == b->shape[d] && a->stride[d] == b->stride[d];
+    return same;
+}
+
+/* matmul reads a and b after it has written parts of d. */
+static bool may_be_in_place(const context *x, int32_t out, int32_t in)
+{
+    return (x->info->fields[out].flags & TRINE_FIELD_INPLACE) &&
+           (x->op != TRINE_OP_matmul || strcmp(x->info->fields[in].name, "c") == 0);
+}
+
+/* Element i of a view, counted row-major. */
+static char *element(const trine_tensor *t, int64_t i)
+{
+    int64_t offset = 0;
+    for (int32_t d = t->ndim - 1; d >= 0; d--) {
+        offset += i % t->shape[d] * t->stride[d];
+        i /= t->shape[d];
+    }
+    return (char *)t->data + offset * (trine_dtype_bits(t->dtype) / 8);
+}
+
+static void copy_tensor(const trine_tensor *to, const trine_tensor *from)
+{
+    for (int64_t i = 0; i < trine_tensor_numel(to); i++)
+        memcpy(element(to, i), element(from, i), (size_t)trine_dtype_bits(to->dtype) / 8);
+}
+
+/* The elements of a view, dense and row-major. */
+static void *gather(const trine_tensor *t)
+{
+    void *dense = malloc((size_t)trine_tensor_numel(t) * (size_t)trine_dtype_bits(t->dtype) / 8 + 1);
+    if (!dense) return NULL;
+    const trine_tensor to = trine_tensor_make(dense, t->dtype, t->ndim, t->shape);
+    copy_tensor(&to, t);
+    return dense;
+}
+
+static bool same_elements(const trine_tensor *a, const trine_tensor *b)
+{
+    void *left = gather(a), *right = gather(b);
+    bool same = left && right && memcmp(left, right, (size_t)trine_tensor_numel(a) * (size_t)trine_dtype_bits(a->dtype) / 8) == 0;
+    free(left);
+    free(right);
+    return same;
+}
+
+/* ---- In place: refused, or accepted with the result of the plain call ---- */
+
+static void test_in_place(context *x, int32_t out, int32_t in)
+{
+    trine_tensor *y = reset(x, out), *source = call_tensor(x->args, x->op, in);
+    bool accepted = may_be_in_place(x, out, in) && same_view(y, source);
+    const trine_tensor plain = *y;
+    y->data = source->data;
+    if (!accepted) {
+        expect_refused(x, "at the address of", out, x->info->fields[in].name);
+        return;
+    }
+    EXPECT(trine_run(x->stream, x->op, x->valid.place.args) == TRINE_OK);
+    void *wanted = gather(&plain);
+    valid_call_restore(&x->valid);
+    trine_status status = trine_run(x->stream, x->op, x->args);
+    CHECK(status == TRINE_OK, "%s: %s is %s in place: %s", x->info->name, x->info->fields[out].name, x->info->fields[in].name,
+          trine_error_text());
+    size_t bytes = (size_t)trine_tensor_numel(&plain) * (size_t)trine_dtype_bits(plain.dtype) / 8;
+    void *got = gather(y);
+    CHECK(wanted && got && memcmp(wanted, got, bytes) == 0, "%s: %s is %s in place: other bits", x->info->name,
+          x->info->fields[out].name, x->info->fields[in].name);
+    free(wanted);
+    free(got);
+    valid_call_restore(&x->valid);
+}
+
+/* ---- Interleaved: the column halves of one matrix ---- */
+
+/* One half of the last axis of a tensor of t's shape with twice as many columns. */
+static trine_tensor half_of(void *memory, const trine_tensor *t, int half)
+{
+    int64_t shape[TRINE_MAX_DIMS], cols = t->shape[t->ndim - 1];
+    memcpy(shape, t->shape, sizeof shape);
+    shape[t->ndim - 1] = 2 * cols;
+    trine_tensor whole = trine_tensor_make(memory, t->dtype, t->ndim, shape);
+    return trine_tensor_slice(whole, -1, half * cols, (half + 1) * cols, 1);
+}
+
+/* x in one half and y in the other of `shared`; then y with the same strides in `apart`, for comparison. */
+static void run_interleaved(context *x, int32_t out, int32_t in, int half, void *shared, void *apart)
+{
+    trine_tensor *y = reset(x, out), *source = call_tensor(x->args, x->op, in);
+    const trine_tensor original = *source;
+    *source = half_of(shared, &original, half);
+    copy_tensor(source, &original);
+    *y = half_of(shared, y, 1 - half);
+    trine_status status = trine_run(x->stream, x->op, x->args);
+    bool image = strcmp(x->info->family, "image") == 0; /* contiguous only: UNSUPPORTED says so */
+    CHECK(status == (image ? TRINE_ERROR_UNSUPPORTED : TRINE_OK), "%s: %s and %s interleave: %s", x->info->name,
+          x->info->fields[out].name, x->info->fields[in].name, status == TRINE_OK ? "accepted" : trine_error_text());
+    if (status != TRINE_OK) return;
+    CHECK(same_elements(source, &original), "%s: %s and %s interleave: the input was written", x->info->name,
+          x->info->fields[out].name, x->info->fields[in].name);
+    const trine_tensor result = *y;
+    *y = half_of(apart, y, 1 - half);
+    EXPECT(trine_run(x->stream, x->op, x->args) == TRINE_OK);
+    CHECK(same_elements(y, &result), "%s: %s and %s interleave: other bits", x->info->name, x->info->fields[out].name,
+          x->info->fields[in].name);
+}
+
+static void test_interleaved(context *x, int32_t out, int32_t in)
+{
+    const trine_tensor *y = reset(x, out), *source = call_tensor(x->args, x->op, in);
+    if (!same_view(y, source) || y->ndim < 2) return;
+    size_t bytes = 2 * (size_t)trine_tensor_extent_bytes(y);
+    void *shared = aligned_alloc(256, (bytes + 255) / 256 * 256), *apart = aligned_alloc(256, (bytes + 255) / 256 * 256);
+    for (int half = 0; half < 2 && shared && apart; half++) {
+        memset(shared, 0, bytes);
+        memset(apart, 0, bytes);
+        run_interleaved(x, out, in, half, shared, apart);
+    }
+    free(shared);
+    free(apart);
+    valid_call_restore(&x->valid);
+}
+
+/* ---- All pairs of an op ---- */
+
+static void test_output(context *x, int32_t out)
+{
+    test_stride_zero(x, out);
+    for (int32_t i = 0; i < x->info->field_count; i++) {
+        reset(x, out);
+        if (i == out || !given(x, i)) continue;
+        test_partial(x, out, i);
+        if (x->info->fields[i].flags & TRINE_FIELD_OUT) {
+            reset(x, out)->data = call_tensor(x->args, x->op, i)->data;
+            /* of two outputs either may be the one that is named */
+            EXPECT(trine_run(x->stream, x->op, x->args) == TRINE_ERROR_INVALID_ARGUMENT &&
+                   strstr(trine_error_text(), "overlaps"));
+            EXPECT(valid_call_untouched(&x->valid));
+            continue;
+        }
+        test_in_place(x, out, i);
+        test_interleaved(x, out, i);
+    }
+}
+
+static void test_op(trine_stream *stream, trine_op op)
+{
+    context x = {.stream = stream, .op = op, .info = trine_op_get_info(op)};
+    if (!valid_call_open(&x.valid, stream, op)) {
+        fail("%s: no case to start from", x.info->name);
+        return;
+    }
+    for (int32_t i = 0; i < x.info->field_count; i++) {
+        reset(&x, i);
+        if ((x.info->fields[i].flags & TRINE_FIELD_OUT) && given(&x, i)) test_output(&x, i);
+    }
+    valid_call_close(&x.valid);
+}
+
+/* ---- Shapes that the loop above doesn't reach ---- */
+
+/* y's rows are padded, and a vector lies in the padding: no element is shared. */
+static void test_vector_in_a_gap(trine_stream *stream)
+{
+    _Alignas(64) float memory[64] = {0}, x[32] = {0};
+    trine_layernorm_args a = {
+        .x = trine_tensor_2d(x, TRINE_F32, 4, 8), .y = trine_tensor_2d(memory, TRINE_F32, 4, 8), .eps = 1e-5f};
+    a.y.stride[0] = 16;
+    a.mean = trine_tensor_1d(memory + 8, TRINE_F32, 4);
+    trine_query_result answer;
+    EXPECT(trine_query(stream, TRINE_OP_layernorm, &a, &answer) == TRINE_OK);
+    a.mean = trine_tensor_1d(memory + 7, TRINE_F32, 4);
+    EXPECT(trine_query(stream, TRINE_OP_layernorm, &a, &answer) == TRINE_ERROR_INVALID_ARGUMENT);
+    a.mean = trine_tensor_1d(memory + 13, TRINE_F32, 4);
+    EXPECT(trine_query(stream, TRINE_OP_layernorm, &a, &answer) == TRINE_ERROR_INVALID_ARGUMENT);
+}
+
+/* Tensors without elements share nothing. */
+static void test_empty(trine_stream *stream)
+{
+    _Alignas(64) float memory[64] = {0};
+    trine_query_result answer;
+    trine_matmul_args a = {
+        .a = trine_tensor_2d(memory, TRINE_F32, 4, 0), .b = trine_tensor_2d(memory, TRINE_F32, 0, 4), .alpha = 1};
+    a.d = trine_tensor_2d(memory, TRINE_F32, 4, 4);
+    EXPECT(trine_query(stream, TRINE_OP_matmul, &a, &answer) == TRINE_OK);
+    a.a = trine_tensor_2d(memory + 1, TRINE_F32, 4, 0);
+    EXPECT(trine_query(stream, TRINE_OP_matmul, &a, &answer) == TRINE_OK);
+    a.a = trine_tensor_2d(memory, TRINE_F32, 0, 4);
+    a.b = trine_tensor_2d(memory, TRINE_F32, 4, 4);
+    a.d = trine_tensor_2d(memory, TRINE_F32, 0, 4);
+    EXPECT(trine_query(stream, TRINE_OP_matmul, &a, &answer) == TRINE_OK);
+    trine_transpose_args t = {trine_tensor_2d(memory, TRINE_F32, 0, 4), trine_tensor_2d(memory, TRINE_F32, 4, 0)};
+    EXPECT(trine_run(stream, TRINE_OP_transpose, &t) == TRINE_OK);
+}
+
+/* An input may overlap another input, and itself. */
+static void test_inputs(trine_stream *stream)
+{
+    _Alignas(64) float memory[16] = {1, 2, 3, 4, 5}, y[4];
+    trine_add_args a = {trine_tensor_1d(memory, TRINE_F32, 4), trine_tensor_1d(memory + 1, TRINE_F32, 4),
+                        trine_tensor_1d(y, TRINE_F32, 4)};
+    EXPECT(trine_add(stream, &a) == TRINE_OK && y[0] == 3 && y[3] == 9);
+    a.a.stride[0] = 0;
+    EXPECT(trine_add(stream, &a) == TRINE_OK && y[0] == 3 && y[3] == 6);
+}
+
+int main(void)
+{
+    trine_stream *stream = cpu_stream();
+    for (int op = 0; op < TRINE_OP_COUNT; op++) test_op(stream, (trine_op)op);
+    test_vector_in_a_gap(stream);
+    test_empty(stream);
+    test_inputs(stream);
+    trine_stream_destroy(stream);
+    return finish();
+}

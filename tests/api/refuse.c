@@ -1,0 +1,287 @@
+/* What every op must refuse, whatever its family: tensors that are malformed, missing, of the wrong dtype or shape. Refused means
+ * INVALID_ARGUMENT, a text that names backend, op and argument, and not a byte written. Each op starts from a call that is valid.
+ */
+#include <string.h>
+
+#include "tests/api/calls.h"
+#include "tests/unit/expect.h"
+
+typedef struct context {
+    trine_stream *stream;
+    trine_op op;
+    const trine_op_info *info;
+    valid_call valid;
+    _Alignas(16) unsigned char args[CASE_ARGS_MAX];
+} context;
+
+static void reset(context *x)
+{
+    memcpy(x->args, x->valid.place.args, x->info->args_size);
+}
+
+/* Or the attribute that says which axes they have in common. */
+static bool names_a_field(const context *x, const char *text)
+{
+    if (names_word(text, "axes") || names_word(text, "axis")) return true;
+    for (int32_t i = 0; i < x->info->field_count; i++)
+        if (names_word(text, x->info->fields[i].name)) return true;
+    return false;
+}
+
+/* field NULL: any of the op's tensors may be the one that is named. */
+static void expect_refused(context *x, const char *what, const char *field)
+{
+    const char *op = x->info->name;
+    trine_status status = trine_run(x->stream, x->op, x->args);
+    const char *text = trine_error_text();
+    CHECK(status == TRINE_ERROR_INVALID_ARGUMENT, "%s %s %s: status %s", op, field ? field : "", what, trine_status_name(status));
+    CHECK(names_word(text, "cpu") && names_word(text, op), "%s %s: the text names no backend or op: %s", op, what, text);
+    CHECK(field ? names_word(text, field) : names_a_field(x, text), "%s %s %s: the text names no argument: %s", op,
+          field ? field : "", what, text);
+    CHECK(valid_call_untouched(&x->valid), "%s %s %s: memory was written", op, field ? field : "", what);
+    valid_call_restore(&x->valid);
+}
+
+/* The query refuses it with the same status, and a result of zeros. */
+static void expect_query_refused(context *x, const char *what)
+{
+    trine_query_result result, zeros;
+    memset(&zeros, 0, sizeof zeros);
+    memset(&result, 0xff, sizeof result);
+    trine_status status = trine_query(x->stream, x->op, x->args, &result);
+    CHECK(status == TRINE_ERROR_INVALID_ARGUMENT, "%s query %s: status %s", x->info->name, what, trine_status_name(status));
+    CHECK(memcmp(&result, &zeros, sizeof zeros) == 0, "%s query %s: the result is not zeroed", x->info->name, what);
+}
+
+/* ---- One tensor, malformed ---- */
+
+static const int64_t huge = (int64_t)1 << 62;
+
+static bool ndim_negative(trine_tensor *t)
+{
+    t->ndim = -1;
+    return true;
+}
+
+static bool ndim_nine(trine_tensor *t)
+{
+    t->ndim = TRINE_MAX_DIMS + 1;
+    return true;
+}
+
+static bool ndim_largest(trine_tensor *t)
+{
+    t->ndim = INT32_MAX;
+    return true;
+}
+
+static bool size_negative(trine_tensor *t)
+{
+    if (t->ndim < 1) return false;
+    t->shape[t->ndim - 1] = -1;
+    return true;
+}
+
+static bool size_overflowing(trine_tensor *t)
+{
+    *t = (trine_tensor){.data = t->data, .dtype = t->dtype, .ndim = 2, .shape = {huge, 4}, .stride = {4, 1}};
+    return true;
+}
+
+static bool extent_overflowing(trine_tensor *t)
+{
+    if (t->ndim < 1 || t->shape[0] < 2) return false;
+    t->stride[0] = INT64_MAX;
+    return true;
+}
+
+static bool stride_negative(trine_tensor *t)
+{
+    if (t->ndim < 1) return false;
+    t->stride[0] = -1;
+    return true;
+}
+
+static bool misaligned(trine_tensor *t)
+{
+    t->data = (char *)t->data + 1;
+    return trine_dtype_bits(t->dtype) > 8;
+}
+
+static bool dtype_unknown(trine_tensor *t)
+{
+    t->dtype = (trine_dtype)99;
+    return true;
+}
+
+static bool dtype_largest(trine_tensor *t)
+{
+    t->dtype = (trine_dtype)-1;
+    return true;
+}
+
+static bool dtype_nf4(trine_tensor *t)
+{
+    t->dtype = TRINE_NF4;
+    return true;
+}
+
+static bool no_data(trine_tensor *t)
+{
+    t->data = NULL;
+    return true;
+}
+
+static const struct {
+    const char *what;
+    bool (*apply)(trine_tensor *t);
+    bool not_in_query; /* where data may be NULL */
+} malformations[] = {
+    {"with ndim -1", ndim_negative, false},
+    {"with ndim 9", ndim_nine, false},
+    {"with ndim INT32_MAX", ndim_largest, false},
+    {"with a negative size", size_negative, false},
+    {"with 2^62 x 4", size_overflowing, false},
+    {"with a stride of INT64_MAX", extent_overflowing, false},
+    {"with a negative stride", stride_negative, false},
+    {"misaligned", misaligned, false},
+    {"with dtype 99", dtype_unknown, false},
+    {"with dtype -1", dtype_largest, false},
+    {"of nf4", dtype_nf4, false},
+    {"without data", no_data, true},
+};
+
+static void test_malformed(context *x, int32_t field)
+{
+    for (size_t m = 0; m < sizeof malformations / sizeof malformations[0]; m++) {
+        reset(x);
+        trine_tensor *t = call_tensor(x->args, x->op, field);
+        if (!malformations[m].apply(t)) continue;
+        /* a dtype may be called wrong by comparison with another tensor's */
+        expect_refused(x, malformations[m].what, malformations[m].apply == dtype_nf4 ? NULL : x->info->fields[field].name);
+        if (!malformations[m].not_in_query) expect_query_refused(x, malformations[m].what);
+    }
+}
+
+static void test_missing(context *x, int32_t field)
+{
+    reset(x);
+    *call_tensor(x->args, x->op, field) = (trine_tensor){0};
+    if (x->info->fields[field].flags & TRINE_FIELD_OPTIONAL) {
+        EXPECT(trine_run(x->stream, x->op, x->args) == TRINE_OK);
+        valid_call_restore(&x->valid);
+        return;
+    }
+    expect_refused(x, "not given", x->info->fields[field].name);
+    expect_query_refused(x, "not given");
+}
+
+/* ---- One tensor that does not fit the others ---- */
+
+/* Bool is a dtype that hardly any op computes on; these tensors may have it. */
+static bool may_be_bool(const trine_op_info *info, const char *field)
+{
+    static const char *const allowed[] = {"copy x", "copy y", "fill y", "dropout mask"};
+    char name[64];
+    snprintf(name, sizeof name, "%s %s", info->name, field);
+    for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
+        if (strcmp(name, allowed[i]) == 0) return true;
+    return false;
+}
+
+static void test_other_dtype(context *x, int32_t field)
+{
+    reset(x);
+    if (may_be_bool(x->info, x->info->fields[field].name)) return;
+    call_tensor(x->args, x->op, field)->dtype = TRINE_BOOL;
+    expect_refused(x, "of bool", NULL);
+    expect_query_refused(x, "of bool");
+}
+
+/* The axis of x that a reduction goes along may have any size. */
+static bool is_reduced_axis(const context *x, int32_t field, int32_t axis)
+{
+    const char *name = x->info->fields[field].name;
+    if (strcmp(x->info->family, "reduce") != 0 || strcmp(name, "x") != 0) return false;
+    const trine_reduce_args *a = (const trine_reduce_args *)(const void *)x->args;
+    return a->axis == TRINE_AXIS_ALL || a->axis == axis || a->axis + a->x.ndim == axis;
+}
+
+static void test_other_shape(context *x, int32_t field)
+{
+    /* fill, uniform, normal take any shape */
+    if (x->info->field_count == 1 && x->op != TRINE_OP_color_pattern) return;
+    reset(x);
+    const trine_tensor plain = *call_tensor(x->args, x->op, field);
+    for (int32_t axis = x->op == TRINE_OP_color_pattern ? 2 : 0; axis < plain.ndim; axis++) {
+        reset(x);
+        if (is_reduced_axis(x, field, axis)) continue;
+        call_tensor(x->args, x->op, field)->shape[axis] += 7; /* +1 would make 4 channels of 3 */
+        expect_refused(x, "with another size", NULL);
+        expect_query_refused(x, "with another size");
+    }
+    if (plain.ndim == TRINE_MAX_DIMS) return;
+    reset(x);
+    trine_tensor *t = call_tensor(x->args, x->op, field);
+    t->shape[t->ndim] = 2;
+    t->stride[t->ndim++] = 1;
+    expect_refused(x, "with an axis more", NULL);
+}
+
+/* ---- The call ---- */
+
+static void test_no_arguments(context *x)
+{
+    EXPECT(call_by_name(NULL, x->op, x->args) == TRINE_ERROR_INVALID_ARGUMENT);
+    CHECK(names_word(trine_error_text(), x->info->name) && names_word(trine_error_text(), "stream"), "%s: no stream: %s",
+          x->info->name, trine_error_text());
+    EXPECT(call_by_name(x->stream, x->op, NULL) == TRINE_ERROR_INVALID_ARGUMENT);
+    CHECK(names_word(trine_error_text(), x->info->name) && names_word(trine_error_text(), "args"), "%s: no args: %s",
+          x->info->name, trine_error_text());
+    trine_query_result result;
+    EXPECT(trine_query(NULL, x->op, x->args, &result) == TRINE_ERROR_INVALID_ARGUMENT);
+    EXPECT(trine_query(x->stream, x->op, NULL, &result) == TRINE_ERROR_INVALID_ARGUMENT);
+    EXPECT(trine_query(x->stream, x->op, x->args, NULL) == TRINE_ERROR_INVALID_ARGUMENT);
+    EXPECT(trine_run(NULL, x->op, x->args) == TRINE_ERROR_INVALID_ARGUMENT);
+    EXPECT(valid_call_untouched(&x->valid));
+}
+
+static void test_op(trine_stream *stream, trine_op op)
+{
+    context x = {.stream = stream, .op = op, .info = trine_op_get_info(op)};
+    if (!valid_call_open(&x.valid, stream, op)) {
+        fail("%s: no case to start from", x.info->name);
+        return;
+    }
+    reset(&x);
+    trine_status status = call_by_name(stream, op, x.args);
+    CHECK(status == TRINE_OK, "%s: case '%s' is not valid: %s", x.info->name, x.valid.c->name, trine_error_text());
+    CHECK(!valid_call_untouched(&x.valid), "%s: nothing was computed", x.info->name);
+    valid_call_restore(&x.valid);
+    test_no_arguments(&x);
+    for (int32_t field = 0; field < x.info->field_count; field++) {
+        reset(&x);
+        if (call_tensor(x.args, op, field)->dtype == TRINE_DTYPE_NONE) {
+            fail("%s: no dense case gives %s with the other tensors", x.info->name, x.info->fields[field].name);
+            continue;
+        }
+        test_malformed(&x, field);
+        test_missing(&x, field);
+        test_other_dtype(&x, field);
+        test_other_shape(&x, field);
+    }
+    valid_call_close(&x.valid);
+}
+
+int main(void)
+{
+    trine_stream *stream = cpu_stream();
+    for (int op = 0; op < TRINE_OP_COUNT; op++) test_op(stream, (trine_op)op);
+    trine_query_result result;
+    EXPECT(trine_run(stream, TRINE_OP_COUNT, &result) == TRINE_ERROR_INVALID_ARGUMENT && strstr(trine_error_text(), "no op"));
+    EXPECT(trine_run(stream, (trine_op)-1, &result) == TRINE_ERROR_INVALID_ARGUMENT);
+    EXPECT(trine_query(stream, TRINE_OP_COUNT, &result, &result) == TRINE_ERROR_INVALID_ARGUMENT);
+    EXPECT(!trine_op_get_info(TRINE_OP_COUNT) && !trine_op_get_info((trine_op)-1));
+    trine_stream_destroy(stream);
+    return finish();
+}

@@ -1,0 +1,271 @@
+/* Building cases and filling their inputs. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/cases/cases.h"
+
+const trine_dtype case_floats[3] = {TRINE_F32, TRINE_F16, TRINE_BF16};
+
+void cases_of(trine_op op, case_list *list, case_kind kind)
+{
+    static void (*const makers[TRINE_OP_COUNT])(case_list *, case_kind) = {
+#define OP(family, name) [TRINE_OP_##name] = cases_##name,
+#include "trine/ops.def"
+#undef OP
+    };
+    makers[op](list, kind);
+}
+
+void cases_free(case_list *list)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        case_release(list->items[i]);
+        free(list->items[i]);
+    }
+    free(list->items);
+    *list = (case_list){0};
+}
+
+static void *must(void *ptr)
+{
+    if (ptr) return ptr;
+    fprintf(stderr, "trine: no memory for test cases\n");
+    exit(3);
+}
+
+test_case *case_new(case_list *list, trine_op op, const char *format, ...)
+{
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? 2 * list->capacity : 64;
+        list->items = must(realloc(list->items, (size_t)list->capacity * sizeof *list->items));
+    }
+    test_case *c = must(calloc(1, sizeof *c));
+    list->items[list->count++] = c;
+    c->op = op;
+    int used = snprintf(c->name, sizeof c->name, "%s ", trine_op_get_info(op)->name);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(c->name + used, sizeof c->name - (size_t)used, format, arguments);
+    va_end(arguments);
+    /* the seed is of the name, so that a case keeps its data when others are added */
+    c->seed = 1469598103934665603u;
+    for (const char *p = c->name; *p; p++) c->seed = (c->seed ^ (unsigned char)*p) * 1099511628211u;
+    return c;
+}
+
+static int32_t field_index(const test_case *c, const char *field)
+{
+    const trine_op_info *info = trine_op_get_info(c->op);
+    for (int32_t i = 0; i < info->field_count; i++)
+        if (strcmp(info->fields[i].name, field) == 0) return i;
+    fprintf(stderr, "trine: case '%s' names a tensor '%s' that the op lacks\n", c->name, field);
+    exit(3);
+}
+
+static case_tensor *add_tensor(test_case *c, const char *field, trine_dtype dtype, int32_t ndim, const int64_t *shape)
+{
+    case_tensor *t = &c->tensor[c->tensor_count++];
+    t->field = field_index(c, field);
+    t->dtype = dtype;
+    t->ndim = ndim;
+    t->numel = 1;
+    t->inplace_of = -1;
+    for (int32_t d = 0; d < ndim; d++) t->numel *= t->shape[d] = shape[d];
+    if (c->work < (double)t->numel) c->work = (double)t->numel;
+    return t;
+}
+
+case_tensor *case_in(test_case *c, const char *field, trine_dtype dtype, int32_t ndim, const int64_t *shape)
+{
+    case_tensor *t = add_tensor(c, field, dtype, ndim, shape);
+    case_set_fill(t, FILL_NORMAL, 0, 1);
+    return t;
+}
+
+case_tensor *case_out(test_case *c, const char *field, trine_dtype dtype, int32_t ndim, const int64_t *shape)
+{
+    case_tensor *t = add_tensor(c, field, dtype, ndim, shape);
+    t->output = true;
+    return t;
+}
+
+void case_set_fill(case_tensor *t, case_fill fill, double a, double b)
+{
+    t->fill = fill;
+    t->a = a;
+    t->b = b;
+}
+
+const char *case_layout_name(case_layout layout)
+{
+    static const char *const names[LAYOUT_COUNT] = {"dense", "offset", "padded", "strided", "transposed"};
+    return names[layout];
+}
+
+void case_set_layout(test_case *c, case_layout layout)
+{
+    for (int32_t i = 0; i < c->tensor_count; i++) c->tensor[i].layout = layout;
+    size_t used = strlen(c->name);
+    if (layout != LAYOUT_DENSE) snprintf(c->name + used, sizeof c->name - used, " %s", case_layout_name(layout));
+}
+
+static int32_t tensor_index(const test_case *c, const char *field)
+{
+    int32_t wanted = field_index(c, field);
+    for (int32_t i = 0; i < c->tensor_count; i++)
+        if (c->tensor[i].field == wanted) return i;
+    return -1;
+}
+
+const case_tensor *case_find(const test_case *c, const char *field)
+{
+    int32_t i = tensor_index(c, field);
+    return i < 0 ? NULL : &c->tensor[i];
+}
+
+void case_set_inplace(test_case *c, const char *out, const char *in)
+{
+    c->tensor[tensor_index(c, out)].inplace_of = tensor_index(c, in);
+    size_t used = strlen(c->name);
+    snprintf(c->name + used, sizeof c->name - used, " inplace");
+}
+
+void case_tolerance(test_case *c, trine_dtype out_dtype, double f32_rtol, double f32_atol)
+{
+    /* half a unit in the last place, and half of the smallest subnormal */
+    double rounding = 0, smallest = 0;
+    if (out_dtype == TRINE_F16) rounding = 0x1p-11, smallest = 0x1p-25;
+    if (out_dtype == TRINE_BF16) rounding = 0x1p-8, smallest = 0x1p-134;
+    if (out_dtype == TRINE_F32) smallest = 0x1p-149;
+    c->rtol = f32_rtol + rounding * (1 + f32_rtol);
+    c->atol = f32_atol * (1 + rounding) + smallest;
+}
+
+void case_count_bytes(test_case *c)
+{
+    c->bytes = 0;
+    for (int32_t i = 0; i < c->tensor_count; i++) c->bytes += (double)c->tensor[i].numel * trine_dtype_bits(c->tensor[i].dtype) / 8;
+}
+
+/* ---- Filling ---- */
+
+uint64_t case_hash(uint64_t seed, uint64_t index)
+{
+    uint64_t z = seed + 0x9e3779b97f4a7c15u * (index + 1);
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static double uniform01(uint64_t bits)
+{
+    return (double)(bits >> 11) * 0x1p-53;
+}
+
+static double standard_normal(uint64_t seed, uint64_t i)
+{
+    double u = 1 - uniform01(case_hash(seed, 2 * i)), v = uniform01(case_hash(seed, 2 * i + 1));
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+
+static double special_value(uint64_t seed, uint64_t i)
+{
+    static const double values[] = {NAN, INFINITY, -INFINITY, 0, -0.0, 1e-40, -6e-8, 6e4, -3e38, 1, -1};
+    uint64_t bits = case_hash(seed ^ 0x5bd1e995u, i);
+    return bits % 4 ? standard_normal(seed, i) : values[bits / 4 % (sizeof values / sizeof values[0])];
+}
+
+static double fill_value(const case_tensor *t, uint64_t seed, uint64_t i)
+{
+    switch (t->fill) {
+    case FILL_NORMAL: return t->a + t->b * standard_normal(seed, i);
+    case FILL_UNIFORM: return t->a + (t->b - t->a) * uniform01(case_hash(seed, i));
+    case FILL_INTEGERS: return t->a + floor((t->b - t->a + 1) * uniform01(case_hash(seed, i)));
+    case FILL_SPECIAL: return special_value(seed, i);
+    default: return t->a;
+    }
+}
+
+static void fill_element(const case_tensor *t, uint64_t seed, int64_t i)
+{
+    int32_t size = trine_dtype_bits(t->dtype) / 8;
+    unsigned char *to = t->data + i * size;
+    if (t->fill == FILL_BITS) {
+        uint64_t bits = case_hash(seed, (uint64_t)i);
+        if (t->dtype == TRINE_BOOL) bits &= 1;
+        memcpy(to, &bits, (size_t)size); /* little-endian machines, as the GPUs are */
+        return;
+    }
+    double value = fill_value(t, seed, (uint64_t)i);
+    trine_convert(&value, TRINE_F64, to, t->dtype, 1);
+}
+
+bool case_prepare(test_case *c, int64_t repeat)
+{
+    for (int32_t k = 0; k < c->tensor_count; k++) {
+        case_tensor *t = &c->tensor[k];
+        if (t->output || t->data) continue;
+        t->period = repeat && t->numel > repeat ? repeat : t->numel;
+        t->data = malloc((size_t)(t->period ? t->period : 1) * (size_t)trine_dtype_bits(t->dtype) / 8);
+        if (!t->data) return false;
+        uint64_t seed = case_hash(c->seed, (uint64_t)k);
+        for (int64_t i = 0; i < t->period; i++) fill_element(t, seed, i);
+    }
+    return true;
+}
+
+void case_release(test_case *c)
+{
+    for (int32_t k = 0; k < c->tensor_count; k++) {
+        free(c->tensor[k].data);
+        c->tensor[k].data = NULL;
+    }
+}
+
+/* ---- Reading ---- */
+
+const void *case_element(const case_tensor *t, int64_t i)
+{
+    return t->data + (i < t->period ? i : i % t->period) * (trine_dtype_bits(t->dtype) / 8);
+}
+
+double case_value(const case_tensor *t, int64_t i)
+{
+    double value;
+    trine_convert(case_element(t, i), t->dtype, &value, TRINE_F64, 1);
+    return value;
+}
+
+int64_t case_value_i64(const case_tensor *t, int64_t i)
+{
+    int64_t value;
+    trine_convert(case_element(t, i), t->dtype, &value, TRINE_I64, 1);
+    return value;
+}
+
+void case_unravel(const case_tensor *t, int64_t i, int64_t index[TRINE_MAX_DIMS])
+{
+    for (int32_t d = t->ndim - 1; d >= 0; d--) {
+        index[d] = i % t->shape[d];
+        i /= t->shape[d];
+    }
+}
+
+int64_t case_ravel(const case_tensor *t, const int64_t index[TRINE_MAX_DIMS])
+{
+    int64_t i = 0;
+    for (int32_t d = 0; d < t->ndim; d++) i = i * t->shape[d] + index[d];
+    return i;
+}
+
+int64_t case_broadcast_index(const case_tensor *from, const case_tensor *to, int64_t i)
+{
+    int64_t index[TRINE_MAX_DIMS], own[TRINE_MAX_DIMS];
+    case_unravel(to, i, index);
+    for (int32_t d = 0; d < from->ndim; d++) own[d] = from->shape[d] == 1 ? 0 : index[d + to->ndim - from->ndim];
+    return case_ravel(from, own);
+}

@@ -1,0 +1,382 @@
+/* Cases of the matmul family. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/cases/cases.h"
+
+/* ---- Oracle: a row of d in f64 ---- */
+
+/* Values first, first + 1, ... of a tensor whose data repeats after `period` elements. */
+static void read_values(const case_tensor *t, int64_t first, int64_t n, double *to)
+{
+    for (int64_t done = 0, m; done < n; done += m) {
+        int64_t at = (first + done) % t->period;
+        m = n - done < t->period - at ? n - done : t->period - at;
+        trine_convert(case_element(t, at), t->dtype, to + done, TRINE_F64, m);
+    }
+}
+
+/* Index of the first element of t's matrix for the batch that `index` (along d's axes) is in; one serves all along axes of size 1. */
+static int64_t first_of_matrix(const case_tensor *t, const case_tensor *d, const int64_t *index)
+{
+    int64_t at = 0;
+    for (int32_t axis = 0; axis < t->ndim - 2; axis++) {
+        int64_t i = index[axis + d->ndim - t->ndim];
+        at = at * t->shape[axis] + (t->shape[axis] == 1 ? 0 : i);
+    }
+    return at * t->shape[t->ndim - 2] * t->shape[t->ndim - 1];
+}
+
+/* sum[j] = sum over k of a[row, k] b[k, j] */
+static void row_times_matrix(const test_case *c, const int64_t *index, double *sum)
+{
+    const case_tensor *a = case_find(c, "a"), *b = case_find(c, "b"), *d = case_find(c, "d");
+    int64_t k = a->shape[a->ndim - 1], n = b->shape[b->ndim - 1];
+    double *row = malloc((size_t)(k + n) * sizeof *row + 1), *line = row + k;
+    if (!row) abort(); /* an oracle without memory can't judge anything */
+    read_values(a, first_of_matrix(a, d, index) + index[d->ndim - 2] * k, k, row);
+    for (int64_t i = 0; i < k; i++) {
+        read_values(b, first_of_matrix(b, d, index) + i * n, n, line);
+        for (int64_t j = 0; j < n; j++) sum[j] += row[i] * line[j];
+    }
+    free(row);
+}
+
+static double activated(trine_activation_kind kind, double alpha, double x)
+{
+    const double selu_scale = 1.0507009873554805, selu_alpha = 1.6732632423543772;
+    switch (kind) {
+    case TRINE_ACT_RELU: return x < 0 ? 0 : x;
+    case TRINE_ACT_LEAKY_RELU: return x > 0 ? x : alpha * x;
+    case TRINE_ACT_SIGMOID: return 1 / (1 + exp(-x));
+    case TRINE_ACT_TANH: return tanh(x);
+    case TRINE_ACT_SILU: return x / (1 + exp(-x));
+    case TRINE_ACT_GELU: return 0.5 * x * erfc(-x * M_SQRT1_2);
+    case TRINE_ACT_GELU_TANH: return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case TRINE_ACT_HARDSIGMOID: return fmin(fmax(x / 6 + 0.5, 0), 1);
+    case TRINE_ACT_HARDSWISH: return x * fmin(fmax(x / 6 + 0.5, 0), 1);
+    case TRINE_ACT_ELU: return x > 0 ? x : alpha * expm1(x);
+    case TRINE_ACT_SELU: return selu_scale * (x > 0 ? x : selu_alpha * expm1(x));
+    case TRINE_ACT_SOFTPLUS: return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
+    case TRINE_ACT_MISH: return x * tanh(log1p(exp(x)));
+    case TRINE_ACT_ABS: return fabs(x);
+    case TRINE_ACT_EXP: return exp(x);
+    case TRINE_ACT_LOG: return log(x);
+    case TRINE_ACT_SQRT: return sqrt(x);
+    case TRINE_ACT_RSQRT: return 1 / sqrt(x);
+    case TRINE_ACT_SQUARE: return x * x;
+    default: return x;
+    }
+}
+
+static void oracle_matmul(const test_case *c, int64_t unit, double *const *out)
+{
+    const trine_matmul_args *args = (const trine_matmul_args *)(const void *)c->args;
+    const case_tensor *addend = case_find(c, "c"), *bias = case_find(c, "bias"), *d = case_find(c, "d");
+    int64_t n = d->shape[d->ndim - 1], index[TRINE_MAX_DIMS];
+    double *y = out[0];
+    case_unravel(d, unit * n, index);
+    memset(y, 0, (size_t)n * sizeof *y);
+    if (args->alpha != 0) row_times_matrix(c, index, y);
+    for (int64_t j = 0; j < n; j++) {
+        y[j] = args->alpha == 0 ? 0 : args->alpha * y[j];
+        if (addend && args->beta != 0) y[j] += args->beta * case_value(addend, case_broadcast_index(addend, d, unit * n + j));
+        if (bias) y[j] += case_value(bias, j);
+        y[j] = activated(args->activation, args->activation_alpha, y[j]);
+    }
+}
+
+/* ---- Building ---- */
+
+typedef struct matmul_spec {
+    trine_dtype dtype;
+    int64_t m, n, k;
+    trine_dtype out, c, bias;         /* NONE: d in dtype, no c, no bias */
+    int32_t batch_ndim;               /* of d */
+    int64_t batch[2], a_batch[2], b_batch[2];
+    case_layout a_layout, b_layout, d_layout;
+    float alpha, beta;
+    trine_activation_kind activation;
+    const char *what; /* ends the name */
+} matmul_spec;
+
+static matmul_spec spec_of(trine_dtype dtype, int64_t m, int64_t n, int64_t k)
+{
+    return (matmul_spec){.dtype = dtype, .m = m, .n = n, .k = k, .alpha = 1, .what = ""};
+}
+
+/* What the f32 computation may be off by, for operands of variance 1.
+ *
+ * The sum: after k of K terms the partial sum is about sqrt(k), and rounding it costs at most 2^-24 of that. Roundings are as good as
+ * independent, so that all of them together have the standard deviation 2^-24 sqrt(sum of k / 3) = 0.41 K 2^-24, in one chain; shorter chains,
+ * added up, do better. 4 K 2^-24 is ten of these. Where few terms are summed, the largest ones count, hence + 40. Matrix units cut instead of
+ * rounding, 16 terms at a time: K / 16 steps that lose up to 2^-23 of sqrt(K), with one sign; allowed where they may compute.
+ * The epilogue: alpha scales it, and each further term is rounded once, at most 5 standard deviations large. Activations have slopes of at
+ * most 2, but square's, and exp's, which is relative; they come with at most 8 ulp and 1e-7 of their own. */
+static void set_tolerance(test_case *c, const matmul_spec *s)
+{
+    double k = (double)s->k, u = 0x1p-24, rtol = 0x1p-22;
+    double sum = (4 * k + 40) * u + (s->dtype == TRINE_F32 ? 0 : k / 16 * sqrt(k) * 2 * u);
+    double terms = 5 * (fabs((double)s->alpha) * sqrt(k) + (s->c ? fabs((double)s->beta) : 0) + (s->bias ? 1 : 0));
+    double atol = fabs((double)s->alpha) * sum + 2 * u * terms;
+    if (s->activation == TRINE_ACT_IDENTITY && s->alpha == 1 && !s->c && !s->bias) atol = sum;
+    if (s->activation != TRINE_ACT_IDENTITY) {
+        rtol = 0x1p-20 + atol;
+        atol = (s->activation == TRINE_ACT_SQUARE ? 12 : 2) * atol + 1e-7;
+    }
+    case_tolerance(c, s->out ? s->out : s->dtype, rtol, atol);
+}
+
+static void add_matrix(test_case *c, const char *field, trine_dtype dtype, const matmul_spec *s, const int64_t *batch, int64_t rows,
+                       int64_t cols, case_layout layout)
+{
+    int64_t shape[4];
+    int32_t ndim = 0;
+    for (; ndim < s->batch_ndim; ndim++) shape[ndim] = batch[ndim];
+    shape[ndim++] = rows;
+    shape[ndim++] = cols;
+    bool out = strcmp(field, "d") == 0;
+    case_tensor *t = out ? case_out(c, field, dtype, ndim, shape) : case_in(c, field, dtype, ndim, shape);
+    t->layout = layout;
+}
+
+static test_case *new_matmul(case_list *list, const matmul_spec *s)
+{
+    trine_dtype out = s->out ? s->out : s->dtype;
+    test_case *c = case_new(list, TRINE_OP_matmul, "%s %lldx%lldx%lld%s%s", trine_dtype_name(s->dtype), (long long)s->m, (long long)s->n,
+                            (long long)s->k, s->what[0] ? " " : "", s->what);
+    add_matrix(c, "a", s->dtype, s, s->a_batch, s->m, s->k, s->a_layout);
+    add_matrix(c, "b", s->dtype, s, s->b_batch, s->k, s->n, s->b_layout);
+    if (s->c) add_matrix(c, "c", s->c, s, s->batch, s->m, s->n, s->d_layout);
+    if (s->bias) case_in(c, "bias", s->bias, SHAPE(s->n));
+    add_matrix(c, "d", out, s, s->batch, s->m, s->n, s->d_layout);
+    const case_tensor *d = case_find(c, "d");
+    trine_matmul_args *args = CASE_ARGS(c, matmul);
+    args->alpha = s->alpha;
+    args->beta = s->beta;
+    args->activation = s->activation;
+    args->activation_alpha = 0.1f;
+    c->units = s->n ? d->numel / s->n : 0;
+    c->oracle = oracle_matmul;
+    c->work = (double)d->numel * (double)(s->k ? s->k : 1);
+    c->flops = 2.0 * (double)d->numel * (double)s->k;
+    set_tolerance(c, s);
+    case_count_bytes(c);
+    return c;
+}
+
+/* The layout of every tensor but bias, which must be dense. */
+static void set_matrix_layouts(test_case *c, case_layout layout)
+{
+    case_set_layout(c, layout);
+    for (int32_t i = 0; i < c->tensor_count; i++)
+        if (c->tensor[i].ndim == 1) c->tensor[i].layout = LAYOUT_DENSE;
+}
+
+/* ---- Checks ---- */
+
+/* Every shape with every way to transpose the operands. */
+static void transposes(case_list *list, const int64_t (*shapes)[3], size_t count)
+{
+    static const char *const what[] = {"nn", "tn", "nt", "tt"};
+    for (int d = 0; d < 3; d++)
+        for (size_t i = 0; i < count; i++)
+            for (int t = 0; t < 4; t++) {
+                matmul_spec s = spec_of(case_floats[d], shapes[i][0], shapes[i][1], shapes[i][2]);
+                s.a_layout = t & 1 ? LAYOUT_TRANSPOSED : LAYOUT_DENSE;
+                s.b_layout = t & 2 ? LAYOUT_TRANSPOSED : LAYOUT_DENSE;
+                s.what = what[t];
+                new_matmul(list, &s);
+            }
+}
+
+static void shapes(case_list *list)
+{
+    static const int64_t ordinary[][3] = {
+        {0, 5, 7},    {5, 0, 7},    {5, 7, 0},       {1, 1, 1},       {1, 37, 5},     {37, 1, 5},      {17, 19, 1},
+        {7, 13, 17},  {33, 65, 31}, {64, 64, 64},    {65, 127, 129},  {128, 128, 128}, {130, 258, 66}, {257, 129, 511},
+    };
+    /* one operand is a few vectors, or sums are worth dividing */
+    static const int64_t thin[][3] = {
+        {1, 1000, 777}, {1, 1024, 2048}, {3, 515, 1024}, {1000, 1, 333}, {512, 2, 1024},
+        {4, 4, 5000},   {1, 1, 4099},    {2, 3, 1},      {40, 24, 3000}, {5, 640, 1030},
+    };
+    transposes(list, ordinary, sizeof ordinary / sizeof ordinary[0]);
+    transposes(list, thin, sizeof thin / sizeof thin[0]);
+}
+
+/* Views of every kind; a d that is dense along neither axis may be refused. */
+static void views(case_list *list)
+{
+    static const int64_t shapes[][3] = {{9, 21, 30}, {68, 132, 40}, {1, 264, 48}, {264, 1, 48}, {150, 140, 130}};
+    for (int d = 0; d < 3; d++)
+        for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+            matmul_spec s = spec_of(case_floats[d], shapes[i][0], shapes[i][1], shapes[i][2]);
+            s.out = TRINE_F32;
+            for (int layout = 1; layout < LAYOUT_COUNT; layout++) {
+                s.what = "all";
+                test_case *c = new_matmul(list, &s);
+                case_set_layout(c, (case_layout)layout);
+                c->may_refuse = layout == LAYOUT_STRIDED;
+            }
+            s.what = "d along m, strided operands";
+            s.a_layout = s.b_layout = LAYOUT_STRIDED;
+            s.d_layout = LAYOUT_TRANSPOSED;
+            s.c = s.bias = s.dtype;
+            s.beta = 0.5f;
+            new_matmul(list, &s);
+            s.what = "d along m";
+            s.a_layout = s.b_layout = LAYOUT_DENSE;
+            new_matmul(list, &s);
+            s.what = "padded operands";
+            s.a_layout = s.b_layout = LAYOUT_PADDED;
+            s.d_layout = LAYOUT_DENSE;
+            new_matmul(list, &s);
+        }
+}
+
+static void batches(case_list *list)
+{
+    static const struct {
+        int32_t ndim;
+        int64_t d[2], a[2], b[2];
+        const char *what;
+    } rows[] = {
+        {1, {3}, {3}, {3}, "batch 3"},
+        {1, {3}, {3}, {1}, "batch 3 of one b"},
+        {1, {3}, {1}, {3}, "batch 3 of one a"},
+        {1, {3}, {1}, {1}, "batch 3 of one product"},
+        {2, {2, 3}, {2, 3}, {2, 3}, "batch 2x3"},
+        {2, {2, 3}, {2, 1}, {1, 3}, "batch 2x3 of a 2x1, b 1x3"},
+        {2, {2, 3}, {1, 3}, {2, 3}, "batch 2x3 of a 1x3"},
+        {2, {2, 3}, {2, 3}, {1, 1}, "batch 2x3 of one b"},
+        {1, {0}, {0}, {1}, "batch 0"},
+        {1, {70}, {70}, {1}, "batch 70 of one b"},
+    };
+    static const int64_t shapes[][3] = {{20, 36, 28}, {1, 36, 64}, {36, 1, 28}, {13, 7, 11}};
+    static const case_layout layouts[] = {LAYOUT_DENSE, LAYOUT_TRANSPOSED, LAYOUT_PADDED};
+    for (int d = 0; d < 3; d++)
+        for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
+            for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+                matmul_spec s = spec_of(case_floats[d], shapes[i][0], shapes[i][1], shapes[i][2]);
+                s.batch_ndim = rows[r].ndim;
+                memcpy(s.batch, rows[r].d, sizeof s.batch);
+                memcpy(s.a_batch, rows[r].a, sizeof s.batch);
+                memcpy(s.b_batch, rows[r].b, sizeof s.batch);
+                s.what = rows[r].what;
+                s.c = i % 2 ? TRINE_DTYPE_NONE : s.dtype;
+                s.bias = s.c;
+                s.beta = -1;
+                set_matrix_layouts(new_matmul(list, &s), layouts[r % 3]);
+            }
+}
+
+/* alpha, beta, c given and in place, bias, output dtypes. */
+static void epilogues(case_list *list)
+{
+    static const float scales[][2] = {{1, 0}, {1, 1}, {-0.5f, 2}, {0, 1}, {0, 0}, {2, 0}};
+    for (int d = 0; d < 3; d++)
+        for (int wide = 0; wide < (d ? 2 : 1); wide++)
+            for (size_t i = 0; i < sizeof scales / sizeof scales[0]; i++)
+                for (int inplace = 0; inplace < 2; inplace++)
+                    for (int size = 0; size < 2; size++) {
+                        char what[64];
+                        matmul_spec s = spec_of(case_floats[d], size ? 70 : 3, 68, size ? 300 : 20);
+                        s.alpha = scales[i][0];
+                        s.beta = scales[i][1];
+                        s.out = wide ? TRINE_F32 : s.dtype;
+                        s.c = inplace || i % 2 ? s.out : s.dtype;
+                        s.bias = i % 2 ? s.dtype : size ? TRINE_F32 : TRINE_DTYPE_NONE;
+                        snprintf(what, sizeof what, "to %s, alpha %g beta %g", trine_dtype_name(s.out), (double)s.alpha, (double)s.beta);
+                        s.what = what;
+                        test_case *c = new_matmul(list, &s);
+                        if (inplace) case_set_inplace(c, "d", "c");
+                    }
+}
+
+static void activations(case_list *list)
+{
+    for (int d = 0; d < 3; d++)
+        for (int kind = 0; kind < TRINE_ACT_COUNT; kind++)
+            for (int thin = 0; thin < 2; thin++) {
+                matmul_spec s = spec_of(case_floats[d], thin ? 2 : 66, 70, 33);
+                s.alpha = 0.2f; /* the argument's standard deviation is about 1 */
+                s.activation = (trine_activation_kind)kind;
+                s.what = trine_activation_name(s.activation);
+                test_case *c = new_matmul(list, &s);
+                if (kind != TRINE_ACT_LOG && kind != TRINE_ACT_SQRT && kind != TRINE_ACT_RSQRT) continue;
+                case_set_fill(&c->tensor[0], FILL_UNIFORM, 0.5, 1.5); /* their slopes are steep near 0 */
+                case_set_fill(&c->tensor[1], FILL_UNIFORM, 0.5, 1.5);
+            }
+}
+
+/* NaN and inf come through from what is read, and from nothing else. What meets special values is positive and small, so that the huge ones among
+ * them neither overflow nor cancel on the way. */
+static void special_values(case_list *list)
+{
+    static const struct {
+        float alpha, beta;
+        int special; /* bits: a, b, c */
+        const char *what;
+    } rows[] = {
+        {1, 0, 1, "special a"},
+        {1, 0, 2, "special b"},
+        {1, 1, 4, "special c"},
+        {1, 0, 4, "special c, beta 0"},
+        {0, 1, 3, "special a and b, alpha 0"},
+        {0, 0, 7, "special everything, alpha 0 beta 0"},
+    };
+    static const int64_t shapes[][3] = {{30, 44, 3}, {2, 72, 4}, {130, 132, 2}};
+    for (int d = 0; d < 3; d++)
+        for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
+            for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+                matmul_spec s = spec_of(case_floats[d], shapes[i][0], shapes[i][1], shapes[i][2]);
+                s.alpha = rows[r].alpha;
+                s.beta = rows[r].beta;
+                s.c = s.dtype;
+                s.what = rows[r].what;
+                test_case *c = new_matmul(list, &s);
+                for (int k = 0; k < 3; k++)
+                    if (rows[r].special >> k & 1) case_set_fill(&c->tensor[k], FILL_SPECIAL, 0, 1);
+                    else case_set_fill(&c->tensor[k], FILL_UNIFORM, 0.01, 0.2);
+            }
+}
+
+/* ---- Bench ---- */
+
+static void bench_cases(case_list *list)
+{
+    static const int64_t shapes[][3] = {{1024, 1024, 1024}, {2048, 2048, 2048}, {4096, 4096, 4096}, {8192, 8192, 8192},
+                                        {64, 2112, 7168}, {128, 7168, 2048}, {4096, 4096, 7168}};
+    static const int64_t thin[][3] = {{1, 8192, 8192}, {1, 11008, 4096}};
+    static const trine_dtype dtypes[] = {TRINE_F32, TRINE_BF16, TRINE_F16};
+    for (int d = 0; d < 3; d++) {
+        for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+            matmul_spec s = spec_of(dtypes[d], shapes[i][0], shapes[i][1], shapes[i][2]);
+            new_matmul(list, &s);
+        }
+        for (size_t i = 0; i < sizeof thin / sizeof thin[0]; i++)
+            for (int t = 0; t < 2; t++) {
+                matmul_spec s = spec_of(dtypes[d], thin[i][0], thin[i][1], thin[i][2]);
+                s.b_layout = t ? LAYOUT_TRANSPOSED : LAYOUT_DENSE;
+                s.what = t ? "nt" : "nn";
+                new_matmul(list, &s);
+            }
+    }
+}
+
+void cases_matmul(case_list *list, case_kind kind)
+{
+    if (kind == CASES_BENCH) {
+        bench_cases(list);
+        return;
+    }
+    shapes(list);
+    views(list);
+    batches(list);
+    epilogues(list);
+    activations(list);
+    special_values(list);
+}

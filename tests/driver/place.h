@@ -1,0 +1,38 @@
+/* A case's tensors in a device's memory: laid out as the case says, surrounded by canaries, outputs poisoned. */
+#ifndef TRINE_TESTS_PLACE_H
+#define TRINE_TESTS_PLACE_H
+
+#include "tests/cases/cases.h"
+
+typedef struct placed_tensor {
+    trine_tensor view;     /* data is a device pointer */
+    unsigned char *image;  /* what was written to the device, guards included */
+    unsigned char *back;   /* what came back */
+    size_t bytes, begin;   /* of the image; where element 0 is */
+    void *device;
+    bool borrowed;         /* in place: memory of another tensor */
+} placed_tensor;
+
+typedef struct placement {
+    trine_stream *stream;
+    const test_case *c;
+    placed_tensor tensor[CASE_TENSORS];
+    _Alignas(16) unsigned char args[CASE_ARGS_MAX];
+} placement;
+
+/* Shape and strides of a layout, data NULL; *offset is where element 0 lies, in elements. */
+trine_tensor place_view(const case_tensor *t, int64_t *offset);
+/* The case's arguments with its tensors' views, data NULL (for queries: such pointers count as aligned and disjoint). */
+void place_shape_args(const test_case *c, unsigned char args[CASE_ARGS_MAX]);
+/* Allocates on the stream's device and fills placement->args. Poison fills outputs' elements. */
+trine_status place_create(placement *p, trine_stream *stream, const test_case *c);
+trine_status place_upload(placement *p, unsigned char poison);
+/* Waits, and brings everything back. */
+trine_status place_download(placement *p);
+/* Elements of tensor k as they came back, dense and row-major. */
+void place_gather(const placement *p, int32_t k, void *dense);
+/* NULL if all that should not have been written is as it was; else a text saying what was. */
+const char *place_damage(placement *p, char text[160]);
+void place_destroy(placement *p);
+
+#endif
