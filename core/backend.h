@@ -98,11 +98,11 @@ static inline trine_status trine_run_variants(trine_call *call, const trine_vari
                 memmove(call->why + named, call->why + named + 2, strlen(call->why + named + 2) + 1);
             continue;
         }
-        call->why[used] = '\0';
-        if (status != TRINE_OK) {
+        if (status != TRINE_OK) { /* an error, whose text stays */
             call->variant = table[i].name;
             return status;
         }
+        call->why[used] = '\0';
         size_t length = strlen(call->accepted);
         snprintf(call->accepted + length, sizeof call->accepted - length, "%s%s", length ? "," : "", table[i].name);
         if (!winner) {

@@ -12,7 +12,8 @@ typedef struct trine_blur_weights {
     uint32_t at[TRINE_BLUR_RADIUS_MAX + 1], sum[TRINE_BLUR_RADIUS_MAX + 1];
 } trine_blur_weights;
 
-/* e^-t for t >= 0: the series for e^(-t/64), where t/64 < 1, squared six times; 1e-14 relative. 0 where 2^12 e^-t rounds to it. */
+/* e^-t for t >= 0: the series for e^(-t/64), where t/64 < 1, squared six times; 1e-14 relative. 0 where 2^12 e^-t rounds to it.
+ */
 static inline double trine_blur_exp(double t)
 {
     double x = -t / 64, term = 1, sum = 1;
@@ -40,7 +41,8 @@ static inline trine_blur_weights trine_blur_weights_make(int32_t radius, float s
     return w;
 }
 
-/* How a blur sees an image: `planes` of `height` rows of `row` elements; the neighbours along the row lie `step` elements apart, and there are `width` of them. */
+/* How a blur sees an image: `planes` of `height` rows of `row` elements; the neighbours along the row lie `step` elements apart,
+ * and there are `width` of them. */
 typedef struct trine_blur_shape {
     int64_t planes, height, row, width, step;
 } trine_blur_shape;

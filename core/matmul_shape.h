@@ -1,8 +1,8 @@
 /* A matrix product in the one form that every backend's kernels work on; C11 and C++17.
  *
- *     d[m, n] = act(alpha sum over k of a[m, k] b[k, n] + beta c[m, n] + bias), d with stride 1 along n, for every product of a batch
+ *     d[m, n] = act(alpha sum over k of a[m, k] b[k, n] + beta c[m, n] + bias) for every product of a batch
  *
- * What is dense along m instead becomes this by the transposed product: d' = b' a'. */
+ * with d dense along n. What is dense along m instead becomes this by the transposed product: d' = b' a'. */
 #ifndef TRINE_CORE_MATMUL_SHAPE_H
 #define TRINE_CORE_MATMUL_SHAPE_H
 
@@ -82,7 +82,8 @@ static inline void trine_product_transpose(trine_product *p)
     trine_product_swap(&p->a_k, &p->b_k);
     trine_product_swap(&p->c_m, &p->c_n);
     trine_product_swap(&p->bias_m, &p->bias_n);
-    for (int32_t i = 0; i < TRINE_MAX_DIMS; i++) trine_product_swap(&p->batch.stride[TRINE_PRODUCT_A][i], &p->batch.stride[TRINE_PRODUCT_B][i]);
+    for (int32_t i = 0; i < TRINE_MAX_DIMS; i++)
+        trine_product_swap(&p->batch.stride[TRINE_PRODUCT_A][i], &p->batch.stride[TRINE_PRODUCT_B][i]);
 }
 
 /* Fills *p from arguments that passed the core's checks. False if d is dense neither along n nor along m. */
@@ -131,7 +132,8 @@ static inline bool trine_product_make(trine_product *p, const trine_matmul_args 
 
 enum { TRINE_THIN_MOST = 4 };
 
-/* w is the matrix, [rows, K]: b where a has few rows (`of_a`: the vectors are a's), a where b has few columns. x is the thin operand, [thin, K]. */
+/* w is the matrix, [rows, K]: b where a has few rows (`of_a`: the vectors are a's), a where b has few columns. x is the thin
+ * operand, [thin, K]. */
 typedef struct trine_thin {
     int64_t rows, w_row, w_k, x_row, x_k;
     int32_t thin;

@@ -7,11 +7,10 @@
 
 enum { REDUCTION_INPUTS = 2, REDUCTION_Y = REDUCTION_INPUTS };
 
-/* Every output reduces `rows` segments of n elements. Operands of the walks: 0 and 1 are the inputs (the same one twice if there is
- * one), REDUCTION_Y the output.
- *   kept  over the outputs, the inputs' closest axis innermost
- *   rows  over what is reduced outside the segments: one row unless all axes are reduced and do not lie in one piece. Row-major if the
- *         order counts, else as the first input lies */
+/* Every output reduces `rows` segments of n elements. Operands of the walks: 0 and 1 are the inputs (the same one twice if there
+ * is one), REDUCTION_Y the output. kept  over the outputs, the inputs' closest axis innermost rows  over what is reduced outside
+ * the segments: one row unless all axes are reduced and do not lie in one piece. Row-major if the order counts, else as the first
+ * input lies */
 typedef struct trine_reduction {
     trine_iter kept, rows;
     int64_t n;
@@ -47,8 +46,8 @@ static inline trine_reduction trine_reduction_of_all(const trine_tensor *a, cons
 }
 
 /* axis is checked. a and b have one shape. ordered: the result depends on the order of the elements, as an index does. */
-static inline trine_reduction trine_reduction_make(const trine_tensor *a, const trine_tensor *b, const trine_tensor *y, int32_t axis,
-                                                   int ordered)
+static inline trine_reduction trine_reduction_make(const trine_tensor *a, const trine_tensor *b, const trine_tensor *y,
+                                                   int32_t axis, int ordered)
 {
     if (axis == TRINE_AXIS_ALL) return trine_reduction_of_all(a, b, y, ordered);
     trine_reduction r;

@@ -1,8 +1,9 @@
-/* Activations, forward and backward. Bound by bytes for the cheap kinds, by arithmetic (15 to 35 vector instructions an element and lane) for
- * the others where elements have 16 bits. Each kind is a loop over a span (span.h) that the compiler vectorises; a table finds it.
+/* Activations, forward and backward. Bound by bytes for the cheap kinds, by arithmetic (15 to 35 vector instructions an element
+ * and lane) for the others where elements have 16 bits. Each kind is a loop over a span (span.h) that the compiler vectorises; a
+ * table finds it.
  *
- * The formulas are those of backends/simt/activation_math.h: with a = |x|, silu, gelu and gelu_tanh are max(x, 0) - a tail(a), and their
- * slopes are h at -a and 1 - h at a, so that nothing overflows and the tails are accurate. */
+ * The formulas are those of backends/simt/activation_math.h: with a = |x|, silu, gelu and gelu_tanh are max(x, 0) - a tail(a),
+ * and their slopes are h at -a and 1 - h at a, so that nothing overflows and the tails are accurate. */
 #include "backends/cpu/activation_math.h"
 
 #include "backends/cpu/vmath.h"
@@ -207,7 +208,8 @@ KIND(GELU_TANH, gelu_tanh(x), gelu_tanh_slope(x))
 KIND(HARDSIGMOID, at_most(at_least(x + 3.0f, 0.0f), 6.0f) * (1.0f / 6.0f), fabsf(x) < 3.0f ? 1.0f / 6.0f : step(x, 0.0f, 0.0f))
 KIND(HARDSWISH, hardswish(x), hardswish_slope(x))
 KIND(ELU, x > 0.0f ? x : alpha * vm_expm1(at_most(x, 0.0f)), x > 0.0f ? 1.0f : alpha * vm_exp(at_most(x, 0.0f)))
-KIND(SELU, x > 0.0f ? SELU_SCALE * x : SELU_NEGATIVE * vm_expm1(at_most(x, 0.0f)), x > 0.0f ? SELU_SCALE : SELU_NEGATIVE * vm_exp(at_most(x, 0.0f)))
+KIND(SELU, x > 0.0f ? SELU_SCALE * x : SELU_NEGATIVE * vm_expm1(at_most(x, 0.0f)),
+     x > 0.0f ? SELU_SCALE : SELU_NEGATIVE * vm_exp(at_most(x, 0.0f)))
 KIND(SOFTPLUS, vm_softplus(x), vm_sigmoid(x))
 KIND(MISH, mish(x), mish_slope(x))
 KIND(ABS, fabsf(x), step(x, 1.0f, x < 0.0f ? -1.0f : 0.0f))
@@ -215,15 +217,15 @@ KIND(EXP, vm_exp(x), vm_exp(x))
 KIND(LOG, vm_log(x), 1.0f / x)
 KIND(SQRT, sqrtf(x), 0.5f * vm_rsqrt(x))
 KIND(RSQRT, vm_rsqrt(x), rsqrt_slope(x))
-KIND(SQUARE, x * x, x + x)
+KIND(SQUARE, (x * x), x + x)
 
 static const struct {
     value_fn value;
     slope_fn slope;
 } kinds[TRINE_ACT_COUNT] = {
 #define ROW(name) [TRINE_ACT_##name] = {value_##name, slope_##name}
-    ROW(IDENTITY),  ROW(RELU),        ROW(LEAKY_RELU), ROW(SIGMOID), ROW(TANH), ROW(SILU),     ROW(GELU),
-    ROW(GELU_TANH), ROW(HARDSIGMOID), ROW(HARDSWISH),  ROW(ELU),     ROW(SELU), ROW(SOFTPLUS), ROW(MISH),
+    ROW(IDENTITY),  ROW(RELU),        ROW(LEAKY_RELU), ROW(SIGMOID), ROW(TANH),  ROW(SILU),     ROW(GELU),
+    ROW(GELU_TANH), ROW(HARDSIGMOID), ROW(HARDSWISH),  ROW(ELU),     ROW(SELU),  ROW(SOFTPLUS), ROW(MISH),
     ROW(ABS),       ROW(EXP),         ROW(LOG),        ROW(SQRT),    ROW(RSQRT), ROW(SQUARE),
 };
 

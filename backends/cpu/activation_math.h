@@ -7,7 +7,8 @@
 #include "backends/cpu/level.h"
 #include "trine/activation.h"
 
-/* values[i] = f(values[i]), n of any size. Errors as in backends/simt/activation_math.h, whose formulas these are. kind must be one of the enum's. */
+/* values[i] = f(values[i]), n of any size. Errors as in backends/simt/activation_math.h, whose formulas these are. kind must be
+ * one of the enum's. */
 #define activate_span TRINE_CPU(activate_span)
 void activate_span(trine_activation_kind kind, float alpha, float *values, int64_t n);
 

@@ -1,9 +1,11 @@
-/* Box and gaussian blur on the CPU: separable, in strips. A thread takes a strip of a row's elements and goes down the image: it makes the weighted sums along the row of
- * every row that comes in, keeps the last 2 radius + 1 of them in a ring that fits the L2 cache, and sums the ring down the columns for the row that goes out. A row is
- * first copied into a line with zeros on both sides; what is outside the image is missing from the total by which a sum is divided.
+/* Box and gaussian blur on the CPU: separable, in strips. A thread takes a strip of a row's elements and goes down the image: it
+ * makes the weighted sums along the row of every row that comes in, keeps the last 2 radius + 1 of them in a ring that fits the
+ * L2 cache, and sums the ring down the columns for the row that goes out. A row is first copied into a line with zeros on both
+ * sides; what is outside the image is missing from the total by which a sum is divided.
  *
- * u8: exact, by integers or by f64 that holds them: sums are below 255 (2^12 * 129)^2 < 2^47, and (sum + total/2 + 1/2) / total is at least 1 / (2 total), or 2^-48 of
- * itself, away from a whole number, so that two roundings of f64 don't lead across. A box's column sum is a running one: what comes in less what goes out.
+ * u8: exact, by integers or by f64 that holds them: sums are below 255 (2^12 * 129)^2 < 2^47, and (sum + total/2 + 1/2) / total
+ * is at least 1 / (2 total), or 2^-48 of itself, away from a whole number, so that two roundings of f64 don't lead across. A
+ * box's column sum is a running one: what comes in less what goes out.
  *
  * Bound by arithmetic: 2 (2 radius + 1) additions or multiplications an element. Static functions, included by image.c alone. */
 #ifndef TRINE_CPU_BLUR_H
@@ -16,7 +18,7 @@
 #include "core/backend.h"
 #include "core/blur_weights.h"
 
-enum { BLUR_RING_BYTES = 192 * 1024, BLUR_STRIP_MIN = 256, BLUR_STRIP_MAX = 8192, BLUR_ROWS_MIN = 64 };
+enum { BLUR_RING_BYTES = 192 * 1024, BLUR_STRIP_MIN = 512, BLUR_STRIP_MAX = 8192, BLUR_ROWS_MIN = 64 };
 
 typedef struct blur_job {
     trine_blur_weights w;
@@ -28,18 +30,19 @@ typedef struct blur_job {
     int64_t size, line_size; /* bytes of an element of the image, and of a line */
     const char *x;
     char *y;
-    int64_t strip, strips, rows, chunks, line; /* elements of a strip; strips of a row; rows of a chunk; chunks of a plane; elements of a line */
+    int64_t strip, strips, line; /* elements of a strip; strips of a row; elements of a line */
+    int64_t rows, chunks;        /* rows of a chunk; chunks of a plane */
     int64_t threads, bytes_a_thread;
 } blur_job;
 
 /* What a thread works with. All of the same strip. */
 typedef struct blur_strip {
     const blur_job *job;
-    char *line;           /* input row, zeros on both sides: u8 for a box of u8, u32 for a gaussian, or f32 */
-    char *ring;           /* rows of sums along the row, `strip` elements each: u32, or f32; u16 for a box of u8 */
-    int32_t *column;      /* running sums of a box of u8 */
-    char *out;            /* output row: u8, or f32 */
-    double *across;       /* sum of the weights inside along the row, of each element; 1 past the last one */
+    char *line;              /* input row, zeros on both sides: u8 for a box of u8, u32 for a gaussian, or f32 */
+    char *ring;              /* rows of sums along the row, `strip` elements each: u32, or f32; u16 for a box of u8 */
+    int32_t *column;         /* running sums of a box of u8 */
+    char *out;               /* output row: u8, or f32 */
+    double *across;          /* sum of the weights inside along the row, of each element; 1 past the last one */
     int64_t plane, begin, n; /* elements [begin, begin + n) of the rows of a plane */
 } blur_strip;
 
@@ -73,7 +76,8 @@ BLUR_LOAD(blur_half)
 /* ---- Along the row: n sums from a line, whose element 0 is radius * step before the first ---- */
 
 /* A slot's new sums; its column loses what the slot held before. */
-static void blur_along_box(uint16_t *restrict slot, int32_t *restrict column, const uint8_t *line, int64_t n, int64_t step, int32_t radius)
+static void blur_along_box(uint16_t *restrict slot, int32_t *restrict column, const uint8_t *line, int64_t n, int64_t step,
+                           int32_t radius)
 {
     enum { BLOCK = 64 };
     for (int64_t i = 0; i < n; i += BLOCK) {
@@ -88,16 +92,18 @@ static void blur_along_box(uint16_t *restrict slot, int32_t *restrict column, co
 }
 
 #define BLUR_ALONG(name, element, vector) \
-    static void name(element *restrict slot, const element *line, int64_t n, int64_t step, const element *weight, int32_t radius) \
+    static void name(element *restrict slot, const element *line, int64_t n, int64_t step, const element *weight, \
+                     int32_t radius) \
     { \
         for (int64_t i = 0; i < n; i += BLUR_BLOCK) { \
             const element *middle = line + i + radius * step; \
             vector sum[BLUR_VECTORS]; \
-            _Pragma("GCC unroll 4") for (int k = 0; k < BLUR_VECTORS; k++) sum[k] = weight[0] * load_##vector(middle + k * BLUR_LANES); \
+            _Pragma("GCC unroll 4") for (int k = 0; k < BLUR_VECTORS; k++) sum[k] = \
+                weight[0] * load_##vector(middle + k * BLUR_LANES); \
             for (int32_t d = 1; d <= radius; d++) { \
                 const element *before = middle - d * step, *after = middle + d * step; \
-                _Pragma("GCC unroll 4") for (int k = 0; k < BLUR_VECTORS; k++) \
-                    sum[k] += weight[d] * (load_##vector(before + k * BLUR_LANES) + load_##vector(after + k * BLUR_LANES)); \
+                _Pragma("GCC unroll 4") for (int k = 0; k < BLUR_VECTORS; k++) sum[k] += \
+                    weight[d] * (load_##vector(before + k * BLUR_LANES) + load_##vector(after + k * BLUR_LANES)); \
             } \
             memcpy(slot + i, sum, sizeof sum); \
         } \
@@ -141,13 +147,15 @@ static void blur_down_gaussian(const trine_blur_weights *w, char *const *slot, i
         const int32_t *middle = (const int32_t *)slot[w->radius] + i;
         blur_f64 sum[BLUR_VECTORS];
 #pragma GCC unroll 4
-        for (int k = 0; k < BLUR_VECTORS; k++) sum[k] = (double)w->at[0] * __builtin_convertvector(load_blur_half(middle + k * LANES), blur_f64);
+        for (int k = 0; k < BLUR_VECTORS; k++)
+            sum[k] = (double)w->at[0] * __builtin_convertvector(load_blur_half(middle + k * LANES), blur_f64);
         for (int32_t d = 1; d <= w->radius; d++) {
             const int32_t *above = (const int32_t *)slot[w->radius - d] + i, *below = (const int32_t *)slot[w->radius + d] + i;
             const double weight = (double)w->at[d];
 #pragma GCC unroll 4
             for (int k = 0; k < BLUR_VECTORS; k++)
-                sum[k] += weight * __builtin_convertvector(load_blur_half(above + k * LANES) + load_blur_half(below + k * LANES), blur_f64);
+                sum[k] += weight * __builtin_convertvector(load_blur_half(above + k * LANES) + load_blur_half(below + k * LANES),
+                                                           blur_f64);
         }
         memcpy(sums, sum, sizeof sum);
     }
@@ -164,7 +172,8 @@ static void blur_down_f32(const blur_strip *s, char *const *slot)
         for (int32_t d = 1; d <= j->w.radius; d++) {
             const float *above = (const float *)slot[j->w.radius - d] + i, *below = (const float *)slot[j->w.radius + d] + i;
 #pragma GCC unroll 4
-            for (int k = 0; k < BLUR_VECTORS; k++) sum[k] += j->weight[d] * (load_blur_f32(above + k * BLUR_LANES) + load_blur_f32(below + k * BLUR_LANES));
+            for (int k = 0; k < BLUR_VECTORS; k++)
+                sum[k] += j->weight[d] * (load_blur_f32(above + k * BLUR_LANES) + load_blur_f32(below + k * BLUR_LANES));
         }
         memcpy((float *)s->out + i, sum, sizeof sum);
     }
@@ -232,7 +241,8 @@ static void blur_read(const blur_strip *s, int64_t row)
 {
     const blur_job *j = s->job;
     const int64_t size = j->line_size, edge = j->w.radius * j->shape.step;
-    const int64_t first = s->begin - edge > 0 ? s->begin - edge : 0, end = s->begin + s->n + edge < j->shape.row ? s->begin + s->n + edge : j->shape.row;
+    const int64_t first = s->begin - edge > 0 ? s->begin - edge : 0,
+                  end = s->begin + s->n + edge < j->shape.row ? s->begin + s->n + edge : j->shape.row;
     const int64_t n = row < 0 || row >= j->shape.height ? 0 : end - first, before = n ? first - (s->begin - edge) : 0;
     const char *from = j->x + ((s->plane * j->shape.height + row) * j->shape.row + first) * j->size;
     char *to = s->line + before * size;
@@ -254,9 +264,12 @@ static void blur_in(const blur_strip *s, int64_t row)
     const blur_job *j = s->job;
     const int64_t step = j->shape.step;
     blur_read(s, row);
-    if (j->dtype != TRINE_U8) blur_along_f32((float *)blur_slot(s, row, 4), (const float *)s->line, s->n, step, j->weight, j->w.radius);
-    else if (j->gaussian) blur_along_u32((uint32_t *)blur_slot(s, row, 4), (const uint32_t *)s->line, s->n, step, j->w.at, j->w.radius);
-    else blur_along_box((uint16_t *)blur_slot(s, row, 2), s->column, (const uint8_t *)s->line, s->n, step, j->w.radius);
+    if (j->dtype != TRINE_U8)
+        blur_along_f32((float *)blur_slot(s, row, 4), (const float *)s->line, s->n, step, j->weight, j->w.radius);
+    else if (j->gaussian)
+        blur_along_u32((uint32_t *)blur_slot(s, row, 4), (const uint32_t *)s->line, s->n, step, j->w.at, j->w.radius);
+    else
+        blur_along_box((uint16_t *)blur_slot(s, row, 2), s->column, (const uint8_t *)s->line, s->n, step, j->w.radius);
 }
 
 /* Rows [first, last) of the strip. */
@@ -264,14 +277,17 @@ static void blur_descend(const blur_strip *s, int64_t first, int64_t last)
 {
     const blur_job *j = s->job;
     const int32_t radius = j->w.radius;
-    for (int64_t i = 0; i < j->strip; i++) s->across[i] = i < s->n ? (double)blur_total(&j->w, (s->begin + i) / j->shape.step, j->shape.width) : 1;
+    for (int64_t i = 0; i < j->strip; i++)
+        s->across[i] = i < s->n ? (double)blur_total(&j->w, (s->begin + i) / j->shape.step, j->shape.width) : 1;
     if (s->column) memset(s->column, 0, (size_t)j->strip * sizeof *s->column);
     if (s->column) memset(s->ring, 0, (size_t)((2 * radius + 1) * j->strip) * sizeof(uint16_t));
     for (int64_t row = first - radius; row < last + radius; row++) {
         blur_in(s, row);
         if (row - radius < first) continue;
-        if (j->dtype == TRINE_U8) blur_out_u8(s, row - radius);
-        else blur_out_f32(s, row - radius);
+        if (j->dtype == TRINE_U8)
+            blur_out_u8(s, row - radius);
+        else
+            blur_out_f32(s, row - radius);
     }
 }
 
@@ -285,7 +301,12 @@ static int64_t blur_up_to(int64_t n, int64_t multiple)
 /* sigma 0: a box. */
 static blur_job blur_job_make(const trine_blur_args *a, float sigma)
 {
-    blur_job j = {.w = trine_blur_weights_make(a->radius, sigma), .shape = trine_blur_shape_of(a), .gaussian = sigma > 0, .dtype = a->x.dtype, .x = a->x.data, .y = a->y.data};
+    blur_job j = {.w = trine_blur_weights_make(a->radius, sigma),
+                  .shape = trine_blur_shape_of(a),
+                  .gaussian = sigma > 0,
+                  .dtype = a->x.dtype,
+                  .x = a->x.data,
+                  .y = a->y.data};
     const int64_t count = 2 * j.w.radius + 1;
     if (j.shape.planes * j.shape.height * j.shape.row == 0) return j;
     j.size = trine_dtype_bits(j.dtype) / 8;
@@ -299,20 +320,23 @@ static blur_job blur_job_make(const trine_blur_args *a, float sigma)
     j.strips = (j.shape.row + j.strip - 1) / j.strip;
     /* whole columns, unless there are too few of them for the threads */
     j.rows = j.shape.height;
-    const int64_t wanted = 4 * (int64_t)cpu_threads(INT64_MAX / 2, 1), least = 4 * count > BLUR_ROWS_MIN ? 4 * count : BLUR_ROWS_MIN;
+    const int64_t wanted = 4 * (int64_t)cpu_threads(INT64_MAX / 2, 1),
+                  least = 4 * count > BLUR_ROWS_MIN ? 4 * count : BLUR_ROWS_MIN;
     if (j.shape.planes * j.strips < wanted) j.rows = (j.shape.height * j.shape.planes * j.strips + wanted - 1) / wanted;
     if (j.rows < least) j.rows = least < j.shape.height ? least : j.shape.height;
     j.chunks = (j.shape.height + j.rows - 1) / j.rows;
     j.threads = cpu_threads(j.shape.planes * j.strips * j.chunks, 1);
     j.line = j.strip + 2 * j.w.radius * j.shape.step;
-    j.bytes_a_thread = blur_up_to(j.line * 4, 64) + (count + 4) * j.strip * 4; /* the ring and a row each of column and out, two of across */
+    j.bytes_a_thread =
+        blur_up_to(j.line * 4, 64) + (count + 4) * j.strip * 4; /* the ring and a row each of column and out, two of across */
     return j;
 }
 
 static void blur_run(const blur_job *j, void *workspace)
 {
     const int64_t tasks = j->shape.planes * j->strips * j->chunks;
-    CPU_PARALLEL_FOR(range, tasks, 1) {
+    CPU_PARALLEL_FOR(range, tasks, 1)
+    {
         int64_t thread = 0;
 #ifdef _OPENMP
         thread = omp_get_thread_num();
@@ -322,7 +346,8 @@ static void blur_run(const blur_job *j, void *workspace)
         s.out = s.line + blur_up_to(j->line * 4, 64);
         s.across = (double *)(void *)(s.out + j->strip * 4);
         s.ring = s.out + 3 * j->strip * 4;
-        s.column = j->dtype == TRINE_U8 && !j->gaussian ? (int32_t *)(void *)(s.ring + (2 * j->w.radius + 1) * j->strip * 4) : NULL;
+        s.column =
+            j->dtype == TRINE_U8 && !j->gaussian ? (int32_t *)(void *)(s.ring + (2 * j->w.radius + 1) * j->strip * 4) : NULL;
         for (int64_t task = range.begin; task < range.end; task++) {
             const int64_t column = task / j->chunks, first = (task - column * j->chunks) * j->rows, last = first + j->rows;
             s.plane = column / j->strips;

@@ -1,5 +1,5 @@
-/* Images. rgb_to_gray, invert and color_pattern are bound by bytes: pieces of an image are made in L1 and stored from there, past the caches if the image is large.
- * The blurs are in blur.h. */
+/* Images. rgb_to_gray, invert and color_pattern are bound by bytes: pieces of an image are made in L1 and stored from there, past
+ * the caches if the image is large. The blurs are in blur.h. */
 #include "backends/cpu/blur.h"
 #include "backends/cpu/level.h"
 #include "backends/cpu/span.h"
@@ -24,7 +24,8 @@ typedef struct gray_job {
     bool planar, stream;
 } gray_job;
 
-static void gray_u8(uint8_t *restrict y, const uint8_t *r, const uint8_t *g, const uint8_t *b, int64_t step, int64_t n, const uint32_t *w)
+static void gray_u8(uint8_t *restrict y, const uint8_t *r, const uint8_t *g, const uint8_t *b, int64_t step, int64_t n,
+                    const uint32_t *w)
 {
     const uint32_t wr = w[0], wg = w[1], wb = w[2];
     if (step == 3) {
@@ -83,7 +84,8 @@ trine_status TRINE_CPU(rgb_to_gray)(trine_call *call, const trine_rgb_to_gray_ar
     TRINE_END_OF_QUERY(call, 0);
     const int32_t last = a->x.ndim - 1;
     const int64_t pixels = trine_tensor_numel(&a->y);
-    gray_job j = {.x = a->x.data, .y = a->y.data, .dtype = a->x.dtype, .size = size_of(&a->x), .planar = a->layout == TRINE_IMAGE_CHW};
+    gray_job j = {
+        .x = a->x.data, .y = a->y.data, .dtype = a->x.dtype, .size = size_of(&a->x), .planar = a->layout == TRINE_IMAGE_CHW};
     if (pixels == 0) return TRINE_OK;
     memcpy(j.whole, gray_standards[a->weights].whole, sizeof j.whole);
     memcpy(j.part, gray_standards[a->weights].part, sizeof j.part);
@@ -91,7 +93,8 @@ trine_status TRINE_CPU(rgb_to_gray)(trine_call *call, const trine_rgb_to_gray_ar
     j.plane = j.planar ? a->x.shape[last - 1] * a->x.shape[last] : pixels;
     j.stream = span_should_stream(pixels * j.size);
     const int64_t most = j.dtype == TRINE_U8 ? PIECE_BYTES : SPAN_MAX / 4;
-    CPU_PARALLEL_FOR(range, pixels, CPU_GRAIN) {
+    CPU_PARALLEL_FOR(range, pixels, CPU_GRAIN)
+    {
         for (int64_t i = range.begin, n; i < range.end; i += n) {
             n = range.end - i < most ? range.end - i : most;
             if (j.plane - i % j.plane < n) n = j.plane - i % j.plane;
@@ -132,9 +135,11 @@ trine_status TRINE_CPU(invert)(trine_call *call, const trine_invert_args *a)
     call->variant = TRINE_CPU_VARIANT;
     TRINE_REQUIRE_THAT(call, trine_tensor_is_contiguous(&a->x) && trine_tensor_is_contiguous(&a->y), "needs contiguous images");
     TRINE_END_OF_QUERY(call, 0);
-    const int64_t numel = trine_tensor_numel(&a->y), size = size_of(&a->y), most = a->x.dtype == TRINE_U8 ? PIECE_BYTES : SPAN_MAX;
+    const int64_t numel = trine_tensor_numel(&a->y), size = size_of(&a->y),
+                  most = a->x.dtype == TRINE_U8 ? PIECE_BYTES : SPAN_MAX;
     const bool stream = span_should_stream(numel * size);
-    CPU_PARALLEL_FOR(range, numel, CPU_GRAIN) {
+    CPU_PARALLEL_FOR(range, numel, CPU_GRAIN)
+    {
         SPAN_BUFFER(in);
         SPAN_BUFFER(out);
         for (int64_t i = range.begin, n; i < range.end; i += n) {
@@ -164,7 +169,8 @@ static uint8_t triangle(uint32_t v)
 }
 
 /* n pixels of a row: red and blue run through the table, green stays. */
-static void pattern_piece(uint8_t *restrict y, const uint8_t *red, const uint8_t *blue, uint8_t green, int64_t n, int64_t channels)
+static void pattern_piece(uint8_t *restrict y, const uint8_t *red, const uint8_t *blue, uint8_t green, int64_t n,
+                          int64_t channels)
 {
     if (channels == 3) {
         for (int64_t i = 0; i < n; i++) {
@@ -190,9 +196,11 @@ trine_status TRINE_CPU(color_pattern)(trine_call *call, const trine_color_patter
     const bool stream = span_should_stream(pixels * channels);
     uint8_t table[PERIOD + PATTERN_PIXELS];
     for (uint32_t v = 0; v < sizeof table; v++) table[v] = triangle(v);
-    CPU_PARALLEL_FOR(range, pixels, CPU_GRAIN) {
+    CPU_PARALLEL_FOR(range, pixels, CPU_GRAIN)
+    {
         for (int64_t p = range.begin, n; p < range.end; p += n) {
-            const int64_t row = p / width, column = p - row * width, left = width - column < range.end - p ? width - column : range.end - p;
+            const int64_t row = p / width, column = p - row * width,
+                          left = width - column < range.end - p ? width - column : range.end - p;
             const uint32_t i = (uint32_t)column, k = (uint32_t)row;
             _Alignas(64) uint8_t out[4 * PATTERN_PIXELS];
             n = left < PATTERN_PIXELS ? left : PATTERN_PIXELS;

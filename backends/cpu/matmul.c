@@ -1,12 +1,13 @@
-/* The matmul family on the CPU. matmul_register.h (with matmul_kernel.h and matmul_pack.h) has the kernel that counts, matmul_gemv.h the one for vectors,
- * matmul_ladder.h the steps that lead there; docs/matmul-ladder.md walks through them. */
+/* The matmul family on the CPU. matmul_register.h (with matmul_kernel.h and matmul_pack.h) has the kernel that counts,
+ * matmul_gemv.h the one for vectors, matmul_ladder.h the steps that lead there; docs/matmul-ladder.md walks through them. */
 #include "backends/cpu/matmul_gemv.h"
 #include "backends/cpu/matmul_ladder.h"
 #include "backends/cpu/matmul_register.h"
 
 /* Best first. */
 static const trine_variant matmul_variants[] = {
-    {"gemv", matmul_gemv}, {"register_tiled", matmul_register_tiled}, {"tiled", matmul_tiled}, {"coalesced", matmul_coalesced}, {"naive", matmul_naive},
+    {"gemv", matmul_gemv},   {"register_tiled", matmul_register_tiled}, {"tiled", matmul_tiled}, {"coalesced", matmul_coalesced},
+    {"naive", matmul_naive},
 };
 
 trine_status TRINE_CPU(matmul)(trine_call *call, const trine_matmul_args *args);

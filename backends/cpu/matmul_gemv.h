@@ -1,7 +1,8 @@
 /* gemv: products of a matrix with at most four vectors. Bound by bytes: the matrix w is read once.
  *
- * Where w is dense along K, a row's sums are inner products; where it is dense along its rows, the sums of a thread's rows stay in the caches
- * while it goes along K, four terms at a time. The vectors are converted to f32 first. */
+ * Where w is dense along K, a row's sums are inner products; where it is dense along its rows, the sums of a thread's rows stay
+ * in the caches while it goes along K, four terms at a time. The vectors are converted to f32 first. Threads share the rows and
+ * wait for nobody. */
 #ifndef TRINE_CPU_MATMUL_GEMV_H
 #define TRINE_CPU_MATMUL_GEMV_H
 
@@ -50,7 +51,8 @@ static inline __attribute__((always_inline)) void add_terms(const int thin, gemv
 /* One function a number of vectors, each with its own registers. */
 typedef void (*add_terms_fn)(gemv_sums *sums, const float *line, const float *x, int64_t x_pitch, int64_t n);
 #define ADD_TERMS(thin) \
-    static __attribute__((noinline)) void add_terms_##thin(gemv_sums *sums, const float *line, const float *x, int64_t x_pitch, int64_t n) \
+    static __attribute__((noinline)) void add_terms_##thin(gemv_sums *sums, const float *line, const float *x, int64_t x_pitch, \
+                                                           int64_t n) \
     { \
         add_terms(thin, sums, line, x, x_pitch, n); \
     }
@@ -90,7 +92,8 @@ static void add_lines(float *restrict sums, const float *const *w, const float *
 {
     const float *w0 = w[0], *w1 = w[1], *w2 = w[2], *w3 = w[3];
     const float x0 = x[0], x1 = x[1], x2 = x[2], x3 = x[3];
-    for (int64_t j = 0; j < n; j++) sums[j] = TRINE_FMA(x3, w3[j], TRINE_FMA(x2, w2[j], TRINE_FMA(x1, w1[j], TRINE_FMA(x0, w0[j], sums[j]))));
+    for (int64_t j = 0; j < n; j++)
+        sums[j] = TRINE_FMA(x3, w3[j], TRINE_FMA(x2, w2[j], TRINE_FMA(x1, w1[j], TRINE_FMA(x0, w0[j], sums[j]))));
 }
 
 /* A last group of fewer terms is filled up with zeros. */
@@ -99,13 +102,16 @@ static void rows_along_rows(const trine_product *p, const gemv_work *g, cpu_rang
     static const float zeros[SPAN_MAX];
     const trine_thin *t = &g->thin;
     _Alignas(64) float buffer[GEMV_TERMS][SPAN_MAX];
-    for (int s = 0; s < t->thin; s++) memset(g->sums + s * t->rows + rows.begin, 0, (size_t)(rows.end - rows.begin) * sizeof(float));
+    for (int s = 0; s < t->thin; s++)
+        memset(g->sums + s * t->rows + rows.begin, 0, (size_t)(rows.end - rows.begin) * sizeof(float));
     for (int64_t k = 0; k < p->k; k += GEMV_TERMS)
         for (int64_t r = rows.begin, n; r < rows.end; r += n) {
             const float *line[GEMV_TERMS];
             n = rows.end - r < SPAN_MAX ? rows.end - r : SPAN_MAX;
             for (int i = 0; i < GEMV_TERMS; i++)
-                line[i] = k + i < p->k ? load_line(buffer[i], g->w, p->dtype, g->first + r * t->w_row + (k + i) * t->w_k, n, t->w_row) : zeros;
+                line[i] = k + i < p->k
+                              ? load_line(buffer[i], g->w, p->dtype, g->first + r * t->w_row + (k + i) * t->w_k, n, t->w_row)
+                              : zeros;
             for (int s = 0; s < t->thin; s++) {
                 float x[GEMV_TERMS];
                 for (int i = 0; i < GEMV_TERMS; i++) x[i] = k + i < p->k ? g->x[s * p->k + k + i] : 0;
@@ -118,7 +124,8 @@ static void rows_along_rows(const trine_product *p, const gemv_work *g, cpu_rang
 static void finish_rows(const trine_product *p, const product_place *at, const gemv_work *g, cpu_range rows)
 {
     const trine_thin *t = &g->thin;
-    for (int s = 0; t->of_a && s < t->thin; s++) finish_row(p, at, s, rows.begin, g->sums + s * t->rows + rows.begin, rows.end - rows.begin);
+    for (int s = 0; t->of_a && s < t->thin; s++)
+        finish_row(p, at, s, rows.begin, g->sums + s * t->rows + rows.begin, rows.end - rows.begin);
     for (int64_t r = rows.begin; !t->of_a && r < rows.end; r++) {
         float sums[TRINE_THIN_MOST];
         for (int s = 0; s < t->thin; s++) sums[s] = g->sums[s * t->rows + r];
@@ -126,26 +133,32 @@ static void finish_rows(const trine_product *p, const product_place *at, const g
     }
 }
 
+/* The vectors as f32, [thin][K]. Every member makes its own: that takes less than waiting for others. */
+static void load_vectors(const trine_product *p, const product_place *at, const trine_thin *t, float *x)
+{
+    for (int s = 0; s < t->thin; s++)
+        for (int64_t k = 0, n; k < p->k; k += n, x += n) {
+            n = p->k - k < SPAN_MAX ? p->k - k : SPAN_MAX;
+            const int64_t first = (t->of_a ? at->a : at->b) + s * t->x_row + k * t->x_k;
+            const float *line = load_line(x, t->of_a ? p->a : p->b, p->dtype, first, n, t->x_k);
+            if (line != x) memcpy(x, line, (size_t)n * sizeof *x);
+        }
+}
+
 static void gemv_product(const trine_product *p, const product_place *at, cpu_team *team)
 {
     gemv_work g;
     trine_thin_make(&g.thin, p);
+    const int64_t vectors = g.thin.thin * p->k;
     g.w = g.thin.of_a ? p->b : p->a;
     g.first = g.thin.of_a ? at->b : at->a;
-    g.x = (float *)(void *)team->memory;
-    g.sums = g.x + g.thin.thin * p->k;
-    const cpu_range terms = team_range(team, p->k, SPAN_MAX), rows = team_range(team, g.thin.rows, 16);
-    for (int s = 0; s < g.thin.thin; s++)
-        for (int64_t k = terms.begin, n; k < terms.end; k += n) {
-            n = terms.end - k < SPAN_MAX ? terms.end - k : SPAN_MAX;
-            const int64_t first = (g.thin.of_a ? at->a : at->b) + s * g.thin.x_row + k * g.thin.x_k;
-            span_store(g.x + s * p->k + k, TRINE_F32, load_line(g.x + s * p->k + k, g.thin.of_a ? p->a : p->b, p->dtype, first, n, g.thin.x_k), n, false);
-        }
-    team_barrier(team);
+    g.x = (float *)(void *)team->memory + team->thread * vectors;
+    g.sums = (float *)(void *)team->memory + team->threads * vectors;
+    const cpu_range rows = team_range(team, g.thin.rows, 16);
+    load_vectors(p, at, &g.thin, g.x);
     if (trine_thin_along_k(&g.thin)) rows_along_k(p, &g, rows);
     else rows_along_rows(p, &g, rows);
     finish_rows(p, at, &g, rows);
-    team_barrier(team); /* before the next product overwrites x */
 }
 
 static trine_status matmul_gemv(trine_call *call, const void *args)
@@ -155,7 +168,7 @@ static trine_status matmul_gemv(trine_call *call, const void *args)
     TRINE_REQUIRE_THAT(call, trine_product_make(&p, args), "needs d with stride 1 along N or M");
     TRINE_REQUIRE_THAT(call, trine_thin_make(&thin, &p), "needs M or N of at most 4");
     team_plan team = team_plan_make(&p);
-    team.memory = (size_t)thin.thin * (size_t)(p.k + thin.rows) * sizeof(float);
+    team.memory = (size_t)thin.thin * ((size_t)p.k * (size_t)team.members + (size_t)thin.rows) * sizeof(float);
     TRINE_END_OF_QUERY(call, team_workspace(&team));
     run_products(call, &p, &team, gemv_product);
     return TRINE_OK;

@@ -1,8 +1,8 @@
 /* The micro-kernel of register_tiled: a small tile of d in registers, from a panel of a and a panel of b.
  *
- * Panels are packed: panel[k][MR] of a, panel[k][NR] of b, so that it reads both front to back. For one k it loads NR / LANES vectors of b and
- * broadcasts MR numbers of a, and starts MR NR / LANES multiply-adds: the processor's rate of multiply-adds is what bounds it, as long as all
- * MR NR / LANES sums stay in registers, of which AVX-512 has 32 and the others 16. */
+ * Panels are packed: panel[k][MR] of a, panel[k][NR] of b, so that it reads both front to back. For one k it loads NR / LANES
+ * vectors of b and broadcasts MR numbers of a, and starts MR NR / LANES multiply-adds: the processor's rate of multiply-adds is
+ * what bounds it, as long as all MR NR / LANES sums stay in registers, of which AVX-512 has 32 and the others 16. */
 #ifndef TRINE_CPU_MATMUL_KERNEL_H
 #define TRINE_CPU_MATMUL_KERNEL_H
 
@@ -54,8 +54,8 @@ static inline vec vec_fma(vec a, vec b, vec c)
 }
 
 /* The first `rows` (a constant) of the tile. What it is added to is asked for before it is needed. */
-static inline __attribute__((always_inline)) void multiply_rows(const int rows, const float *restrict a, const float *restrict b, int64_t terms,
-                                                                float *restrict out, int64_t pitch, bool add)
+static inline __attribute__((always_inline)) void multiply_rows(const int rows, const float *restrict a, const float *restrict b,
+                                                                int64_t terms, float *restrict out, int64_t pitch, bool add)
 {
     vec sum[MR][NV] = {0};
 #pragma GCC unroll 16
@@ -78,13 +78,19 @@ static inline __attribute__((always_inline)) void multiply_rows(const int rows, 
         }
 }
 
-/* out[rows][NR], `pitch` apart: the sum over the panels' terms, or that added to what is there. rows is at most MR; the room is for MR, of which a
- * third, two thirds or all are written. */
+/* Rows that multiply_panels makes of a tile of which `rows` are wanted: a third, two thirds or all. */
+static inline int64_t rows_made(int64_t rows)
+{
+    return rows <= MR / 3 ? MR / 3 : rows <= 2 * MR / 3 ? 2 * MR / 3 : MR;
+}
+
+/* out[rows_made(rows)][NR], `pitch` apart: the sum over the panels' terms, or that added to what is there. */
 static void multiply_panels(const float *a, const float *b, int64_t terms, float *out, int64_t pitch, bool add, int64_t rows)
 {
-    if (rows <= MR / 3) multiply_rows(MR / 3, a, b, terms, out, pitch, add);
-    else if (rows <= 2 * MR / 3) multiply_rows(2 * MR / 3, a, b, terms, out, pitch, add);
-    else multiply_rows(MR, a, b, terms, out, pitch, add);
+    const int64_t made = rows_made(rows);
+    if (made == MR) multiply_rows(MR, a, b, terms, out, pitch, add);
+    else if (made == MR / 3) multiply_rows(MR / 3, a, b, terms, out, pitch, add);
+    else multiply_rows(2 * MR / 3, a, b, terms, out, pitch, add);
 }
 
 #endif

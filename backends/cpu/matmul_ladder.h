@@ -7,8 +7,9 @@
 
 /* ---- naive: loops over i, j, k ----
  *
- * Every output is an inner product of a row of a and a column of b. The next element of a row-major b's column lies a row further: of every line that
- * comes from memory, one number is used. And each multiply-add waits for the one before. Bound by latency. */
+ * Every output is an inner product of a row of a and a column of b. The next element of a row-major b's column lies a row
+ * further: of every line that comes from memory, one number is used. And each multiply-add waits for the one before. Bound by
+ * latency. */
 
 typedef float (*dot_fn)(const void *a, int64_t a_step, const void *b, int64_t b_step, int64_t n);
 
@@ -33,15 +34,17 @@ static void naive_product(const trine_product *p, const product_place *at, cpu_t
     const cpu_range rows = team_range(team, p->m, 1);
     for (int64_t i = rows.begin; i < rows.end; i++)
         for (int64_t j = 0; j < p->n; j++) {
-            float sum = dots[p->dtype](element(p->a, p->dtype, at->a + i * p->a_m), p->a_k, element(p->b, p->dtype, at->b + j * p->b_n), p->b_k, p->k);
+            float sum = dots[p->dtype](element(p->a, p->dtype, at->a + i * p->a_m), p->a_k,
+                                       element(p->b, p->dtype, at->b + j * p->b_n), p->b_k, p->k);
             finish_row(p, at, i, j, &sum, 1);
         }
 }
 
 /* ---- coalesced: loops over i, k, j ----
  *
- * A row of d is a sum of rows of b: the innermost loop goes along lines, and the compiler makes vectors of it. But a multiply-add still takes two loads
- * and a store, and every row of d reads all of b again: bound by the bandwidth of the cache that b fits into. */
+ * A row of d is a sum of rows of b: the innermost loop goes along lines, and the compiler makes vectors of it. But a multiply-add
+ * still takes two loads and a store, and every row of d reads all of b again: bound by the bandwidth of the cache that b fits
+ * into. */
 
 /* sums += x line */
 static void add_line(float *restrict sums, const float *restrict line, float x, int64_t n)
@@ -70,8 +73,8 @@ static void coalesced_product(const trine_product *p, const product_place *at, c
 
 /* ---- tiled: the same loops inside of tiles ----
  *
- * A tile of b is brought into L2 once and used by all rows of a tile of a, whose sums stay in L1: memory is out of the way. Two loads and a store a
- * multiply-add remain: bound by the bandwidth of L1. */
+ * A tile of b is brought into L2 once and used by all rows of a tile of a, whose sums stay in L1: memory is out of the way. Two
+ * loads and a store a multiply-add remain: bound by the bandwidth of L1. */
 
 enum { TILE_M = 32, TILE_N = 256, TILE_K = 64 };
 
@@ -97,7 +100,8 @@ static void tiled_product(const trine_product *p, const product_place *at, cpu_t
 {
     const int64_t tiles_m = (p->m + TILE_M - 1) / TILE_M, tiles_n = (p->n + TILE_N - 1) / TILE_N;
     const cpu_range tiles = team_range(team, tiles_m * tiles_n, 1);
-    for (int64_t tile = tiles.begin; tile < tiles.end; tile++) make_square(p, at, tile / tiles_n * TILE_M, tile % tiles_n * TILE_N);
+    for (int64_t tile = tiles.begin; tile < tiles.end; tile++)
+        make_square(p, at, tile / tiles_n * TILE_M, tile % tiles_n * TILE_N);
 }
 
 /* ---- The variants ---- */

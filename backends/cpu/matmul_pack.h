@@ -1,6 +1,6 @@
-/* Packing for register_tiled: from an operand of any strides and dtype to panels of f32, panel[k][width], which the micro-kernel reads front to
- * back. What the operand lacks of a last panel is 0. Bound by bytes: an element is read and written once for as many multiply-adds as the other
- * operand has rows.
+/* Packing for register_tiled: from an operand of any strides and dtype to panels of f32, panel[k][width], which the micro-kernel
+ * reads front to back. What the operand lacks of a last panel is 0. Bound by bytes: an element is read and written once for as
+ * many multiply-adds as the other operand has rows.
  *
  * An operand that is dense along its rows is copied in lines; one that is dense along k is turned in 4 x 4 squares. */
 #ifndef TRINE_CPU_MATMUL_PACK_H
@@ -9,20 +9,21 @@
 #include "backends/cpu/matmul_epilogue.h"
 #include "backends/cpu/matmul_kernel.h"
 
-enum { PACK_WIDTH_MAX = NR, /* more than MR */ PACK_GROUP = 8, PACK_TERMS = 256 };
+enum { PACK_WIDTH_MAX = NR, /* more than MR */ PACK_GROUP = 8, PACK_TERMS = 384 };
 
 /* Rows of an operand, over some terms. */
 typedef struct pack_source {
     const void *data;
     trine_dtype dtype;
-    int64_t first; /* element of row 0 and term 0 */
+    int64_t first;  /* element of row 0 and term 0 */
     int64_t row, k; /* strides */
     int64_t rows, terms;
 } pack_source;
 
 /* ---- Dense along rows: lines of PACK_GROUP panels ---- */
 
-static inline __attribute__((always_inline)) void pack_lines(float *panels, const int64_t width, const pack_source *s, int64_t first_row, int64_t rows)
+static inline __attribute__((always_inline)) void pack_lines(float *panels, const int64_t width, const pack_source *s,
+                                                             int64_t first_row, int64_t rows)
 {
     SPAN_BUFFER(buffer);
     const int64_t whole = rows / width, rest = rows - whole * width, apart = width * s->terms;
@@ -53,9 +54,10 @@ static inline void turn_square(float *to, int64_t pitch, const float *const *lin
     *(vec4_any *)(to + 3 * pitch) = __builtin_shuffle(ab_high, cd_high, (mask4){2, 3, 6, 7});
 }
 
-/* `width` lines (padded to a multiple of 4 by lines of zeros) become a panel. Where width is no multiple of 4, the last square of a row writes over the
- * beginning of the next row, which is written after it; the last rows therefore go one by one. */
-static inline __attribute__((always_inline)) void turn_lines(float *panel, const int64_t width, const float *const *line, int64_t terms)
+/* `width` lines (padded to a multiple of 4 by lines of zeros) become a panel. Where width is no multiple of 4, the last square of
+ * a row writes over the beginning of the next row, which is written after it; the last rows therefore go one by one. */
+static inline __attribute__((always_inline)) void turn_lines(float *panel, const int64_t width, const float *const *line,
+                                                             int64_t terms)
 {
     int64_t k = 0;
     for (; k + 4 < terms || (k + 4 == terms && width % 4 == 0); k += 4)
@@ -64,20 +66,24 @@ static inline __attribute__((always_inline)) void turn_lines(float *panel, const
         for (int64_t r = 0; r < width; r++) panel[k * width + r] = line[r][k];
 }
 
-static inline __attribute__((always_inline)) void pack_turned(float *panel, const int64_t width, const pack_source *s, int64_t first_row, int64_t rows)
+static inline __attribute__((always_inline)) void pack_turned(float *panel, const int64_t width, const pack_source *s,
+                                                              int64_t first_row, int64_t rows)
 {
     static const float zeros[PACK_TERMS];
     _Alignas(64) float buffer[PACK_WIDTH_MAX * PACK_TERMS];
     const float *line[PACK_WIDTH_MAX + 4];
     for (int64_t r = 0; r < width + 3; r++)
-        line[r] = r < rows ? load_line(buffer + r * PACK_TERMS, s->data, s->dtype, s->first + (first_row + r) * s->row, s->terms, s->k) : zeros;
+        line[r] = r < rows
+                      ? load_line(buffer + r * PACK_TERMS, s->data, s->dtype, s->first + (first_row + r) * s->row, s->terms, s->k)
+                      : zeros;
     turn_lines(panel, width, line, s->terms);
 }
 
 /* ---- All panels ---- */
 
 /* This member's part of the panels. `width` is a constant wherever this is called. */
-static inline __attribute__((always_inline)) void pack_panels(const cpu_team *team, float *panels, const int64_t width, const pack_source *s)
+static inline __attribute__((always_inline)) void pack_panels(const cpu_team *team, float *panels, const int64_t width,
+                                                              const pack_source *s)
 {
     const int64_t count = (s->rows + width - 1) / width, apart = width * s->terms;
     const bool lines = s->row == 1 || s->k != 1;

@@ -1,11 +1,13 @@
 /* register_tiled: the micro-kernel of matmul_kernel.h, fed from caches.
  *
- * d is made in blocks of BLOCK_M x BLOCK_N; a block goes through K in steps of at most BLOCK_K terms. For a step all threads pack what it needs of
- * a and b (matmul_pack.h), wait for each other, and take tasks: some panels of a, which stay in a core's L2, times some panels of b, of which one at a time
- * stays in L1. Bound by multiply-adds; a's and b's elements come from memory once for BLOCK_N and BLOCK_M of them.
+ * d is made in blocks of BLOCK_M x BLOCK_N; a block goes through K in steps of at most BLOCK_K terms. For a step all threads pack
+ * what it needs of a and b (matmul_pack.h), wait for each other, and take tasks: some panels of a, which stay in a core's L2,
+ * times some panels of b, of which one at a time stays in L1. Bound by multiply-adds; a's and b's elements come from memory once
+ * for BLOCK_N and BLOCK_M of them.
  *
- * Sums are kept between the steps in d itself where it is f32 and not c too, else in the workspace. Every sum is made by one thread at a time, in the order of k:
- * the bits don't depend on the number of threads. Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication". */
+ * Sums are kept between the steps in d itself where it is f32 and not c too, else in the workspace. Every sum is made by one
+ * thread at a time, in the order of k: the bits don't depend on the number of threads. Goto & van de Geijn 2008, "Anatomy of
+ * high-performance matrix multiplication". */
 #ifndef TRINE_CPU_MATMUL_REGISTER_H
 #define TRINE_CPU_MATMUL_REGISTER_H
 
@@ -33,12 +35,14 @@ static inline int64_t even_block(int64_t n, int64_t most, int64_t unit)
 typedef struct register_plan {
     int64_t block_m, block_n, block_k, steps; /* a sum over nothing is one step of no terms */
     bool direct;                              /* sums are kept in d */
-    size_t a_size, b_size, sums_size; /* floats in the workspace */
+    size_t a_size, b_size, sums_size;         /* floats in the workspace */
 } register_plan;
 
 static register_plan register_plan_make(const trine_product *p)
 {
-    register_plan plan = {.block_m = even_block(p->m, BLOCK_M, MR), .block_n = even_block(p->n, BLOCK_N, NR), .block_k = even_block(p->k, BLOCK_K, 1)};
+    register_plan plan = {.block_m = even_block(p->m, BLOCK_M, MR),
+                          .block_n = even_block(p->n, BLOCK_N, NR),
+                          .block_k = even_block(p->k, BLOCK_K, 1)};
     plan.steps = plan.block_k ? blocks_of(p->k, plan.block_k) : 1;
     plan.direct = p->d_dtype == TRINE_F32 && !p->has_c;
     plan.a_size = (size_t)(plan.block_m * plan.block_k + 16);
@@ -64,7 +68,7 @@ static void make_tile(const register_step *s, bool direct, int64_t i, int64_t j)
     const float *a = s->a + i * MR * s->terms, *b = s->b + j * NR * s->terms;
     float *to = s->sums + i * MR * s->pitch + j * NR;
     const int64_t rows = smaller(MR, s->rows - i * MR), columns = smaller(NR, s->columns - j * NR);
-    if (!direct || (rows % (MR / 3) == 0 && columns == NR)) {
+    if (!direct || (rows_made(rows) == rows && columns == NR)) {
         multiply_panels(a, b, s->terms, to, s->pitch, !s->first, rows);
         return;
     }
@@ -75,13 +79,15 @@ static void make_tile(const register_step *s, bool direct, int64_t i, int64_t j)
 }
 
 /* Panels [i0, i1) of a times panels [j0, j1) of b; after the last step, their part of d is finished. */
-static void make_task(const trine_product *p, const product_place *at, const register_step *s, bool direct, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
+static void make_task(const trine_product *p, const product_place *at, const register_step *s, bool direct, int64_t i0,
+                      int64_t i1, int64_t j0, int64_t j1)
 {
     for (int64_t j = j0; j < j1; j++)
         for (int64_t i = i0; i < i1; i++) make_tile(s, direct, i, j);
     if (!s->last || (direct && is_plain(p))) return;
     const int64_t end = smaller(i1 * MR, s->rows), columns = smaller(j1 * NR, s->columns) - j0 * NR;
-    for (int64_t r = i0 * MR; r < end; r++) finish_row(p, at, s->row + r, s->column + j0 * NR, s->sums + r * s->pitch + j0 * NR, columns);
+    for (int64_t r = i0 * MR; r < end; r++)
+        finish_row(p, at, s->row + r, s->column + j0 * NR, s->sums + r * s->pitch + j0 * NR, columns);
 }
 
 static void make_step(const trine_product *p, const product_place *at, cpu_team *team, const register_step *s, bool direct)
@@ -100,10 +106,14 @@ static void make_step(const trine_product *p, const product_place *at, cpu_team 
 }
 
 /* Packed panels have two places in turn: members pack for the next step while others are still busy with this one. */
-static void make_block(const trine_product *p, const product_place *at, cpu_team *team, const register_plan *plan, int64_t row, int64_t column)
+static void make_block(const trine_product *p, const product_place *at, cpu_team *team, const register_plan *plan, int64_t row,
+                       int64_t column)
 {
     float *memory = (float *)(void *)team->memory, *sums = memory + 2 * (plan->a_size + plan->b_size);
-    register_step s = {.row = row, .column = column, .rows = smaller(plan->block_m, p->m - row), .columns = smaller(plan->block_n, p->n - column)};
+    register_step s = {.row = row,
+                       .column = column,
+                       .rows = smaller(plan->block_m, p->m - row),
+                       .columns = smaller(plan->block_n, p->n - column)};
     s.sums = plan->direct ? (float *)p->d + at->d + row * p->d_m + column : sums;
     s.pitch = plan->direct ? p->d_m : plan->block_n;
     for (int64_t step = 0; step < plan->steps; step++) {

@@ -94,6 +94,7 @@ static inline size_t team_workspace(const team_plan *plan)
 static void run_products(trine_call *call, const trine_product *p, const team_plan *plan, product_fn fn)
 {
     const size_t apart = (plan->memory + 63) / 64 * 64;
+    if (p->m == 0 || p->n == 0) return;
     team_shared *const all = (team_shared *)(((uintptr_t)call->workspace + 63) / 64 * 64);
     char *const memory = (char *)(all + 1);
     *all = (team_shared){0};

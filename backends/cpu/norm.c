@@ -1,74 +1,104 @@
-/* Layernorm and rmsnorm on the CPU, in the frame of rows.h. Bound by bytes. Sums of spans are f32, everything above them f64. */
+/* Layernorm and rmsnorm on the CPU, in the frame of rows.h. Bound by bytes. Sums of chunks are f32, everything above them f64. */
 #include <math.h>
 
-#include "backends/cpu/level.h"
+#include "backends/cpu/lanes.h"
 #include "backends/cpu/rows.h"
 
 typedef struct norm_context {
     trine_dtype dtype;
-    const trine_tensor *weight, *bias, *mean, *rstd; /* not given: dtype NONE */
+    trine_tensor weight, bias, mean, rstd; /* not given: dtype NONE */
     float eps, weight_offset;
     bool round_first;
 } norm_context;
 
-static const float *load(const row_part *part, int64_t i, int64_t m, trine_dtype dtype, float *buffer)
+LANES_SUM(span_sum, x[i])
+LANES_SUM(span_squares, (x[i] - about) * (x[i] - about))
+
+/* ---- The output ---- */
+
+/* A weight or bias at [column, column + n) as f32. */
+static const float *parameter(const trine_tensor *t, int64_t column, int64_t n, float *buffer)
 {
-    return span_load(buffer, part->p[1] + i * trine_dtype_bits(dtype) / 8, dtype, m);
+    return span_load(buffer, (const char *)t->data + column * trine_dtype_bits(t->dtype) / 8, t->dtype, n);
 }
 
-/* Converted once: into the scratch by the first pass, from there in the later ones. f32 needs no conversion. */
-static const float *load_first(const row_part *part, int64_t i, int64_t m, trine_dtype dtype, float *buffer)
+/* y = (x - mean) rstd, then rounded, times weight, plus bias, as far as wanted. */
+static void norm_emit(const norm_context *c, const row_part *part, float mean, float rstd, float *y)
 {
-    return load(part, i, m, dtype, part->scratch ? part->scratch + i : buffer);
+    SPAN_BUFFER(weight_buffer);
+    SPAN_BUFFER(bias_buffer);
+    const int64_t n = part->n;
+    const float *x = part->x[0], offset = c->weight_offset;
+    const float *w = trine_is_given(&c->weight) ? parameter(&c->weight, part->column, n, weight_buffer) : NULL;
+    const float *b = trine_is_given(&c->bias) ? parameter(&c->bias, part->column, n, bias_buffer) : NULL;
+    if (c->round_first && c->dtype != TRINE_F32) {
+        char rounded[SPAN_MAX * 2];
+        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd;
+        span_store(rounded, c->dtype, y, n, false);
+        x = span_load(y, rounded, c->dtype, n);
+        mean = 0;
+        rstd = 1;
+    }
+    if (w && b)
+        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * (offset + w[i]) + b[i];
+    else if (w)
+        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * (offset + w[i]);
+    else if (b)
+        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd + b[i];
+    else
+        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * (offset + 1);
 }
 
-static const float *load_again(const row_part *part, int64_t i, int64_t m, trine_dtype dtype, float *buffer)
+static void put_statistic(const trine_tensor *t, int64_t row, double value)
 {
-    return part->scratch && dtype != TRINE_F32 ? part->scratch + i : load(part, i, m, dtype, buffer);
+    if (trine_is_given(t)) ((float *)t->data)[row] = (float)value;
 }
 
-static float span_sum(const float *x, int64_t n)
+/* ---- Calls ---- */
+
+/* Parameters are converted once a call rather than once a row where there are enough rows and the f32 ones stay in the L1 and L2
+ * caches. */
+enum { NORM_WIDE = 16384, NORM_ROWS = 8 };
+
+static bool to_widen(const trine_tensor *t, const row_call *c)
 {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += x[i];
-    return sum;
+    return trine_is_given(t) && t->dtype != TRINE_F32 && c->n <= NORM_WIDE && c->rows.numel >= NORM_ROWS;
 }
 
-static float span_squares(const float *x, int64_t n, float about)
+static float *widen(trine_tensor *t, const row_call *c, float *to)
 {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += (x[i] - about) * (x[i] - about);
-    return sum;
+    if (!to_widen(t, c)) return to;
+    (void)span_load(to, t->data, t->dtype, c->n);
+    t->data = to;
+    t->dtype = TRINE_F32;
+    return to + (c->n + 15) / 16 * 16;
 }
 
-static int64_t span_at(int64_t i, int64_t n)
+static trine_status norm_call(trine_call *call, const row_op *op, norm_context *context, const trine_tensor *const *tensors)
 {
-    return n - i < SPAN_MAX ? n - i : SPAN_MAX;
+    row_call c;
+    const trine_status status = rows_plan(&c, call, op, context, tensors);
+    if (status != TRINE_OK) return status;
+    const size_t rows = rows_bytes(&c), wide = (size_t)(c.n + 15) / 16 * 64;
+    TRINE_END_OF_QUERY(call, rows + wide * ((size_t)to_widen(&context->weight, &c) + (size_t)to_widen(&context->bias, &c)));
+    float *to = (float *)(void *)((char *)call->workspace + rows);
+    widen(&context->bias, &c, widen(&context->weight, &c, to));
+    rows_run(&c, call->workspace);
+    return TRINE_OK;
 }
 
 /* ---- Layernorm. stats: count, mean, sum of squares about it ---- */
 
 static void layernorm_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
-    const norm_context *c = context;
-    SPAN_BUFFER(buffer);
-    double sum = 0, squares = 0;
-    for (int64_t i = 0, m; i < part->n; i += m) {
-        m = span_at(i, part->n);
-        sum += (double)span_sum(load_first(part, i, m, c->dtype, buffer), m);
-    }
-    const double mean = sum / (double)part->n;
+    (void)context;
+    const double n = (double)part->n,
+                 mean = part->n ? (double)(part->far ? span_sum_far : span_sum)(part->x[0], NULL, 0, part->n) / n : 0;
     /* about the mean as f32 has it; what that leaves is taken out after */
-    for (int64_t i = 0, m; i < part->n; i += m) {
-        m = span_at(i, part->n);
-        squares += (double)span_squares(load_again(part, i, m, c->dtype, buffer), m, (float)mean);
-    }
-    const double off = mean - (double)(float)mean;
-    stats[0] = (double)part->n;
+    const double off = mean - (double)(float)mean, squares = (double)span_squares(part->x[0], NULL, (float)mean, part->n);
+    stats[0] = n;
     stats[1] = mean;
-    stats[2] = squares - (double)part->n * off * off;
+    stats[2] = squares - n * off * off;
 }
 
 /* Chan, Golub, LeVeque 1979 */
@@ -80,78 +110,35 @@ static void layernorm_merge(double into[ROW_STATS], const double from[ROW_STATS]
     into[0] = count;
 }
 
-static void put_statistic(const trine_tensor *t, int64_t row, double value)
-{
-    if (trine_is_given(t)) ((float *)t->data)[row] = (float)value;
-}
-
 static void layernorm_finish(const void *context, int64_t row, int64_t n, double stats[ROW_STATS])
 {
     const norm_context *c = context;
     if (n == 0) stats[1] = stats[2] = NAN; /* over nothing */
     stats[2] = 1 / sqrt((stats[2] < 0 ? 0 : stats[2]) / (n ? (double)n : 1) + (double)c->eps);
-    put_statistic(c->mean, row, stats[1]);
-    put_statistic(c->rstd, row, stats[2]);
+    put_statistic(&c->mean, row, stats[1]);
+    put_statistic(&c->rstd, row, stats[2]);
 }
 
-/* y *= weight, y += bias, for the columns from `column` on. */
-static void apply_parameters(const norm_context *c, float *y, int64_t column, int64_t m)
+static void layernorm_emit(const void *context, const row_part *part, const double own[ROW_STATS], const double stats[ROW_STATS],
+                           float *y)
 {
-    SPAN_BUFFER(buffer);
-    if (trine_is_given(c->weight)) {
-        const float *w = span_load(buffer, (const char *)c->weight->data + column * trine_dtype_bits(c->weight->dtype) / 8, c->weight->dtype, m);
-        const float offset = c->weight_offset;
-        for (int64_t j = 0; j < m; j++) y[j] *= offset + w[j];
-    }
-    if (trine_is_given(c->bias)) {
-        const float *b = span_load(buffer, (const char *)c->bias->data + column * trine_dtype_bits(c->bias->dtype) / 8, c->bias->dtype, m);
-        for (int64_t j = 0; j < m; j++) y[j] += b[j];
-    }
-}
-
-static void norm_emit(const norm_context *c, const row_part *part, float mean, float rstd)
-{
-    const int64_t size = trine_dtype_bits(c->dtype) / 8;
-    SPAN_BUFFER(buffer);
-    SPAN_BUFFER(y);
-    for (int64_t i = 0, m; i < part->n; i += m) {
-        m = span_length(part->p[0] + i * size, c->dtype, part->n - i);
-        const float *x = load_again(part, i, m, c->dtype, buffer);
-        for (int64_t j = 0; j < m; j++) y[j] = (x[j] - mean) * rstd;
-        if (c->round_first && c->dtype != TRINE_F32) {
-            char rounded[SPAN_MAX * 2];
-            span_store(rounded, c->dtype, y, m, false);
-            (void)span_load(y, rounded, c->dtype, m);
-        }
-        apply_parameters(c, y, part->column + i, m);
-        span_store(part->p[0] + i * size, c->dtype, y, m, part->stream);
-    }
-}
-
-static void layernorm_emit(const void *context, const row_part *part, const double stats[ROW_STATS])
-{
-    norm_emit(context, part, (float)stats[1], (float)stats[2]);
+    (void)own;
+    norm_emit(context, part, (float)stats[1], (float)stats[2], y);
 }
 
 trine_status TRINE_CPU(layernorm)(trine_call *call, const trine_layernorm_args *a)
 {
-    static const row_op op = {layernorm_partial, layernorm_merge, layernorm_finish, layernorm_emit};
-    const norm_context context = {a->x.dtype, &a->weight, &a->bias, &a->mean, &a->rstd, a->eps, 0, false};
-    return rows_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x}, 2);
+    static const row_op op = {1, false, layernorm_partial, layernorm_merge, layernorm_finish, NULL, NULL, layernorm_emit};
+    norm_context context = {a->x.dtype, a->weight, a->bias, a->mean, a->rstd, a->eps, 0, false};
+    return norm_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x});
 }
 
 /* ---- Rmsnorm. stats: sum of squares ---- */
 
 static void rmsnorm_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
-    const norm_context *c = context;
-    SPAN_BUFFER(buffer);
-    double squares = 0;
-    for (int64_t i = 0, m; i < part->n; i += m) {
-        m = span_at(i, part->n);
-        squares += (double)span_squares(load_first(part, i, m, c->dtype, buffer), m, 0);
-    }
-    stats[0] = squares;
+    (void)context;
+    stats[0] = (double)(part->far ? span_squares_far : span_squares)(part->x[0], NULL, 0, part->n);
 }
 
 static void rmsnorm_merge(double into[ROW_STATS], const double from[ROW_STATS])
@@ -163,18 +150,24 @@ static void rmsnorm_finish(const void *context, int64_t row, int64_t n, double s
 {
     const norm_context *c = context;
     stats[0] = n ? 1 / sqrt(stats[0] / (double)n + (double)c->eps) : NAN;
-    put_statistic(c->rstd, row, stats[0]);
+    put_statistic(&c->rstd, row, stats[0]);
 }
 
-static void rmsnorm_emit(const void *context, const row_part *part, const double stats[ROW_STATS])
+static void rmsnorm_emit(const void *context, const row_part *part, const double own[ROW_STATS], const double stats[ROW_STATS],
+                         float *y)
 {
-    norm_emit(context, part, 0, (float)stats[0]);
+    (void)own;
+    norm_emit(context, part, 0, (float)stats[0], y);
 }
 
 trine_status TRINE_CPU(rmsnorm)(trine_call *call, const trine_rmsnorm_args *a)
 {
-    static const row_op op = {rmsnorm_partial, rmsnorm_merge, rmsnorm_finish, rmsnorm_emit};
-    static const trine_tensor none;
-    const norm_context context = {a->x.dtype, &a->weight, &none, &none, &a->rstd, a->eps, a->weight_offset, a->round_first != 0};
-    return rows_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x}, 2);
+    static const row_op op = {1, false, rmsnorm_partial, rmsnorm_merge, rmsnorm_finish, NULL, NULL, rmsnorm_emit};
+    norm_context context = {.dtype = a->x.dtype,
+                            .weight = a->weight,
+                            .rstd = a->rstd,
+                            .eps = a->eps,
+                            .weight_offset = a->weight_offset,
+                            .round_first = a->round_first != 0};
+    return norm_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x});
 }

@@ -1,6 +1,7 @@
-/* dropout, uniform and normal from Philox4x32-10, counted by the row-major index of an element (trine/random.h). Bound by bytes, or, where elements have
- * 16 bits, by Philox: 20 wide multiplications for 4 elements. The words of a span are made first, in 64-bit lanes whose lower halves hold 32-bit words: a
- * multiplication of lower halves is one instruction there, and what is in the upper halves never matters. */
+/* dropout, uniform and normal from Philox4x32-10, counted by the row-major index of an element (trine/random.h). Bound by bytes,
+ * or, where elements have 16 bits, by Philox: 20 wide multiplications for 4 elements. The words of a span are made first, in
+ * 64-bit lanes whose lower halves hold 32-bit words: a multiplication of lower halves is one instruction there, and what is in
+ * the upper halves never matters. */
 #include <math.h>
 
 #if defined __SSE2__
@@ -17,25 +18,55 @@
 #if defined __AVX512F__
 enum { LANES = 8, VECTORS = 2 };
 typedef uint64_t lanes __attribute__((vector_size(64)));
-static inline lanes multiply(lanes a, lanes b) { return (lanes)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
-static inline lanes evens(lanes a, lanes b) { return (lanes)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b); }
-static inline lanes odds(lanes a, lanes b) { return (lanes)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b); }
+static inline lanes multiply(lanes a, lanes b)
+{
+    return (lanes)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+}
+static inline lanes evens(lanes a, lanes b)
+{
+    return (lanes)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b);
+}
+static inline lanes odds(lanes a, lanes b)
+{
+    return (lanes)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b);
+}
 #elif defined __AVX2__
 enum { LANES = 4, VECTORS = 4 };
 typedef uint64_t lanes __attribute__((vector_size(32)));
-static inline lanes multiply(lanes a, lanes b) { return (lanes)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
-static inline lanes evens(lanes a, lanes b) { return (lanes)_mm256_unpacklo_epi64((__m256i)a, (__m256i)b); }
-static inline lanes odds(lanes a, lanes b) { return (lanes)_mm256_unpackhi_epi64((__m256i)a, (__m256i)b); }
+static inline lanes multiply(lanes a, lanes b)
+{
+    return (lanes)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+}
+static inline lanes evens(lanes a, lanes b)
+{
+    return (lanes)_mm256_unpacklo_epi64((__m256i)a, (__m256i)b);
+}
+static inline lanes odds(lanes a, lanes b)
+{
+    return (lanes)_mm256_unpackhi_epi64((__m256i)a, (__m256i)b);
+}
 #else
 enum { LANES = 2, VECTORS = 4 };
 typedef uint64_t lanes __attribute__((vector_size(16)));
 #if defined __SSE2__
-static inline lanes multiply(lanes a, lanes b) { return (lanes)_mm_mul_epu32((__m128i)a, (__m128i)b); }
+static inline lanes multiply(lanes a, lanes b)
+{
+    return (lanes)_mm_mul_epu32((__m128i)a, (__m128i)b);
+}
 #else
-static inline lanes multiply(lanes a, lanes b) { return (a & 0xffffffffu) * (b & 0xffffffffu); }
+static inline lanes multiply(lanes a, lanes b)
+{
+    return (a & 0xffffffffu) * (b & 0xffffffffu);
+}
 #endif
-static inline lanes evens(lanes a, lanes b) { return (lanes){a[0], b[0]}; }
-static inline lanes odds(lanes a, lanes b) { return (lanes){a[1], b[1]}; }
+static inline lanes evens(lanes a, lanes b)
+{
+    return (lanes){a[0], b[0]};
+}
+static inline lanes odds(lanes a, lanes b)
+{
+    return (lanes){a[1], b[1]};
+}
 #endif
 enum { GROUP = LANES * VECTORS, ROUNDS = 10 }; /* GROUP: blocks that are computed together, to fill the multipliers' pipeline */
 
@@ -64,7 +95,8 @@ static void philox_group(uint32_t *words, const philox *p, uint64_t counter)
 {
     const lanes first = everywhere(0xd2511f53u), second = everywhere(0xcd9e8d57u), low = everywhere(0xffffffffu);
     lanes index, c0[VECTORS], c1[VECTORS], c2[VECTORS], c3[VECTORS];
-    for (int i = 0; i < LANES; i++) index[i] = (uint64_t)(i / 2 + i % 2 * (LANES / 2)); /* even lanes hold the first blocks, so that evens() and odds() sort them */
+    /* even lanes hold the first blocks, so that evens() and odds() sort them */
+    for (int i = 0; i < LANES; i++) index[i] = (uint64_t)(i / 2 + i % 2 * (LANES / 2));
     for (int k = 0; k < VECTORS; k++) {
         c0[k] = index + everywhere(counter + (uint64_t)(k * LANES));
         c1[k] = c0[k] >> 32;
@@ -82,7 +114,8 @@ static void philox_group(uint32_t *words, const philox *p, uint64_t counter)
         }
 #pragma GCC unroll 4
     for (int k = 0; k < VECTORS; k++) {
-        lanes front = (c0[k] & low) | c1[k] << 32, back = (c2[k] & low) | c3[k] << 32; /* words 0 and 1, and 2 and 3, in memory's order: little-endian */
+        /* words 0 and 1, and 2 and 3, in memory's order: little-endian */
+        lanes front = (c0[k] & low) | c1[k] << 32, back = (c2[k] & low) | c3[k] << 32;
         lanes sorted[2] = {evens(front, back), odds(front, back)};
         memcpy(words + 4 * k * LANES, sorted, sizeof sorted);
     }
@@ -149,6 +182,8 @@ static void run_span(const job *j, int64_t i, int64_t m, char *to, const char *f
     _Alignas(64) float out[SPAN_MAX + 2];
     _Alignas(64) uint8_t kept[SPAN_MAX];
     WORD_BUFFER(buffer);
+    if (from && j->step[1] == 1) /* arrives while the words are made */
+        for (int64_t byte = 0; byte < m * j->size; byte += 64) __builtin_prefetch(from + byte);
     const uint32_t *words = philox_span(buffer, &j->source, i, m);
     const int64_t odd = j->kind == NORMAL ? i % 2 : 0; /* a pair that began before the span */
     if (j->kind == DROPOUT) {
@@ -195,7 +230,11 @@ trine_status TRINE_CPU(dropout)(trine_call *call, const trine_dropout_args *a)
 {
     call->variant = TRINE_CPU_VARIANT;
     TRINE_END_OF_QUERY(call, 0);
-    job j = {.source = philox_make(a->seed, a->offset), .kind = DROPOUT, .threshold = (uint32_t)((double)a->p * 0x1p32), .a = 1.0f / (1.0f - a->p), .mask = a->mask.data};
+    job j = {.source = philox_make(a->seed, a->offset),
+             .kind = DROPOUT,
+             .threshold = (uint32_t)((double)a->p * 0x1p32),
+             .a = 1.0f / (1.0f - a->p),
+             .mask = a->mask.data};
     return run(&j, &a->y, &a->x);
 }
 

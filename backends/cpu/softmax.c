@@ -1,201 +1,233 @@
-/* Softmax, its logarithm and their gradients on the CPU, in the frame of rows.h. Bound by bytes, with one exponential an element. */
+/* Softmax, its logarithm and their gradients on the CPU, in the frame of rows.h. Bound by bytes, with one exponential an element;
+ * 16-bit types come near the rate of exponentials.
+ *
+ * A chunk's exponentials are relative to its own maximum and are kept; the output scales them to the row's (Milakov & Gimelshein
+ * 2018). */
 #include <math.h>
 
-#include "backends/cpu/level.h"
+#include "backends/cpu/lanes.h"
 #include "backends/cpu/rows.h"
 #include "backends/cpu/vmath.h"
 
-/* Calls `body` for spans of `n` elements: i is where the span begins, m its length. */
-#define EACH_SPAN(i, m, n) for (int64_t i = 0, m; i < (n) && (m = (n) - i < SPAN_MAX ? (n) - i : SPAN_MAX, true); i += m)
+/* ---- Exponentials ---- */
 
-/* ---- Loops over spans ---- */
+/* e^x = 2^t 2^base, t = (x - pivot) log2(e) - shift <= 0 or nearly. With a fused multiply-add a small maximum is taken off after
+ * the product, in `shift`, whose rounding is the same for the whole chunk and known exactly in `base`; else, and where it would
+ * be too much, before it. */
+typedef struct softmax_base {
+    float pivot, shift;
+} softmax_base;
 
-static float span_most(const float *x, int64_t n, float most)
+static softmax_base base_of(double most)
 {
-#pragma omp simd reduction(max : most)
-    for (int64_t i = 0; i < n; i++) most = x[i] > most ? x[i] : most; /* passes over NaN: its exponential makes the sum NaN */
-    return most;
+#ifdef __FMA__
+    if (fabs(most) <= 65536) return (softmax_base){0, (float)most * VM_LOG2E};
+#endif
+    return (softmax_base){most == -INFINITY ? 0 : (float)most, 0}; /* a part of -inf alone has the sum 0 */
 }
 
-/* y = e^(x - most); returns its sum. */
-static float span_exp(float *y, const float *x, int64_t n, float most)
+static double exponent_of(softmax_base b)
 {
-    float sum = 0;
-    for (int64_t i = 0; i < n; i++) y[i] = vm_exp(x[i] - most);
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += y[i];
-    return sum;
+    return (double)b.pivot * (double)VM_LOG2E + (double)b.shift;
 }
 
-static float span_sum(const float *x, int64_t n)
+/* 2^t for t <= 1, 0 below the smallest normal number; of NaN anything. Coefficients as in vm_exp2. */
+static inline float power_of_two(float t)
 {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += x[i];
-    return sum;
+    float clamped = t < -126.0f ? -126.0f : t;
+    float z = clamped + VM_ROUND, r = clamped - (z - VM_ROUND);
+    float p = TRINE_FMA(0.0001532678f, r, 0.00133910251f);
+    p = TRINE_FMA(p, r, 0.00961850584f);
+    p = TRINE_FMA(p, r, 0.0555035956f);
+    p = TRINE_FMA(p, r, 0.240226477f);
+    p = TRINE_FMA(p, r, 0.693147182f);
+    p = TRINE_FMA(p, r, 1.0f);
+    return t < -126.0f ? 0.0f : vm_float(vm_bits(p) + (vm_bits(z) << 23));
 }
 
-static float span_dot(const float *x, const float *y, int64_t n)
+static inline float power_at(const float *x, float pivot, float shift, int64_t i)
 {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += x[i] * y[i];
-    return sum;
+    return power_of_two(TRINE_FMA(x[i] - pivot, VM_LOG2E, -shift));
 }
 
-/* ---- Forward. stats: maximum, sum of exponentials relative to it ---- */
-
-typedef struct softmax_context {
-    trine_dtype dtype;
-    bool log;
-} softmax_context;
-
-/* What a span of the row was loaded to: the scratch if there is one. */
-static const float *load_part(const row_part *part, int operand, int64_t i, int64_t m, trine_dtype dtype, float *buffer)
+/* y = 2^t of x; returns the sum. y may be x. */
+static float powers(float *y, const float *x, softmax_base base, int64_t n)
 {
-    const char *p = part->p[operand] + i * trine_dtype_bits(dtype) / 8;
-    return span_load(part->scratch ? part->scratch + i : buffer, p, dtype, m);
+    const float pivot = base.pivot, shift = base.shift;
+    const int64_t h = n / 2;
+    float a = 0, b = 0;
+#pragma omp simd reduction(+ : a, b)
+    for (int64_t i = 0; i < h; i++) {
+        float u = power_at(x, pivot, shift, i), v = power_at(x, pivot, shift, i + h);
+        y[i] = u;
+        y[i + h] = v;
+        a += u;
+        b += v;
+    }
+    if (n % 2) a += y[n - 1] = power_at(x, pivot, shift, n - 1);
+    return a + b;
 }
+
+/* The same without y. */
+static float sum_of_powers(const float *x, softmax_base base, int64_t n)
+{
+    const float pivot = base.pivot, shift = base.shift;
+    const int64_t h = n / 2;
+    float a = 0, b = 0;
+#pragma omp simd reduction(+ : a, b)
+    for (int64_t i = 0; i < h; i++) {
+        a += power_at(x, pivot, shift, i);
+        b += power_at(x, pivot, shift, i + h);
+    }
+    if (n % 2) a += power_at(x, pivot, shift, n - 1);
+    return a + b;
+}
+
+/* ---- Forward. stats: maximum, sum of 2^t, exponent of its base, what the output is scaled by ---- */
+
+enum { MOST, SUM, EXPONENT, SCALE };
 
 static void forward_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
-    const softmax_context *c = context;
-    SPAN_BUFFER(buffer);
-    SPAN_BUFFER(exponential);
-    float most = -INFINITY;
-    double sum = 0;
-    const bool f32 = c->dtype == TRINE_F32;
-    EACH_SPAN(i, m, part->n) most = span_most(load_part(part, 1, i, m, c->dtype, buffer), m, most);
-    /* a part of -inf alone has no exponentials unless the row has nothing else */
-    const float shift = most == -INFINITY && part->n != 0 && !part->scratch ? 0 : most;
-    EACH_SPAN(i, m, part->n) {
-        const float *x = part->scratch && !f32 ? part->scratch + i : span_load(buffer, part->p[1] + i * trine_dtype_bits(c->dtype) / 8, c->dtype, m);
-        sum += (double)span_exp(part->scratch && !c->log ? part->scratch + i : exponential, x, m, shift);
-    }
-    stats[0] = most;
-    stats[1] = sum;
-}
-
-static double rescaled(double sum, double most, double to)
-{
-    return most == to ? sum : most == -INFINITY ? sum * 0 : sum * exp(most - to);
+    bool nan;
+    (void)context;
+    const float most = part->far ? lanes_most_far(part->x[0], 1, part->n, &nan) : lanes_most(part->x[0], part->n, &nan);
+    const softmax_base base = base_of((double)most);
+    const float sum = part->keep ? powers(part->keep, part->x[0], base, part->n) : sum_of_powers(part->x[0], base, part->n);
+    stats[MOST] = (double)most;
+    stats[SUM] = nan || most == INFINITY ? NAN : (double)sum;
+    stats[EXPONENT] = exponent_of(base);
 }
 
 static void forward_merge(double into[ROW_STATS], const double from[ROW_STATS])
 {
-    const double most = into[0] > from[0] ? into[0] : from[0];
-    into[1] = rescaled(into[1], into[0], most) + rescaled(from[1], from[0], most);
-    into[0] = most;
+    const double *higher = from[MOST] > into[MOST] ? from : into, *lower = higher == into ? from : into;
+    const double sum = higher[SUM] + lower[SUM] * exp2(lower[EXPONENT] - higher[EXPONENT]);
+    const double merged[] = {higher[MOST], sum, higher[EXPONENT]};
+    memcpy(into, merged, sizeof merged);
 }
 
 static void forward_finish(const void *context, int64_t row, int64_t n, double stats[ROW_STATS])
 {
-    const softmax_context *c = context;
-    (void)row, (void)n;
-    if (stats[0] == -INFINITY || stats[0] == INFINITY) stats[1] = NAN; /* inf - inf */
-    stats[2] = c->log ? log(stats[1]) : 1 / stats[1];
+    (void)context, (void)row, (void)n;
+    if (stats[MOST] == -INFINITY) stats[SUM] = NAN; /* -inf - -inf */
+    stats[SCALE] = 1 / stats[SUM];
 }
 
-static void forward_emit(const void *context, const row_part *part, const double stats[ROW_STATS])
+static void forward_relate(const void *context, double own[ROW_STATS], const double stats[ROW_STATS])
 {
-    const softmax_context *c = context;
-    const int64_t size = trine_dtype_bits(c->dtype) / 8;
-    const float most = (float)stats[0], last = (float)stats[2];
-    SPAN_BUFFER(buffer);
-    SPAN_BUFFER(y);
-    for (int64_t i = 0, m; i < part->n; i += m) {
-        m = span_length(part->p[0] + i * size, c->dtype, part->n - i);
-        const bool kept = part->scratch && !(c->log && c->dtype == TRINE_F32); /* exponentials, or x of a narrower dtype */
-        const float *x = kept ? part->scratch + i : span_load(buffer, part->p[1] + i * size, c->dtype, m);
-        if (c->log)
-            for (int64_t j = 0; j < m; j++) y[j] = (x[j] - most) - last;
-        else if (kept)
-            for (int64_t j = 0; j < m; j++) y[j] = x[j] * last;
-        else
-            for (int64_t j = 0; j < m; j++) y[j] = vm_exp(x[j] - most) * last;
-        span_store(part->p[0] + i * size, c->dtype, y, m, part->stream);
-    }
+    (void)context;
+    own[SCALE] = own[EXPONENT] == stats[EXPONENT] ? stats[SCALE] : stats[SCALE] * exp2(own[EXPONENT] - stats[EXPONENT]);
 }
 
-static const row_op forward_op = {forward_partial, forward_merge, forward_finish, forward_emit};
-
-static trine_status forward(trine_call *call, const trine_softmax_args *a, bool is_log)
+static void forward_again(const void *context, const row_part *part, const double own[ROW_STATS])
 {
-    const softmax_context context = {a->x.dtype, is_log};
-    return rows_call(call, &forward_op, &context, (const trine_tensor *[]){&a->y, &a->x}, 2);
+    (void)context;
+    (void)powers(part->keep, part->x[0], base_of(own[MOST]), part->n);
 }
 
-/* ---- Backward. stats: sum(y dy), or sum(dy) for the logarithm ---- */
-
-static void backward_partial(const void *context, const row_part *part, double stats[ROW_STATS])
+static void forward_emit(const void *context, const row_part *part, const double own[ROW_STATS], const double stats[ROW_STATS],
+                         float *y)
 {
-    const softmax_context *c = context;
-    const int64_t size = trine_dtype_bits(c->dtype) / 8;
-    SPAN_BUFFER(buffer_y);
-    SPAN_BUFFER(buffer_dy);
-    double sum = 0;
-    EACH_SPAN(i, m, part->n) {
-        const float *dy = span_load(buffer_dy, part->p[2] + i * size, c->dtype, m);
-        sum += c->log ? (double)span_sum(dy, m) : (double)span_dot(span_load(buffer_y, part->p[1] + i * size, c->dtype, m), dy, m);
-    }
-    stats[0] = sum;
+    const float scale = (float)own[SCALE];
+    (void)context, (void)stats;
+    for (int64_t i = 0; i < part->n; i++) y[i] = part->keep[i] * scale;
 }
 
-static void backward_merge(double into[ROW_STATS], const double from[ROW_STATS])
+static void log_finish(const void *context, int64_t row, int64_t n, double stats[ROW_STATS])
+{
+    (void)context, (void)row, (void)n;
+    if (stats[MOST] == -INFINITY) stats[SUM] = NAN;
+    stats[SCALE] = log(stats[SUM]) + (stats[EXPONENT] - stats[MOST] * (double)VM_LOG2E) * 0.6931471805599453;
+}
+
+static void log_emit(const void *context, const row_part *part, const double own[ROW_STATS], const double stats[ROW_STATS],
+                     float *y)
+{
+    const float most = (float)stats[MOST], log_sum = (float)stats[SCALE];
+    const float *x = part->x[0];
+    (void)context, (void)own;
+    for (int64_t i = 0; i < part->n; i++) y[i] = (x[i] - most) - log_sum;
+}
+
+/* ---- Backward. stats: sum(y dy), or sum(dy) for the logarithm. Inputs: y, dy ---- */
+
+LANES_SUM(span_sum, x[i])
+LANES_SUM(span_dot, x[i] * y[i])
+
+static void dot_partial(const void *context, const row_part *part, double stats[ROW_STATS])
+{
+    (void)context;
+    stats[0] = (double)(part->far ? span_dot_far : span_dot)(part->x[0], part->x[1], 0, part->n);
+}
+
+static void sum_partial(const void *context, const row_part *part, double stats[ROW_STATS])
+{
+    (void)context;
+    stats[0] = (double)(part->far ? span_sum_far : span_sum)(part->x[1], NULL, 0, part->n);
+}
+
+static void sum_merge(double into[ROW_STATS], const double from[ROW_STATS])
 {
     into[0] += from[0];
 }
 
-static void backward_finish(const void *context, int64_t row, int64_t n, double stats[ROW_STATS])
+static void sum_finish(const void *context, int64_t row, int64_t n, double stats[ROW_STATS])
 {
     (void)context, (void)row, (void)n, (void)stats;
 }
 
-static void backward_emit(const void *context, const row_part *part, const double stats[ROW_STATS])
+static void backward_emit(const void *context, const row_part *part, const double own[ROW_STATS], const double stats[ROW_STATS],
+                          float *dx)
 {
-    const softmax_context *c = context;
-    const int64_t size = trine_dtype_bits(c->dtype) / 8;
     const float sum = (float)stats[0];
-    SPAN_BUFFER(buffer_y);
-    SPAN_BUFFER(buffer_dy);
-    SPAN_BUFFER(dx);
-    for (int64_t i = 0, m; i < part->n; i += m) {
-        m = span_length(part->p[0] + i * size, c->dtype, part->n - i);
-        const float *y = span_load(buffer_y, part->p[1] + i * size, c->dtype, m), *dy = span_load(buffer_dy, part->p[2] + i * size, c->dtype, m);
-        if (c->log)
-            for (int64_t j = 0; j < m; j++) dx[j] = dy[j] - vm_exp(y[j]) * sum;
-        else
-            for (int64_t j = 0; j < m; j++) dx[j] = y[j] * (dy[j] - sum);
-        span_store(part->p[0] + i * size, c->dtype, dx, m, part->stream);
-    }
+    const float *y = part->x[0], *dy = part->x[1];
+    (void)context, (void)own;
+    for (int64_t i = 0; i < part->n; i++) dx[i] = y[i] * (dy[i] - sum);
 }
 
-static const row_op backward_op = {backward_partial, backward_merge, backward_finish, backward_emit};
-
-static trine_status backward(trine_call *call, const trine_softmax_backward_args *a, bool is_log)
+static void log_backward_emit(const void *context, const row_part *part, const double own[ROW_STATS],
+                              const double stats[ROW_STATS], float *dx)
 {
-    const softmax_context context = {a->y.dtype, is_log};
-    return rows_call(call, &backward_op, &context, (const trine_tensor *[]){&a->dx, &a->y, &a->dy}, 3);
+    const float sum = (float)stats[0];
+    const float *y = part->x[0], *dy = part->x[1];
+    (void)context, (void)own;
+    for (int64_t i = 0; i < part->n; i++) dx[i] = dy[i] - vm_exp(y[i]) * sum;
 }
 
 /* ---- The backend's functions ---- */
 
+static trine_status softmax_call(trine_call *call, const row_op *op, const trine_tensor *const *tensors)
+{
+    row_call c;
+    const trine_status status = rows_plan(&c, call, op, NULL, tensors);
+    if (status != TRINE_OK) return status;
+    TRINE_END_OF_QUERY(call, rows_bytes(&c));
+    rows_run(&c, call->workspace);
+    return TRINE_OK;
+}
+
 trine_status TRINE_CPU(softmax)(trine_call *call, const trine_softmax_args *a)
 {
-    return forward(call, a, false);
+    static const row_op op = {1,           true, forward_partial, forward_merge, forward_finish, forward_relate, forward_again,
+                              forward_emit};
+    return softmax_call(call, &op, (const trine_tensor *[]){&a->y, &a->x});
 }
 
 trine_status TRINE_CPU(log_softmax)(trine_call *call, const trine_log_softmax_args *a)
 {
-    return forward(call, a, true);
+    static const row_op op = {1, false, forward_partial, forward_merge, log_finish, NULL, NULL, log_emit};
+    return softmax_call(call, &op, (const trine_tensor *[]){&a->y, &a->x});
 }
 
 trine_status TRINE_CPU(softmax_backward)(trine_call *call, const trine_softmax_backward_args *a)
 {
-    return backward(call, a, false);
+    static const row_op op = {2, false, dot_partial, sum_merge, sum_finish, NULL, NULL, backward_emit};
+    return softmax_call(call, &op, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
 }
 
 trine_status TRINE_CPU(log_softmax_backward)(trine_call *call, const trine_log_softmax_backward_args *a)
 {
-    return backward(call, a, true);
+    static const row_op op = {2, false, sum_partial, sum_merge, sum_finish, NULL, NULL, log_backward_emit};
+    return softmax_call(call, &op, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
 }

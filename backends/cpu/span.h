@@ -43,8 +43,7 @@ enum { SPAN_MAX = 1024 };
 #define span_copy_bytes TRINE_CPU(span_copy_bytes)
 #define span_should_stream TRINE_CPU(span_should_stream)
 
-/* n elements at src as f32: src itself if it holds aligned f32, else buffer. Also asks the processor for the bytes that
- * follow, up to n elements more, since a span after this one is likely. */
+/* n elements at src as f32: src itself if it holds aligned f32, else buffer. */
 const float *span_load(float *buffer, const void *src, trine_dtype dtype, int64_t n);
 
 /* Writes n elements. stream: past the caches, in whole lines of 64 bytes; what is left at either end goes the ordinary way.

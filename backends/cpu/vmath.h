@@ -7,8 +7,8 @@
  *
  * Largest errors over all 2^32 arguments, against libm in f64, in units in the last place of the result (tests/unit/vmath.c
  * holds them to it); where there are two, with FMA and without:
- *   exp 0.91 1.18, exp2 1.01 1.27, expm1 1.46 1.53, log 0.85, log1p 1.40, tanh 2.04 2.35, erf 1.86 2.01, sigmoid 2.41,
- *   softplus 2.08 2.38, rsqrt 1.50, sincos2pi 1.62 1.65 over [0, 1); normal_cdf 2.10, in units of at least 2^-24 (1.3e-7 absolute).
+ *   exp 0.91 1.18, exp2 1.01 1.27, expm1 1.46 1.53, log 0.85, log1p 1.40, tanh 2.61, erf 1.86 2.01, sigmoid 2.41,
+ *   softplus 2.08 2.38, rsqrt 1.50, sincos2pi 1.62 1.65 over [0, 1); normal_cdf 2.10, in units of at least 2^-24.
  *
  * Polynomials are our own minimax fits: Lawson's iteratively reweighted least squares on 900 Chebyshev-spaced points (values
  * from mpmath, 40 digits), weighted for the relative error of the function, then rounded to f32 one coefficient at a time,
@@ -93,6 +93,18 @@ static inline float vm_exp(float x)
     return x < -104.0f ? 0.0f : y;
 }
 
+/* e^-|x|, in [0, 1]: one instruction less than vm_exp(-fabsf(x)). */
+static inline float vm_exp_minus_abs(float x)
+{
+    float a = fabsf(x);
+    float t = TRINE_FMA(a, -VM_LOG2E, VM_ROUND + 254.0f);
+    float n = t - (VM_ROUND + 254.0f);
+    float r = TRINE_FMA(n, -VM_LN2_HI, -a);
+    r = TRINE_FMA(n, -VM_LN2_LO, r);
+    float y = vm_scale(vm_exp_poly(r), t);
+    return a > 104.0f ? 0.0f : y;
+}
+
 /* 2^x: 1 + r q(r) on [-1/2, 1/2], q of degree 5 (err 2^-28.3). */
 static inline float vm_exp2(float x)
 {
@@ -174,27 +186,25 @@ static inline float vm_log1p(float x)
     return x < INFINITY ? y : x;
 }
 
-/* tanh x. |x| < 0.725: x + x^3 q(x^2), q of degree 4 (err 2^-25.4). Else 1 - 2 / (e^2|x| + 1), where e^2|x| = 2^n 2^r, with half
- * of 2^r by a polynomial of degree 5 on [-1/2, 1/2] (err 2^-23, of which a third at most reaches the result). */
+/* tanh x = (e^2|x| - 1) / (e^2|x| + 1) with the sign of x, where e^2|x| - 1 = 2^n (p + 1) - 1 and p = e^r - 1 = r + r^2 q(r), q
+ * of degree 4 (err 2^-26.1): accurate near 0 too, where n = 0. 1 from 9.02 on. ln 2 in one part will do, for n is small where it
+ * counts. */
 static inline float vm_tanh(float x)
 {
     float a = fabsf(x);
-    float t = vm_min(TRINE_FMA(a, 2.0f * VM_LOG2E, VM_ROUND + 127.0f), VM_ROUND + 127.0f + 64.0f);
+    float t = vm_min(TRINE_FMA(a, 2.0f * VM_LOG2E, VM_ROUND + 127.0f), VM_ROUND + 127.0f + 32.0f);
     float n = t - (VM_ROUND + 127.0f);
-    float r = TRINE_FMA(a, 2.0f * VM_LOG2E, -n);
-    float p = TRINE_FMA(0.000671902206f, r, 0.00484175235f);
-    p = TRINE_FMA(p, r, 0.027751334f);
-    p = TRINE_FMA(p, r, 0.120109797f);
-    p = TRINE_FMA(p, r, 0.346573621f);
-    p = TRINE_FMA(p, r, 0.5f);
-    float large = 1.0f - 1.0f / TRINE_FMA(p, vm_float(vm_bits(t) << 23), 0.5f);
-    float u = a * a;
-    float q = TRINE_FMA(-0.00494617317f, u, 0.019876508f);
-    q = TRINE_FMA(q, u, -0.0534766242f);
-    q = TRINE_FMA(q, u, 0.133278906f);
-    q = TRINE_FMA(q, u, -0.333331347f);
-    float small = TRINE_FMA(a * u, q, a);
-    return vm_with_sign(a < 0.725f ? small : large, x);
+    float r = TRINE_FMA(n, -0.693147182f, a + a);
+    float s = r * r;
+    float p = TRINE_FMA(0.16666545f, r, 0.49999997f);
+    float q = TRINE_FMA(0.00836645346f, r, 0.041667439f);
+    q = TRINE_FMA(0.0013870555f, s, q);
+    p = TRINE_FMA(q, s, p);
+    p = TRINE_FMA(p, s, r);
+    float scale = vm_float(vm_bits(t) << 23);
+    float minus = TRINE_FMA(scale, p, scale - 1.0f);
+    float y = minus / (minus + 2.0f);
+    return vm_with_sign(a > 9.5f ? 1.0f : y, x);
 }
 
 /* erf x. |x| < 1.1: x + x q(x^2), q of degree 6 (err 2^-27.6). Else 1 - p(|x|)^8, p of degree 6 on [1.1, 3.95] (err 2^-26.8),
@@ -249,23 +259,12 @@ static inline float vm_normal_cdf(float x)
     return fabsf(x) >= 1.45f ? large : small;
 }
 
-/* e^-|x|, in [0, 1]. */
-static inline float vm_exp_minus_abs(float x)
-{
-    float a = fabsf(x);
-    float t = TRINE_FMA(a, -VM_LOG2E, VM_ROUND + 254.0f);
-    float n = t - (VM_ROUND + 254.0f);
-    float r = TRINE_FMA(n, -VM_LN2_HI, -a);
-    r = TRINE_FMA(n, -VM_LN2_LO, r);
-    float y = vm_scale(vm_exp_poly(r), t);
-    return a > 104.0f ? 0.0f : y;
-}
-
-/* 1 / (1 + e^-x), accurate relatively on both sides. */
+/* 1 / (1 + e^-x) = e^x / (e^x + 1), accurate relatively on both sides; 1 from 17.4 on. */
 static inline float vm_sigmoid(float x)
 {
-    float z = vm_exp_minus_abs(x);
-    return (x < 0.0f ? z : 1.0f) / (1.0f + z);
+    float e = vm_exp(x);
+    float y = e / (e + 1.0f);
+    return x > 20.0f ? 1.0f : y;
 }
 
 /* log(1 + e^x) = max(x, 0) + log1p(z), z = e^-|x| in [0, 1]: z + z^2 q(z), q of degree 8 (err 2^-27.5). */

@@ -8,8 +8,12 @@
 
 /* Best first. */
 static const trine_variant matmul_variants[] = {
-    {"gemv", simt::matmul_gemv},           {"register_tiled", simt::matmul_register_tiled}, {"tiled", simt::matmul_tiled},
-    {"coalesced", simt::matmul_coalesced}, {"naive", simt::matmul_naive},
+    {"gemv", simt::matmul_gemv},
+    {"register_tiled", simt::matmul_register_tiled},
+    {"register_tiled_128", simt::matmul_register_tiled_128},
+    {"tiled", simt::matmul_tiled},
+    {"coalesced", simt::matmul_coalesced},
+    {"naive", simt::matmul_naive},
 };
 
 extern "C" trine_status TRINE_BACKEND_FN(matmul)(trine_call *call, const trine_matmul_args *args)

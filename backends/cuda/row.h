@@ -1,6 +1,6 @@
-/* NVIDIA's side of simt/row.h: how much a thread holds, and clusters of blocks (compute capability 9.0 on) for rows that one block can't hold. Sources: PTX ISA,
- * "barrier.cluster", "mapa", "st.shared::cluster"; CUDA programming guide, "Thread block clusters".
- * Included after target.h and before the family's header. */
+/* NVIDIA's side of simt/row.h: how much a thread holds, and clusters of blocks (compute capability 9.0 on) for rows that one
+ * block can't hold. Sources: PTX ISA, "barrier.cluster", "mapa", "st.shared::cluster"; CUDA programming guide, "Thread block
+ * clusters". Included after target.h and before the family's header. */
 #ifndef TRINE_CUDA_ROW_H
 #define TRINE_CUDA_ROW_H
 
@@ -13,7 +13,8 @@ constexpr int row_packs = 8;
 /* Where there are clusters, a block larger than this is better made two: then two rows are on their way in a multiprocessor. */
 constexpr int row_team_block = 512;
 
-/* The same bits, of which the compiler knows nothing. `zero` is 0 and only known at run time: the assembler sees through less than an instruction. */
+/* The same bits, of which the compiler knows nothing. `zero` is 0 and only known at run time: the assembler sees through less
+ * than an instruction. */
 TRINE_DEVICE void opaque(uint32_t &word, uint32_t zero)
 {
     asm volatile("add.u32 %0, %0, %1;" : "+r"(word) : "r"(zero));
@@ -45,8 +46,14 @@ struct row_cluster {
         asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(n));
         return int(n);
     }
-    static TRINE_DEVICE_METHOD void begin() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
-    static TRINE_DEVICE_METHOD void started() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+    static TRINE_DEVICE_METHOD void begin()
+    {
+        asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+    }
+    static TRINE_DEVICE_METHOD void started()
+    {
+        asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+    }
     static TRINE_DEVICE_METHOD void barrier()
     {
         begin();
@@ -59,15 +66,32 @@ struct row_cluster {
         uint32_t words[sizeof(T) / 4];
         memcpy(words, &value, sizeof value);
 #pragma unroll
-        for (unsigned i = 0; i < sizeof(T) / 4; i++) asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(there + 4 * i), "r"(words[i]) : "memory");
+        for (unsigned i = 0; i < sizeof(T) / 4; i++)
+            asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(there + 4 * i), "r"(words[i]) : "memory");
     }
 #else
-    static TRINE_DEVICE_METHOD int rank() { return 0; }
-    static TRINE_DEVICE_METHOD int blocks() { return 1; }
-    static TRINE_DEVICE_METHOD void begin() {}
-    static TRINE_DEVICE_METHOD void started() {}
-    static TRINE_DEVICE_METHOD void barrier() { target::barrier(); }
-    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value) { *slot = value; }
+    static TRINE_DEVICE_METHOD int rank()
+    {
+        return 0;
+    }
+    static TRINE_DEVICE_METHOD int blocks()
+    {
+        return 1;
+    }
+    static TRINE_DEVICE_METHOD void begin()
+    {
+    }
+    static TRINE_DEVICE_METHOD void started()
+    {
+    }
+    static TRINE_DEVICE_METHOD void barrier()
+    {
+        target::barrier();
+    }
+    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value)
+    {
+        *slot = value;
+    }
 #endif
 };
 using row_wide_team = row_cluster;

@@ -42,11 +42,11 @@ TRINE_DEVICE void barrier() { __syncthreads(); }
 template <class T> TRINE_DEVICE T shuffle_xor(T value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
 template <class T> TRINE_DEVICE T shuffle(T value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
 
-/* f32 functions. exp2 and log2: the hardware's, about 2 ulp; the others IEEE or within 2 ulp. */
+/* f32 functions. exp2, log2 and rcp: the hardware's, about 2 ulp (exp2 and rcp flush subnormals); the others IEEE. */
 TRINE_DEVICE float exp2_fast(float x)
 {
     float y;
-    asm("ex2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
 TRINE_DEVICE float log2_fast(float x)
@@ -55,7 +55,12 @@ TRINE_DEVICE float log2_fast(float x)
     asm("lg2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
-TRINE_DEVICE float rcp_fast(float x) { return __fdividef(1.0f, x); }
+TRINE_DEVICE float rcp_fast(float x)
+{
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
 TRINE_DEVICE float sqrt_ieee(float x) { return __fsqrt_rn(x); }
 TRINE_DEVICE float rsqrt_ieee(float x) { return __frsqrt_rn(x); }
 TRINE_DEVICE float div_ieee(float a, float b) { return __fdiv_rn(a, b); }
@@ -63,6 +68,19 @@ TRINE_DEVICE float div_ieee(float a, float b) { return __fdiv_rn(a, b); }
 TRINE_DEVICE float mul_rn(float a, float b) { return __fmul_rn(a, b); }
 TRINE_DEVICE float add_rn(float a, float b) { return __fadd_rn(a, b); }
 TRINE_DEVICE float fma_rn(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+/* NaN wins; -0 < +0. */
+TRINE_DEVICE float minimum(float a, float b)
+{
+    float y;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+    return y;
+}
+TRINE_DEVICE float maximum(float a, float b)
+{
+    float y;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+    return y;
+}
 TRINE_DEVICE double mul_rn(double a, double b) { return __dmul_rn(a, b); }
 TRINE_DEVICE double add_rn(double a, double b) { return __dadd_rn(a, b); }
 

@@ -1,4 +1,5 @@
-/* AMD's side of simt/row.h: how much a thread holds. Blocks have no clusters here, but twice the registers. Included after target.h and before the family's header. */
+/* AMD's side of simt/row.h: how much a thread holds. Blocks have no clusters here, but twice the registers. Included after
+ * target.h and before the family's header. */
 #ifndef TRINE_HIP_ROW_H
 #define TRINE_HIP_ROW_H
 
@@ -22,9 +23,13 @@ TRINE_DEVICE void opaque(uint32_t &word, uint32_t)
 }
 
 using row_wide_team = simt::lone_block;
-inline int row_most_blocks(const trine_call *) { return 1; }
+inline int row_most_blocks(const trine_call *)
+{
+    return 1;
+}
 
-template <class... P, class... A> inline trine_status launch_wide(trine_call *call, void (*kernel)(P...), int64_t grid, int, int threads, A... args)
+template <class... P, class... A>
+inline trine_status launch_wide(trine_call *call, void (*kernel)(P...), int64_t grid, int, int threads, A... args)
 {
     return simt::launch(call, kernel, simt::grid(grid), threads, 0, args...);
 }

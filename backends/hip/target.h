@@ -148,6 +148,9 @@ TRINE_DEVICE float add_rn(float a, float b)
     return a + b;
 }
 TRINE_DEVICE float fma_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+/* NaN wins; -0 < +0. */
+TRINE_DEVICE float minimum(float a, float b) { return a != a ? a : b != b ? b : a < b || (a == b && __builtin_signbit(a)) ? a : b; }
+TRINE_DEVICE float maximum(float a, float b) { return a != a ? a : b != b ? b : a > b || (a == b && !__builtin_signbit(a)) ? a : b; }
 TRINE_DEVICE double mul_rn(double a, double b)
 {
 #pragma clang fp contract(off)

@@ -1,14 +1,21 @@
 /* Activations and their slopes in f32, for the activation family and for epilogues of others.
  *
- * NaN gives NaN. At +-inf a function and its slope have their limits (silu(-inf) is -0, not NaN); log, sqrt and rsqrt of negative numbers
- * are NaN, and so is what leaky_relu and elu make of alpha 0 and -inf. Largest errors, eps = 2^-23 of the result, with exp2_fast and
- * rcp_fast at 2 eps:
- *   sigmoid, tanh, elu, selu, softplus, exp, log    5 eps        silu, gelu, gelu_tanh, mish    4 eps + 2e-8
- *   hardsigmoid, hardswish                          2 eps        slopes                         4 eps + 1e-7
- * T is the type that the result will be rounded to. If it has 16 bits, exponentials leave out the correction of their argument: their
- * error grows by |argument| 2^-24, a small part of T's rounding. Where exp2_fast flushes results below 2^-126, they are 0.
+ * NaN gives NaN. At +-inf a function and its slope have their limits (silu(-inf) is -0, not NaN); log, sqrt and rsqrt of negative
+ * numbers are NaN, and so is what leaky_relu and elu make of alpha 0 and -inf. Largest errors, eps = 2^-23 of the result, with
+ * exp2_fast and rcp_fast at 2 eps:
  *
- * Polynomials and rationals are minimax fits of our own (Lawson's reweighted least squares); "err" is the fit's relative error. */
+ *   5 eps          sigmoid, tanh, elu, selu, softplus, exp, log
+ *
+ *   2 eps          hardsigmoid, hardswish
+ *
+ *   4 eps + 2e-8   silu, gelu, gelu_tanh, mish
+ *
+ *   4 eps + 1e-7   slopes
+ *
+ * T is the type that the result will be rounded to. If it has 16 bits, exponentials leave out the correction of their argument:
+ * their error grows by |argument| 2^-24, a small part of T's rounding. Where exp2_fast flushes results below 2^-126, they are 0.
+ *
+ * Polynomials and rationals are minimax fits (Lawson's reweighted least squares); "err" is the fit's relative error. */
 #ifndef TRINE_SIMT_ACTIVATION_MATH_H
 #define TRINE_SIMT_ACTIVATION_MATH_H
 
@@ -33,8 +40,10 @@ TRINE_DEVICE float magnitude(float x, float most) { return at_most(__builtin_fab
 
 constexpr float log2_e = 0x1.715476p+0f, log2_e_low = 0x1.4ae0cp-26f;
 constexpr float ln_2 = 0x1.62e43p-1f;
-constexpr float ln_2_high = 0x1.62ep-1f, ln_2_low = 0x1.0bfbe8p-15f; /* the first has 12 bits: exact when multiplied by an exponent */
-constexpr float round_magic = 0x1.8p23f;                             /* x + round_magic has round(x) in its low bits, for |x| < 2^22 */
+/* In two parts: the first has 12 bits, so that its product with an exponent is exact. */
+constexpr float ln_2_high = 0x1.62ep-1f, ln_2_low = 0x1.0bfbe8p-15f;
+/* x + round_magic has round(x) in its low bits, for |x| < 2^22. */
+constexpr float round_magic = 0x1.8p23f;
 
 /* e^x for -1000 <= x <= 1000 or NaN. The exponent's rounding error, known exactly, is multiplied in after. */
 template <class T> TRINE_DEVICE float exp_of(float x)
@@ -60,15 +69,16 @@ TRINE_DEVICE float expm1_of(float x)
 /* log(1 + z) for 0 <= z <= 1 (err 2^-27.6). */
 TRINE_DEVICE float log1p_of(float z)
 {
-    const float c[] = {1.0f,           -0.499999021056f, 0.333299559935f,  -0.249540814718f, 0.196757218005f,
-                       -0.153050765377f, 0.106029304393f, -0.0569535945646f, 0.0198488422394f, -0.00324354683103f};
+    const float c[] = {1.0f, -0.499999021056f, 0.333299559935f, -0.249540814718f, 0.196757218005f, -0.153050765377f,
+                       0.106029304393f, -0.0569535945646f, 0.0198488422394f, -0.00324354683103f};
     return z * polynomial(c, z);
 }
 
-/* log x = e ln2 + log(1 + f), 2^e (1 + f) = x, f in [sqrt(1/2) - 1, sqrt(2) - 1] (err 2^-27.8), for x >= 2^-126; minus 23 ln2 for `scaled`. */
+/* log x = e ln2 + log(1 + f), 2^e (1 + f) = x, f in [sqrt(1/2) - 1, sqrt(2) - 1] (err 2^-27.8), for x >= 2^-126; minus 23 ln2 for
+ * `scaled`. */
 TRINE_DEVICE float log_of_normal(float x, bool scaled = false)
 {
-    const float c[] = {-0.499999883226f, 0.333333255184f, -0.250015839578f, 0.200019829295f, -0.166090762373f,
+    const float c[] = {-0.499999883226f, 0.333333255184f, -0.250015839578f, 0.200019829295f,  -0.166090762373f,
                        0.141816835572f,  -0.13242870907f, 0.129051309066f,  -0.0762285271596f};
     const uint32_t bits = trine_bits_of_f32(x), exponent = (bits - 0x3f3504f3u) & 0xff800000u;
     const float e = float(int32_t(exponent) >> 23) - (scaled ? 23.0f : 0.0f), f = trine_f32_of_bits(bits - exponent) - 1.0f;

@@ -1,10 +1,13 @@
-/* Box and gaussian blur. Separable: a thread follows one element of a row down the image, makes the weighted sum along the row for every row that it comes to, and from the
- * last 2 radius + 1 of these, kept in a ring, the sum along the column. A block's threads lie side by side on a row; nothing passes between them, so that there are no
- * barriers, and neighbours meet in the L1 cache. A block makes several times more rows than the ring has, for the 2 radius rows that it needs beyond its own are extra.
+/* Box and gaussian blur. Separable: a thread follows one element of a row down the image, makes the weighted sum along the row
+ * for every row that it comes to, and from the last 2 radius + 1 of these, kept in a ring, the sum along the column. A block's
+ * threads lie side by side on a row; nothing passes between them, so that there are no barriers, and neighbours meet in the L1
+ * cache. A block makes several times more rows than the ring has, for the 2 radius rows that it needs beyond its own are extra.
  *
- * Bytes bound small radii only; in general it is 2 (2 radius + 1) multiply-adds and loads an element. Small radii of u8 have a kernel of their own, blur_small.h.
+ * Bytes bound small radii only; in general it is 2 (2 radius + 1) multiply-adds and loads an element. Small radii of u8 have a
+ * kernel of their own, blur_small.h.
  *
- * u8: exact. Sums along a row fit 32 bits (255 (2^12 * 129) < 2^28); along a column a box's do (255 * 129^2), a gaussian's take 64. Floats: f32 sums, weights / 2^12. */
+ * u8: exact. Sums along a row fit 32 bits (255 (2^12 * 129) < 2^28); along a column a box's do (255 * 129^2), a gaussian's
+ * take 64. Floats: f32 sums, weights / 2^12. */
 #ifndef TRINE_SIMT_BLUR_H
 #define TRINE_SIMT_BLUR_H
 
@@ -25,7 +28,8 @@ template <class W> struct blur_taps {
 /* The sum along a row around *x, with `left` and `right` elements inside the image. */
 template <class W> TRINE_DEVICE W blur_load(uint8_t x) { return W(x); }
 template <class W, class T> TRINE_DEVICE W blur_load(T x) { return to_f32(x); }
-template <class T, class W> TRINE_DEVICE W blur_row(const blur_taps<W> &taps, const T *x, int64_t step, int32_t left, int32_t right)
+template <class T, class W>
+TRINE_DEVICE W blur_row(const blur_taps<W> &taps, const T *x, int64_t step, int32_t left, int32_t right)
 {
     W sum = taps.at[0] * blur_load<W>(*x);
     const T *before = x, *after = x;
@@ -40,11 +44,15 @@ template <class T, class W> TRINE_DEVICE W blur_row(const blur_taps<W> &taps, co
     return sum;
 }
 
-template <class S> TRINE_DEVICE void blur_store(uint8_t *y, S sum, S total) { *y = uint8_t(blur_quotient(sum, total, target::rcp_fast(float(total)))); }
+template <class S> TRINE_DEVICE void blur_store(uint8_t *y, S sum, S total)
+{
+    *y = uint8_t(blur_quotient(sum, total, target::rcp_fast(float(total))));
+}
 template <class T> TRINE_DEVICE void blur_store(T *y, float sum, float total) { *y = from_f32<T>(target::div_ieee(sum, total)); }
 
 /* The sum along a column of the ring, whose row `middle` is the output's; there are `above` and `below` rows inside the image. */
-template <class W, class V> TRINE_DEVICE V blur_column(const blur_taps<W> &taps, const W *ring, int32_t middle, int32_t above, int32_t below)
+template <class W, class V>
+TRINE_DEVICE V blur_column(const blur_taps<W> &taps, const W *ring, int32_t middle, int32_t above, int32_t below)
 {
     const int32_t size = 2 * taps.radius + 1, pitch = target::block_threads();
     int32_t up = middle, down = middle;
@@ -60,7 +68,8 @@ template <class W, class V> TRINE_DEVICE V blur_column(const blur_taps<W> &taps,
     return sum;
 }
 
-template <class T, class W, class V> TRINE_KERNEL(blur_threads) blur_kernel(blur_taps<W> taps, blur_blocks blocks, T *y, const T *x)
+template <class T, class W, class V> TRINE_KERNEL(blur_threads)
+blur_kernel(blur_taps<W> taps, blur_blocks blocks, T *y, const T *x)
 {
     const trine_blur_shape &s = blocks.shape;
     const blur_place place = blur_place_of(blocks);
@@ -110,12 +119,14 @@ template <class T> inline blur_taps<float> blur_taps_of(tag<T>, const trine_blur
     return t;
 }
 
-template <class T, class V, class W> inline trine_status blur_launch(trine_call *call, const blur_taps<W> &taps, const trine_blur_shape &shape, T *y, const T *x)
+template <class T, class V, class W>
+inline trine_status blur_launch(trine_call *call, const blur_taps<W> &taps, const trine_blur_shape &shape, T *y, const T *x)
 {
     int threads = blur_threads;
     while (threads > 64 && size_t(threads) * (2 * taps.radius + 1) * sizeof(W) > blur_ring_bytes) threads /= 2;
     const blur_blocks blocks = blur_blocks_of(call, shape, ceil_div(shape.row, threads), taps.radius);
-    return launch(call, blur_kernel<T, W, V>, blocks.all(), threads, size_t(threads) * (2 * taps.radius + 1) * sizeof(W), taps, blocks, y, x);
+    return launch(call, blur_kernel<T, W, V>, blocks.all(), threads, size_t(threads) * (2 * taps.radius + 1) * sizeof(W), taps,
+                  blocks, y, x);
 }
 
 /* sigma 0: a box. */
@@ -130,11 +141,13 @@ inline trine_status blur(trine_call *call, const trine_blur_args *a, float sigma
         trine_status status;
         if (blur_small(call, w, sigma > 0, shape, y, x, &status)) return status;
         const blur_taps<uint32_t> taps = blur_taps_of(tag<uint8_t>{}, w, sigma);
-        return sigma > 0 ? blur_launch<uint8_t, uint64_t>(call, taps, shape, y, x) : blur_launch<uint8_t, uint32_t>(call, taps, shape, y, x);
+        return sigma > 0 ? blur_launch<uint8_t, uint64_t>(call, taps, shape, y, x)
+                         : blur_launch<uint8_t, uint32_t>(call, taps, shape, y, x);
     }
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        return blur_launch<T, float>(call, blur_taps_of(t, w, sigma), shape, data_of<T>(a->y), static_cast<const T *>(data_of<T>(a->x)));
+        return blur_launch<T, float>(call, blur_taps_of(t, w, sigma), shape, data_of<T>(a->y),
+                                     static_cast<const T *>(data_of<T>(a->x)));
     });
 }
 

@@ -1,9 +1,10 @@
 /* Blurs of u8 with a radius of 1 to 3 and 1, 3 or 4 interleaved channels: four bytes a thread.
  *
- * A thread takes one word of a row and goes down the image; the words around it are the taps' bytes at known places, so that everything stays in registers. It loads
- * as many rows at once as its ring has, which keeps enough bytes in flight. What lies outside the image counts as 0 and is missing from the total.
- * A box adds bytes in pairs of 16 bits (255 * 7 * 8 < 2^16), down the column as a running sum, and divides by one multiplication: about 14 instructions a byte,
- * so that bytes bound it. A gaussian multiplies in 32 bits along the row and 64 down the column: about 30. */
+ * A thread takes one word of a row and goes down the image; the words around it are the taps' bytes at known places, so that
+ * everything stays in registers. It loads as many rows at once as its ring has, which keeps enough bytes in flight. What lies
+ * outside the image counts as 0 and is missing from the total. A box adds bytes in pairs of 16 bits (255 * 7 * 8 < 2^16), down
+ * the column as a running sum, and divides by one multiplication: about 14 instructions a byte, so that bytes bound it. A
+ * gaussian multiplies in 32 bits along the row and 64 down the column: about 30. */
 #ifndef TRINE_SIMT_BLUR_SMALL_H
 #define TRINE_SIMT_BLUR_SMALL_H
 
@@ -28,8 +29,10 @@ struct blur_place {
 TRINE_DEVICE blur_place blur_place_of(const blur_blocks &blocks)
 {
     const int64_t outer = int64_t(target::block_x()) / blocks.strips, strip = int64_t(target::block_x()) - outer * blocks.strips;
-    const int64_t plane = outer / blocks.chunks, first = (outer - plane * blocks.chunks) * blocks.rows, last = first + blocks.rows;
-    return blur_place{plane, first, last < blocks.shape.height ? last : blocks.shape.height, strip * target::block_threads() + target::thread_x()};
+    const int64_t plane = outer / blocks.chunks, first = (outer - plane * blocks.chunks) * blocks.rows,
+                  last = first + blocks.rows;
+    return blur_place{plane, first, last < blocks.shape.height ? last : blocks.shape.height,
+                      strip * target::block_threads() + target::thread_x()};
 }
 
 /* Eight rings' worth of rows a block, or fewer until the device has work for four blocks a compute unit. */
@@ -39,7 +42,9 @@ inline blur_blocks blur_blocks_of(trine_call *call, const trine_blur_shape &shap
     b.shape = shape;
     b.strips = strips;
     b.rows = 8 * (2 * radius + 1);
-    while (b.rows > 8 && b.rows > 2 * radius && ceil_div(shape.height, b.rows) * strips * shape.planes < 4 * int64_t(call->device->props.compute_units)) b.rows /= 2;
+    while (b.rows > 8 && b.rows > 2 * radius &&
+           ceil_div(shape.height, b.rows) * strips * shape.planes < 4 * int64_t(call->device->props.compute_units))
+        b.rows /= 2;
     b.chunks = ceil_div(shape.height, b.rows);
     return b;
 }
@@ -65,7 +70,8 @@ enum { blur_small_threads = 128, blur_small_radius = 3 };
 
 struct blur_small_weights {
     uint32_t at[blur_small_radius + 1];
-    /* at[0] and, on either side, those that are reached; no index that is known at run time only, which would take it to memory. */
+    /* at[0] and, on either side, those that are reached; no index that is known at run time only, which would take it to memory.
+     */
     template <int radius> TRINE_DEVICE_METHOD uint32_t sum(int32_t before, int32_t after) const
     {
         uint32_t total = at[0];
@@ -90,7 +96,8 @@ template <int step, int radius> struct blur_window {
 
 constexpr uint32_t even_bytes = 0x00ff00ffu;
 
-/* Sums of the rows in the ring, and what they become. Row k of the ring is replaced by push<k>; result<k> is then of the row `radius` before it. */
+/* Sums of the rows in the ring, and what they become. Row k of the ring is replaced by push<k>; result<k> is then of the row
+ * `radius` before it. */
 template <int step, int radius> struct blur_box {
     static constexpr int rows = 2 * radius + 1;
     uint32_t even[rows] = {}, odd[rows] = {}, even_sum = 0, odd_sum = 0; /* bytes 0 and 2, 1 and 3 */
@@ -112,7 +119,8 @@ template <int step, int radius> struct blur_box {
         even[k] = e;
         odd[k] = o;
     }
-    /* c: pixels inside the square of each byte. With factor = ceil(2^24 / c), n factor / 2^24 is n / c and less than 1 / c more for n <= 255.5 c, and fits 32 bits. */
+    /* c: pixels inside the square of each byte. With factor = ceil(2^24 / c), n factor / 2^24 is n / c and less than 1 / c more
+     * for n <= 255.5 c, and fits 32 bits. */
     TRINE_DEVICE_METHOD void set_total(const uint32_t (&across)[4], uint32_t down)
     {
         uint32_t half[4];
@@ -128,7 +136,8 @@ template <int step, int radius> struct blur_box {
     template <int k> TRINE_DEVICE_METHOD uint32_t result(const blur_small_weights &) const
     {
         const uint32_t e = even_sum + half_even, o = odd_sum + half_odd;
-        const uint32_t b0 = (e & 0xffffu) * factor[0], b1 = (o & 0xffffu) * factor[1], b2 = (e >> 16) * factor[2], b3 = (o >> 16) * factor[3];
+        const uint32_t b0 = (e & 0xffffu) * factor[0], b1 = (o & 0xffffu) * factor[1], b2 = (e >> 16) * factor[2],
+                       b3 = (o >> 16) * factor[3];
         return b0 >> 24 | (b1 >> 16 & 0xff00u) | (b2 >> 8 & 0xff0000u) | (b3 & 0xff000000u);
     }
 };
@@ -139,7 +148,8 @@ template <int step, int radius> struct blur_gaussian {
     uint64_t total[4];
     float reciprocal[4];
 
-    template <int d> TRINE_DEVICE_METHOD static void add(const blur_small_weights &weights, const blur_window<step, radius> &w, uint32_t (&sum)[4])
+    template <int d>
+    TRINE_DEVICE_METHOD static void add(const blur_small_weights &weights, const blur_window<step, radius> &w, uint32_t (&sum)[4])
     {
         const uint32_t a = w.template tap<d>(), b = d ? w.template tap<-d>() : 0u;
         const uint32_t e = (a & even_bytes) + (b & even_bytes), o = (a >> 8 & even_bytes) + (b >> 8 & even_bytes);
@@ -172,7 +182,8 @@ template <int step, int radius> struct blur_gaussian {
         for (int i = 0; i < 4; i++) {
             uint64_t sum = uint64_t(weights.at[0]) * row[middle][i];
 #pragma unroll
-            for (int d = 1; d <= radius; d++) sum += uint64_t(weights.at[d]) * (row[(middle + d) % rows][i] + row[(middle + rows - d) % rows][i]);
+            for (int d = 1; d <= radius; d++)
+                sum += uint64_t(weights.at[d]) * (row[(middle + d) % rows][i] + row[(middle + rows - d) % rows][i]);
             word |= blur_quotient(sum, total[i], reciprocal[i]) << 8 * i;
         }
         return word;
@@ -208,7 +219,8 @@ template <int step, int radius, class Sums> struct blur_descent {
     }
 };
 
-template <int step, int radius, class Sums> TRINE_KERNEL(blur_small_threads) blur_small_kernel(blur_small_weights weights, blur_blocks blocks, uint32_t *y, const uint32_t *x)
+template <int step, int radius, class Sums> TRINE_KERNEL(blur_small_threads)
+blur_small_kernel(blur_small_weights weights, blur_blocks blocks, uint32_t *y, const uint32_t *x)
 {
     constexpr int reach = blur_window<step, radius>::reach, count = blur_window<step, radius>::count, rows = Sums::rows;
     const trine_blur_shape &s = blocks.shape;
@@ -238,21 +250,27 @@ template <int step, int radius, class Sums> TRINE_KERNEL(blur_small_threads) blu
 
 /* ---- Host ---- */
 
-template <int step, int radius> inline trine_status blur_small_run(trine_call *call, const trine_blur_weights &w, bool gaussian, const trine_blur_shape &shape, uint8_t *y, const uint8_t *x)
+template <int step, int radius> inline trine_status blur_small_run(trine_call *call, const trine_blur_weights &w, bool gaussian,
+                                                                   const trine_blur_shape &shape, uint8_t *y, const uint8_t *x)
 {
     blur_small_weights weights;
     memcpy(weights.at, w.at, sizeof weights.at);
     const blur_blocks blocks = blur_blocks_of(call, shape, ceil_div(shape.row / 4, blur_small_threads), radius);
     uint32_t *to = reinterpret_cast<uint32_t *>(y);
     const uint32_t *from = reinterpret_cast<const uint32_t *>(x);
-    if (gaussian) return launch(call, blur_small_kernel<step, radius, blur_gaussian<step, radius>>, blocks.all(), blur_small_threads, 0, weights, blocks, to, from);
-    return launch(call, blur_small_kernel<step, radius, blur_box<step, radius>>, blocks.all(), blur_small_threads, 0, weights, blocks, to, from);
+    if (gaussian)
+        return launch(call, blur_small_kernel<step, radius, blur_gaussian<step, radius>>, blocks.all(), blur_small_threads, 0,
+                      weights, blocks, to, from);
+    return launch(call, blur_small_kernel<step, radius, blur_box<step, radius>>, blocks.all(), blur_small_threads, 0, weights,
+                  blocks, to, from);
 }
 
-using blur_small_fn = trine_status (*)(trine_call *, const trine_blur_weights &, bool, const trine_blur_shape &, uint8_t *, const uint8_t *);
+using blur_small_fn = trine_status (*)(trine_call *, const trine_blur_weights &, bool, const trine_blur_shape &, uint8_t *,
+                                       const uint8_t *);
 
 /* False, and nothing done, for what is none of it. */
-inline bool blur_small(trine_call *call, const trine_blur_weights &w, bool gaussian, const trine_blur_shape &shape, uint8_t *y, const uint8_t *x, trine_status *status)
+inline bool blur_small(trine_call *call, const trine_blur_weights &w, bool gaussian, const trine_blur_shape &shape, uint8_t *y,
+                       const uint8_t *x, trine_status *status)
 {
     static constexpr blur_small_fn table[][blur_small_radius] = {
         {blur_small_run<1, 1>, blur_small_run<1, 2>, blur_small_run<1, 3>},
@@ -260,7 +278,8 @@ inline bool blur_small(trine_call *call, const trine_blur_weights &w, bool gauss
         {blur_small_run<4, 1>, blur_small_run<4, 2>, blur_small_run<4, 3>},
     };
     const int row = shape.step == 1 ? 0 : shape.step == 3 ? 1 : shape.step == 4 ? 2 : -1;
-    const bool whole_words = shape.row % 4 == 0 && reinterpret_cast<uintptr_t>(y) % 4 == 0 && reinterpret_cast<uintptr_t>(x) % 4 == 0;
+    const bool whole_words =
+        shape.row % 4 == 0 && reinterpret_cast<uintptr_t>(y) % 4 == 0 && reinterpret_cast<uintptr_t>(x) % 4 == 0;
     if (row < 0 || !whole_words || w.radius < 1 || w.radius > blur_small_radius) return false;
     *status = table[row][w.radius - 1](call, w, gaussian, shape, y, x);
     return true;

@@ -219,9 +219,11 @@ enum arithmetic { ADD, SUB, MUL, DIV, MIN, MAX };
 
 TRINE_DEVICE float divide(float a, float b) { return target::div_ieee(a, b); }
 TRINE_DEVICE double divide(double a, double b) { return a / b; }
+TRINE_DEVICE float least(float a, float b) { return target::minimum(a, b); }
+TRINE_DEVICE float most(float a, float b) { return target::maximum(a, b); }
 /* -0 < +0: of two zeros the one whose sign is wanted */
-template <class T> TRINE_DEVICE T least(T a, T b) { return a != a ? a : b != b ? b : a < b || (a == b && __builtin_signbit(a)) ? a : b; }
-template <class T> TRINE_DEVICE T most(T a, T b) { return a != a ? a : b != b ? b : a > b || (a == b && !__builtin_signbit(a)) ? a : b; }
+TRINE_DEVICE double least(double a, double b) { return a != a ? a : b != b ? b : a < b || (a == b && __builtin_signbit(a)) ? a : b; }
+TRINE_DEVICE double most(double a, double b) { return a != a ? a : b != b ? b : a > b || (a == b && !__builtin_signbit(a)) ? a : b; }
 
 template <class T> TRINE_DEVICE T float_arithmetic(arithmetic op, T a, T b)
 {

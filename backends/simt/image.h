@@ -1,5 +1,5 @@
-/* Images. rgb_to_gray, invert and color_pattern are bound by bytes: a thread moves 16-byte packs, whole pixels of them; unaligned images go element by element.
- * The blurs are in blur.h. */
+/* Images. rgb_to_gray, invert and color_pattern are bound by bytes: a thread moves 16-byte packs, whole pixels of them; unaligned
+ * images go element by element. The blurs are in blur.h. */
 #ifndef TRINE_SIMT_IMAGE_H
 #define TRINE_SIMT_IMAGE_H
 
@@ -55,8 +55,8 @@ template <int V, int C, class T> TRINE_KERNEL(image_threads) gray_hwc_kernel(gra
 }
 
 /* V pixels a thread, from three planes; V divides the size of a plane. */
-template <int V, class Divider, class T>
-TRINE_KERNEL(image_threads) gray_chw_kernel(gray_weights w, Divider packs_a_plane, int64_t channels, int64_t packs, T *y, const T *x)
+template <int V, class Divider, class T> TRINE_KERNEL(image_threads)
+gray_chw_kernel(gray_weights w, Divider packs_a_plane, int64_t channels, int64_t packs, T *y, const T *x)
 {
     const int64_t p = int64_t(target::block_x()) * image_threads + target::thread_x();
     if (p >= packs) return;
@@ -75,11 +75,14 @@ inline gray_weights gray_weights_of(trine_gray_weights standard)
     return gray_weights{{19595, 38470, 7471}, {0.299f, 0.587f, 0.114f}};
 }
 
-template <int V, class T> inline trine_status gray_chw(trine_call *call, const gray_weights &w, int64_t plane, int64_t channels, int64_t pixels, T *y, const T *x)
+template <int V, class T> inline trine_status gray_chw(trine_call *call, const gray_weights &w, int64_t plane, int64_t channels,
+                                                       int64_t pixels, T *y, const T *x)
 {
     const int64_t packs = pixels / V;
     const grid g(ceil_div(packs, image_threads));
-    if (packs < 0x7fffffff) return launch(call, gray_chw_kernel<V, divider32, T>, g, image_threads, 0, w, divider32(plane / V), channels, packs, y, x);
+    if (packs < 0x7fffffff)
+        return launch(call, gray_chw_kernel<V, divider32, T>, g, image_threads, 0, w, divider32(plane / V), channels, packs, y,
+                      x);
     return launch(call, gray_chw_kernel<V, divider64, T>, g, image_threads, 0, w, divider64(plane / V), channels, packs, y, x);
 }
 
@@ -94,7 +97,8 @@ template <class T> inline trine_status gray(trine_call *call, const trine_rgb_to
     if (pixels == 0) return TRINE_OK;
     if (a->layout == TRINE_IMAGE_CHW) {
         const int64_t plane = a->x.shape[a->x.ndim - 2] * a->x.shape[a->x.ndim - 1], channels = a->x.shape[a->x.ndim - 3];
-        return aligned && plane % V == 0 ? gray_chw<V>(call, w, plane, channels, pixels, y, x) : gray_chw<1>(call, w, plane, channels, pixels, y, x);
+        return aligned && plane % V == 0 ? gray_chw<V>(call, w, plane, channels, pixels, y, x)
+                                         : gray_chw<1>(call, w, plane, channels, pixels, y, x);
     }
     const grid packs(ceil_div(pixels, V * image_threads)), single(ceil_div(pixels, image_threads));
     if (a->x.shape[a->x.ndim - 1] == 3)
@@ -138,7 +142,8 @@ template <int V, class T> TRINE_KERNEL(image_threads) invert_kernel(bool keep_al
             store_pack<T, V>(y + (first + u * image_threads) * V, p[u]);
         }
     const int64_t rest = packs * V + first;
-    if (target::block_x() == 0 && target::thread_x() < V && rest < n) y[rest] = keep_alpha && rest % 4 == 3 ? x[rest] : inverse(x[rest]);
+    if (target::block_x() == 0 && target::thread_x() < V && rest < n)
+        y[rest] = keep_alpha && rest % 4 == 3 ? x[rest] : inverse(x[rest]);
 }
 
 template <class T> TRINE_KERNEL(image_threads) invert_elements_kernel(bool keep_alpha, int64_t n, T *y, const T *x)
@@ -155,8 +160,10 @@ template <class T> inline trine_status invert(trine_call *call, const trine_inve
     const T *x = data_of<T>(a->x);
     if (n == 0) return TRINE_OK;
     if (aligned16(y) && aligned16(x))
-        return launch(call, invert_kernel<V, T>, grid(ceil_div(ceil_div(n, V), image_threads * image_invert_packs)), image_threads, 0, a->keep_alpha != 0, n, y, x);
-    return launch(call, invert_elements_kernel<T>, grid(ceil_div(n, image_threads)), image_threads, 0, a->keep_alpha != 0, n, y, x);
+        return launch(call, invert_kernel<V, T>, grid(ceil_div(ceil_div(n, V), image_threads * image_invert_packs)),
+                      image_threads, 0, a->keep_alpha != 0, n, y, x);
+    return launch(call, invert_elements_kernel<T>, grid(ceil_div(n, image_threads)), image_threads, 0, a->keep_alpha != 0, n, y,
+                  x);
 }
 
 /* ---- color_pattern ---- */
@@ -170,7 +177,8 @@ TRINE_DEVICE uint32_t pattern_color(uint32_t column, uint32_t row, uint32_t t)
 }
 
 /* 4 C bytes a thread and round, P pixels in all: C words from 4 pixels. */
-template <int C, int P, class Divider> TRINE_KERNEL(image_threads) pattern_kernel(Divider width, int64_t pixels, uint32_t t, uint8_t *y)
+template <int C, int P, class Divider> TRINE_KERNEL(image_threads)
+pattern_kernel(Divider width, int64_t pixels, uint32_t t, uint8_t *y)
 {
     const int64_t first = (int64_t(target::block_x()) * image_threads + target::thread_x()) * P;
     if (first >= pixels) return;
@@ -210,7 +218,8 @@ template <int C, int P, class Divider> TRINE_KERNEL(image_threads) pattern_kerne
 template <int C, int P> inline trine_status pattern(trine_call *call, int64_t width, int64_t pixels, uint32_t t, uint8_t *y)
 {
     const grid g(ceil_div(pixels, int64_t(P) * image_threads));
-    if (pixels < 0x7fffffff) return launch(call, pattern_kernel<C, P, divider32>, g, image_threads, 0, divider32(width), pixels, t, y);
+    if (pixels < 0x7fffffff)
+        return launch(call, pattern_kernel<C, P, divider32>, g, image_threads, 0, divider32(width), pixels, t, y);
     return launch(call, pattern_kernel<C, P, divider64>, g, image_threads, 0, divider64(width), pixels, t, y);
 }
 
@@ -220,8 +229,11 @@ inline trine_status color_pattern(trine_call *call, const trine_color_pattern_ar
     const int64_t width = a->y.shape[1], pixels = a->y.shape[0] * width;
     uint8_t *y = data_of<uint8_t>(a->y);
     if (pixels == 0) return TRINE_OK;
-    if (a->y.shape[2] == 3) return aligned16(y) ? pattern<3, 16>(call, width, pixels, uint32_t(a->time), y) : pattern<3, 1>(call, width, pixels, uint32_t(a->time), y);
-    return aligned16(y) ? pattern<4, 4>(call, width, pixels, uint32_t(a->time), y) : pattern<4, 1>(call, width, pixels, uint32_t(a->time), y);
+    if (a->y.shape[2] == 3)
+        return aligned16(y) ? pattern<3, 16>(call, width, pixels, uint32_t(a->time), y)
+                            : pattern<3, 1>(call, width, pixels, uint32_t(a->time), y);
+    return aligned16(y) ? pattern<4, 4>(call, width, pixels, uint32_t(a->time), y)
+                        : pattern<4, 1>(call, width, pixels, uint32_t(a->time), y);
 }
 
 } // namespace simt

@@ -25,9 +25,22 @@ template <class T> struct epilogue {
     bool d_wide, c_wide, bias_wide, d_packs;
 
     explicit epilogue(const trine_product &p)
-        : d(p.d), c(p.c), bias(p.bias), d_m(p.d_m), c_m(p.c_m), c_n(p.c_n), bias_m(p.bias_m), bias_n(p.bias_n), alpha(p.alpha), beta(p.beta),
-          activation_alpha(p.activation_alpha), activation(p.activation), d_wide(p.d_dtype == TRINE_F32), c_wide(p.c_dtype == TRINE_F32),
-          bias_wide(p.bias_dtype == TRINE_F32), d_packs(p.n % 4 == 0 && p.d_m % 4 == 0 && aligned16(p.d))
+        : d(p.d),
+          c(p.c),
+          bias(p.bias),
+          d_m(p.d_m),
+          c_m(p.c_m),
+          c_n(p.c_n),
+          bias_m(p.bias_m),
+          bias_n(p.bias_n),
+          alpha(p.alpha),
+          beta(p.beta),
+          activation_alpha(p.activation_alpha),
+          activation(p.activation),
+          d_wide(p.d_dtype == TRINE_F32),
+          c_wide(p.c_dtype == TRINE_F32),
+          bias_wide(p.bias_dtype == TRINE_F32),
+          d_packs(p.n % 4 == 0 && p.d_m % 4 == 0 && aligned16(p.d))
     {
         for (int i = 0; i < p.batch.ndim; i++) d_packs = d_packs && p.batch.stride[TRINE_PRODUCT_D][i] % 4 == 0;
     }
@@ -43,7 +56,8 @@ template <class T> struct epilogue {
         return activate(activation, activation_alpha, y);
     }
     /* V finished values of neighbouring columns; V > 1 only if d_packs. */
-    template <int V> TRINE_DEVICE_METHOD void put(const pack<float, V> &values, int64_t row, int64_t column, const product_offsets &at) const
+    template <int V>
+    TRINE_DEVICE_METHOD void put(const pack<float, V> &values, int64_t row, int64_t column, const product_offsets &at) const
     {
         const int64_t i = at.d + row * d_m + column;
         if (d_wide) {
@@ -60,7 +74,10 @@ template <class T> struct epilogue {
         put(pack<float, 1>{{finish(sum, row, column, at)}}, row, column, at);
     }
     /* Nothing to finish: d is the sum. */
-    TRINE_DEVICE_METHOD bool plain() const { return alpha == 1.0f && !c && !bias && activation == TRINE_ACT_IDENTITY; }
+    TRINE_DEVICE_METHOD bool plain() const
+    {
+        return alpha == 1.0f && !c && !bias && activation == TRINE_ACT_IDENTITY;
+    }
 };
 
 /* A trine_product on the device. */
@@ -73,8 +90,19 @@ template <class T> struct product {
     walk<TRINE_PRODUCT_OPERANDS, divider64> batch;
 
     explicit product(const trine_product &p)
-        : a(static_cast<const T *>(p.a)), b(static_cast<const T *>(p.b)), m(p.m), n(p.n), k(p.k), a_m(p.a_m), a_k(p.a_k), b_n(p.b_n), b_k(p.b_k), first(0),
-          batches(p.batch.numel), out(p), batch(p.batch)
+        : a(static_cast<const T *>(p.a)),
+          b(static_cast<const T *>(p.b)),
+          m(p.m),
+          n(p.n),
+          k(p.k),
+          a_m(p.a_m),
+          a_k(p.a_k),
+          b_n(p.b_n),
+          b_k(p.b_k),
+          first(0),
+          batches(p.batch.numel),
+          out(p),
+          batch(p.batch)
     {
     }
     TRINE_DEVICE_METHOD product_offsets offsets(int64_t index) const
@@ -101,10 +129,12 @@ template <class T> TRINE_DEVICE block_place place_of_block(const product<T> &p, 
 /* Every kernel's first guard; fills the product. */
 #define TRINE_MATMUL_BEGIN(call, args, name) \
     trine_product name; \
-    TRINE_REQUIRE_THAT(call, trine_product_make(&name, static_cast<const trine_matmul_args *>(args)), "needs d with stride 1 along N or M")
+    TRINE_REQUIRE_THAT(call, trine_product_make(&name, static_cast<const trine_matmul_args *>(args)), \
+                       "needs d with stride 1 along N or M")
 
 /* True if an operand may be read in packs of V along the axis of stride `along` and size n: `other` is its other stride. */
-template <int V, class T> inline bool operand_packs(const trine_product &p, int operand, const void *data, int64_t along, int64_t n, int64_t other)
+template <int V, class T>
+inline bool operand_packs(const trine_product &p, int operand, const void *data, int64_t along, int64_t n, int64_t other)
 {
     bool fit = along == 1 && n % V == 0 && other % V == 0 && reinterpret_cast<uintptr_t>(data) % (V * sizeof(T)) == 0;
     for (int i = 0; i < p.batch.ndim; i++) fit = fit && p.batch.stride[operand][i] % V == 0;
@@ -113,7 +143,8 @@ template <int V, class T> inline bool operand_packs(const trine_product &p, int 
 
 /* `blocks` blocks for each product of the batch, in as many launches as the limit of a grid makes necessary. */
 template <class T, class... P, class... A>
-inline trine_status launch_products(trine_call *call, void (*kernel)(product<T>, P...), int64_t blocks, int threads, product<T> p, A... args)
+inline trine_status launch_products(trine_call *call, void (*kernel)(product<T>, P...), int64_t blocks, int threads, product<T> p,
+                                    A... args)
 {
     const int64_t most = 0x7fffffff / blocks;
     TRINE_REQUIRE_THAT(call, most > 0, "the grid is too large");
@@ -125,7 +156,10 @@ inline trine_status launch_products(trine_call *call, void (*kernel)(product<T>,
     return status;
 }
 
-inline bool product_is_empty(const trine_product &p) { return p.m == 0 || p.n == 0 || p.batch.numel == 0; }
+inline bool product_is_empty(const trine_product &p)
+{
+    return p.m == 0 || p.n == 0 || p.batch.numel == 0;
+}
 
 } // namespace simt
 

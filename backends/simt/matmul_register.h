@@ -1,12 +1,14 @@
 /* The top rung of the ladder: register_tiled.
  *
- * A block makes a large tile of outputs from tiles of a and b in shared memory, 8 terms at a time; a thread makes 8 x 8 (or 8 x 4) of them in
- * registers. For 64 multiply-adds it reads 16 numbers from shared memory, in four loads of 16 bytes: what is left is bound by the rate of
- * multiply-adds. The tiles are double-buffered: the next one is on its way from memory while this one is computed, and one barrier a tile is
- * enough. a lies transposed in shared memory, so that a thread's rows are neighbours, as its columns are.
+ * A block makes a large tile of outputs from tiles of a and b in shared memory, 8 terms at a time; a thread makes 8 x 8 (or 8 x
+ * 4) of them in registers. For 64 multiply-adds it reads 16 numbers from shared memory, in four loads of 16 bytes: what is left
+ * is bound by the rate of multiply-adds. The tiles are double-buffered: the next one is on its way from memory while this one is
+ * computed, and one barrier a tile is enough. a lies transposed in shared memory, so that a thread's rows are neighbours, as its
+ * columns are.
  *
- * Small products don't fill a device with large tiles. They get smaller tiles, and sums that are split among blocks (split-K): the parts are
- * added in a fixed order by a second kernel, so that the bits don't depend on timing. A model of the time chooses. */
+ * Small products don't fill a device with large tiles. They get smaller tiles, and sums that are split among blocks (split-K):
+ * the parts are added in a fixed order by a second kernel, so that the bits don't depend on timing. A model of the time
+ * chooses. */
 #ifndef TRINE_SIMT_MATMUL_REGISTER_H
 #define TRINE_SIMT_MATMUL_REGISTER_H
 
@@ -15,18 +17,16 @@
 
 namespace simt {
 
-/* A block's tile: BM x BN outputs of THREADS threads, TM x TN each. Threads come in patches of 4 x 8, in which two rows of threads alternate:
+/* A block's tile: BM x BN outputs, TM x TN a thread. Threads come in patches of 4 x 8, in which two rows of threads alternate:
  * eight neighbours then ask shared memory for two packs of a and four of b. */
 template <int BM_, int BN_, int TM_, int TN_, int together_> struct register_tile {
-    enum {
-        BM = BM_, BN = BN_, BK = 8, TM = TM_, TN = TN_,
-        together = together_, /* blocks that a compute unit has room for */
-        threads_m = BM / TM, threads_n = BN / TN, threads = threads_m * threads_n,
-        patch_m = 4, patch_n = 8, patch = patch_m * patch_n,
-        tile_a = BK * tile_pitch<BM>, tile_b = BK * tile_pitch<BN>, tiles = tile_a + tile_b,
-        staged_rows = threads_m * 2, staged = staged_rows * BN, /* what the epilogue has in shared memory at a time */
-        shared = 2 * tiles > staged ? 2 * tiles : staged
-    };
+    enum { BM = BM_, BN = BN_, BK = 8, TM = TM_, TN = TN_ };
+    enum { threads_m = BM / TM, threads_n = BN / TN, threads = threads_m * threads_n };
+    enum { together = together_ }; /* blocks that a compute unit has room for */
+    enum { patch_m = 4, patch_n = 8, patch = patch_m * patch_n };
+    enum { tile_a = BK * tile_pitch<BM>, tile_b = BK * tile_pitch<BN>, tiles = tile_a + tile_b }; /* floats */
+    enum { staged = threads_m * 2 * BN }; /* what the epilogue has in shared memory at a time */
+    enum { shared = 2 * tiles > staged ? 2 * tiles : staged };
 };
 using large_tile = register_tile<128, 128, 8, 8, 2>;
 using small_tile = register_tile<64, 64, 8, 4, 4>;
@@ -36,7 +36,8 @@ template <class Tile> struct register_thread {
     int m, n;
     TRINE_DEVICE_METHOD register_thread()
     {
-        const int t = target::thread_x(), patch = t / Tile::patch, lane = t % Tile::patch, patches_n = Tile::threads_n / Tile::patch_n;
+        const int t = target::thread_x(), patch = t / Tile::patch, lane = t % Tile::patch,
+                  patches_n = Tile::threads_n / Tile::patch_n;
         m = patch / patches_n * Tile::patch_m + lane / (2 * Tile::patch_n) * 2 + lane % 2;
         n = patch % patches_n * Tile::patch_n + lane / 2 % Tile::patch_n;
     }
@@ -45,15 +46,19 @@ template <class Tile> struct register_thread {
     TRINE_DEVICE_METHOD int column(int g) const { return n * 4 + g * (Tile::threads_n * 4); }
 };
 
-template <class Tile> TRINE_DEVICE void multiply_tile(float (&sum)[Tile::TM][Tile::TN], const float *tile_a, const float *tile_b, const register_thread<Tile> &me)
+template <class Tile>
+TRINE_DEVICE void multiply_tile(float (&sum)[Tile::TM][Tile::TN], const float *tile_a, const float *tile_b,
+                                const register_thread<Tile> &me)
 {
 #pragma unroll
     for (int k = 0; k < Tile::BK; k++) {
         pack<float, 4> a[Tile::TM / 4], b[Tile::TN / 4];
 #pragma unroll
-        for (int g = 0; g < Tile::TM / 4; g++) a[g] = *reinterpret_cast<const pack<float, 4> *>(tile_a + k * tile_pitch<Tile::BM> + me.row(g));
+        for (int g = 0; g < Tile::TM / 4; g++)
+            a[g] = *reinterpret_cast<const pack<float, 4> *>(tile_a + k * tile_pitch<Tile::BM> + me.row(g));
 #pragma unroll
-        for (int g = 0; g < Tile::TN / 4; g++) b[g] = *reinterpret_cast<const pack<float, 4> *>(tile_b + k * tile_pitch<Tile::BN> + me.column(g));
+        for (int g = 0; g < Tile::TN / 4; g++)
+            b[g] = *reinterpret_cast<const pack<float, 4> *>(tile_b + k * tile_pitch<Tile::BN> + me.column(g));
 #pragma unroll
         for (int i = 0; i < Tile::TM; i++)
 #pragma unroll
@@ -61,8 +66,10 @@ template <class Tile> TRINE_DEVICE void multiply_tile(float (&sum)[Tile::TM][Til
     }
 }
 
-/* Brings two rows of every thread's pack of 4 into shared memory, so that the epilogue has whole rows of the tile. `round` counts them through. */
-template <class Tile> TRINE_DEVICE void stage_rows(float *staged, const float (&sum)[Tile::TM][Tile::TN], int round, const register_thread<Tile> &me)
+/* Brings two rows of every thread's pack of 4 into shared memory, so that the epilogue has whole rows of the tile. `round` counts
+ * them through. */
+template <class Tile>
+TRINE_DEVICE void stage_rows(float *staged, const float (&sum)[Tile::TM][Tile::TN], int round, const register_thread<Tile> &me)
 {
 #pragma unroll
     for (int r = 0; r < Tile::TM / 2; r++) {
@@ -80,7 +87,8 @@ template <class Tile> TRINE_DEVICE void stage_rows(float *staged, const float (&
 }
 
 /* Calls f(element, row, column) for every V-th of the staged elements that the product has; the block's threads share them. */
-template <class Tile, int V, class F> TRINE_DEVICE void each_staged(int round, int64_t first_row, int64_t first_column, int64_t rows, int64_t columns, F f)
+template <class Tile, int V, class F>
+TRINE_DEVICE void each_staged(int round, int64_t first_row, int64_t first_column, int64_t rows, int64_t columns, F f)
 {
 #pragma unroll 1
     for (int i = target::thread_x() * V; i < Tile::staged; i += Tile::threads * V) {
@@ -93,8 +101,8 @@ template <class Tile, int V, class F> TRINE_DEVICE void each_staged(int round, i
 
 /* The staged sums on their way to memory, V columns a thread at a time. */
 template <class Tile, int V, class T>
-TRINE_DEVICE void write_staged(const float *staged, int round, int64_t first_row, int64_t first_column, const product<T> &p, const split_sink &sink,
-                               const product_offsets &at, const split_place &part)
+TRINE_DEVICE void write_staged(const float *staged, int round, int64_t first_row, int64_t first_column, const product<T> &p,
+                               const split_sink &sink, const product_offsets &at, const split_place &part)
 {
     each_staged<Tile, V>(round, first_row, first_column, p.m, p.n, [&](int i, int64_t row, int64_t column) {
         const pack<float, V> values = *reinterpret_cast<const pack<float, V> *>(staged + i);
@@ -103,10 +111,11 @@ TRINE_DEVICE void write_staged(const float *staged, int round, int64_t first_row
     });
 }
 
-/* The epilogue: the block's sums in rounds through shared memory. What there is to finish is finished there, an element a thread. */
+/* The epilogue: the block's sums in rounds through shared memory. What there is to finish is finished there. */
 template <class Tile, class T>
-TRINE_DEVICE void write_tile(float *staged, const float (&sum)[Tile::TM][Tile::TN], const register_thread<Tile> &me, int64_t first_row, int64_t first_column,
-                             const product<T> &p, const split_sink &sink, const split_place &part)
+TRINE_DEVICE void write_tile(float *staged, const float (&sum)[Tile::TM][Tile::TN], const register_thread<Tile> &me,
+                             int64_t first_row, int64_t first_column, const product<T> &p, const split_sink &sink,
+                             const split_place &part)
 {
     const product_offsets at = p.offsets(part.index);
     const bool finish = !sink.parts && !p.out.plain(), packs = sink.parts ? sink.packs : p.out.d_packs;
@@ -115,8 +124,9 @@ TRINE_DEVICE void write_tile(float *staged, const float (&sum)[Tile::TM][Tile::T
         stage_rows<Tile>(staged, sum, round, me);
         target::barrier();
         if (finish) {
-            each_staged<Tile, 1>(round, first_row, first_column, p.m, p.n,
-                                 [&](int i, int64_t row, int64_t column) { staged[i] = p.out.finish(staged[i], row, column, at); });
+            each_staged<Tile, 1>(round, first_row, first_column, p.m, p.n, [&](int i, int64_t row, int64_t column) {
+                staged[i] = p.out.finish(staged[i], row, column, at);
+            });
             target::barrier();
         }
         if (packs) write_staged<Tile, 4>(staged, round, first_row, first_column, p, sink, at, part);
@@ -188,15 +198,17 @@ struct register_plan {
     double cost;
 };
 
-/* The time that the busiest of the compute units takes. It starts 128 multiply-adds a cycle, of which a tile reaches the part `efficiency` with very
- * many threads, half of that with 128 and four fifths with 512. The split's sums go through memory. */
-template <class Tile> inline void consider_tile(register_plan *best, const trine_call *call, const trine_product &p, bool large, double efficiency)
+/* The time that the busiest of the compute units takes. It starts 128 multiply-adds a cycle, of which a tile reaches the part
+ * `efficiency` with very many threads, half of that with 128 and four fifths with 512. The split's sums go through memory. */
+template <class Tile>
+inline void consider_tile(register_plan *best, const trine_call *call, const trine_product &p, bool large, double efficiency)
 {
     const int64_t units = call->device->props.compute_units > 0 ? call->device->props.compute_units : 1;
     const int64_t tiles = ceil_div(p.m, Tile::BM) * ceil_div(p.n, Tile::BN) * p.batch.numel;
     for (int64_t splits = 1; splits <= split_most; splits *= 2) {
         if (splits > 1 && !split_fits(p, splits)) break;
-        const int64_t share = ceil_div(tiles * splits, units), together = share < Tile::together ? share : int64_t(Tile::together);
+        const int64_t share = ceil_div(tiles * splits, units),
+                      together = share < Tile::together ? share : int64_t(Tile::together);
         const double groups = double(together * Tile::threads) / 128, rate = 128 * efficiency * groups / (groups + 1);
         const double terms = double(ceil_div(p.k, splits) + 4 * Tile::BK); /* what a block takes to begin and to end */
         const double cost = double(share) * Tile::BM * Tile::BN * terms / rate + split_cost(p, splits, units);
@@ -214,32 +226,50 @@ inline register_plan plan_register_tiled(const trine_call *call, const trine_pro
 
 template <class T, class Tile, tile_axis A> inline auto register_tiled_along(tile_axis b)
 {
-    return b == tile_along_k ? register_tiled_kernel<T, Tile, 4, A, tile_along_k> : register_tiled_kernel<T, Tile, 4, A, tile_along_rows>;
+    return b == tile_along_k ? register_tiled_kernel<T, Tile, 4, A, tile_along_k>
+                             : register_tiled_kernel<T, Tile, 4, A, tile_along_rows>;
 }
 
-template <class T, class Tile> inline trine_status launch_register_tiled(trine_call *call, const trine_product &p, const split_sink &sink)
+template <class T, class Tile>
+inline trine_status launch_register_tiled(trine_call *call, const trine_product &p, const split_sink &sink)
 {
     const int64_t tiles_m = ceil_div(p.m, Tile::BM), tiles_n = ceil_div(p.n, Tile::BN), blocks = tiles_m * tiles_n * sink.splits;
     const tile_axis a = p.a_k == 1 ? tile_along_k : tile_along_rows, b = p.b_k == 1 ? tile_along_k : tile_along_rows;
-    const bool a_packs = a == tile_along_k ? operand_packs<4, T>(p, TRINE_PRODUCT_A, p.a, p.a_k, p.k, p.a_m) : operand_packs<4, T>(p, TRINE_PRODUCT_A, p.a, p.a_m, p.m, p.a_k);
-    const bool b_packs = b == tile_along_k ? operand_packs<4, T>(p, TRINE_PRODUCT_B, p.b, p.b_k, p.k, p.b_n) : operand_packs<4, T>(p, TRINE_PRODUCT_B, p.b, p.b_n, p.n, p.b_k);
+    const bool a_packs = a == tile_along_k ? operand_packs<4, T>(p, TRINE_PRODUCT_A, p.a, p.a_k, p.k, p.a_m)
+                                           : operand_packs<4, T>(p, TRINE_PRODUCT_A, p.a, p.a_m, p.m, p.a_k);
+    const bool b_packs = b == tile_along_k ? operand_packs<4, T>(p, TRINE_PRODUCT_B, p.b, p.b_k, p.k, p.b_n)
+                                           : operand_packs<4, T>(p, TRINE_PRODUCT_B, p.b, p.b_n, p.n, p.b_k);
     auto *kernel = register_tiled_kernel<T, Tile, 1, tile_along_any, tile_along_any>;
-    if (a_packs && b_packs) kernel = a == tile_along_k ? register_tiled_along<T, Tile, tile_along_k>(b) : register_tiled_along<T, Tile, tile_along_rows>(b);
+    if (a_packs && b_packs)
+        kernel = a == tile_along_k ? register_tiled_along<T, Tile, tile_along_k>(b)
+                                   : register_tiled_along<T, Tile, tile_along_rows>(b);
     return launch_products(call, kernel, blocks, Tile::threads, product<T>(p), tiles_m, tiles_n, blocks, sink);
 }
 
-inline trine_status matmul_register_tiled(trine_call *call, const void *args)
+inline trine_status run_register_tiled(trine_call *call, const trine_product &p, const register_plan &plan)
 {
-    TRINE_MATMUL_BEGIN(call, args, p);
-    const register_plan plan = plan_register_tiled(call, p);
     TRINE_END_OF_QUERY(call, split_workspace(p, plan.splits));
     if (product_is_empty(p)) return TRINE_OK;
     const split_sink sink(call, p, plan.splits, large_tile::BK);
     return visit_floats(call, p.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        const trine_status status = plan.large ? launch_register_tiled<T, large_tile>(call, p, sink) : launch_register_tiled<T, small_tile>(call, p, sink);
+        const trine_status status = plan.large ? launch_register_tiled<T, large_tile>(call, p, sink)
+                                               : launch_register_tiled<T, small_tile>(call, p, sink);
         return status == TRINE_OK ? sum_splits<T>(call, p, sink) : status;
     });
+}
+
+inline trine_status matmul_register_tiled(trine_call *call, const void *args)
+{
+    TRINE_MATMUL_BEGIN(call, args, p);
+    return run_register_tiled(call, p, plan_register_tiled(call, p));
+}
+
+/* The large tile and no split, whatever the size: so that small cases check it too, and to see what the choice is worth. */
+inline trine_status matmul_register_tiled_128(trine_call *call, const void *args)
+{
+    TRINE_MATMUL_BEGIN(call, args, p);
+    return run_register_tiled(call, p, register_plan{true, 1, 0});
 }
 
 } // namespace simt

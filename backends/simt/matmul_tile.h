@@ -1,4 +1,5 @@
-/* Tiles of an operand: from global memory through registers into shared memory, as f32, tile[k][row], whatever the strides and the dtype. */
+/* Tiles of an operand: from global memory through registers into shared memory, as f32, tile[k][row], whatever the strides and
+ * the dtype. */
 #ifndef TRINE_SIMT_MATMUL_TILE_H
 #define TRINE_SIMT_MATMUL_TILE_H
 
@@ -6,18 +7,19 @@
 
 namespace simt {
 
-/* Elements from one k of a tile to the next. 4 more than the rows: the stores of a tile that is read along k then meet different banks, and
- * packs of 4 stay aligned. */
+/* Elements from one k of a tile to the next. 4 more than the rows: the stores of a tile that is read along k then meet different
+ * banks, and packs of 4 stay aligned. */
 template <int rows> constexpr int tile_pitch = rows + 4;
 
-/* The axis along which neighbouring threads read: the operand's dense one. `tile_any`: known at run time only. */
+/* The axis along which neighbouring threads read: the operand's dense one. tile_along_any: known at run time only. */
 enum tile_axis { tile_along_rows, tile_along_k, tile_along_any };
 
-/* A thread's part of a tile of `ROWS` x `TERMS`: one or more packs of V along the dense axis. V = 1 takes any strides. Loading and storing are
- * apart, so that arithmetic can hide the way from memory. Where the operand has no rows for a part, it stays 0. */
+/* A thread's part of a tile of `ROWS` x `TERMS`: one or more packs of V along the dense axis. V = 1 takes any strides. Loading
+ * and storing are apart, so that arithmetic can hide the way from memory. Where the operand has no rows, a part stays 0. */
 template <class T, int ROWS, int TERMS, int THREADS, int V, tile_axis AXIS> struct tile_loader {
     enum { packs = ROWS * TERMS / V / THREADS, pitch = tile_pitch<ROWS>, packs_k = TERMS / V, packs_rows = ROWS / V };
-    static_assert(packs * V * THREADS == ROWS * TERMS && THREADS % packs_k == 0 && THREADS % packs_rows == 0, "every thread has the same part");
+    static_assert(packs * V * THREADS == ROWS * TERMS && THREADS % packs_k == 0 && THREADS % packs_rows == 0,
+                  "every thread has the same part");
 
     const T *from; /* the first pack; moves along k */
     int64_t x_k;
@@ -32,7 +34,8 @@ template <class T, int ROWS, int TERMS, int THREADS, int V, tile_axis AXIS> stru
     TRINE_DEVICE_METHOD bool along_k() const { return AXIS == tile_along_any ? dense_k : AXIS == tile_along_k; }
 
     TRINE_DEVICE_METHOD tile_loader(const T *x, int64_t x_row, int64_t x_k_, int64_t first_row, int64_t rows, int64_t first_k)
-        : x_k(AXIS == tile_along_k ? 1 : x_k_), dense_k(x_k_ == 1)
+        : x_k(AXIS == tile_along_k ? 1 : x_k_),
+          dense_k(x_k_ == 1)
     {
         const int t = target::thread_x();
         const int row = along_k() ? t / packs_k : t % packs_rows * V, row_step = along_k() ? THREADS / packs_k : 0;

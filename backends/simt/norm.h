@@ -1,8 +1,9 @@
 /* Layernorm and rmsnorm, in the frame of row.h.
  *
- * A partial of layernorm is a count, a sum and the sum of squares about their quotient, the mean; merging two adds what lies between their means (Chan, Golub, LeVeque 1979). A
- * wave has its row in registers, so that it takes the squares about its own mean in a second pass. Weight and bias are the same for all rows and come from the caches.
- * Bound by bytes: one read and one write an element. */
+ * A partial of layernorm is a count, a sum and the sum of squares about their quotient, the mean; merging two adds what lies
+ * between their means (Chan, Golub, LeVeque 1979). A wave has its row in registers, so that it takes the squares about its own
+ * mean in a second pass. Weight and bias are the same for all rows and come from the caches. Bound by bytes: one read and one
+ * write an element. */
 #ifndef TRINE_SIMT_NORM_H
 #define TRINE_SIMT_NORM_H
 
@@ -23,12 +24,15 @@ template <class T> struct row_parameter {
     TRINE_DEVICE_METHOD void load(float (&to)[4], const row_place &at, int i, int q, int64_t first) const
     {
         const int column = at.column(i) + 4 * q;
-        if (wide) load(to, static_cast<const float *>(data) + first, at, i, q, column);
-        else load(to, static_cast<const T *>(data) + first, at, i, q, column);
+        if (wide)
+            load(to, static_cast<const float *>(data) + first, at, i, q, column);
+        else
+            load(to, static_cast<const T *>(data) + first, at, i, q, column);
     }
 
-private:
-    template <class P> TRINE_DEVICE_METHOD void load(float (&to)[4], const P *p, const row_place &at, int i, int q, int column) const
+  private:
+    template <class P>
+    TRINE_DEVICE_METHOD void load(float (&to)[4], const P *p, const row_place &at, int i, int q, int column) const
     {
         if (aligned && at.whole<row_pack<T>>(i) && column % 4 == 0) {
             const pack<P, 4> four = load_pack<P, 4>(p + column);
@@ -53,14 +57,23 @@ template <class T> struct layernorm_rows {
 
     struct partial {
         float count, sum, squares;
-        TRINE_DEVICE_METHOD float mean() const { return sum * target::rcp_fast(count > 0.0f ? count : 1.0f); }
+        TRINE_DEVICE_METHOD float mean() const
+        {
+            return sum * target::rcp_fast(count > 0.0f ? count : 1.0f);
+        }
     };
     struct stats {
         float mean, rstd;
     };
 
-    static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
-    static TRINE_DEVICE_METHOD partial identity() { return partial{0.0f, 0.0f, 0.0f}; }
+    static TRINE_DEVICE_METHOD float neutral()
+    {
+        return 0.0f;
+    }
+    static TRINE_DEVICE_METHOD partial identity()
+    {
+        return partial{0.0f, 0.0f, 0.0f};
+    }
 
     template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width)
     {
@@ -74,11 +87,13 @@ template <class T> struct layernorm_rows {
         partial p = {wave_reduce(count, op_sum{}, width), wave_reduce(sum, op_sum{}, width), 0.0f};
         const float mean = p.mean();
         tile.pass(at.zero());
-        p.squares = wave_reduce(at.simple ? squares<true>(tile, at.again(), mean) : odd_squares(tile, at.again(), mean), op_sum{}, width);
+        p.squares =
+            wave_reduce(at.simple ? squares<true>(tile, at.again(), mean) : odd_squares(tile, at.again(), mean), op_sum{}, width);
         return p;
     }
 
-    /* Of other bits, as far as the compiler can know: or it would take the differences for both cases at once, before it asks which it is, and spill. */
+    /* Of other bits, as far as the compiler can know: or it would take the differences for both cases at once, before it asks
+     * which it is, and spill. */
     template <int P> static TRINE_DEVICE_METHOD float odd_squares(row_tile<T, 1, P> &tile, const row_place &at, float mean)
     {
         uint32_t bits = element_bits(mean);
@@ -88,7 +103,8 @@ template <class T> struct layernorm_rows {
     }
 
     /* About `mean`, of what the row has: asked once a pack where packs are whole. */
-    template <bool simple, int P> static TRINE_DEVICE_METHOD float squares(const row_tile<T, 1, P> &tile, const row_place &at, float mean)
+    template <bool simple, int P>
+    static TRINE_DEVICE_METHOD float squares(const row_tile<T, 1, P> &tile, const row_place &at, float mean)
     {
         float sum = 0.0f;
 #pragma unroll
@@ -108,7 +124,8 @@ template <class T> struct layernorm_rows {
     {
         partial p = {a.count + b.count, a.sum + b.sum, a.squares + b.squares};
         const float d = b.mean() - a.mean();
-        if (a.count > 0.0f && b.count > 0.0f) p.squares = target::fma_rn(d * d, a.count * b.count * target::rcp_fast(p.count), p.squares);
+        if (a.count > 0.0f && b.count > 0.0f)
+            p.squares = target::fma_rn(d * d, a.count * b.count * target::rcp_fast(p.count), p.squares);
         return p;
     }
     static TRINE_DEVICE_METHOD partial combine(const partial &mine)
@@ -132,8 +149,8 @@ template <class T> struct layernorm_rows {
         if (rstd) rstd[row] = s.rstd;
     }
 
-    template <int P>
-    TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q, const row_place &at, int64_t first) const
+    template <int P> TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q,
+                                                   const row_place &at, int64_t first) const
     {
         float w[4] = {}, b[4] = {};
         if (weight.given) weight.load(w, at, i, q, first);
@@ -164,8 +181,14 @@ template <class T> struct rmsnorm_rows {
         float rstd;
     };
 
-    static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
-    static TRINE_DEVICE_METHOD partial identity() { return partial{0.0f}; }
+    static TRINE_DEVICE_METHOD float neutral()
+    {
+        return 0.0f;
+    }
+    static TRINE_DEVICE_METHOD partial identity()
+    {
+        return partial{0.0f};
+    }
 
     template <int P> static TRINE_DEVICE_METHOD partial gather(const row_tile<T, 1, P> &tile, const row_place &, int width)
     {
@@ -179,8 +202,14 @@ template <class T> struct rmsnorm_rows {
             }
         return partial{wave_reduce(squares, op_sum{}, width)};
     }
-    static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b) { return partial{a.squares + b.squares}; }
-    static TRINE_DEVICE_METHOD partial combine(const partial &p) { return partial{wave_reduce(p.squares, op_sum{})}; }
+    static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b)
+    {
+        return partial{a.squares + b.squares};
+    }
+    static TRINE_DEVICE_METHOD partial combine(const partial &p)
+    {
+        return partial{wave_reduce(p.squares, op_sum{})};
+    }
     TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t n) const
     {
         return stats{n == 0 ? __builtin_nanf("") : target::rsqrt_ieee(target::div_ieee(p.squares, float(n)) + eps)};
@@ -190,8 +219,8 @@ template <class T> struct rmsnorm_rows {
         if (rstd) rstd[row] = s.rstd;
     }
 
-    template <int P>
-    TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q, const row_place &at, int64_t first) const
+    template <int P> TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q,
+                                                   const row_place &at, int64_t first) const
     {
         float w[4] = {};
         if (weight.given) weight.load(w, at, i, q, first);
@@ -244,7 +273,13 @@ inline trine_status rmsnorm(trine_call *call, const trine_rmsnorm_args *a)
 
 /* ---- The backend's functions ---- */
 
-extern "C" trine_status TRINE_BACKEND_FN(layernorm)(trine_call *call, const trine_layernorm_args *a) { return simt::layernorm(call, a); }
-extern "C" trine_status TRINE_BACKEND_FN(rmsnorm)(trine_call *call, const trine_rmsnorm_args *a) { return simt::rmsnorm(call, a); }
+extern "C" trine_status TRINE_BACKEND_FN(layernorm)(trine_call *call, const trine_layernorm_args *a)
+{
+    return simt::layernorm(call, a);
+}
+extern "C" trine_status TRINE_BACKEND_FN(rmsnorm)(trine_call *call, const trine_rmsnorm_args *a)
+{
+    return simt::rmsnorm(call, a);
+}
 
 #endif

@@ -1,10 +1,12 @@
-/* dropout, uniform and normal from Philox4x32-10, counted by the row-major index of an element (trine/random.h). Bound by bytes, or, where
- * 16-bit elements are only written, by Philox: 20 wide multiplications for 4 elements. The first of them is of 0 and falls away.
+/* dropout, uniform and normal from Philox4x32-10, counted by the row-major index of an element (trine/random.h). Bound by bytes,
+ * or, where 16-bit elements are only written, by Philox: 20 wide multiplications for 4 elements. The first of them is of 0 and
+ * falls away.
  *
- * Dense tensors: a thread makes 16 elements, in packs of 16 bytes whose words come from one Philox block (f32) or two. Everything else: a
- * thread a block of four elements, wherever they lie.
+ * Dense tensors: a thread makes 16 elements, in packs of 16 bytes whose words come from one Philox block (f32) or two. Everything
+ * else: a thread a block of four elements, wherever they lie.
  *
- * Included after target.h and after the vendor's target::sqrt_fast and target::sincos_turns_fast, which only 16-bit normals use. */
+ * Included after target.h and after the vendor's target::sqrt_fast and target::sincos_turns_fast, which only 16-bit normals use.
+ */
 #ifndef TRINE_SIMT_RANDOM_H
 #define TRINE_SIMT_RANDOM_H
 
@@ -45,7 +47,8 @@ struct philox {
     }
 };
 
-/* ---- What becomes of four words. Each functor: y from x (if it reads) and words; kept says which elements dropout lets through. ---- */
+/* ---- What becomes of four words. Each functor: y from x (if it reads) and words; kept says which elements dropout lets through.
+ * ---- */
 
 struct f_dropout {
     static constexpr bool reads = true;
@@ -68,7 +71,8 @@ struct f_uniform {
     template <class T> TRINE_DEVICE_METHOD void operator()(T *y, const T *, uint8_t *, const words &w) const
     {
 #pragma unroll
-        for (int i = 0; i < 4; i++) y[i] = from_f32<T>(target::add_rn(low, target::mul_rn(range, float(w.at[i] >> 8) * 0x1p-24f)));
+        for (int i = 0; i < 4; i++)
+            y[i] = from_f32<T>(target::add_rn(low, target::mul_rn(range, float(w.at[i] >> 8) * 0x1p-24f)));
     }
 };
 
@@ -84,8 +88,8 @@ TRINE_DEVICE void sincos_turns(float v, float &sine, float &cosine)
     cosine = trine_f32_of_bits(trine_bits_of_f32(n & 1u ? s : c) ^ ((n + 1u) << 30 & 0x80000000u));
 }
 
-/* sqrt(-2 ln u) and the sines for f32; and for 16 bits by the hardware's functions: near u = 1, where its logarithm has an absolute error only, by a
- * series in 1 - u, which is exact (err 2^-20 below 2^-6). */
+/* sqrt(-2 ln u) and the sines for f32; and for 16 bits by the hardware's functions: near u = 1, where its logarithm has an
+ * absolute error only, by a series in 1 - u, which is exact (err 2^-20 below 2^-6). */
 template <class T> TRINE_DEVICE float radius(float u)
 {
     if constexpr (sizeof(T) == sizeof(float)) return target::sqrt_ieee(-2.0f * log_of_normal(u));
@@ -116,14 +120,16 @@ struct f_normal {
 
 /* ---- Kernels ---- */
 
-template <int V, class T, class F> TRINE_DEVICE void random_pack(const F &f, const philox &source, int64_t p, pack<T, V> &y, const pack<T, V> &x, pack<uint8_t, V> &kept)
+template <int V, class T, class F> TRINE_DEVICE void random_pack(const F &f, const philox &source, int64_t p, pack<T, V> &y,
+                                                                 const pack<T, V> &x, pack<uint8_t, V> &kept)
 {
 #pragma unroll
     for (int i = 0; i < V; i += 4) f(y.at + i, x.at + i, kept.at + i, source.block(p * (V / 4) + i / 4));
 }
 
 /* The block `index` of four elements, of which those below n exist; y_at and x_at tell where element i lies. */
-template <class T, class F, class At> TRINE_DEVICE void random_block(const F &f, const philox &source, int64_t index, int64_t n, T *y, const T *x, uint8_t *mask, At at)
+template <class T, class F, class At>
+TRINE_DEVICE void random_block(const F &f, const philox &source, int64_t index, int64_t n, T *y, const T *x, uint8_t *mask, At at)
 {
     T in[4], out[4];
     uint8_t kept[4];
@@ -144,8 +150,8 @@ template <class T, class F, class At> TRINE_DEVICE void random_block(const F &f,
     }
 }
 
-template <int V, int U, bool masked, class T, class F>
-TRINE_KERNEL(map_threads) random_dense_kernel(F f, philox source, int64_t n, T *y, const T *x, uint8_t *mask)
+template <int V, int U, bool masked, class T, class F> TRINE_KERNEL(map_threads)
+random_dense_kernel(F f, philox source, int64_t n, T *y, const T *x, uint8_t *mask)
 {
     const int64_t packs = n / V, first = int64_t(target::block_x()) * (map_threads * U) + target::thread_x();
     pack<T, V> in[U] = {}, out;
@@ -166,22 +172,25 @@ TRINE_KERNEL(map_threads) random_dense_kernel(F f, philox source, int64_t n, T *
     /* what does not fill a pack, by the first threads of the first block */
     const int64_t rest = packs * (V / 4) + first;
     if (target::block_x() == 0 && target::thread_x() < V / 4 && rest * 4 < n)
-        random_block(f, source, rest, n, y, x, masked ? mask : nullptr, [](int64_t element, int64_t (&offset)[2]) { offset[0] = offset[1] = element; });
+        random_block(f, source, rest, n, y, x, masked ? mask : nullptr,
+                     [](int64_t element, int64_t(&offset)[2]) { offset[0] = offset[1] = element; });
 }
 
-template <class Divider, class T, class F>
-TRINE_KERNEL(map_threads) random_strided_kernel(F f, philox source, walk<2, Divider> where, int64_t n, T *y, const T *x, uint8_t *mask)
+template <class Divider, class T, class F> TRINE_KERNEL(map_threads)
+random_strided_kernel(F f, philox source, walk<2, Divider> where, int64_t n, T *y, const T *x, uint8_t *mask)
 {
     const int64_t blocks = (n + 3) / 4;
-    for (int64_t b = int64_t(target::block_x()) * map_threads + target::thread_x(); b < blocks; b += int64_t(target::grid_x()) * map_threads)
-        random_block(f, source, b, n, y, x, mask, [&](int64_t element, int64_t (&offset)[2]) { where.offsets(element, offset); });
+    for (int64_t b = int64_t(target::block_x()) * map_threads + target::thread_x(); b < blocks;
+         b += int64_t(target::grid_x()) * map_threads)
+        random_block(f, source, b, n, y, x, mask, [&](int64_t element, int64_t(&offset)[2]) { where.offsets(element, offset); });
 }
 
 /* ---- Host ---- */
 
 inline bool aligned_to(const void *p, int bytes) { return reinterpret_cast<uintptr_t>(p) % uintptr_t(bytes) == 0; }
 
-template <class T, class F> inline trine_status random_run(trine_call *call, F f, philox source, const trine_tensor &y_, const trine_tensor &x_, uint8_t *mask)
+template <class T, class F> inline trine_status random_run(trine_call *call, F f, philox source, const trine_tensor &y_,
+                                                           const trine_tensor &x_, uint8_t *mask)
 {
     const trine_tensor *operands[] = {&y_, &x_};
     const trine_iter it = trine_iter_make(operands, 2, 1);
@@ -191,34 +200,42 @@ template <class T, class F> inline trine_status random_run(trine_call *call, F f
     if (it.numel == 0) return TRINE_OK;
     if (it.ndim == 1 && it.stride[0][0] == 1 && it.stride[1][0] == 1 && aligned16(y) && aligned16(x) && aligned_to(mask, V)) {
         const grid g(ceil_div(ceil_div(it.numel, V), map_threads * U));
-        if (F::reads && mask) return launch(call, random_dense_kernel<V, U, F::reads, T, F>, g, map_threads, 0, f, source, it.numel, y, x, mask);
+        if (F::reads && mask)
+            return launch(call, random_dense_kernel<V, U, F::reads, T, F>, g, map_threads, 0, f, source, it.numel, y, x, mask);
         return launch(call, random_dense_kernel<V, U, false, T, F>, g, map_threads, 0, f, source, it.numel, y, x, mask);
     }
     const int64_t blocks = ceil_div(ceil_div(it.numel, 4), map_threads);
     const grid g(blocks < (1 << 24) ? blocks : 1 << 24);
     if (it.numel < 0x7fffffff)
-        return launch(call, random_strided_kernel<divider32, T, F>, g, map_threads, 0, f, source, walk<2, divider32>(it), it.numel, y, x, mask);
-    return launch(call, random_strided_kernel<divider64, T, F>, g, map_threads, 0, f, source, walk<2, divider64>(it), it.numel, y, x, mask);
+        return launch(call, random_strided_kernel<divider32, T, F>, g, map_threads, 0, f, source, walk<2, divider32>(it),
+                      it.numel, y, x, mask);
+    return launch(call, random_strided_kernel<divider64, T, F>, g, map_threads, 0, f, source, walk<2, divider64>(it), it.numel, y,
+                  x, mask);
 }
 
 inline trine_status dropout(trine_call *call, const trine_dropout_args *a)
 {
     const f_dropout f{uint32_t(double(a->p) * 0x1p32), 1.0f / (1.0f - a->p)};
     return visit_floats(call, a->x.dtype, [&](auto t) {
-        return random_run<typename decltype(t)::type>(call, f, philox::of(a->seed, a->offset), a->y, a->x, data_of<uint8_t>(a->mask));
+        return random_run<typename decltype(t)::type>(call, f, philox::of(a->seed, a->offset), a->y, a->x,
+                                                      data_of<uint8_t>(a->mask));
     });
 }
 
 inline trine_status uniform(trine_call *call, const trine_uniform_args *a)
 {
     const f_uniform f{a->low, a->high - a->low};
-    return visit_floats(call, a->y.dtype, [&](auto t) { return random_run<typename decltype(t)::type>(call, f, philox::of(a->seed, a->offset), a->y, a->y, nullptr); });
+    return visit_floats(call, a->y.dtype, [&](auto t) {
+        return random_run<typename decltype(t)::type>(call, f, philox::of(a->seed, a->offset), a->y, a->y, nullptr);
+    });
 }
 
 inline trine_status normal(trine_call *call, const trine_normal_args *a)
 {
     const f_normal f{a->mean, a->std};
-    return visit_floats(call, a->y.dtype, [&](auto t) { return random_run<typename decltype(t)::type>(call, f, philox::of(a->seed, a->offset), a->y, a->y, nullptr); });
+    return visit_floats(call, a->y.dtype, [&](auto t) {
+        return random_run<typename decltype(t)::type>(call, f, philox::of(a->seed, a->offset), a->y, a->y, nullptr);
+    });
 }
 
 } // namespace simt
@@ -226,7 +243,7 @@ inline trine_status normal(trine_call *call, const trine_normal_args *a)
 /* ---- The backend's functions: they take any arguments that pass the core's checks, and no workspace ---- */
 
 #define TRINE_RANDOM(name) \
-    extern "C" trine_status TRINE_BACKEND_FN(name)(trine_call *call, const trine_##name##_args *a) \
+    extern "C" trine_status TRINE_BACKEND_FN(name)(trine_call * call, const trine_##name##_args *a) \
     { \
         call->variant = target::variant; \
         TRINE_END_OF_QUERY(call, 0); \

@@ -1,5 +1,5 @@
-/* Reductions: which kernel takes a call. reduce_rows.h has the kernels for a reduced axis that lies closest in memory, reduce_columns.h those for one that does not,
- * reduce_ops.h what is reduced. Bound by bytes: the inputs once. */
+/* Reductions: which kernel takes a call. reduce_rows.h has the kernels for a reduced axis that lies closest in memory,
+ * reduce_columns.h those for one that does not, reduce_ops.h what is reduced. Bound by bytes: the inputs once. */
 #ifndef TRINE_SIMT_REDUCE_H
 #define TRINE_SIMT_REDUCE_H
 
@@ -9,22 +9,30 @@
 namespace simt {
 
 /* Blocks that are enough for any device to be busy to the end. */
-inline int64_t wanted_blocks(const trine_call *call) { return int64_t(call->device->props.compute_units) * 16; }
+inline int64_t wanted_blocks(const trine_call *call)
+{
+    return int64_t(call->device->props.compute_units) * 16;
+}
 inline int log2_at_least(int64_t n)
 {
     int shift = 0;
     while (int64_t(1) << shift < n) shift++;
     return shift;
 }
-inline int64_t clamped(int64_t n, int64_t low, int64_t high) { return n > high && high >= low ? high : n < low ? low : n; }
+inline int64_t clamped(int64_t n, int64_t low, int64_t high)
+{
+    return n > high && high >= low ? high : n < low ? low : n;
+}
 
 /* ---- Plans ---- */
 
-/* A group is so large that each thread has about four packs: part of a wave, or the block for segments of more than 16 packs a lane. */
+/* A group is so large that each thread has about four packs: part of a wave, or the block for segments of more than 16 packs a
+ * lane. */
 template <class Kind> inline reduce_rows_plan plan_rows(const trine_call *call, const trine_reduction &r)
 {
     constexpr int V = 16 / int(sizeof(reduce_element<Kind>));
-    const int64_t wave = call->device->props.wave_size, loads = r.step[0] == 1 ? ceil_div(r.n, V) : r.n, many = wanted_blocks(call);
+    const int64_t wave = call->device->props.wave_size, loads = r.step[0] == 1 ? ceil_div(r.n, V) : r.n,
+                  many = wanted_blocks(call);
     const bool whole_block = loads > 16 * wave;
     reduce_rows_plan plan = {};
     plan.outputs = r.kept.numel;
@@ -41,7 +49,9 @@ template <class Kind> inline reduce_rows_plan plan_rows(const trine_call *call, 
 }
 
 /* V: columns that a thread takes at once. */
-template <class Kind> inline reduce_columns_plan plan_columns(const trine_call *call, const trine_reduction &r, const trine_iter &outer, const int64_t *inner, int64_t columns, int V)
+template <class Kind> inline reduce_columns_plan plan_columns(const trine_call *call, const trine_reduction &r,
+                                                              const trine_iter &outer, const int64_t *inner, int64_t columns,
+                                                              int V)
 {
     const int64_t width_bytes = V * int64_t(sizeof(reduce_element<Kind>)), packs = ceil_div(columns, V);
     reduce_columns_plan plan = {};
@@ -61,12 +71,13 @@ template <class Kind> inline reduce_columns_plan plan_columns(const trine_call *
 
 /* ---- Launches ---- */
 
-template <class Kind>
-inline trine_status launch_finish(trine_call *call, const Kind &kind, const trine_iter &kept, int64_t outputs, int64_t count, int64_t output_step, int64_t state_step)
+template <class Kind> inline trine_status launch_finish(trine_call *call, const Kind &kind, const trine_iter &kept,
+                                                        int64_t outputs, int64_t count, int64_t output_step, int64_t state_step)
 {
     const int shift = int(clamped(log2_at_least(ceil_div(count, 4)), 0, log2_at_least(reduce_threads)));
-    return launch(call, reduce_finish_kernel<Kind>, grid(ceil_div(outputs, reduce_threads >> shift)), reduce_threads, 0, kind, walk<3, divider_any>(kept), outputs,
-                  count, output_step, state_step, shift, static_cast<const reduce_state<Kind> *>(call->workspace));
+    return launch(call, reduce_finish_kernel<Kind>, grid(ceil_div(outputs, reduce_threads >> shift)), reduce_threads, 0, kind,
+                  walk<3, divider_any>(kept), outputs, count, output_step, state_step, shift,
+                  static_cast<const reduce_state<Kind> *>(call->workspace));
 }
 
 template <class Kind> inline trine_status run_rows(trine_call *call, const Kind &kind, const trine_reduction &r)
@@ -75,24 +86,26 @@ template <class Kind> inline trine_status run_rows(trine_call *call, const Kind 
     auto *states = static_cast<reduce_state<Kind> *>(call->workspace);
     TRINE_END_OF_QUERY(call, plan.blocks > 1 ? size_t(plan.outputs * plan.blocks) * sizeof *states : 0);
     const int64_t blocks = plan.blocks ? plan.outputs * plan.blocks : ceil_div(plan.outputs, reduce_threads >> plan.shift);
-    const trine_status status = launch(call, reduce_rows_kernel<Kind>, grid(blocks), reduce_threads, 0, kind, walk<3, divider_any>(r.kept), walk<2, divider_any>(r.rows), plan, states);
+    const trine_status status = launch(call, reduce_rows_kernel<Kind>, grid(blocks), reduce_threads, 0, kind,
+                                       walk<3, divider_any>(r.kept), walk<2, divider_any>(r.rows), plan, states);
     if (status != TRINE_OK || plan.blocks <= 1) return status;
     return launch_finish(call, kind, r.kept, plan.outputs, plan.blocks, plan.blocks, 1);
 }
 
-template <class Kind, int V>
-inline trine_status launch_columns(trine_call *call, const Kind &kind, const trine_reduction &r, const trine_iter &outer, const reduce_columns_plan &plan)
+template <class Kind, int V> inline trine_status launch_columns(trine_call *call, const Kind &kind, const trine_reduction &r,
+                                                                const trine_iter &outer, const reduce_columns_plan &plan)
 {
     auto *states = static_cast<reduce_state<Kind> *>(call->workspace);
     const int64_t outputs = plan.outer * plan.columns;
-    const trine_status status = launch(call, reduce_columns_kernel<Kind, V>, grid(plan.blocks_across * plan.outer * plan.slices), reduce_threads, 0, kind,
-                                       walk<3, divider_any>(outer), plan, states);
+    const trine_status status = launch(call, reduce_columns_kernel<Kind, V>, grid(plan.blocks_across * plan.outer * plan.slices),
+                                       reduce_threads, 0, kind, walk<3, divider_any>(outer), plan, states);
     if (status != TRINE_OK || plan.slices <= 1) return status;
     return launch_finish(call, kind, r.kept, outputs, plan.slices, 1, outputs);
 }
 
 /* Whole packs of V columns everywhere. */
-template <class Kind> inline bool columns_in_packs(const Kind &kind, const trine_reduction &r, const trine_iter &outer, const int64_t *inner, int64_t columns, int V)
+template <class Kind> inline bool columns_in_packs(const Kind &kind, const trine_reduction &r, const trine_iter &outer,
+                                                   const int64_t *inner, int64_t columns, int V)
 {
     bool fit = columns % V == 0;
     for (int k = 0; k < Kind::inputs; k++) {
@@ -108,8 +121,11 @@ template <class Kind> inline trine_status run_columns(trine_call *call, const Ki
     int64_t inner[TRINE_ITER_OPERANDS];
     trine_iter outer = r.kept;
     const int64_t columns = trine_iter_pop_inner(&outer, inner);
-    const reduce_columns_plan packed = plan_columns<Kind>(call, r, outer, inner, columns, V), single = plan_columns<Kind>(call, r, outer, inner, columns, 1);
-    const int64_t most = packed.slices > single.slices ? packed.slices : single.slices; /* what is stated does not depend on where the tensors lie */
+    const reduce_columns_plan packed = plan_columns<Kind>(call, r, outer, inner, columns, V),
+                              single = plan_columns<Kind>(call, r, outer, inner, columns, 1);
+    const int64_t most = packed.slices > single.slices
+                             ? packed.slices
+                             : single.slices; /* what is stated does not depend on where the tensors lie */
     TRINE_END_OF_QUERY(call, most > 1 ? size_t(r.kept.numel * most) * sizeof(reduce_state<Kind>) : 0);
     if (columns_in_packs(kind, r, outer, inner, columns, V)) return launch_columns<Kind, V>(call, kind, r, outer, packed);
     return launch_columns<Kind, 1>(call, kind, r, outer, single);
@@ -145,7 +161,8 @@ inline trine_status reduce_sums(trine_call *call, const trine_reduce_args *a, su
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         const uint32_t mask = what == NORM_L1 ? 0x7fffffffu : 0xffffffffu;
-        return reduce(call, reduce_sum<T>{{data_of<T>(a->x)}, output_of(a->y, r, what == MEAN, what == NORM_L2), mask, what == NORM_L2}, r);
+        return reduce(
+            call, reduce_sum<T>{{data_of<T>(a->x)}, output_of(a->y, r, what == MEAN, what == NORM_L2), mask, what == NORM_L2}, r);
     });
 }
 
@@ -172,7 +189,7 @@ inline trine_status reduce_extremes(trine_call *call, const trine_reduce_args *a
     const trine_reduction r = trine_reduction_make(&a->x, &a->x, &a->y, a->axis, 0);
     return visit_ordered(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        return reduce(call, reduce_extreme<T>{{data_of<T>(a->x)}, data_of<T>(a->y), flip}, r);
+        return reduce(call, typename extreme_of<T>::kind{{data_of<T>(a->x)}, data_of<T>(a->y), flip}, r);
     });
 }
 
@@ -190,7 +207,10 @@ inline trine_status reduce_argmaxes(trine_call *call, const trine_reduce_args *a
 /* ---- The backend's functions ---- */
 
 #define TRINE_REDUCE(name, expression) \
-    extern "C" trine_status TRINE_BACKEND_FN(name)(trine_call *call, const trine_##name##_args *a) { return expression; }
+    extern "C" trine_status TRINE_BACKEND_FN(name)(trine_call * call, const trine_##name##_args *a) \
+    { \
+        return expression; \
+    }
 TRINE_REDUCE(sum, simt::reduce_sums(call, a, simt::SUM))
 TRINE_REDUCE(mean, simt::reduce_sums(call, a, simt::MEAN))
 TRINE_REDUCE(norm_l1, simt::reduce_sums(call, a, simt::NORM_L1))

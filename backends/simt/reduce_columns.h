@@ -1,8 +1,9 @@
 /* Reductions along an axis outside the one that lies closest in memory.
  *
- * Algorithm: neighbouring threads take neighbouring outputs ("columns"), a pack each where they lie densely, and go down the reduced axis; a block has several rows of threads, which
- * meet in shared memory at the end. Where there are few columns the axis is cut into slices, whose states go to the workspace.
- * Bound by bytes: every input is read once, in pieces of at least 16 bytes times the width of a block. */
+ * Algorithm: neighbouring threads take neighbouring outputs ("columns"), a pack each where they lie densely, and go down the
+ * reduced axis; a block has several rows of threads, which meet in shared memory at the end. Where there are few columns the axis
+ * is cut into slices, whose states go to the workspace. Bound by bytes: every input is read once, in pieces of at least 16 bytes
+ * times the width of a block. */
 #ifndef TRINE_SIMT_REDUCE_COLUMNS_H
 #define TRINE_SIMT_REDUCE_COLUMNS_H
 
@@ -13,17 +14,18 @@ namespace simt {
 enum { columns_unroll = 4 };
 
 struct reduce_columns_plan {
-    int64_t columns, outer;     /* outputs = outer * columns */
-    int64_t column_step[3];     /* from one column to the next: inputs, output */
-    int64_t n, slices, slice;   /* reduced axis, pieces of it, elements of a piece */
+    int64_t columns, outer;   /* outputs = outer * columns */
+    int64_t column_step[3];   /* from one column to the next: inputs, output */
+    int64_t n, slices, slice; /* reduced axis, pieces of it, elements of a piece */
     int64_t step[2];
-    int64_t blocks_across;      /* of a row of outputs */
-    int32_t shift;              /* 2^shift threads side by side in a block */
+    int64_t blocks_across; /* of a row of outputs */
+    int32_t shift;         /* 2^shift threads side by side in a block */
 };
 
 /* A pack of V columns of one row; goes on by `down` elements. */
-template <class Kind, int V>
-TRINE_DEVICE void load_columns(pack<reduce_element<Kind>, V> (&x)[Kind::inputs], const reduce_element<Kind> *(&p)[Kind::inputs], const int64_t (&down)[Kind::inputs])
+template <class Kind, int V> TRINE_DEVICE void load_columns(pack<reduce_element<Kind>, V> (&x)[Kind::inputs],
+                                                            const reduce_element<Kind> *(&p)[Kind::inputs],
+                                                            const int64_t (&down)[Kind::inputs])
 {
 #pragma unroll
     for (int k = 0; k < Kind::inputs; k++) {
@@ -32,7 +34,8 @@ TRINE_DEVICE void load_columns(pack<reduce_element<Kind>, V> (&x)[Kind::inputs],
     }
 }
 
-template <class Kind, int V> TRINE_DEVICE void add_columns(const Kind &kind, reduce_state<Kind> (&s)[V], const pack<reduce_element<Kind>, V> (&x)[Kind::inputs], int64_t row)
+template <class Kind, int V> TRINE_DEVICE void add_columns(const Kind &kind, reduce_state<Kind> (&s)[V],
+                                                           const pack<reduce_element<Kind>, V> (&x)[Kind::inputs], int64_t row)
 {
 #pragma unroll
     for (int j = 0; j < V; j++) {
@@ -42,8 +45,7 @@ template <class Kind, int V> TRINE_DEVICE void add_columns(const Kind &kind, red
     }
 }
 
-template <class Kind, int V>
-TRINE_KERNEL(reduce_threads)
+template <class Kind, int V> TRINE_KERNEL(reduce_threads)
 reduce_columns_kernel(Kind kind, walk<3, divider_any> outer, reduce_columns_plan plan, reduce_state<Kind> *states)
 {
     using T = reduce_element<Kind>;
@@ -51,8 +53,10 @@ reduce_columns_kernel(Kind kind, walk<3, divider_any> outer, reduce_columns_plan
     const int width = 1 << plan.shift, deep = reduce_threads >> plan.shift;
     const int t = target::thread_x() & (width - 1), line = target::thread_x() >> plan.shift;
     /* block = (slice * outer + which) * blocks_across + across; the grid has less than 2^31 */
-    const unsigned across = target::block_x() % unsigned(plan.blocks_across), group = target::block_x() / unsigned(plan.blocks_across);
-    const int64_t which = group % unsigned(plan.outer), slice = group / unsigned(plan.outer), asked = (int64_t(across) * width + t) * V, column = asked < plan.columns ? asked : 0;
+    const unsigned across = target::block_x() % unsigned(plan.blocks_across),
+                   group = target::block_x() / unsigned(plan.blocks_across);
+    const int64_t which = group % unsigned(plan.outer), slice = group / unsigned(plan.outer),
+                  asked = (int64_t(across) * width + t) * V, column = asked < plan.columns ? asked : 0;
     int64_t base[3];
     outer.offsets(which, base);
     const int64_t begin = slice * plan.slice, end = begin + plan.slice < plan.n ? begin + plan.slice : plan.n;
@@ -86,13 +90,16 @@ reduce_columns_kernel(Kind kind, walk<3, divider_any> outer, reduce_columns_plan
         target::barrier();
         if (line >= half) continue;
 #pragma unroll
-        for (int j = 0; j < V; j++) list[j][target::thread_x()] = Kind::merge(list[j][target::thread_x()], list[j][target::thread_x() + half * width]);
+        for (int j = 0; j < V; j++)
+            list[j][target::thread_x()] = Kind::merge(list[j][target::thread_x()], list[j][target::thread_x() + half * width]);
     }
     if (line != 0 || asked >= plan.columns) return;
 #pragma unroll 1
     for (int j = 0; j < V; j++) {
-        if (plan.slices > 1) states[(slice * plan.outer + which) * plan.columns + column + j] = list[j][target::thread_x()];
-        else kind.write(list[j][target::thread_x()], base[2] + (column + j) * plan.column_step[2]);
+        if (plan.slices > 1)
+            states[(slice * plan.outer + which) * plan.columns + column + j] = list[j][target::thread_x()];
+        else
+            kind.write(list[j][target::thread_x()], base[2] + (column + j) * plan.column_step[2]);
     }
 }
 

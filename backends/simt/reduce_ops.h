@@ -1,4 +1,5 @@
-/* What is reduced: one struct a kind, used by the kernels of reduce.h. Ops that differ in a sign or a mask share a struct and ask at run time.
+/* What is reduced: one struct a kind, used by the kernels of reduce.h. Ops that differ in a sign or a mask share a struct and ask
+ * at run time.
  *
  * A `Kind` has
  *   element, inputs, in[inputs]    the inputs' type, number and data
@@ -24,9 +25,12 @@ struct sum_output {
     {
         float r = root ? target::sqrt_ieee(sum) : sum;
         if (divisor != 1.0f) r = target::div_ieee(r, divisor); /* 0 / 0 over no elements */
-        if (dtype == TRINE_F32) static_cast<float *>(y)[offset] = r;
-        else if (dtype == TRINE_F16) static_cast<f16 *>(y)[offset] = from_f32<f16>(r);
-        else static_cast<bf16 *>(y)[offset] = from_f32<bf16>(r);
+        if (dtype == TRINE_F32)
+            static_cast<float *>(y)[offset] = r;
+        else if (dtype == TRINE_F16)
+            static_cast<f16 *>(y)[offset] = from_f32<f16>(r);
+        else
+            static_cast<bf16 *>(y)[offset] = from_f32<bf16>(r);
     }
 };
 
@@ -39,15 +43,27 @@ template <class T> struct reduce_sum {
     uint32_t mask; /* keeps or drops the sign */
     bool square;
     using state = float;
-    static TRINE_DEVICE_METHOD state start() { return 0.0f; }
+    static TRINE_DEVICE_METHOD state start()
+    {
+        return 0.0f;
+    }
     TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const
     {
         const float v = trine_f32_of_bits(trine_bits_of_f32(to_f32(x)) & mask);
         s = target::fma_rn(v, square ? v : 1.0f, s);
     }
-    static TRINE_DEVICE_METHOD state merge(state a, state b) { return target::add_rn(a, b); }
-    static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
-    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { out.write(s, offset); }
+    static TRINE_DEVICE_METHOD state merge(state a, state b)
+    {
+        return target::add_rn(a, b);
+    }
+    static TRINE_DEVICE_METHOD state shuffled(state s, int mask)
+    {
+        return target::shuffle_xor(s, mask);
+    }
+    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const
+    {
+        out.write(s, offset);
+    }
 };
 
 template <class T> struct reduce_dot {
@@ -56,47 +72,73 @@ template <class T> struct reduce_dot {
     const T *in[2];
     sum_output out;
     using state = float;
-    static TRINE_DEVICE_METHOD state start() { return 0.0f; }
-    TRINE_DEVICE_METHOD void add(state &s, T a, T b, int64_t) const { s = target::fma_rn(to_f32(a), to_f32(b), s); }
-    static TRINE_DEVICE_METHOD state merge(state a, state b) { return target::add_rn(a, b); }
-    static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
-    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { out.write(s, offset); }
+    static TRINE_DEVICE_METHOD state start()
+    {
+        return 0.0f;
+    }
+    TRINE_DEVICE_METHOD void add(state &s, T a, T b, int64_t) const
+    {
+        s = target::fma_rn(to_f32(a), to_f32(b), s);
+    }
+    static TRINE_DEVICE_METHOD state merge(state a, state b)
+    {
+        return target::add_rn(a, b);
+    }
+    static TRINE_DEVICE_METHOD state shuffled(state s, int mask)
+    {
+        return target::shuffle_xor(s, mask);
+    }
+    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const
+    {
+        out.write(s, offset);
+    }
 };
 
-/* ---- The largest, by integer keys: a larger key is a larger element, NaN is the largest of all. flip = -1 turns the order of numbers round, for the smallest. ---- */
+/* ---- The largest, by integer keys: a larger key is a larger element, NaN is the largest of all. flip = -1 turns the order of
+ * numbers round, for the smallest. ---- */
 
 constexpr int32_t nan_key = 0x7fffffff;
 
-TRINE_DEVICE int32_t float_key(float x, int32_t flip)
+TRINE_DEVICE int32_t float_key(float x)
 {
     const int32_t bits = int32_t(trine_bits_of_f32(x));
-    return x != x ? nan_key : (bits ^ (bits >> 31 & 0x7fffffff)) ^ flip;
+    return x != x ? nan_key : bits ^ (bits >> 31 & 0x7fffffff);
 }
-TRINE_DEVICE float float_of_key(int32_t key, int32_t flip)
-{
-    const int32_t ordered = key ^ flip, bits = ordered ^ (ordered >> 31 & 0x7fffffff);
-    return key == nan_key ? __builtin_nanf("") : trine_f32_of_bits(uint32_t(bits));
-}
-
-/* Key of an element and back. */
+/* Key of an element; of integers also back. */
 template <class T> struct key_traits {
     using key = int32_t;
-    static TRINE_DEVICE_METHOD key of(T x, int32_t flip) { return float_key(to_f32(x), flip); }
-    static TRINE_DEVICE_METHOD key of_equal_zeros(T x) { return float_key(target::add_rn(to_f32(x), 0.0f), 0); } /* -0 + 0 = +0 */
-    static TRINE_DEVICE_METHOD T back(key k, int32_t flip) { return from_f32<T>(float_of_key(k, flip)); }
+    static TRINE_DEVICE_METHOD key of_equal_zeros(T x)
+    {
+        return float_key(target::add_rn(to_f32(x), 0.0f));
+    } /* -0 + 0 = +0 */
 };
 template <class I> struct int_key_traits {
     using key = I;
-    static TRINE_DEVICE_METHOD key of(I x, int32_t flip) { return x ^ key(flip); }
-    static TRINE_DEVICE_METHOD key of_equal_zeros(I x) { return x; }
-    static TRINE_DEVICE_METHOD I back(key k, int32_t flip) { return k ^ key(flip); }
+    static TRINE_DEVICE_METHOD key of(I x, int32_t flip)
+    {
+        return x ^ key(flip);
+    }
+    static TRINE_DEVICE_METHOD key of_equal_zeros(I x)
+    {
+        return x;
+    }
+    static TRINE_DEVICE_METHOD I back(key k, int32_t flip)
+    {
+        return k ^ key(flip);
+    }
 };
-template <> struct key_traits<int32_t> : int_key_traits<int32_t> {};
-template <> struct key_traits<int64_t> : int_key_traits<int64_t> {};
+template <> struct key_traits<int32_t> : int_key_traits<int32_t> {
+};
+template <> struct key_traits<int64_t> : int_key_traits<int64_t> {
+};
 
-template <class K> TRINE_DEVICE constexpr K lowest_key() { return sizeof(K) == 4 ? K(INT32_MIN) : K(INT64_MIN); }
+template <class K> TRINE_DEVICE constexpr K lowest_key()
+{
+    return sizeof(K) == 4 ? K(INT32_MIN) : K(INT64_MIN);
+}
 
-template <class T> struct reduce_extreme {
+/* Of integers. */
+template <class T> struct reduce_extreme_integer {
     using element = T;
     using keys = key_traits<T>;
     enum { inputs = 1, column_bytes = 16 };
@@ -104,14 +146,74 @@ template <class T> struct reduce_extreme {
     T *y;
     int32_t flip;
     using state = typename keys::key;
-    static TRINE_DEVICE_METHOD state start() { return lowest_key<state>(); }
-    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const { s = merge(s, keys::of(x, flip)); }
-    static TRINE_DEVICE_METHOD state merge(state a, state b) { return a > b ? a : b; }
-    static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
-    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { y[offset] = keys::back(s, flip); }
+    static TRINE_DEVICE_METHOD state start()
+    {
+        return lowest_key<state>();
+    }
+    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const
+    {
+        s = merge(s, keys::of(x, flip));
+    }
+    static TRINE_DEVICE_METHOD state merge(state a, state b)
+    {
+        return a > b ? a : b;
+    }
+    static TRINE_DEVICE_METHOD state shuffled(state s, int mask)
+    {
+        return target::shuffle_xor(s, mask);
+    }
+    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const
+    {
+        y[offset] = keys::back(s, flip);
+    }
 };
 
-/* The start has index 0: where nothing is larger than the lowest key, all elements are equal and the first is the right answer. */
+/* Floats need no keys: the larger of two is one instruction that knows NaN. flip = -1 turns signs round, for the smallest. */
+template <class T> struct reduce_extreme_float {
+    using element = T;
+    enum { inputs = 1, column_bytes = 16 };
+    const T *in[1];
+    T *y;
+    int32_t flip;
+    using state = float;
+    TRINE_DEVICE_METHOD float turned(float x) const
+    {
+        return trine_f32_of_bits(trine_bits_of_f32(x) ^ (uint32_t(flip) & 0x80000000u));
+    }
+    static TRINE_DEVICE_METHOD state start()
+    {
+        return -__builtin_inff();
+    }
+    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const
+    {
+        s = merge(s, turned(to_f32(x)));
+    }
+    static TRINE_DEVICE_METHOD state merge(state a, state b)
+    {
+        return target::maximum(a, b);
+    }
+    static TRINE_DEVICE_METHOD state shuffled(state s, int mask)
+    {
+        return target::shuffle_xor(s, mask);
+    }
+    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const
+    {
+        y[offset] = from_f32<T>(turned(s));
+    }
+};
+
+template <class T> struct extreme_of {
+    using kind = reduce_extreme_float<T>;
+};
+template <> struct extreme_of<int32_t> {
+    using kind = reduce_extreme_integer<int32_t>;
+};
+template <> struct extreme_of<int64_t> {
+    using kind = reduce_extreme_integer<int64_t>;
+};
+
+/* The start has index 0: where nothing is larger than the lowest key, all elements are equal and the first is the right answer.
+ */
 template <class T> struct reduce_argmax {
     using element = T;
     using keys = key_traits<T>;
@@ -123,7 +225,10 @@ template <class T> struct reduce_argmax {
         typename keys::key key;
         int64_t index;
     };
-    static TRINE_DEVICE_METHOD state start() { return state{lowest_key<typename keys::key>(), 0}; }
+    static TRINE_DEVICE_METHOD state start()
+    {
+        return state{lowest_key<typename keys::key>(), 0};
+    }
     TRINE_DEVICE_METHOD void add(state &s, T x, int64_t index) const
     {
         const typename keys::key key = keys::of_equal_zeros(x);
@@ -136,11 +241,16 @@ template <class T> struct reduce_argmax {
         const bool first = a.key > b.key || (a.key == b.key && a.index <= b.index);
         return state{first ? a.key : b.key, first ? a.index : b.index};
     }
-    static TRINE_DEVICE_METHOD state shuffled(const state &s, int mask) { return state{target::shuffle_xor(s.key, mask), target::shuffle_xor(s.index, mask)}; }
+    static TRINE_DEVICE_METHOD state shuffled(const state &s, int mask)
+    {
+        return state{target::shuffle_xor(s.key, mask), target::shuffle_xor(s.index, mask)};
+    }
     TRINE_DEVICE_METHOD void write(const state &s, int64_t offset) const
     {
-        if (wide) static_cast<int64_t *>(y)[offset] = s.index;
-        else static_cast<int32_t *>(y)[offset] = int32_t(s.index);
+        if (wide)
+            static_cast<int64_t *>(y)[offset] = s.index;
+        else
+            static_cast<int32_t *>(y)[offset] = int32_t(s.index);
     }
 };
 

@@ -1,9 +1,9 @@
 /* Reductions along an axis that lies closest in memory, and over everything.
  *
- * Algorithm: a group of threads (part of a wave, or a block) strides over a segment, 16 bytes a thread where it lies densely, four packs in flight; the states of a group
- * are merged by shuffles and, across waves, through shared memory. Where outputs are few, several blocks work on each: their states go to the workspace and reduce_finish_kernel
- * merges them. Who adds what to whom depends on the shape and the device alone.
- * Bound by bytes: every input is read once. */
+ * Algorithm: a group of threads (part of a wave, or a block) strides over a segment, 16 bytes a thread where it lies densely,
+ * four packs in flight; the states of a group are merged by shuffles and, across waves, through shared memory. Where outputs are
+ * few, several blocks work on each: their states go to the workspace and reduce_finish_kernel merges them. Who adds what to whom
+ * depends on the shape and the device alone. Bound by bytes: every input is read once. */
 #ifndef TRINE_SIMT_REDUCE_ROWS_H
 #define TRINE_SIMT_REDUCE_ROWS_H
 
@@ -46,15 +46,19 @@ template <class Kind> TRINE_DEVICE reduce_state<Kind> merge_block(reduce_state<K
 template <class T, int V> TRINE_DEVICE pack<T, V> load_once(const T *p)
 {
     pack<T, V> r;
-    if constexpr (sizeof(T) * V == 16) *reinterpret_cast<uint4 *>(&r) = target::load16_once(p);
-    else r = load_pack<T, V>(p);
+    if constexpr (sizeof(T) * V == 16)
+        *reinterpret_cast<uint4 *>(&r) = target::load16_once(p);
+    else
+        r = load_pack<T, V>(p);
     return r;
 }
 
 template <class Kind, class E> TRINE_DEVICE void add_elements(const Kind &kind, reduce_state<Kind> &s, const E *x, int64_t index)
 {
-    if constexpr (Kind::inputs == 1) kind.add(s, x[0], index);
-    else kind.add(s, x[0], x[1], index);
+    if constexpr (Kind::inputs == 1)
+        kind.add(s, x[0], index);
+    else
+        kind.add(s, x[0], x[1], index);
 }
 
 template <class Kind> struct reduce_segment {
@@ -71,7 +75,8 @@ template <class Kind> struct reduce_segment {
     }
 
     /* U packs, `apart` packs from each other; summed up on their own first, which also keeps the error of a long sum small. */
-    template <int U> TRINE_DEVICE_METHOD void add_packs(const Kind &kind, reduce_state<Kind> &s, int64_t first, int64_t apart) const
+    template <int U>
+    TRINE_DEVICE_METHOD void add_packs(const Kind &kind, reduce_state<Kind> &s, int64_t first, int64_t apart) const
     {
         constexpr int V = 16 / int(sizeof(T));
         pack<T, V> x[Kind::inputs][U];
@@ -91,7 +96,8 @@ template <class Kind> struct reduce_segment {
         s = Kind::merge(s, own);
     }
 
-    /* By thread t of `width`. Dense segments go in packs from the first 16-byte boundary on, if the inputs have theirs at the same element. */
+    /* By thread t of `width`. Dense segments go in packs from the first 16-byte boundary on, if the inputs have theirs at the
+     * same element. */
     TRINE_DEVICE_METHOD void add_all(const Kind &kind, reduce_state<Kind> &s, int t, int width) const
     {
         constexpr int V = 16 / int(sizeof(T));
@@ -103,43 +109,49 @@ template <class Kind> struct reduce_segment {
         const int64_t packs = dense ? (n - head) / V : 0;
         for (int64_t i = t; i < head; i += width) add_one(kind, s, i);
         int64_t p = t;
-        for (; p + (reduce_unroll - 1) * int64_t(width) < packs; p += reduce_unroll * int64_t(width)) add_packs<reduce_unroll>(kind, s, head + p * V, width);
+        for (; p + (reduce_unroll - 1) * int64_t(width) < packs; p += reduce_unroll * int64_t(width))
+            add_packs<reduce_unroll>(kind, s, head + p * V, width);
         for (; p < packs; p += width) add_packs<1>(kind, s, head + p * V, width);
 #pragma unroll 4
         for (int64_t i = head + packs * V + t; i < n; i += width) add_one(kind, s, i); /* all of it if it is not dense */
     }
 
-private:
-    static TRINE_DEVICE_METHOD int misplaced(const T *p) { return int(reinterpret_cast<uintptr_t>(p) % 16 / sizeof(T)); }
+  private:
+    static TRINE_DEVICE_METHOD int misplaced(const T *p)
+    {
+        return int(reinterpret_cast<uintptr_t>(p) % 16 / sizeof(T));
+    }
 };
 
 /* ---- The kernel ---- */
 
 struct reduce_rows_plan {
     int64_t outputs;
-    int64_t rows, n;         /* segments of an output, elements of a segment */
-    divider_any parts;       /* pieces that a segment is cut into */
-    int64_t part;            /* elements of a piece */
-    int64_t blocks;          /* that work on one output together; 0: a block has several outputs, one a group */
-    int32_t shift;           /* 2^shift threads a group; negative: the block */
+    int64_t rows, n;   /* segments of an output, elements of a segment */
+    divider_any parts; /* pieces that a segment is cut into */
+    int64_t part;      /* elements of a piece */
+    int64_t blocks;    /* that work on one output together; 0: a block has several outputs, one a group */
+    int32_t shift;     /* 2^shift threads a group; negative: the block */
     int64_t step[2];
 };
 
-template <class Kind>
-TRINE_KERNEL(reduce_threads)
-reduce_rows_kernel(Kind kind, walk<3, divider_any> kept, walk<2, divider_any> rows, reduce_rows_plan plan, reduce_state<Kind> *states)
+template <class Kind> TRINE_KERNEL(reduce_threads)
+reduce_rows_kernel(Kind kind, walk<3, divider_any> kept, walk<2, divider_any> rows, reduce_rows_plan plan,
+                   reduce_state<Kind> *states)
 {
     TRINE_SHARED reduce_state<Kind> list[target::max_waves];
     const bool together = plan.blocks > 0;
     const int width = plan.shift < 0 ? reduce_threads : 1 << plan.shift, groups = reduce_threads / width;
     const int t = target::thread_x() & (width - 1), group = target::thread_x() / width;
-    const int64_t block = target::block_x(), asked = together ? target::block_x() / unsigned(plan.blocks) : block * groups + group;
+    const int64_t block = target::block_x(),
+                  asked = together ? target::block_x() / unsigned(plan.blocks) : block * groups + group;
     const int64_t output = asked < plan.outputs ? asked : plan.outputs - 1;
     int64_t base[3];
     kept.offsets(output, base);
     reduce_state<Kind> s = Kind::start();
     /* the pieces of all segments, dealt out to the groups of all blocks */
-    const int64_t first = together ? (block - output * plan.blocks) * groups + group : 0, apart = together ? plan.blocks * groups : 1;
+    const int64_t first = together ? (block - output * plan.blocks) * groups + group : 0,
+                  apart = together ? plan.blocks * groups : 1;
     for (int64_t piece = first; piece < plan.rows * plan.parts.d; piece += apart) {
         const int64_t row = plan.parts.divide(piece), begin = (piece - row * plan.parts.d) * plan.part;
         int64_t offset[2];
@@ -156,19 +168,21 @@ reduce_rows_kernel(Kind kind, walk<3, divider_any> kept, walk<2, divider_any> ro
     if (together) {
         s = merge_block<Kind>(s, list);
         if (target::thread_x() != 0) return;
-        if (plan.blocks > 1) states[block] = s;
-        else kind.write(s, base[2]);
+        if (plan.blocks > 1)
+            states[block] = s;
+        else
+            kind.write(s, base[2]);
     } else {
         s = merge_wave<Kind>(s, width);
         if (t == 0 && asked < plan.outputs) kind.write(s, base[2]);
     }
 }
 
-/* Merges `count` states of each output in their order: states[output * output_step + i * state_step]. 2^shift threads an output, neighbouring threads for neighbouring outputs. */
-template <class Kind>
-TRINE_KERNEL(reduce_threads)
-reduce_finish_kernel(Kind kind, walk<3, divider_any> kept, int64_t outputs, int64_t count, int64_t output_step, int64_t state_step, int shift,
-                     const reduce_state<Kind> *states)
+/* Merges `count` states of each output in their order: states[output * output_step + i * state_step]. 2^shift threads an output,
+ * neighbouring threads for neighbouring outputs. */
+template <class Kind> TRINE_KERNEL(reduce_threads)
+reduce_finish_kernel(Kind kind, walk<3, divider_any> kept, int64_t outputs, int64_t count, int64_t output_step,
+                     int64_t state_step, int shift, const reduce_state<Kind> *states)
 {
     TRINE_SHARED reduce_state<Kind> list[reduce_threads];
     const int across = reduce_threads >> shift, t = target::thread_x() / across, mine = target::thread_x() & (across - 1);

@@ -1,13 +1,14 @@
 /* Rows [..., N] that are read once and written once: softmax and the norms.
  *
- * Algorithm: a team of threads takes a row and keeps it in registers, as packs of the input type, 16 bytes each. Every wave reduces its part to a partial (a maximum and a
- * sum, a mean and a sum of squares, ...); teams of more than a wave exchange partials through shared memory, one barrier a row, and every thread merges them in the same
- * order; then each thread makes its elements of the output from what it holds. A team is a power of two of threads within a wave, a block, or a cluster of
- * blocks that see each other's shared memory (where the vendor has them). Rows that no team can hold are cut into slices (row_split.h).
+ * Algorithm: a team of threads takes a row and keeps it in registers, as packs of the input type, 16 bytes each. Every wave
+ * reduces its part to a partial (a maximum and a sum, a mean and a sum of squares, ...); teams of more than a wave exchange
+ * partials through shared memory, one barrier a row, and every thread merges them in the same order; then each thread makes its
+ * elements of the output from what it holds. A team is a power of two of threads within a wave, a block, or a cluster of blocks
+ * that see each other's shared memory (where the vendor has them). Rows that no team can hold are cut into slices (row_split.h).
  * Bound by bytes: one read and one write an element; several packs a thread are in flight.
  *
- * Packs are counted from the 16-byte boundary at or before the row's first element, so that rows of odd length move in packs too; what is not whole at either end,
- * and operands that lie differently from the first input, move element by element.
+ * Packs are counted from the 16-byte boundary at or before the row's first element, so that rows of odd length move in packs too;
+ * what is not whole at either end, and operands that lie differently from the first input, move element by element.
  *
  * An `Op` has
  *   element (T), inputs (1 or 2), in[inputs], out       operands, stride 1 along the row
@@ -18,7 +19,8 @@
  *   combine(p)                                          over a wave, each lane with one; the same in all lanes
  *   finish(p, n) -> stats                               of the whole row
  *   note(stats, row)                                    by one thread a row, for outputs that are one a row
- *   emit(y, stats, tile, i, q, place, first)            elements 4q to 4q + 3 of pack i of the output; `first`: column of the row's (or slice's) first element */
+ *   emit(y, stats, tile, i, q, place, first)            elements 4q to 4q + 3 of pack i of the output; `first`: column of the
+ * row's (or slice's) first element */
 #ifndef TRINE_SIMT_ROW_H
 #define TRINE_SIMT_ROW_H
 
@@ -36,7 +38,10 @@ template <class Op> constexpr int row_most = target::row_packs / Op::inputs; /* 
 
 /* Largest of two, a number before NaN. */
 struct op_most {
-    TRINE_METHOD float operator()(float a, float b) const { return __builtin_fmaxf(a, b); }
+    TRINE_METHOD float operator()(float a, float b) const
+    {
+        return __builtin_fmaxf(a, b);
+    }
 };
 
 /* ---- A thread's part of a row ---- */
@@ -56,35 +61,77 @@ template <class Op> using row_element = typename Op::element;
 struct row_place {
     int n, begin, step; /* columns of pack 0 and from one pack to the next */
     bool simple;        /* every pack is whole or wholly outside, and all operands lie alike */
-    TRINE_DEVICE_METHOD int column(int i) const { return begin + i * step; }
-    template <int V> TRINE_DEVICE_METHOD bool whole(int i) const { return column(i) >= 0 && column(i) + V <= n; }
-    template <int V> TRINE_DEVICE_METHOD bool touches(int i) const { return column(i) + V > 0 && column(i) < n; }
+    TRINE_DEVICE_METHOD int column(int i) const
+    {
+        return begin + i * step;
+    }
+    template <int V> TRINE_DEVICE_METHOD bool whole(int i) const
+    {
+        return column(i) >= 0 && column(i) + V <= n;
+    }
+    template <int V> TRINE_DEVICE_METHOD bool touches(int i) const
+    {
+        return column(i) + V > 0 && column(i) < n;
+    }
     /* Elements of pack i that exist. */
     template <int V> TRINE_DEVICE_METHOD int count(int i) const
     {
         const int begin_ = column(i) < 0 ? 0 : column(i), end = column(i) + V < n ? column(i) + V : n;
         return end > begin_ ? end - begin_ : 0;
     }
-    TRINE_DEVICE_METHOD uint32_t zero() const { return uint32_t(n) >> 31; }
+    TRINE_DEVICE_METHOD uint32_t zero() const
+    {
+        return uint32_t(n) >> 31;
+    }
     /* The same place, of which nothing is kept in registers from before. */
-    TRINE_DEVICE_METHOD row_place again() const { return row_place{n, int(begin + zero()), int(step + zero()), simple}; }
-    TRINE_DEVICE_METHOD bool has(int i, int j) const { return unsigned(column(i) + j) < unsigned(n); }
+    TRINE_DEVICE_METHOD row_place again() const
+    {
+        return row_place{n, int(begin + zero()), int(step + zero()), simple};
+    }
+    TRINE_DEVICE_METHOD bool has(int i, int j) const
+    {
+        return unsigned(column(i) + j) < unsigned(n);
+    }
 };
 
-TRINE_DEVICE uint32_t element_bits(float x) { return trine_bits_of_f32(x); }
-TRINE_DEVICE uint32_t element_bits(f16 x) { return x.bits; }
-TRINE_DEVICE uint32_t element_bits(bf16 x) { return x.bits; }
-TRINE_DEVICE float element_value(tag<float>, uint32_t word, int) { return trine_f32_of_bits(word); }
-TRINE_DEVICE float element_value(tag<f16>, uint32_t word, int half) { return target::f16_to_f32(uint16_t(half ? word >> 16 : word)); }
-TRINE_DEVICE float element_value(tag<bf16>, uint32_t word, int half) { return trine_f32_of_bits(half ? word & 0xffff0000u : word << 16); }
+TRINE_DEVICE uint32_t element_bits(float x)
+{
+    return trine_bits_of_f32(x);
+}
+TRINE_DEVICE uint32_t element_bits(f16 x)
+{
+    return x.bits;
+}
+TRINE_DEVICE uint32_t element_bits(bf16 x)
+{
+    return x.bits;
+}
+TRINE_DEVICE float element_value(tag<float>, uint32_t word, int)
+{
+    return trine_f32_of_bits(word);
+}
+TRINE_DEVICE float element_value(tag<f16>, uint32_t word, int half)
+{
+    return target::f16_to_f32(uint16_t(half ? word >> 16 : word));
+}
+TRINE_DEVICE float element_value(tag<bf16>, uint32_t word, int half)
+{
+    return trine_f32_of_bits(half ? word & 0xffff0000u : word << 16);
+}
 
 /* A pack as four registers; as an array of 16-bit elements it would take eight. */
 template <class T> struct row_words {
     static constexpr int in_word = 4 / int(sizeof(T));
     uint32_t word[4];
 
-    TRINE_DEVICE_METHOD float value(int j) const { return element_value(tag<T>{}, word[j / in_word], j % in_word); }
-    TRINE_DEVICE_METHOD T element(int j) const { return __builtin_bit_cast(T, part(word[j / in_word], j % in_word)); }
+    TRINE_DEVICE_METHOD float value(int j) const
+    {
+        return element_value(tag<T>{}, word[j / in_word], j % in_word);
+    }
+    TRINE_DEVICE_METHOD T element(int j) const
+    {
+        return __builtin_bit_cast(T, part(word[j / in_word], j % in_word));
+    }
     /* Appends an element: after row_pack<T> of them the first is element 0. Needs no index that is known while compiling. */
     TRINE_DEVICE_METHOD void push(uint32_t bits)
     {
@@ -116,17 +163,24 @@ template <class T> struct row_words {
         const uint4 v = target::load16_once(p);
         return row_words{{v.x, v.y, v.z, v.w}};
     }
-    TRINE_DEVICE_METHOD void store(T *p) const { target::store16(p, uint4{word[0], word[1], word[2], word[3]}); }
+    TRINE_DEVICE_METHOD void store(T *p) const
+    {
+        target::store16(p, uint4{word[0], word[1], word[2], word[3]});
+    }
 
-private:
+  private:
     using bits = unsigned_of<T>;
-    static TRINE_DEVICE_METHOD bits part(uint32_t w, int half) { return bits(half ? w >> 16 : w); }
+    static TRINE_DEVICE_METHOD bits part(uint32_t w, int half)
+    {
+        return bits(half ? w >> 16 : w);
+    }
 };
 
 template <class T, int I, int P> struct row_tile {
     row_words<T> at[I][P];
-    /* Stands between two passes over the tile. A compiler that sees the same conversions twice keeps the f32 values of the first time, in twice the registers, and spills:
-     * so the second time they are of other bits, as far as it can know. `zero`: 0, from what is only known at run time. */
+    /* Stands between two passes over the tile. A compiler that sees the same conversions twice keeps the f32 values of the first
+     * time, in twice the registers, and spills: so the second time they are of other bits, as far as it can know. `zero`: 0, from
+     * what is only known at run time. */
     TRINE_DEVICE_METHOD void pass(uint32_t zero)
     {
 #pragma unroll
@@ -157,7 +211,10 @@ template <class Op> struct row_operands {
         for (int k = 0; k < Op::inputs; k++) alike[k] = misplaced(in[k]) == lead;
         out_alike = misplaced(out) == lead;
     }
-    static TRINE_DEVICE_METHOD int misplaced(const T *p) { return int(reinterpret_cast<uintptr_t>(p) % 16 / sizeof(T)); }
+    static TRINE_DEVICE_METHOD int misplaced(const T *p)
+    {
+        return int(reinterpret_cast<uintptr_t>(p) % 16 / sizeof(T));
+    }
     TRINE_DEVICE_METHOD row_place place(int n, int first_pack, int packs_apart) const
     {
         constexpr int V = row_pack<T>;
@@ -168,7 +225,8 @@ template <class Op> struct row_operands {
 };
 
 /* All whole packs first, so that they are in flight together. */
-template <class T, int P> TRINE_DEVICE void load_row(row_words<T> (&to)[P], const T *row, const row_place &at, bool alike, float neutral)
+template <class T, int P>
+TRINE_DEVICE void load_row(row_words<T> (&to)[P], const T *row, const row_place &at, bool alike, float neutral)
 {
     constexpr int V = row_pack<T>;
     const row_words<T> nothing = row_words<T>::all(neutral);
@@ -196,15 +254,15 @@ template <class T> TRINE_DEVICE void store_row(T *row, const row_words<T> &from,
     }
 }
 
-template <class Op, int P>
-TRINE_DEVICE void load_tile(row_tile<row_element<Op>, Op::inputs, P> &tile, const Op &op, const row_operands<Op> &row, const row_place &at)
+template <class Op, int P> TRINE_DEVICE void load_tile(row_tile<row_element<Op>, Op::inputs, P> &tile, const Op &op,
+                                                       const row_operands<Op> &row, const row_place &at)
 {
     for (int k = 0; k < Op::inputs; k++) load_row(tile.at[k], row.in[k], at, row.alike[k], op.neutral());
 }
 
-template <class Op, int P>
-TRINE_DEVICE void store_tile(const typename Op::stats &stats, row_tile<row_element<Op>, Op::inputs, P> &tile, const Op &op, const row_operands<Op> &row,
-                             const row_place &at, int64_t first)
+template <class Op, int P> TRINE_DEVICE void store_tile(const typename Op::stats &stats,
+                                                        row_tile<row_element<Op>, Op::inputs, P> &tile, const Op &op,
+                                                        const row_operands<Op> &row, const row_place &at, int64_t first)
 {
     using T = row_element<Op>;
 #pragma unroll
@@ -223,11 +281,14 @@ TRINE_DEVICE void store_tile(const typename Op::stats &stats, row_tile<row_eleme
 
 /* ---- Teams ---- */
 
-/* Of all waves of the team. `mine` is the same in all lanes of a wave. `list`: a place for a partial of every wave of the team. */
-template <class Team, class Op> TRINE_DEVICE typename Op::partial exchange(const Op &op, typename Op::partial mine, typename Op::partial *list)
+/* Of all waves of the team. `mine` is the same in all lanes of a wave. `list`: a place for a partial of every wave of the team.
+ */
+template <class Team, class Op>
+TRINE_DEVICE typename Op::partial exchange(const Op &op, typename Op::partial mine, typename Op::partial *list)
 {
     constexpr int wave_size = target::wave_size();
-    const int waves = target::block_threads() / wave_size, lane = target::thread_x() % wave_size, wave = target::thread_x() / wave_size;
+    const int waves = target::block_threads() / wave_size, lane = target::thread_x() % wave_size,
+              wave = target::thread_x() / wave_size;
     if (lane < Team::blocks()) Team::put(&list[Team::rank() * waves + wave], lane, mine);
     Team::barrier();
     typename Op::partial p = op.identity();
@@ -236,8 +297,7 @@ template <class Team, class Op> TRINE_DEVICE typename Op::partial exchange(const
 }
 
 /* 2^shift threads of a wave a row, so that a block has several rows; or, with a negative shift, all threads of the team. */
-template <class Op, int P, class Team>
-TRINE_KERNEL(P < row_most<Op> ? row_small_block : row_threads)
+template <class Op, int P, class Team> TRINE_KERNEL(P < row_most<Op> ? row_small_block : row_threads)
 row_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t rows, int n, int shift)
 {
     TRINE_SHARED typename Op::partial list[Team::most_blocks * target::max_waves];
@@ -245,12 +305,13 @@ row_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t rows, int n, 
     const int threads = target::block_threads(), in_team = Team::rank() * threads + target::thread_x();
     const int width = alone ? 1 << shift : threads * Team::blocks(), t = alone ? in_team & (width - 1) : in_team;
     Team::begin();
-    /* the threads of a row that is not there do as the last one's, but for the stores: a wave stays together */
-    const int64_t team = target::block_x() / Team::blocks(), mine = alone ? team * (threads >> shift) + (in_team >> shift) : team, row = mine < rows ? mine : rows - 1;
+    /* the threads of a row that is not there do as the last one's, but for loads and stores: a wave stays together */
+    const int64_t team = target::block_x() / Team::blocks(), mine = alone ? team * (threads >> shift) + (in_team >> shift) : team,
+                  row = mine < rows ? mine : rows - 1;
     int64_t offset[1 + Op::inputs];
     outer.offsets(row, offset);
     const row_operands<Op> operands(op, offset, 0);
-    const row_place at = operands.place(n, t, width);
+    const row_place at = operands.place(mine < rows ? n : 0, t, width);
     row_tile<row_element<Op>, Op::inputs, P> tile;
     load_tile<Op, P>(tile, op, operands, at);
     typename Op::partial p = op.gather(tile, at, alone ? width : target::wave_size());

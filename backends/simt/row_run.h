@@ -1,4 +1,5 @@
-/* Host side of row.h: which team takes a row, and its launch. The vendor's row.h says how much a thread holds and whether blocks form clusters. */
+/* Host side of row.h: which team takes a row, and its launch. The vendor's row.h says how much a thread holds and whether blocks
+ * form clusters. */
 #ifndef TRINE_SIMT_ROW_RUN_H
 #define TRINE_SIMT_ROW_RUN_H
 
@@ -15,7 +16,10 @@ struct row_team {
 
 enum { row_few = 4 };
 
-inline int64_t round_up(int64_t n, int64_t step) { return ceil_div(n, step) * step; }
+inline int64_t round_up(int64_t n, int64_t step)
+{
+    return ceil_div(n, step) * step;
+}
 inline int log2_up(int64_t n)
 {
     int shift = 0;
@@ -41,18 +45,21 @@ inline row_team choose_team(int64_t packs, int wave, int most, int most_blocks)
     return {0, 0, 0, 0};
 }
 
-template <class Op, int P>
-inline trine_status launch_rows(trine_call *call, const Op &op, const walk<1 + Op::inputs, divider_any> &outer, int64_t rows, int64_t n, const row_team &team)
+template <class Op, int P> inline trine_status launch_rows(trine_call *call, const Op &op,
+                                                           const walk<1 + Op::inputs, divider_any> &outer, int64_t rows,
+                                                           int64_t n, const row_team &team)
 {
     const int64_t blocks = ceil_div(rows, team.shift >= 0 ? team.threads >> team.shift : 1) * team.blocks;
-    if (team.blocks == 1) return launch(call, row_kernel<Op, P, lone_block>, grid(blocks), team.threads, 0, op, outer, rows, int(n), team.shift);
+    if (team.blocks == 1)
+        return launch(call, row_kernel<Op, P, lone_block>, grid(blocks), team.threads, 0, op, outer, rows, int(n), team.shift);
     if constexpr (P == row_most<Op>)
-        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team>, blocks, team.blocks, team.threads, op, outer, rows, int(n), team.shift);
+        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team>, blocks, team.blocks, team.threads, op, outer,
+                                   rows, int(n), team.shift);
     return trine_refuse(call, "clusters are for rows that fill their threads");
 }
 
-/* What a family calls: the guard, the plan and the launch. tensors: the output, then the inputs. The workspace that is stated does not depend on where the
- * tensors lie. */
+/* What a family calls: the guard, the plan and the launch. tensors: the output, then the inputs. The workspace that is stated
+ * does not depend on where the tensors lie. */
 template <class Op> inline trine_status run_rows(trine_call *call, Op op, const trine_tensor *const (&tensors)[1 + Op::inputs])
 {
     using T = row_element<Op>;

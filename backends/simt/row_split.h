@@ -1,6 +1,7 @@
-/* Rows that no team can hold (see row.h), read twice: a first kernel makes a partial of every slice of every row, a second one merges the slices' partials of its row in
- * their order and makes the output of its slice. The rows are taken in groups that fit half of the last-level cache, so that the second read need not come from memory
- * where a row is shorter than that. Bound by bytes: 3 moves an element, of which the cache takes one. */
+/* Rows that no team can hold (see row.h), read twice: a first kernel makes a partial of every slice of every row, a second one
+ * merges the slices' partials of its row in their order and makes the output of its slice. The rows are taken in groups that fit
+ * half of the last-level cache, so that the second read need not come from memory where a row is shorter than that. Bound by
+ * bytes: 3 moves an element, of which the cache takes one. */
 #ifndef TRINE_SIMT_ROW_SPLIT_H
 #define TRINE_SIMT_ROW_SPLIT_H
 
@@ -32,12 +33,13 @@ template <class Op, class F> TRINE_DEVICE void each_tile(const row_operands<Op> 
 {
     constexpr int V = row_pack<row_element<Op>>;
     const int threads = target::block_threads();
-    for (int pack = 0; pack * V - operands.lead < n; pack += threads * split_packs) f(operands.place(n, pack + target::thread_x(), threads));
+    for (int pack = 0; pack * V - operands.lead < n; pack += threads * split_packs)
+        f(operands.place(n, pack + target::thread_x(), threads));
 }
 
-template <class Op>
-TRINE_KERNEL(row_small_block)
-row_gather_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_row, row_slices slices, typename Op::partial *partials)
+template <class Op> TRINE_KERNEL(row_small_block)
+row_gather_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_row, row_slices slices,
+                  typename Op::partial *partials)
 {
     TRINE_SHARED typename Op::partial list[target::max_waves];
     const row_slice slice(slices);
@@ -54,15 +56,16 @@ row_gather_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_
     if (target::thread_x() == 0) partials[target::block_x()] = p;
 }
 
-template <class Op>
-TRINE_KERNEL(row_small_block)
-row_emit_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_row, row_slices slices, const typename Op::partial *partials)
+template <class Op> TRINE_KERNEL(row_small_block)
+row_emit_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_row, row_slices slices,
+                const typename Op::partial *partials)
 {
     const row_slice slice(slices);
     int64_t offset[1 + Op::inputs];
     outer.offsets(first_row + slice.row, offset);
     typename Op::partial p = op.identity();
-    for (int i = target::thread_x() % target::wave_size(); i < slices.count; i += target::wave_size()) p = op.merge(p, partials[slice.row * slices.count + i]);
+    for (int i = target::thread_x() % target::wave_size(); i < slices.count; i += target::wave_size())
+        p = op.merge(p, partials[slice.row * slices.count + i]);
     const typename Op::stats stats = op.finish(op.combine(p), slices.n);
     if (slice.first == 0 && target::thread_x() == 0) op.note(stats, first_row + slice.row);
     const row_operands<Op> operands(op, offset, slice.first);
@@ -85,7 +88,8 @@ template <class Op> inline row_split plan_split(const trine_call *call, int64_t 
     using T = row_element<Op>;
     const int64_t tile = int64_t(row_small_block) * split_packs * row_pack<T>;
     const int64_t length = ceil_div(ceil_div(n, split_most_slices), tile) * tile;
-    row_split plan = {{n, length, int(ceil_div(n, length))}, call->device->props.l2_bytes / 2 / (n * int64_t(sizeof(T)) * Op::inputs)};
+    row_split plan = {{n, length, int(ceil_div(n, length))},
+                      call->device->props.l2_bytes / 2 / (n * int64_t(sizeof(T)) * Op::inputs)};
     if (plan.group < 1) plan.group = 1;
     if (plan.group > rows) plan.group = rows;
     return plan;
@@ -96,8 +100,8 @@ template <class Op> inline size_t split_workspace(const row_split &plan)
     return size_t(plan.group * plan.slices.count) * sizeof(typename Op::partial);
 }
 
-template <class Op>
-inline trine_status run_split(trine_call *call, const Op &op, const walk<1 + Op::inputs, divider_any> &outer, int64_t rows, const row_split &plan)
+template <class Op> inline trine_status run_split(trine_call *call, const Op &op, const walk<1 + Op::inputs, divider_any> &outer,
+                                                  int64_t rows, const row_split &plan)
 {
     auto *partials = static_cast<typename Op::partial *>(call->workspace);
     trine_status status = TRINE_OK;
@@ -105,7 +109,8 @@ inline trine_status run_split(trine_call *call, const Op &op, const walk<1 + Op:
         const int64_t group = rows - first < plan.group ? rows - first : plan.group;
         const grid g(group * plan.slices.count);
         status = launch(call, row_gather_kernel<Op>, g, row_small_block, 0, op, outer, first, plan.slices, partials);
-        if (status == TRINE_OK) status = launch(call, row_emit_kernel<Op>, g, row_small_block, 0, op, outer, first, plan.slices, partials);
+        if (status == TRINE_OK)
+            status = launch(call, row_emit_kernel<Op>, g, row_small_block, 0, op, outer, first, plan.slices, partials);
     }
     return status;
 }

@@ -1,9 +1,9 @@
 /* Softmax, its logarithm and their gradients, in the frame of row.h.
  *
- * A partial of the forward ops is a maximum and the sum of exponentials relative to it (Milakov & Gimelshein 2018); merging two rescales the sums. An exponential is one
- * multiply-add and the hardware's 2^x: e^(x - most) = 2^(x scale - shift), with shift = most scale rounded once for the whole row, so that its error is the same factor in
- * numerator and denominator. Exponentials are computed twice, for the sum and for the output: as many registers as it takes to keep them hold another row.
- * Bound by bytes; 16-bit types come near the rate of 2^x. */
+ * A partial of the forward ops is a maximum and a sum of exponentials relative to it (Milakov & Gimelshein 2018); merging two
+ * rescales the sums. An exponential is a subtraction, a multiply-add and the hardware's 2^x (softmax_base). They are computed
+ * twice, for the sum and for the output: as many registers as it takes to keep them hold another row. Bound by bytes; 16-bit
+ * types come near the rate of 2^x. */
 #ifndef TRINE_SIMT_SOFTMAX_H
 #define TRINE_SIMT_SOFTMAX_H
 
@@ -13,11 +13,37 @@ namespace simt {
 
 constexpr float log2e = 1.44269504f, ln2 = 0.693147181f;
 
-/* x scale must be finite for every finite x. So close to the largest f32, two numbers that differ do so by more than any exponential can show, at any scale. */
-TRINE_DEVICE float exponent_scale(float most) { return __builtin_fabsf(most) > 0x1p127f ? 0.5f : log2e; }
-
-/* e^-inf is 0 beside a finite maximum and NaN beside -inf, which is right for a whole row, but not for the part of it that a wave or a slice has. */
-TRINE_DEVICE float finite_or_zero(float most) { return most == -__builtin_inff() ? 0.0f : most; }
+/* e^x = 2^exponent(x) 2^base with a base close to x's maximum. Small maxima are taken off by the multiply-add: `shift` is
+ * rounded, but it is the same for the whole row, in numerator and denominator. What that rounding comes to is residual(); for
+ * large maxima it would be too much, so they are subtracted before. */
+struct softmax_base {
+    float pivot, shift;
+    TRINE_DEVICE_METHOD explicit softmax_base(float most)
+    {
+        const float finite = finite_or_zero(most);
+        const bool small = __builtin_fabsf(finite) <= 65536.0f;
+        pivot = small ? 0.0f : finite;
+        shift = small ? target::mul_rn(finite, log2e) : 0.0f;
+    }
+    TRINE_DEVICE_METHOD float exponent(float x) const
+    {
+        return target::fma_rn(x - pivot, log2e, -shift);
+    }
+    TRINE_DEVICE_METHOD float power(float x) const
+    {
+        return target::exp2_fast(exponent(x));
+    }
+    /* Of the base of `most`: e^most = 2^residual 2^base. */
+    static TRINE_DEVICE_METHOD float residual(float most)
+    {
+        return softmax_base(most).exponent(finite_or_zero(most));
+    }
+    /* A part of a row, or a row, whose entries are all -inf: e^(-inf - 0) is 0 for each, and a row with the sum 0 becomes NaN. */
+    static TRINE_DEVICE_METHOD float finite_or_zero(float most)
+    {
+        return most == -__builtin_inff() ? 0.0f : most;
+    }
+};
 
 template <class T, bool log> struct softmax_rows {
     using element = T;
@@ -29,12 +55,18 @@ template <class T, bool log> struct softmax_rows {
         float most, sum;
     };
     struct stats {
-        float most, scale, shift;
-        float last; /* 1 / sum, or its logarithm */
+        softmax_base base;
+        float most, last; /* 1 / sum, or its logarithm */
     };
 
-    static TRINE_DEVICE_METHOD float neutral() { return -__builtin_inff(); }
-    static TRINE_DEVICE_METHOD partial identity() { return partial{-__builtin_inff(), 0.0f}; }
+    static TRINE_DEVICE_METHOD float neutral()
+    {
+        return -__builtin_inff();
+    }
+    static TRINE_DEVICE_METHOD partial identity()
+    {
+        return partial{-__builtin_inff(), 0.0f};
+    }
 
     template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width)
     {
@@ -45,20 +77,19 @@ template <class T, bool log> struct softmax_rows {
 #pragma unroll
             for (int j = 0; j < V; j++) most = __builtin_fmaxf(most, tile.at[0][i].value(j));
         most = wave_reduce(most, op_most{}, width);
-        const float scale = exponent_scale(most), shift = target::mul_rn(finite_or_zero(most), scale);
+        const softmax_base base(most);
         tile.pass(at.zero());
 #pragma unroll
         for (int i = 0; i < P; i++)
 #pragma unroll
-            for (int j = 0; j < V; j++) sum += target::exp2_fast(target::fma_rn(tile.at[0][i].value(j), scale, -shift));
+            for (int j = 0; j < V; j++) sum += base.power(tile.at[0][i].value(j));
         return partial{most, wave_reduce(sum, op_sum{}, width)};
     }
 
     /* The sum of `p` relative to `most`, which is at least p.most. */
     static TRINE_DEVICE_METHOD float rescaled(const partial &p, float most)
     {
-        const float scale = exponent_scale(most), shift = target::mul_rn(finite_or_zero(most), scale);
-        return p.sum * target::exp2_fast(target::mul_rn(p.most, scale) - shift);
+        return p.sum * target::exp2_fast(softmax_base(most).exponent(p.most) - softmax_base::residual(p.most));
     }
     static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b)
     {
@@ -71,27 +102,22 @@ template <class T, bool log> struct softmax_rows {
         return partial{most, wave_reduce(rescaled(p, most), op_sum{})};
     }
 
-    /* A row of -inf alone gives NaN by -inf - -inf. The logarithm takes back the rounding of shift, which the sum has in it. */
     static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t)
     {
-        stats s;
-        s.most = p.most;
-        s.scale = exponent_scale(p.most);
-        s.shift = target::mul_rn(p.most, s.scale);
-        if (log) s.last = (target::log2_fast(p.sum) - target::fma_rn(p.most, s.scale, -s.shift)) * ln2;
-        else s.last = target::rcp_fast(p.sum);
-        return s;
+        const float last = log ? (target::log2_fast(p.sum) - softmax_base::residual(p.most)) * ln2 : target::rcp_fast(p.sum);
+        return stats{softmax_base(p.most), p.most, last};
     }
-    static TRINE_DEVICE_METHOD void note(const stats &, int64_t) {}
+    static TRINE_DEVICE_METHOD void note(const stats &, int64_t)
+    {
+    }
 
-    template <int P>
-    static TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q, const row_place &, int64_t)
+    template <int P> static TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i,
+                                                          int q, const row_place &, int64_t)
     {
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             const float x = tile.at[0][i].value(4 * q + j);
-            const float exponential = target::exp2_fast(target::fma_rn(x, s.scale, -s.shift));
-            y[j] = log ? (x - s.most) - s.last : exponential * s.last;
+            y[j] = log ? (x - s.most) - s.last : s.base.power(x) * s.last;
         }
     }
 };
@@ -108,8 +134,14 @@ template <class T, bool log> struct softmax_gradient_rows {
     };
     using stats = partial;
 
-    static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
-    static TRINE_DEVICE_METHOD partial identity() { return partial{0.0f}; }
+    static TRINE_DEVICE_METHOD float neutral()
+    {
+        return 0.0f;
+    }
+    static TRINE_DEVICE_METHOD partial identity()
+    {
+        return partial{0.0f};
+    }
 
     template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 2, P> &tile, const row_place &, int width)
     {
@@ -123,13 +155,24 @@ template <class T, bool log> struct softmax_gradient_rows {
             }
         return partial{wave_reduce(sum, op_sum{}, width)};
     }
-    static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b) { return partial{a.sum + b.sum}; }
-    static TRINE_DEVICE_METHOD partial combine(const partial &p) { return partial{wave_reduce(p.sum, op_sum{})}; }
-    static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t) { return p; }
-    static TRINE_DEVICE_METHOD void note(const stats &, int64_t) {}
+    static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b)
+    {
+        return partial{a.sum + b.sum};
+    }
+    static TRINE_DEVICE_METHOD partial combine(const partial &p)
+    {
+        return partial{wave_reduce(p.sum, op_sum{})};
+    }
+    static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t)
+    {
+        return p;
+    }
+    static TRINE_DEVICE_METHOD void note(const stats &, int64_t)
+    {
+    }
 
-    template <int P>
-    static TRINE_DEVICE_METHOD void emit(float (&dx)[4], const stats &s, const row_tile<T, 2, P> &tile, int i, int q, const row_place &, int64_t)
+    template <int P> static TRINE_DEVICE_METHOD void emit(float (&dx)[4], const stats &s, const row_tile<T, 2, P> &tile, int i,
+                                                          int q, const row_place &, int64_t)
     {
 #pragma unroll
         for (int j = 0; j < 4; j++) {

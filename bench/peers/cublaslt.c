@@ -1,5 +1,5 @@
-/* cuBLASLt: matmul on CUDA, with the fastest of the algorithms that its heuristic proposes. Built where the CUDA toolkit's headers are
- * (TRINE_HAVE_CUBLASLT); the library itself is opened at run time. */
+/* cuBLASLt: matmul on CUDA, with the fastest of the algorithms that its heuristic proposes. Built where the CUDA toolkit's
+ * headers are (TRINE_HAVE_CUBLASLT); the library itself is opened at run time. */
 #include "bench/peers/peer.h"
 
 #if defined TRINE_HAVE_CUBLASLT
@@ -13,9 +13,11 @@
 enum { ALGORITHMS = 8, TRIALS = 5, WORKSPACE = 32 << 20 };
 
 #define FUNCTIONS(F) \
-    F(cublasLtCreate) F(cublasLtDestroy) F(cublasLtMatmulDescCreate) F(cublasLtMatmulDescSetAttribute) F(cublasLtMatmulDescDestroy) \
-    F(cublasLtMatrixLayoutCreate) F(cublasLtMatrixLayoutDestroy) F(cublasLtMatmulPreferenceCreate) F(cublasLtMatmulPreferenceSetAttribute) \
-    F(cublasLtMatmulPreferenceDestroy) F(cublasLtMatmulAlgoGetHeuristic) F(cublasLtMatmul)
+    F(cublasLtCreate) \
+    F(cublasLtDestroy) F(cublasLtMatmulDescCreate) F(cublasLtMatmulDescSetAttribute) F(cublasLtMatmulDescDestroy) \
+        F(cublasLtMatrixLayoutCreate) F(cublasLtMatrixLayoutDestroy) F(cublasLtMatmulPreferenceCreate) \
+            F(cublasLtMatmulPreferenceSetAttribute) F(cublasLtMatmulPreferenceDestroy) F(cublasLtMatmulAlgoGetHeuristic) \
+                F(cublasLtMatmul)
 
 static struct {
     void *library;
@@ -56,9 +58,11 @@ static cudaDataType_t type_of(trine_dtype dtype)
     return dtype == TRINE_F32 ? CUDA_R_32F : dtype == TRINE_F16 ? CUDA_R_16F : CUDA_R_16BF;
 }
 
-static cublasStatus_t create_layout(cublasLtMatrixLayout_t *layout, trine_dtype dtype, bool transposed, int64_t rows, int64_t columns, int64_t pitch)
+static cublasStatus_t create_layout(cublasLtMatrixLayout_t *layout, trine_dtype dtype, bool transposed, int64_t rows,
+                                    int64_t columns, int64_t pitch)
 {
-    return lt.cublasLtMatrixLayoutCreate(layout, type_of(dtype), (uint64_t)(transposed ? columns : rows), (uint64_t)(transposed ? rows : columns), pitch);
+    return lt.cublasLtMatrixLayoutCreate(layout, type_of(dtype), (uint64_t)(transposed ? columns : rows),
+                                         (uint64_t)(transposed ? rows : columns), pitch);
 }
 
 static cublasStatus_t describe(lt_state *s, const trine_matmul_args *a)
@@ -67,7 +71,8 @@ static cublasStatus_t describe(lt_state *s, const trine_matmul_args *a)
     const cublasOperation_t first = g->b_along_n ? CUBLAS_OP_N : CUBLAS_OP_T, second = g->a_along_k ? CUBLAS_OP_N : CUBLAS_OP_T;
     const bool tf32 = a->a.dtype == TRINE_F32 && a->precision == TRINE_MATMUL_TF32;
     cublasStatus_t status = lt.cublasLtCreate(&s->handle);
-    if (!status) status = lt.cublasLtMatmulDescCreate(&s->operation, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    if (!status)
+        status = lt.cublasLtMatmulDescCreate(&s->operation, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F);
     if (!status) status = lt.cublasLtMatmulDescSetAttribute(s->operation, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first);
     if (!status) status = lt.cublasLtMatmulDescSetAttribute(s->operation, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second);
     if (!status) status = create_layout(&s->first, a->b.dtype, !g->b_along_n, g->n, g->k, g->b_pitch);
@@ -80,8 +85,8 @@ static cublasStatus_t start(const lt_state *s, const cublasLtMatmulAlgo_t *algor
 {
     const bench_gemm *g = &s->gemm;
     const float one = 1, zero = 0;
-    return lt.cublasLtMatmul(s->handle, s->operation, &one, g->b, s->first, g->a, s->second, &zero, g->d, s->out, g->d, s->out, algorithm, s->workspace,
-                             WORKSPACE, (cudaStream_t)trine_stream_native(s->stream));
+    return lt.cublasLtMatmul(s->handle, s->operation, &one, g->b, s->first, g->a, s->second, &zero, g->d, s->out, g->d, s->out,
+                             algorithm, s->workspace, WORKSPACE, (cudaStream_t)trine_stream_native(s->stream));
 }
 
 /* Seconds of the fastest of a few trials after one to warm up; negative if the algorithm fails. */
@@ -118,8 +123,11 @@ static cublasStatus_t propose(const lt_state *s, cublasLtMatmulHeuristicResult_t
     const size_t bytes = WORKSPACE;
     cublasLtMatmulPreference_t wanted = NULL;
     cublasStatus_t status = lt.cublasLtMatmulPreferenceCreate(&wanted);
-    if (!status) status = lt.cublasLtMatmulPreferenceSetAttribute(wanted, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes);
-    if (!status) status = lt.cublasLtMatmulAlgoGetHeuristic(s->handle, s->operation, s->first, s->second, s->out, s->out, wanted, ALGORITHMS, found, count);
+    if (!status)
+        status = lt.cublasLtMatmulPreferenceSetAttribute(wanted, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes);
+    if (!status)
+        status = lt.cublasLtMatmulAlgoGetHeuristic(s->handle, s->operation, s->first, s->second, s->out, s->out, wanted,
+                                                   ALGORITHMS, found, count);
     if (wanted) lt.cublasLtMatmulPreferenceDestroy(wanted);
     return status;
 }
@@ -155,7 +163,8 @@ static trine_status lt_ready(lt_state *s, const trine_matmul_args *a, char *why,
 static trine_status lt_prepare(trine_stream *stream, const test_case *c, const void *args, void **state, char *why, size_t size)
 {
     bench_gemm g;
-    if (!bench_peer_gemm(&g, c, args)) return bench_peer_refuse(why, size, "needs one product of dense matrices and nothing else");
+    if (!bench_peer_gemm(&g, c, args))
+        return bench_peer_refuse(why, size, "needs one product of dense matrices and nothing else");
     if (!open_library(why, size)) return TRINE_ERROR_UNSUPPORTED;
     lt_state *s = calloc(1, sizeof *s);
     if (!s) return TRINE_ERROR_OUT_OF_MEMORY;

@@ -1,5 +1,6 @@
-/* Peers: libraries of others that `trine bench` times beside ours, on the same tensors in the same memory. They are opened at run time; one that
- * is not there, or does not have what a case asks for, is left out. The driver checks a peer's results against the case's oracle before it times it. */
+/* Peers: libraries of others that `trine bench` times beside ours, on the same tensors in the same memory. They are opened at run
+ * time; one that is not there, or does not have what a case asks for, is left out. The driver checks a peer's results against the
+ * case's oracle before it times it. */
 #ifndef TRINE_BENCH_PEER_H
 #define TRINE_BENCH_PEER_H
 
@@ -10,8 +11,9 @@
 typedef struct bench_peer {
     const char *name;    /* "cublasLt" */
     const char *backend; /* whose memory and streams it takes: "cuda", "hip", "cpu" */
-    /* Readies a case; everything slow happens here. args: the op's struct, its tensors in the device's memory. *state goes to the others. Errors: UNSUPPORTED
-     * (no such library, or not for this case); others are failures. why says more. On an error there is nothing to finish. */
+    /* Readies a case; everything slow happens here. args: the op's struct, its tensors in the device's memory. *state goes to the
+     * others. Errors: UNSUPPORTED (no such library, or not for this case); others are failures. why says more. On an error there
+     * is nothing to finish. */
     trine_status (*prepare)(trine_stream *stream, const test_case *c, const void *args, void **state, char *why, size_t why_size);
     /* Does the case's work once, in the stream's order. */
     trine_status (*run)(void *state, trine_stream *stream);
@@ -28,13 +30,13 @@ trine_status bench_peer_refuse(char *why, size_t size, const char *reason);
 /* Opens the first library of a NULL-terminated list that is there; NULL if none is, and why says so. Libraries stay open. */
 void *bench_peer_open(const char *const *names, char *why, size_t size);
 
-/* A matmul that libraries have too: one product of dense matrices, nothing but d = a b. d is row-major; where the case's is column-major, these are the
- * transposed matrices. */
+/* A matmul that libraries have too: one product of dense matrices, nothing but d = a b. d is row-major; where the case's is
+ * column-major, these are the transposed matrices. */
 typedef struct bench_gemm {
     int64_t m, n, k;
     const void *a, *b;
     void *d;
-    bool a_along_k, b_along_n;      /* a, b are row-major; else column-major */
+    bool a_along_k, b_along_n;         /* a, b are row-major; else column-major */
     int64_t a_pitch, b_pitch, d_pitch; /* elements from one row (column) to the next */
 } bench_gemm;
 /* False if the case is not such a one. */

@@ -36,8 +36,8 @@ static inline trine_status trine_tensor_to_dlpack(trine_tensor *in, DLDevice dev
     if (!in || !out) return TRINE_ERROR_INVALID_ARGUMENT;
     trine_status status = trine_dtype_to_dlpack(in->dtype, &code, &bits);
     if (status != TRINE_OK) return status;
-    *out = (DLTensor){0};
     out->data = in->data;
+    out->byte_offset = 0;
     out->device = device;
     out->ndim = in->ndim;
     out->dtype.code = code;

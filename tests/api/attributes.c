@@ -14,7 +14,8 @@ typedef struct row {
     void (*apply)(void *args);
 } row;
 
-/* ROW(number, op, status, argument, statement): the statement changes *a, the op's arguments. The number makes a function's name. */
+/* ROW(number, op, status, argument, statement): the statement changes *a, the op's arguments. The number makes a function's name.
+ */
 #define APPLY(number, name_, statement) \
     static void apply_##number(void *args) \
     { \
@@ -135,9 +136,9 @@ static void test_row(trine_stream *s, const row *r)
         fail("%s: no case to start from", op);
         return;
     }
-    r->apply(v.place.args);
+    r->apply(v.args);
     for (int asked = 0; asked < 2; asked++) {
-        trine_status status = asked ? trine_query(s, r->op, v.place.args, &answer) : trine_run(s, r->op, v.place.args);
+        trine_status status = asked ? trine_query(s, r->op, v.args, &answer) : trine_run(s, r->op, v.args);
         const char *text = trine_error_text();
         CHECK(status == r->status, "%s: %s: status %s", op, r->what, trine_status_name(status));
         CHECK(names_word(text, "cpu") && names_word(text, op), "%s: %s: the text names no backend or op: %s", op, r->what, text);

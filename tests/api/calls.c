@@ -23,6 +23,9 @@ bool valid_call_open(valid_call *v, trine_stream *stream, trine_op op)
 {
     int64_t best = -1;
     memset(v, 0, sizeof *v);
+    v->stream = stream;
+    v->op = op;
+    v->info = trine_op_get_info(op);
     cases_of(op, &v->list, CASES_CHECK);
     for (int64_t i = 0; i < v->list.count; i++) {
         int64_t s = score(v->list.items[i]);
@@ -32,7 +35,10 @@ bool valid_call_open(valid_call *v, trine_stream *stream, trine_op op)
     }
     bool made = v->c && case_prepare(v->c, 0) && place_create(&v->place, stream, v->c) == TRINE_OK &&
                 place_upload(&v->place, 0xa5) == TRINE_OK;
-    if (!made) valid_call_close(v);
+    if (made)
+        valid_call_reset(v, 0);
+    else
+        valid_call_close(v);
     return made;
 }
 
@@ -56,6 +62,12 @@ void valid_call_restore(valid_call *v)
 {
     for (int32_t k = 0; k < v->c->tensor_count; k++)
         memcpy(v->place.tensor[k].device, v->place.tensor[k].image, v->place.tensor[k].bytes);
+}
+
+trine_tensor *valid_call_reset(valid_call *v, int32_t i)
+{
+    memcpy(v->args, v->place.args, v->info->args_size);
+    return call_tensor(v->args, v->op, i);
 }
 
 trine_tensor *call_tensor(void *args, trine_op op, int32_t i)

@@ -42,24 +42,21 @@ static void errors_of_creation(const void *user)
     EXPECT(trine_device_get_props("cuda", 1, &props) == TRINE_OK && props.index == 1 && control->live == 0);
 }
 
-static void errors_of_calls(const void *user)
-{
-    float memory[16] = {0};
-    void *ptr = memory;
-    trine_event *event = NULL, *other = NULL;
-    trine_graph *graph = NULL;
-    trine_add_args a;
-    double number;
-    (void)user;
-    use_fake();
-    trine_stream *s = fake_stream_create(NULL);
-    add_args(&a, memory);
+/* The function's next call fails: the status and the text arrive. */
 #define FAILS(function, status, call, word) \
     do { \
         fail_at(function, 1, status); \
         EXPECT((call) == (status)); \
         EXPECT_TEXT(word, "fake failure"); \
     } while (0)
+
+static void errors_of_memory(const void *user)
+{
+    float memory[16] = {0};
+    void *ptr = memory;
+    (void)user;
+    use_fake();
+    trine_stream *s = fake_stream_create(NULL);
     FAILS(FAKE_ALLOC, TRINE_ERROR_OUT_OF_MEMORY, trine_malloc(s, 64, &ptr), "trine_malloc");
     EXPECT(ptr == NULL);
     EXPECT(trine_malloc(s, 64, &ptr) == TRINE_OK);
@@ -69,8 +66,25 @@ static void errors_of_calls(const void *user)
     FAILS(FAKE_RELEASE, TRINE_ERROR_DEVICE, trine_free(s, ptr), "trine_free");
     FAILS(FAKE_COPY, TRINE_ERROR_DEVICE, trine_memcpy(s, memory, memory + 4, 8, TRINE_DEVICE_TO_DEVICE), "trine_memcpy");
     FAILS(FAKE_SET, TRINE_ERROR_DEVICE, trine_memset(s, memory, 0, 8), "trine_memset");
-    FAILS(FAKE_SYNCHRONIZE, TRINE_ERROR_DEVICE, trine_stream_synchronize(s), "trine_stream_synchronize");
     FAILS(FAKE_ALLOC, TRINE_ERROR_OUT_OF_MEMORY, trine_stream_reserve(s, 1000), "trine_stream_reserve");
+    trine_stream_destroy(s);
+    EXPECT(control->live == 0);
+}
+
+static void errors_of_calls(const void *user)
+{
+    float memory[16] = {0};
+    trine_event *event = NULL, *other = NULL;
+    trine_graph *graph = NULL;
+    trine_add_args a;
+    double number;
+    (void)user;
+    use_fake();
+    trine_stream *s = fake_stream_create(NULL);
+    add_args(&a, memory);
+    FAILS(FAKE_OP, TRINE_ERROR_DEVICE, trine_add(s, &a), "add");
+    FAILS(FAKE_PROBE, TRINE_ERROR_UNSUPPORTED, trine_probe(s, TRINE_PROBE_EMPTY, &number), "trine_probe");
+    FAILS(FAKE_SYNCHRONIZE, TRINE_ERROR_DEVICE, trine_stream_synchronize(s), "trine_stream_synchronize");
     FAILS(FAKE_EVENT, TRINE_ERROR_DEVICE, trine_event_create(s, &event), "trine_event_create");
     EXPECT(event == NULL && trine_event_create(s, &event) == TRINE_OK && trine_event_create(s, &other) == TRINE_OK);
     FAILS(FAKE_RECORD, TRINE_ERROR_DEVICE, trine_event_record(event, s), "trine_event_record");
@@ -83,8 +97,6 @@ static void errors_of_calls(const void *user)
     FAILS(FAKE_CAPTURE_END, TRINE_ERROR_DEVICE, trine_graph_end(s, &graph), "trine_graph_end");
     EXPECT(graph == NULL && trine_graph_begin(s) == TRINE_OK && trine_graph_end(s, &graph) == TRINE_OK);
     FAILS(FAKE_LAUNCH, TRINE_ERROR_DEVICE, trine_graph_launch(graph), "trine_graph_launch");
-    FAILS(FAKE_PROBE, TRINE_ERROR_UNSUPPORTED, trine_probe(s, TRINE_PROBE_EMPTY, &number), "trine_probe");
-    FAILS(FAKE_OP, TRINE_ERROR_DEVICE, trine_add(s, &a), "add");
     trine_event_destroy(event);
     trine_event_destroy(other);
     trine_graph_destroy(graph);
@@ -220,6 +232,7 @@ int main(int argc, char **argv)
     fakes = argv[1];
     in_child("errors of creation", errors_of_creation, NULL);
     in_child("errors without a reason", errors_of_creation, "silent");
+    in_child("errors of memory", errors_of_memory, NULL);
     in_child("errors of calls", errors_of_calls, NULL);
     in_child("workspace grows", workspace_grows, NULL);
     in_child("workspace of the caller", workspace_of_the_caller, NULL);

@@ -175,14 +175,18 @@ static void variants(const void *user)
         }
         trine_stream_destroy(s);
     }
-    unsetenv("TRINE_VARIANT");
+    EXPECT(control->live == 0);
+}
+
+static void wrong_variants(const void *user)
+{
     static const char *const wrong[] = {"bogus_op=fast", "add=", "=fast", "add=slow,nothing=x"};
+    (void)user;
+    use_fake();
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         trine_stream *s = NULL;
-        CHECK(trine_stream_create(&(trine_stream_options){.backend = "cuda", .variant = wrong[i]}, &s) ==
-                      TRINE_ERROR_INVALID_ARGUMENT &&
-                  !s,
-              "'%s' passes", wrong[i]);
+        const trine_stream_options options = {.backend = "cuda", .variant = wrong[i]};
+        CHECK(trine_stream_create(&options, &s) == TRINE_ERROR_INVALID_ARGUMENT && !s, "'%s' passes", wrong[i]);
         EXPECT(names_word(trine_error_text(), "variant"));
     }
     EXPECT(control->live == 0);
@@ -217,6 +221,7 @@ int main(int argc, char **argv)
     in_child("without devices", without_devices, NULL);
     in_child("queries only", queries_only, NULL);
     in_child("variants", variants, NULL);
+    in_child("wrong variants", wrong_variants, NULL);
     in_child("lists of variants", lists_of_variants, NULL);
     return finish();
 }

@@ -6,27 +6,7 @@
 #include "tests/api/calls.h"
 #include "tests/unit/expect.h"
 
-typedef struct context {
-    trine_stream *stream;
-    trine_op op;
-    const trine_op_info *info;
-    valid_call valid;
-    _Alignas(16) unsigned char args[CASE_ARGS_MAX];
-} context;
-
-static trine_tensor *reset(context *x, int32_t field)
-{
-    memcpy(x->args, x->valid.place.args, x->info->args_size);
-    return call_tensor(x->args, x->op, field);
-}
-
-static trine_tensor *given(context *x, int32_t field)
-{
-    trine_tensor *t = call_tensor(x->args, x->op, field);
-    return t->dtype == TRINE_DTYPE_NONE ? NULL : t;
-}
-
-static void expect_refused(context *x, const char *what, int32_t field, const char *with)
+static void expect_refused(valid_call *x, const char *what, int32_t field, const char *with)
 {
     const char *name = x->info->fields[field].name;
     trine_status status = trine_run(x->stream, x->op, x->args);
@@ -34,36 +14,36 @@ static void expect_refused(context *x, const char *what, int32_t field, const ch
           trine_status_name(status));
     CHECK(names_word(trine_error_text(), x->info->name) && names_word(trine_error_text(), name),
           "%s: %s %s %s: the text names neither: %s", x->info->name, name, what, with, trine_error_text());
-    CHECK(valid_call_untouched(&x->valid), "%s: %s %s %s: memory was written", x->info->name, name, what, with);
-    valid_call_restore(&x->valid);
+    CHECK(valid_call_untouched(x), "%s: %s %s %s: memory was written", x->info->name, name, what, with);
+    valid_call_restore(x);
 }
 
 /* ---- Refused ---- */
 
-static void test_stride_zero(context *x, int32_t out)
+static void test_stride_zero(valid_call *x, int32_t out)
 {
-    const trine_tensor plain = *reset(x, out);
+    const trine_tensor plain = *valid_call_reset(x, out);
     for (int32_t axis = 0; axis < plain.ndim; axis++) {
         if (plain.shape[axis] < 2) continue;
-        reset(x, out)->stride[axis] = 0;
+        valid_call_reset(x, out)->stride[axis] = 0;
         expect_refused(x, "with stride 0", out, "");
     }
     if (plain.ndim < 2 || plain.shape[plain.ndim - 1] < 2 || plain.shape[plain.ndim - 2] < 2) return;
-    reset(x, out)->stride[plain.ndim - 2] = plain.shape[plain.ndim - 1] - 1; /* rows that share one element */
+    valid_call_reset(x, out)->stride[plain.ndim - 2] = plain.shape[plain.ndim - 1] - 1; /* rows that share one element */
     expect_refused(x, "with rows that touch", out, "");
 }
 
 /* One element off, in both directions, and the same address as another kind of view. */
-static void test_partial(context *x, int32_t out, int32_t other)
+static void test_partial(valid_call *x, int32_t out, int32_t other)
 {
-    const trine_tensor *o = call_tensor(x->valid.place.args, x->op, other), *y = call_tensor(x->valid.place.args, x->op, out);
+    const trine_tensor *o = call_tensor(x->place.args, x->op, other), *y = call_tensor(x->place.args, x->op, out);
     int64_t size = trine_dtype_bits(y->dtype) / 8;
     if (trine_tensor_extent_bytes(o) > size) {
-        reset(x, out)->data = (char *)o->data + size;
+        valid_call_reset(x, out)->data = (char *)o->data + size;
         expect_refused(x, "one element behind", out, x->info->fields[other].name);
     }
     if (trine_tensor_extent_bytes(y) > size) {
-        reset(x, out)->data = (char *)o->data - size; /* within the guard before it */
+        valid_call_reset(x, out)->data = (char *)o->data - size; /* within the guard before it */
         expect_refused(x, "one element before", out, x->info->fields[other].name);
     }
 }
@@ -76,7 +56,7 @@ static bool same_view(const trine_tensor *a, const trine_tensor *b)
 }
 
 /* matmul reads a and b after it has written parts of d. */
-static bool may_be_in_place(const context *x, int32_t out, int32_t in)
+static bool may_be_in_place(const valid_call *x, int32_t out, int32_t in)
 {
     return (x->info->fields[out].flags & TRINE_FIELD_INPLACE) &&
            (x->op != TRINE_OP_matmul || strcmp(x->info->fields[in].name, "c") == 0);
@@ -120,9 +100,9 @@ static bool same_elements(const trine_tensor *a, const trine_tensor *b)
 
 /* ---- In place: refused, or accepted with the result of the plain call ---- */
 
-static void test_in_place(context *x, int32_t out, int32_t in)
+static void test_in_place(valid_call *x, int32_t out, int32_t in)
 {
-    trine_tensor *y = reset(x, out), *source = call_tensor(x->args, x->op, in);
+    trine_tensor *y = valid_call_reset(x, out), *source = call_tensor(x->args, x->op, in);
     bool accepted = may_be_in_place(x, out, in) && same_view(y, source);
     const trine_tensor plain = *y;
     y->data = source->data;
@@ -130,9 +110,9 @@ static void test_in_place(context *x, int32_t out, int32_t in)
         expect_refused(x, "at the address of", out, x->info->fields[in].name);
         return;
     }
-    EXPECT(trine_run(x->stream, x->op, x->valid.place.args) == TRINE_OK);
+    EXPECT(trine_run(x->stream, x->op, x->place.args) == TRINE_OK);
     void *wanted = gather(&plain);
-    valid_call_restore(&x->valid);
+    valid_call_restore(x);
     trine_status status = trine_run(x->stream, x->op, x->args);
     CHECK(status == TRINE_OK, "%s: %s is %s in place: %s", x->info->name, x->info->fields[out].name, x->info->fields[in].name,
           trine_error_text());
@@ -142,7 +122,7 @@ static void test_in_place(context *x, int32_t out, int32_t in)
           x->info->fields[out].name, x->info->fields[in].name);
     free(wanted);
     free(got);
-    valid_call_restore(&x->valid);
+    valid_call_restore(x);
 }
 
 /* ---- Interleaved: the column halves of one matrix ---- */
@@ -158,9 +138,9 @@ static trine_tensor half_of(void *memory, const trine_tensor *t, int half)
 }
 
 /* x in one half and y in the other of `shared`; then y with the same strides in `apart`, for comparison. */
-static void run_interleaved(context *x, int32_t out, int32_t in, int half, void *shared, void *apart)
+static void run_interleaved(valid_call *x, int32_t out, int32_t in, int half, void *shared, void *apart)
 {
-    trine_tensor *y = reset(x, out), *source = call_tensor(x->args, x->op, in);
+    trine_tensor *y = valid_call_reset(x, out), *source = call_tensor(x->args, x->op, in);
     const trine_tensor original = *source;
     *source = half_of(shared, &original, half);
     copy_tensor(source, &original);
@@ -179,9 +159,9 @@ static void run_interleaved(context *x, int32_t out, int32_t in, int half, void 
           x->info->fields[in].name);
 }
 
-static void test_interleaved(context *x, int32_t out, int32_t in)
+static void test_interleaved(valid_call *x, int32_t out, int32_t in)
 {
-    const trine_tensor *y = reset(x, out), *source = call_tensor(x->args, x->op, in);
+    const trine_tensor *y = valid_call_reset(x, out), *source = call_tensor(x->args, x->op, in);
     if (!same_view(y, source) || y->ndim < 2) return;
     size_t bytes = 2 * (size_t)trine_tensor_extent_bytes(y);
     void *shared = aligned_alloc(256, (bytes + 255) / 256 * 256), *apart = aligned_alloc(256, (bytes + 255) / 256 * 256);
@@ -192,24 +172,23 @@ static void test_interleaved(context *x, int32_t out, int32_t in)
     }
     free(shared);
     free(apart);
-    valid_call_restore(&x->valid);
+    valid_call_restore(x);
 }
 
 /* ---- All pairs of an op ---- */
 
-static void test_output(context *x, int32_t out)
+static void test_output(valid_call *x, int32_t out)
 {
     test_stride_zero(x, out);
     for (int32_t i = 0; i < x->info->field_count; i++) {
-        reset(x, out);
-        if (i == out || !given(x, i)) continue;
+        if (i == out || valid_call_reset(x, i)->dtype == TRINE_DTYPE_NONE) continue;
         test_partial(x, out, i);
         if (x->info->fields[i].flags & TRINE_FIELD_OUT) {
-            reset(x, out)->data = call_tensor(x->args, x->op, i)->data;
+            valid_call_reset(x, out)->data = call_tensor(x->args, x->op, i)->data;
             /* of two outputs either may be the one that is named */
             EXPECT(trine_run(x->stream, x->op, x->args) == TRINE_ERROR_INVALID_ARGUMENT &&
                    strstr(trine_error_text(), "overlaps"));
-            EXPECT(valid_call_untouched(&x->valid));
+            EXPECT(valid_call_untouched(x));
             continue;
         }
         test_in_place(x, out, i);
@@ -219,16 +198,14 @@ static void test_output(context *x, int32_t out)
 
 static void test_op(trine_stream *stream, trine_op op)
 {
-    context x = {.stream = stream, .op = op, .info = trine_op_get_info(op)};
-    if (!valid_call_open(&x.valid, stream, op)) {
-        fail("%s: no case to start from", x.info->name);
+    valid_call x;
+    if (!valid_call_open(&x, stream, op)) {
+        fail("%s: no case to start from", trine_op_get_info(op)->name);
         return;
     }
-    for (int32_t i = 0; i < x.info->field_count; i++) {
-        reset(&x, i);
-        if ((x.info->fields[i].flags & TRINE_FIELD_OUT) && given(&x, i)) test_output(&x, i);
-    }
-    valid_call_close(&x.valid);
+    for (int32_t i = 0; i < x.info->field_count; i++)
+        if ((x.info->fields[i].flags & TRINE_FIELD_OUT) && valid_call_reset(&x, i)->dtype != TRINE_DTYPE_NONE) test_output(&x, i);
+    valid_call_close(&x);
 }
 
 /* ---- Shapes that the loop above doesn't reach ---- */

@@ -6,21 +6,8 @@
 #include "tests/api/calls.h"
 #include "tests/unit/expect.h"
 
-typedef struct context {
-    trine_stream *stream;
-    trine_op op;
-    const trine_op_info *info;
-    valid_call valid;
-    _Alignas(16) unsigned char args[CASE_ARGS_MAX];
-} context;
-
-static void reset(context *x)
-{
-    memcpy(x->args, x->valid.place.args, x->info->args_size);
-}
-
 /* Or the attribute that says which axes they have in common. */
-static bool names_a_field(const context *x, const char *text)
+static bool names_a_field(const valid_call *x, const char *text)
 {
     if (names_word(text, "axes") || names_word(text, "axis")) return true;
     for (int32_t i = 0; i < x->info->field_count; i++)
@@ -29,7 +16,7 @@ static bool names_a_field(const context *x, const char *text)
 }
 
 /* field NULL: any of the op's tensors may be the one that is named. */
-static void expect_refused(context *x, const char *what, const char *field)
+static void expect_refused(valid_call *x, const char *what, const char *field)
 {
     const char *op = x->info->name;
     trine_status status = trine_run(x->stream, x->op, x->args);
@@ -38,12 +25,12 @@ static void expect_refused(context *x, const char *what, const char *field)
     CHECK(names_word(text, "cpu") && names_word(text, op), "%s %s: the text names no backend or op: %s", op, what, text);
     CHECK(field ? names_word(text, field) : names_a_field(x, text), "%s %s %s: the text names no argument: %s", op,
           field ? field : "", what, text);
-    CHECK(valid_call_untouched(&x->valid), "%s %s %s: memory was written", op, field ? field : "", what);
-    valid_call_restore(&x->valid);
+    CHECK(valid_call_untouched(x), "%s %s %s: memory was written", op, field ? field : "", what);
+    valid_call_restore(x);
 }
 
 /* The query refuses it with the same status, and a result of zeros. */
-static void expect_query_refused(context *x, const char *what)
+static void expect_query_refused(valid_call *x, const char *what)
 {
     trine_query_result result, zeros;
     memset(&zeros, 0, sizeof zeros);
@@ -151,11 +138,10 @@ static const struct {
     {"without data", no_data, true},
 };
 
-static void test_malformed(context *x, int32_t field)
+static void test_malformed(valid_call *x, int32_t field)
 {
     for (size_t m = 0; m < sizeof malformations / sizeof malformations[0]; m++) {
-        reset(x);
-        trine_tensor *t = call_tensor(x->args, x->op, field);
+        trine_tensor *t = valid_call_reset(x, field);
         if (!malformations[m].apply(t)) continue;
         /* a dtype may be called wrong by comparison with another tensor's */
         expect_refused(x, malformations[m].what, malformations[m].apply == dtype_nf4 ? NULL : x->info->fields[field].name);
@@ -163,13 +149,12 @@ static void test_malformed(context *x, int32_t field)
     }
 }
 
-static void test_missing(context *x, int32_t field)
+static void test_missing(valid_call *x, int32_t field)
 {
-    reset(x);
-    *call_tensor(x->args, x->op, field) = (trine_tensor){0};
+    *valid_call_reset(x, field) = (trine_tensor){0};
     if (x->info->fields[field].flags & TRINE_FIELD_OPTIONAL) {
         EXPECT(trine_run(x->stream, x->op, x->args) == TRINE_OK);
-        valid_call_restore(&x->valid);
+        valid_call_restore(x);
         return;
     }
     expect_refused(x, "not given", x->info->fields[field].name);
@@ -189,40 +174,36 @@ static bool may_be_bool(const trine_op_info *info, const char *field)
     return false;
 }
 
-static void test_other_dtype(context *x, int32_t field)
+static void test_other_dtype(valid_call *x, int32_t field)
 {
-    reset(x);
     if (may_be_bool(x->info, x->info->fields[field].name)) return;
-    call_tensor(x->args, x->op, field)->dtype = TRINE_BOOL;
+    valid_call_reset(x, field)->dtype = TRINE_BOOL;
     expect_refused(x, "of bool", NULL);
     expect_query_refused(x, "of bool");
 }
 
 /* The axis of x that a reduction goes along may have any size. */
-static bool is_reduced_axis(const context *x, int32_t field, int32_t axis)
+static bool is_reduced_axis(const valid_call *x, int32_t field, int32_t axis)
 {
     const char *name = x->info->fields[field].name;
     if (strcmp(x->info->family, "reduce") != 0 || strcmp(name, "x") != 0) return false;
-    const trine_reduce_args *a = (const trine_reduce_args *)(const void *)x->args;
+    const trine_reduce_args *a = (const trine_reduce_args *)(const void *)x->place.args;
     return a->axis == TRINE_AXIS_ALL || a->axis == axis || a->axis + a->x.ndim == axis;
 }
 
-static void test_other_shape(context *x, int32_t field)
+static void test_other_shape(valid_call *x, int32_t field)
 {
     /* fill, uniform, normal take any shape */
     if (x->info->field_count == 1 && x->op != TRINE_OP_color_pattern) return;
-    reset(x);
-    const trine_tensor plain = *call_tensor(x->args, x->op, field);
+    const trine_tensor plain = *valid_call_reset(x, field);
     for (int32_t axis = x->op == TRINE_OP_color_pattern ? 2 : 0; axis < plain.ndim; axis++) {
-        reset(x);
         if (is_reduced_axis(x, field, axis)) continue;
-        call_tensor(x->args, x->op, field)->shape[axis] += 7; /* +1 would make 4 channels of 3 */
+        valid_call_reset(x, field)->shape[axis] += 7; /* +1 would make 4 channels of 3 */
         expect_refused(x, "with another size", NULL);
         expect_query_refused(x, "with another size");
     }
     if (plain.ndim == TRINE_MAX_DIMS) return;
-    reset(x);
-    trine_tensor *t = call_tensor(x->args, x->op, field);
+    trine_tensor *t = valid_call_reset(x, field);
     t->shape[t->ndim] = 2;
     t->stride[t->ndim++] = 1;
     expect_refused(x, "with an axis more", NULL);
@@ -230,7 +211,7 @@ static void test_other_shape(context *x, int32_t field)
 
 /* ---- The call ---- */
 
-static void test_no_arguments(context *x)
+static void test_no_arguments(valid_call *x)
 {
     EXPECT(call_by_name(NULL, x->op, x->args) == TRINE_ERROR_INVALID_ARGUMENT);
     CHECK(names_word(trine_error_text(), x->info->name) && names_word(trine_error_text(), "stream"), "%s: no stream: %s",
@@ -243,26 +224,25 @@ static void test_no_arguments(context *x)
     EXPECT(trine_query(x->stream, x->op, NULL, &result) == TRINE_ERROR_INVALID_ARGUMENT);
     EXPECT(trine_query(x->stream, x->op, x->args, NULL) == TRINE_ERROR_INVALID_ARGUMENT);
     EXPECT(trine_run(NULL, x->op, x->args) == TRINE_ERROR_INVALID_ARGUMENT);
-    EXPECT(valid_call_untouched(&x->valid));
+    EXPECT(valid_call_untouched(x));
 }
 
 static void test_op(trine_stream *stream, trine_op op)
 {
-    context x = {.stream = stream, .op = op, .info = trine_op_get_info(op)};
-    if (!valid_call_open(&x.valid, stream, op)) {
-        fail("%s: no case to start from", x.info->name);
+    valid_call x;
+    const char *name = trine_op_get_info(op)->name;
+    if (!valid_call_open(&x, stream, op)) {
+        fail("%s: no case to start from", name);
         return;
     }
-    reset(&x);
     trine_status status = call_by_name(stream, op, x.args);
-    CHECK(status == TRINE_OK, "%s: case '%s' is not valid: %s", x.info->name, x.valid.c->name, trine_error_text());
-    CHECK(!valid_call_untouched(&x.valid), "%s: nothing was computed", x.info->name);
-    valid_call_restore(&x.valid);
+    CHECK(status == TRINE_OK, "%s: case '%s' is not valid: %s", name, x.c->name, trine_error_text());
+    CHECK(!valid_call_untouched(&x), "%s: nothing was computed", name);
+    valid_call_restore(&x);
     test_no_arguments(&x);
     for (int32_t field = 0; field < x.info->field_count; field++) {
-        reset(&x);
-        if (call_tensor(x.args, op, field)->dtype == TRINE_DTYPE_NONE) {
-            fail("%s: no dense case gives %s with the other tensors", x.info->name, x.info->fields[field].name);
+        if (valid_call_reset(&x, field)->dtype == TRINE_DTYPE_NONE) {
+            fail("%s: no dense case gives %s with the other tensors", name, x.info->fields[field].name);
             continue;
         }
         test_malformed(&x, field);
@@ -270,7 +250,7 @@ static void test_op(trine_stream *stream, trine_op op)
         test_other_dtype(&x, field);
         test_other_shape(&x, field);
     }
-    valid_call_close(&x.valid);
+    valid_call_close(&x);
 }
 
 int main(void)

@@ -1,5 +1,5 @@
-/* Cases of the activation family. Oracles are plain f64 libm; the slopes among them are compared with central differences of the functions
- * before the first case is made (check_slopes), so that a wrong formula can't pass with a wrong kernel. */
+/* Cases of the activation family. Oracles are plain f64 libm; the slopes among them are compared with central differences of the
+ * functions before the first case is made (check_slopes), so that a wrong formula can't pass with a wrong kernel. */
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -90,7 +90,8 @@ static double smooth_slope(trine_activation_kind kind, double alpha, double x)
     case TRINE_ACT_TANH: return tanh_slope(x);
     case TRINE_ACT_SILU: return gated_slope(x, s, s * sigmoid(-x));
     case TRINE_ACT_GELU: return gated_slope(x, normal_cdf(x), exp(-x * x / 2) / sqrt(2 * M_PI));
-    case TRINE_ACT_GELU_TANH: return gated_slope(x, sigmoid(v), sigmoid(v) * sigmoid(-v) * 2 * sqrt(M_2_PI) * (1 + 3 * gelu_rise * x * x));
+    case TRINE_ACT_GELU_TANH:
+        return gated_slope(x, sigmoid(v), sigmoid(v) * sigmoid(-v) * 2 * sqrt(M_2_PI) * (1 + 3 * gelu_rise * x * x));
     case TRINE_ACT_ELU: return x > 0 ? 1 : alpha * exp(x);
     case TRINE_ACT_SELU: return selu_scale * (x > 0 ? 1 : selu_alpha * exp(x));
     case TRINE_ACT_SOFTPLUS: return s;
@@ -117,7 +118,8 @@ static double slope_of(trine_activation_kind kind, double alpha, double x)
     }
 }
 
-/* (f(x+h) - f(x-h)) / 2h with h = 2^-17: its own error is h^2 f''' / 6 + 2^-52 f / h, below 1e-9 where f and f''' are moderate. The points miss the kinks. */
+/* (f(x+h) - f(x-h)) / 2h with h = 2^-17: its own error is h^2 f''' / 6 + 2^-52 f / h, below 1e-9 where f and f''' are moderate.
+ * The points miss the kinks. */
 static void check_slopes(void)
 {
     const double h = 0x1p-17, alpha = 0.3;
@@ -125,9 +127,12 @@ static void check_slopes(void)
         bool positive = kind == TRINE_ACT_LOG || kind == TRINE_ACT_SQRT || kind == TRINE_ACT_RSQRT;
         for (double x = positive ? 0.52 : -8.02; x < 8; x += 0.3) {
             double got = slope_of((trine_activation_kind)kind, alpha, x);
-            double want = (value_of((trine_activation_kind)kind, alpha, x + h) - value_of((trine_activation_kind)kind, alpha, x - h)) / (2 * h);
+            double want =
+                (value_of((trine_activation_kind)kind, alpha, x + h) - value_of((trine_activation_kind)kind, alpha, x - h)) /
+                (2 * h);
             if (fabs(got - want) <= 1e-9 + 1e-9 * fabs(want)) continue;
-            fprintf(stderr, "trine: the oracle's slope of %s at %g is %g, but differences give %g\n", trine_activation_name((trine_activation_kind)kind), x, got, want);
+            fprintf(stderr, "trine: the oracle's slope of %s at %g is %g, but differences give %g\n",
+                    trine_activation_name((trine_activation_kind)kind), x, got, want);
             exit(3);
         }
     }
@@ -152,10 +157,10 @@ static void oracle_slope(const test_case *c, int64_t unit, double *const *out)
 
 /* ---- Tolerances: units of eps = 2^-23, and an absolute part ----
  *
- * Of the functions: an exponential and a reciprocal of 2 eps each and the roundings around them; the gated ones are x times a gate whose
- * error is absolute (gelu's 2^-26). Of slopes: a product more; those that cross 0 are small differences there. A GPU's exponential may flush
- * results below 2^-126 (times a slope's scale). In 16 bits exponentials are not corrected for the rounding of their argument: |argument| 2^-24 more
- * with |argument| < 127, which is 1 % of f16's rounding. */
+ * Of the functions: an exponential and a reciprocal of 2 eps each and the roundings around them; the gated ones are x times a
+ * gate whose error is absolute (gelu's 2^-26). Of slopes: a product more; those that cross 0 are small differences there. A GPU's
+ * exponential may flush results below 2^-126 (times a slope's scale). In 16 bits exponentials are not corrected for the rounding
+ * of their argument: |argument| 2^-24 more with |argument| < 127, which is 1 % of f16's rounding. */
 typedef struct tolerance {
     double eps, atol, slope_eps, slope_atol;
     bool exponential;
@@ -198,9 +203,11 @@ static double work_of(trine_activation_kind kind)
     return tolerances[kind].exponential ? 16 : 2; /* rough operations an element */
 }
 
-static test_case *new_forward(case_list *list, trine_activation_kind kind, trine_dtype dtype, int64_t rows, int64_t cols, const char *what)
+static test_case *new_forward(case_list *list, trine_activation_kind kind, trine_dtype dtype, int64_t rows, int64_t cols,
+                              const char *what)
 {
-    test_case *c = case_new(list, TRINE_OP_activation, "%s %s %s %lldx%lld", trine_activation_name(kind), trine_dtype_name(dtype), what, (long long)rows, (long long)cols);
+    test_case *c = case_new(list, TRINE_OP_activation, "%s %s %s %lldx%lld", trine_activation_name(kind), trine_dtype_name(dtype),
+                            what, (long long)rows, (long long)cols);
     case_set_fill(case_in(c, "x", dtype, SHAPE(rows, cols)), FILL_NORMAL, 0, 2);
     case_out(c, "y", dtype, SHAPE(rows, cols));
     CASE_ARGS(c, activation)->kind = kind;
@@ -215,9 +222,11 @@ static test_case *new_forward(case_list *list, trine_activation_kind kind, trine
     return c;
 }
 
-static test_case *new_backward(case_list *list, trine_activation_kind kind, trine_dtype dtype, int64_t rows, int64_t cols, const char *what)
+static test_case *new_backward(case_list *list, trine_activation_kind kind, trine_dtype dtype, int64_t rows, int64_t cols,
+                               const char *what)
 {
-    test_case *c = case_new(list, TRINE_OP_activation_backward, "%s %s %s %lldx%lld", trine_activation_name(kind), trine_dtype_name(dtype), what, (long long)rows, (long long)cols);
+    test_case *c = case_new(list, TRINE_OP_activation_backward, "%s %s %s %lldx%lld", trine_activation_name(kind),
+                            trine_dtype_name(dtype), what, (long long)rows, (long long)cols);
     case_set_fill(case_in(c, "x", dtype, SHAPE(rows, cols)), FILL_NORMAL, 0, 2);
     case_set_fill(case_in(c, "dy", dtype, SHAPE(rows, cols)), FILL_UNIFORM, -2, 2);
     case_out(c, "dx", dtype, SHAPE(rows, cols));
@@ -234,12 +243,17 @@ static test_case *new_backward(case_list *list, trine_activation_kind kind, trin
 
 typedef test_case *(*new_fn)(case_list *, trine_activation_kind, trine_dtype, int64_t, int64_t, const char *);
 
-/* What x is filled with: kinks at 0 and +-3, the range where f32 and bf16 overflow, arguments so small that only relative accuracy will do. */
+/* What x is filled with: kinks at 0 and +-3, the range where f32 and bf16 overflow, arguments so small that only relative
+ * accuracy will do. */
 static const struct {
     const char *name;
     case_fill fill;
     double a, b;
-} fills[] = {{"special", FILL_SPECIAL, 0, 0}, {"whole", FILL_INTEGERS, -5, 5}, {"wide", FILL_UNIFORM, -120, 120}, {"small", FILL_NORMAL, 0, 1e-3}, {"positive", FILL_UNIFORM, 0, 4}};
+} fills[] = {{"special", FILL_SPECIAL, 0, 0},
+             {"whole", FILL_INTEGERS, -5, 5},
+             {"wide", FILL_UNIFORM, -120, 120},
+             {"small", FILL_NORMAL, 0, 1e-3},
+             {"positive", FILL_UNIFORM, 0, 4}};
 
 static void cases_of_kind(case_list *list, trine_activation_kind kind, new_fn make)
 {
@@ -247,7 +261,8 @@ static void cases_of_kind(case_list *list, trine_activation_kind kind, new_fn ma
     for (int d = 0; d < 3; d++) {
         for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) make(list, kind, case_floats[d], 1, sizes[s], "normal");
         for (size_t f = 0; f < sizeof fills / sizeof fills[0]; f++)
-            case_set_fill(&make(list, kind, case_floats[d], 3, 1031, fills[f].name)->tensor[0], fills[f].fill, fills[f].a, fills[f].b);
+            case_set_fill(&make(list, kind, case_floats[d], 3, 1031, fills[f].name)->tensor[0], fills[f].fill, fills[f].a,
+                          fills[f].b);
     }
     for (int layout = 1; layout < LAYOUT_COUNT; layout++) {
         case_set_layout(make(list, kind, case_floats[(kind + layout) % 3], 33, 64, "view"), (case_layout)layout);
@@ -257,8 +272,10 @@ static void cases_of_kind(case_list *list, trine_activation_kind kind, new_fn ma
 
 static void set_alpha(test_case *c, float alpha)
 {
-    if (c->op == TRINE_OP_activation) CASE_ARGS(c, activation)->alpha = alpha;
-    else CASE_ARGS(c, activation_backward)->alpha = alpha;
+    if (c->op == TRINE_OP_activation)
+        CASE_ARGS(c, activation)->alpha = alpha;
+    else
+        CASE_ARGS(c, activation_backward)->alpha = alpha;
 }
 
 static void cases_of_alpha(case_list *list, new_fn make)
@@ -309,7 +326,9 @@ void cases_activation_backward(case_list *list, case_kind kind)
         case_set_inplace(new_backward(list, (trine_activation_kind)k, case_floats[(k + 1) % 3], 5, 1031, "normal"), "dx", "dy");
         /* with dy of inf and 3e38 only what has a relative error alone */
         if (tolerances[k].slope_atol > 4 * FLUSH) continue;
-        for (int d = 0; d < 3; d++) case_set_fill(&new_backward(list, (trine_activation_kind)k, case_floats[d], 3, 1031, "special dy")->tensor[1], FILL_SPECIAL, 0, 0);
+        for (int d = 0; d < 3; d++)
+            case_set_fill(&new_backward(list, (trine_activation_kind)k, case_floats[d], 3, 1031, "special dy")->tensor[1],
+                          FILL_SPECIAL, 0, 0);
     }
     cases_of_alpha(list, new_backward);
 }

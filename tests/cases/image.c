@@ -1,4 +1,5 @@
-/* Cases of the image family. u8 is exact everywhere; blurs are summed over the whole square, in integers for u8 and in f64 for floats, not separably as kernels do. */
+/* Cases of the image family. u8 is exact everywhere; blurs are summed over the whole square, in integers for u8 and in f64 for
+ * floats, not separably as kernels do. */
 #include <math.h>
 #include <stdio.h>
 
@@ -9,8 +10,10 @@ static const trine_dtype pixels[4] = {TRINE_U8, TRINE_F32, TRINE_F16, TRINE_BF16
 /* Images are whole numbers of all bytes, or in [0, 1): then nothing cancels, and relative tolerances hold. */
 static void fill_pixels(case_tensor *t)
 {
-    if (t->dtype == TRINE_U8) case_set_fill(t, FILL_BITS, 0, 0);
-    else case_set_fill(t, FILL_UNIFORM, 0, 1);
+    if (t->dtype == TRINE_U8)
+        case_set_fill(t, FILL_BITS, 0, 0);
+    else
+        case_set_fill(t, FILL_UNIFORM, 0, 1);
 }
 
 typedef struct image {
@@ -24,7 +27,8 @@ static const char *describe(const image *m, char text[64])
 {
     int used = snprintf(text, 64, "%s ", trine_dtype_name(m->dtype));
     if (m->batch) used += snprintf(text + used, 64 - (size_t)used, "%lldx", (long long)m->batch);
-    snprintf(text + used, 64 - (size_t)used, "%lldx%lldx%lld %s", (long long)m->height, (long long)m->width, (long long)m->channels, m->layout == TRINE_IMAGE_CHW ? "chw" : "hwc");
+    snprintf(text + used, 64 - (size_t)used, "%lldx%lldx%lld %s", (long long)m->height, (long long)m->width,
+             (long long)m->channels, m->layout == TRINE_IMAGE_CHW ? "chw" : "hwc");
     return text;
 }
 
@@ -69,7 +73,8 @@ static void gray_channels(const test_case *c, int64_t unit, double rgb[3])
     const trine_rgb_to_gray_args *a = (const trine_rgb_to_gray_args *)(const void *)c->args;
     const case_tensor *x = case_find(c, "x");
     const bool planar = a->layout == TRINE_IMAGE_CHW;
-    const int64_t plane = planar ? x->shape[x->ndim - 1] * x->shape[x->ndim - 2] : 1, channels = x->shape[planar ? x->ndim - 3 : x->ndim - 1];
+    const int64_t plane = planar ? x->shape[x->ndim - 1] * x->shape[x->ndim - 2] : 1,
+                  channels = x->shape[planar ? x->ndim - 3 : x->ndim - 1];
     const int64_t first = planar ? unit / plane * channels * plane + unit % plane : unit * channels;
     for (int k = 0; k < 3; k++) rgb[k] = case_value(x, first + k * plane);
 }
@@ -98,12 +103,15 @@ static void oracle_gray(const test_case *c, int64_t unit, double *const *out)
 static test_case *new_gray(case_list *list, image m, trine_gray_weights weights)
 {
     char text[64];
-    test_case *c = case_new(list, TRINE_OP_rgb_to_gray, "%s %s", describe(&m, text), weights == TRINE_GRAY_BT709 ? "bt709" : "bt601");
+    test_case *c =
+        case_new(list, TRINE_OP_rgb_to_gray, "%s %s", describe(&m, text), weights == TRINE_GRAY_BT709 ? "bt709" : "bt601");
     add_images(c, &m, true);
     CASE_ARGS(c, rgb_to_gray)->layout = m.layout;
     CASE_ARGS(c, rgb_to_gray)->weights = weights;
-    if (m.dtype == TRINE_U8) c->oracle_bits = oracle_gray_u8;
-    else c->oracle = oracle_gray;
+    if (m.dtype == TRINE_U8)
+        c->oracle_bits = oracle_gray_u8;
+    else
+        c->oracle = oracle_gray;
     case_tolerance(c, m.dtype, 4 * 0x1p-24, 0); /* weights are rounded once, products and sums twice; all are positive */
     c->flops = 5.0 * (double)c->units;
     return c;
@@ -123,10 +131,12 @@ void cases_rgb_to_gray(case_list *list, case_kind kind)
         for (int layout = 0; layout < 2; layout++)
             for (int channels = 3; channels <= 4; channels++) {
                 for (int s = 0; s < SIZES; s++)
-                    new_gray(list, (image){pixels[d], s % 3, sizes[s][0], sizes[s][1], channels, (trine_image_layout)layout}, (trine_gray_weights)((s + d) % 2));
+                    new_gray(list, (image){pixels[d], s % 3, sizes[s][0], sizes[s][1], channels, (trine_image_layout)layout},
+                             (trine_gray_weights)((s + d) % 2));
                 new_gray(list, (image){pixels[d], 0, 0, 5, channels, (trine_image_layout)layout}, TRINE_GRAY_BT601);
                 for (int v = 1; v < LAYOUT_COUNT; v++)
-                    view(new_gray(list, (image){pixels[d], 2, 16, 48, channels, (trine_image_layout)layout}, TRINE_GRAY_BT709), (case_layout)v);
+                    view(new_gray(list, (image){pixels[d], 2, 16, 48, channels, (trine_image_layout)layout}, TRINE_GRAY_BT709),
+                         (case_layout)v);
             }
 }
 
@@ -156,7 +166,8 @@ static blur_site site_of(const test_case *c, int64_t unit)
 }
 
 /* Calls back with the index and weight of every element of the square that lies inside. */
-static void each_neighbour(const blur_site *s, void (*visit)(const blur_site *, int64_t i, int64_t weight, void *user), void *user)
+static void each_neighbour(const blur_site *s, void (*visit)(const blur_site *, int64_t i, int64_t weight, void *user),
+                           void *user)
 {
     int64_t at[TRINE_MAX_DIMS];
     for (int32_t d = 0; d < s->x->ndim; d++) at[d] = s->index[d];
@@ -164,7 +175,9 @@ static void each_neighbour(const blur_site *s, void (*visit)(const blur_site *, 
         for (int64_t dx = -s->radius; dx <= s->radius; dx++) {
             at[s->row] = s->index[s->row] + dy;
             at[s->column] = s->index[s->column] + dx;
-            if (at[s->row] < 0 || at[s->row] >= s->x->shape[s->row] || at[s->column] < 0 || at[s->column] >= s->x->shape[s->column]) continue;
+            if (at[s->row] < 0 || at[s->row] >= s->x->shape[s->row] || at[s->column] < 0 ||
+                at[s->column] >= s->x->shape[s->column])
+                continue;
             visit(s, case_ravel(s->x, at), s->weight[dy < 0 ? -dy : dy] * s->weight[dx < 0 ? -dx : dx], user);
         }
 }
@@ -206,8 +219,10 @@ static test_case *new_blur(case_list *list, trine_op op, image m, int32_t radius
     test_case *c = case_new(list, op, "%s radius %d%s", describe(&m, text), (int)radius, law);
     add_images(c, &m, false);
     *CASE_ARGS(c, box_blur) = (trine_blur_args){.layout = m.layout, .radius = radius, .sigma = sigma};
-    if (m.dtype == TRINE_U8) c->oracle_bits = oracle_blur_u8;
-    else c->oracle = oracle_blur;
+    if (m.dtype == TRINE_U8)
+        c->oracle_bits = oracle_blur_u8;
+    else
+        c->oracle = oracle_blur;
     /* positive terms: r + 3 roundings along each axis, and those of the total and the quotient */
     case_tolerance(c, m.dtype, (2 * radius + 10) * 0x1p-24, 0);
     c->work *= 4 * radius + 2;
@@ -252,19 +267,28 @@ static void blur_cases(case_list *list, case_kind kind, trine_op op)
             new_blur(list, op, (image){dtype, 0, 37, 260, 3, TRINE_IMAGE_HWC}, r, (float)r);
             new_blur(list, op, (image){dtype, 2, 70, 204, 4, TRINE_IMAGE_HWC}, r, (float)r / 2);
             new_blur(list, op, (image){dtype, 0, 3, 65, 612, TRINE_IMAGE_CHW}, r, 2);
-            case_set_fill(&new_blur(list, op, (image){dtype, 0, 9, 21, 4, TRINE_IMAGE_CHW}, r, 1.5f)->tensor[0], FILL_CONSTANT, dtype == TRINE_U8 ? 255 : 1, 0);
+            case_set_fill(&new_blur(list, op, (image){dtype, 0, 9, 21, 4, TRINE_IMAGE_CHW}, r, 1.5f)->tensor[0], FILL_CONSTANT,
+                          dtype == TRINE_U8 ? 255 : 1, 0);
         }
         new_blur(list, op, (image){dtype, 0, 6, 5, 70, TRINE_IMAGE_HWC}, 5, 3); /* many channels */
         new_blur(list, op, (image){dtype, 2, 0, 5, 3, TRINE_IMAGE_HWC}, 2, 1);
         new_blur(list, op, (image){dtype, 0, 5, 4, 0, TRINE_IMAGE_HWC}, 2, 1);
         new_blur(list, op, (image){dtype, 0, 300, 2000, 1, TRINE_IMAGE_CHW}, 2, 1); /* several strips and chunks everywhere */
-        for (int v = 1; v < LAYOUT_COUNT; v++) view(new_blur(list, op, (image){dtype, 2, 16, 32, 3, (trine_image_layout)(v % 2)}, 2, 1), (case_layout)v);
+        for (int v = 1; v < LAYOUT_COUNT; v++)
+            view(new_blur(list, op, (image){dtype, 2, 16, 32, 3, (trine_image_layout)(v % 2)}, 2, 1), (case_layout)v);
     }
-    new_blur(list, op, (image){TRINE_U8, 0, 140, 170, 1, TRINE_IMAGE_CHW}, 64, 1e6f); /* full squares of the largest radius, all weights 2^12 */
+    /* full squares of the largest radius, all weights 2^12 */
+    new_blur(list, op, (image){TRINE_U8, 0, 140, 170, 1, TRINE_IMAGE_CHW}, 64, 1e6f);
 }
 
-void cases_box_blur(case_list *list, case_kind kind) { blur_cases(list, kind, TRINE_OP_box_blur); }
-void cases_gaussian_blur(case_list *list, case_kind kind) { blur_cases(list, kind, TRINE_OP_gaussian_blur); }
+void cases_box_blur(case_list *list, case_kind kind)
+{
+    blur_cases(list, kind, TRINE_OP_box_blur);
+}
+void cases_gaussian_blur(case_list *list, case_kind kind)
+{
+    blur_cases(list, kind, TRINE_OP_gaussian_blur);
+}
 
 /* ---- invert ---- */
 
@@ -291,13 +315,16 @@ static void oracle_invert(const test_case *c, int64_t unit, double *const *out)
 
 static test_case *new_invert(case_list *list, trine_dtype dtype, int32_t ndim, const int64_t *shape, bool keep_alpha)
 {
-    test_case *c = case_new(list, TRINE_OP_invert, "%s %lldx%lldx%lld%s", trine_dtype_name(dtype), (long long)shape[0], (long long)shape[1], (long long)shape[2], keep_alpha ? " alpha" : "");
+    test_case *c = case_new(list, TRINE_OP_invert, "%s %lldx%lldx%lld%s", trine_dtype_name(dtype), (long long)shape[0],
+                            (long long)shape[1], (long long)shape[2], keep_alpha ? " alpha" : "");
     case_set_fill(case_in(c, "x", dtype, ndim, shape), dtype == TRINE_U8 ? FILL_BITS : FILL_SPECIAL, 0, 0);
     case_out(c, "y", dtype, ndim, shape);
     CASE_ARGS(c, invert)->keep_alpha = keep_alpha;
     c->units = case_find(c, "y")->numel;
-    if (dtype == TRINE_U8) c->oracle_bits = oracle_invert_u8;
-    else c->oracle = oracle_invert; /* tolerances of 0: exact but for the bits of a NaN */
+    if (dtype == TRINE_U8)
+        c->oracle_bits = oracle_invert_u8;
+    else
+        c->oracle = oracle_invert; /* tolerances of 0: exact but for the bits of a NaN */
     c->vendor_exact = true;
     c->flops = (double)c->units;
     case_count_bytes(c);
@@ -339,7 +366,8 @@ static void oracle_pattern(const test_case *c, int64_t unit, void *const *out)
 
 static test_case *new_pattern(case_list *list, int64_t height, int64_t width, int64_t channels, int32_t t)
 {
-    test_case *c = case_new(list, TRINE_OP_color_pattern, "%lldx%lldx%lld at %d", (long long)height, (long long)width, (long long)channels, (int)t);
+    test_case *c = case_new(list, TRINE_OP_color_pattern, "%lldx%lldx%lld at %d", (long long)height, (long long)width,
+                            (long long)channels, (int)t);
     case_out(c, "y", TRINE_U8, SHAPE(height, width, channels));
     CASE_ARGS(c, color_pattern)->time = t;
     c->units = height * width * channels;

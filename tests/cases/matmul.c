@@ -18,7 +18,8 @@ static void read_values(const case_tensor *t, int64_t first, int64_t n, double *
     }
 }
 
-/* Index of the first element of t's matrix for the batch that `index` (along d's axes) is in; one serves all along axes of size 1. */
+/* Index of the first element of t's matrix for the batch that `index` (along d's axes) is in; one serves all along axes of
+ * size 1. */
 static int64_t first_of_matrix(const case_tensor *t, const case_tensor *d, const int64_t *index)
 {
     int64_t at = 0;
@@ -93,8 +94,8 @@ static void oracle_matmul(const test_case *c, int64_t unit, double *const *out)
 typedef struct matmul_spec {
     trine_dtype dtype;
     int64_t m, n, k;
-    trine_dtype out, c, bias;         /* NONE: d in dtype, no c, no bias */
-    int32_t batch_ndim;               /* of d */
+    trine_dtype out, c, bias; /* NONE: d in dtype, no c, no bias */
+    int32_t batch_ndim;       /* of d */
     int64_t batch[2], a_batch[2], b_batch[2];
     case_layout a_layout, b_layout, d_layout;
     float alpha, beta;
@@ -109,12 +110,13 @@ static matmul_spec spec_of(trine_dtype dtype, int64_t m, int64_t n, int64_t k)
 
 /* What the f32 computation may be off by, for operands of variance 1.
  *
- * The sum: after k of K terms the partial sum is about sqrt(k), and rounding it costs at most 2^-24 of that. Roundings are as good as
- * independent, so that all of them together have the standard deviation 2^-24 sqrt(sum of k / 3) = 0.41 K 2^-24, in one chain; shorter chains,
- * added up, do better. 4 K 2^-24 is ten of these. Where few terms are summed, the largest ones count, hence + 40. Matrix units cut instead of
- * rounding, 16 terms at a time: K / 16 steps that lose up to 2^-23 of sqrt(K), with one sign; allowed where they may compute.
- * The epilogue: alpha scales it, and each further term is rounded once, at most 5 standard deviations large. Activations have slopes of at
- * most 2, but square's, and exp's, which is relative; they come with at most 8 ulp and 1e-7 of their own. */
+ * The sum: after k of K terms the partial sum is about sqrt(k), and rounding it costs at most 2^-24 of that. Roundings are as
+ * good as independent, so that all of them together have the standard deviation 2^-24 sqrt(sum of k / 3) = 0.41 K 2^-24, in one
+ * chain; shorter chains, added up, do better. 4 K 2^-24 is ten of these. Where few terms are summed, the largest ones count,
+ * hence + 40. Matrix units cut instead of rounding, 16 terms at a time: K / 16 steps that lose up to 2^-23 of sqrt(K), with one
+ * sign; allowed where they may compute. The epilogue: alpha scales it, and each further term is rounded once, at most 5 standard
+ * deviations large. Activations have slopes of at most 2, but square's, and exp's, which is relative; they come with at most 8
+ * ulp and 1e-7 of their own. */
 static void set_tolerance(test_case *c, const matmul_spec *s)
 {
     double k = (double)s->k, u = 0x1p-24, rtol = 0x1p-22;
@@ -129,8 +131,8 @@ static void set_tolerance(test_case *c, const matmul_spec *s)
     case_tolerance(c, s->out ? s->out : s->dtype, rtol, atol);
 }
 
-static void add_matrix(test_case *c, const char *field, trine_dtype dtype, const matmul_spec *s, const int64_t *batch, int64_t rows,
-                       int64_t cols, case_layout layout)
+static void add_matrix(test_case *c, const char *field, trine_dtype dtype, const matmul_spec *s, const int64_t *batch,
+                       int64_t rows, int64_t cols, case_layout layout)
 {
     int64_t shape[4];
     int32_t ndim = 0;
@@ -145,8 +147,8 @@ static void add_matrix(test_case *c, const char *field, trine_dtype dtype, const
 static test_case *new_matmul(case_list *list, const matmul_spec *s)
 {
     trine_dtype out = s->out ? s->out : s->dtype;
-    test_case *c = case_new(list, TRINE_OP_matmul, "%s %lldx%lldx%lld%s%s", trine_dtype_name(s->dtype), (long long)s->m, (long long)s->n,
-                            (long long)s->k, s->what[0] ? " " : "", s->what);
+    test_case *c = case_new(list, TRINE_OP_matmul, "%s %lldx%lldx%lld%s%s", trine_dtype_name(s->dtype), (long long)s->m,
+                            (long long)s->n, (long long)s->k, s->what[0] ? " " : "", s->what);
     add_matrix(c, "a", s->dtype, s, s->a_batch, s->m, s->k, s->a_layout);
     add_matrix(c, "b", s->dtype, s, s->b_batch, s->k, s->n, s->b_layout);
     if (s->c) add_matrix(c, "c", s->c, s, s->batch, s->m, s->n, s->d_layout);
@@ -195,8 +197,8 @@ static void transposes(case_list *list, const int64_t (*shapes)[3], size_t count
 static void shapes(case_list *list)
 {
     static const int64_t ordinary[][3] = {
-        {0, 5, 7},    {5, 0, 7},    {5, 7, 0},       {1, 1, 1},       {1, 37, 5},     {37, 1, 5},      {17, 19, 1},
-        {7, 13, 17},  {33, 65, 31}, {64, 64, 64},    {65, 127, 129},  {128, 128, 128}, {130, 258, 66}, {257, 129, 511},
+        {0, 5, 7},   {5, 0, 7},    {5, 7, 0},    {1, 1, 1},      {1, 37, 5},      {37, 1, 5},     {17, 19, 1},
+        {7, 13, 17}, {33, 65, 31}, {64, 64, 64}, {65, 127, 129}, {128, 128, 128}, {130, 258, 66}, {257, 129, 511},
     };
     /* one operand is a few vectors, or sums are worth dividing */
     static const int64_t thin[][3] = {
@@ -289,7 +291,8 @@ static void epilogues(case_list *list)
                         s.out = wide ? TRINE_F32 : s.dtype;
                         s.c = inplace || i % 2 ? s.out : s.dtype;
                         s.bias = i % 2 ? s.dtype : size ? TRINE_F32 : TRINE_DTYPE_NONE;
-                        snprintf(what, sizeof what, "to %s, alpha %g beta %g", trine_dtype_name(s.out), (double)s.alpha, (double)s.beta);
+                        snprintf(what, sizeof what, "to %s, alpha %g beta %g", trine_dtype_name(s.out), (double)s.alpha,
+                                 (double)s.beta);
                         s.what = what;
                         test_case *c = new_matmul(list, &s);
                         if (inplace) case_set_inplace(c, "d", "c");
@@ -312,8 +315,8 @@ static void activations(case_list *list)
             }
 }
 
-/* NaN and inf come through from what is read, and from nothing else. What meets special values is positive and small, so that the huge ones among
- * them neither overflow nor cancel on the way. */
+/* NaN and inf come through from what is read, and from nothing else. What meets special values is positive and small, so that the
+ * huge ones among them neither overflow nor cancel on the way. */
 static void special_values(case_list *list)
 {
     static const struct {
@@ -349,7 +352,7 @@ static void special_values(case_list *list)
 static void bench_cases(case_list *list)
 {
     static const int64_t shapes[][3] = {{1024, 1024, 1024}, {2048, 2048, 2048}, {4096, 4096, 4096}, {8192, 8192, 8192},
-                                        {64, 2112, 7168}, {128, 7168, 2048}, {4096, 4096, 7168}};
+                                        {64, 2112, 7168},   {128, 7168, 2048},  {4096, 4096, 7168}};
     static const int64_t thin[][3] = {{1, 8192, 8192}, {1, 11008, 4096}};
     static const trine_dtype dtypes[] = {TRINE_F32, TRINE_BF16, TRINE_F16};
     for (int d = 0; d < 3; d++) {

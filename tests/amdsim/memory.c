@@ -1,0 +1,281 @@
+/* Live memory, and what each access is held against: bounds, definedness, races between waves.
+ *
+ * Two accesses to a byte by different waves, one of them a plain store, are a race unless something orders them: a barrier of
+ * their block between them, or an atomic of the first one's block after the first and one of the second's block before the
+ * second. Every barrier, atomic and block start takes the next tick of one clock; an access is remembered with its wave and tick.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "sim.h"
+
+uint32_t sim_clock = 1;
+
+/* ---- Regions, sorted by address ---- */
+
+static region **regions;
+static size_t region_count, region_room;
+
+static size_t place_of(uint64_t address)
+{
+    size_t low = 0, high = region_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (regions[middle]->base <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void *zeroed(uint64_t bytes)
+{
+    return mmap(NULL, bytes + 64, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+region *region_add(void *base, uint64_t size, bool defined, bool read_only, const char *what)
+{
+    region *r = calloc(1, sizeof *r);
+    *r = (region){.base = (uint64_t)base, .size = size, .read_only = read_only, .what = what};
+    if (!defined) r->defined = zeroed(size / 4 + 1);
+    if (!read_only) r->cells = zeroed((size / 4 + 2) * sizeof(cell));
+    if (region_count == region_room) {
+        region_room = region_room ? 2 * region_room : 64;
+        regions = realloc(regions, region_room * sizeof(region *));
+    }
+    size_t at = place_of(r->base);
+    memmove(regions + at + 1, regions + at, (region_count++ - at) * sizeof *regions);
+    regions[at] = r;
+    return r;
+}
+
+void region_remove(region *r)
+{
+    size_t at = place_of(r->base) - 1;
+    memmove(regions + at, regions + at + 1, (--region_count - at) * sizeof *regions);
+    if (r->defined) munmap(r->defined, r->size / 4 + 1 + 64);
+    if (r->cells) munmap(r->cells, (r->size / 4 + 2) * sizeof(cell) + 64);
+    r->size = 0;
+}
+
+region *region_find(uint64_t address, uint64_t size)
+{
+    size_t at = place_of(address);
+    if (at == 0) return NULL;
+    region *r = regions[at - 1];
+    return address - r->base < r->size && size <= r->size - (address - r->base) ? r : NULL;
+}
+
+void region_define(region *r, uint64_t address, uint64_t size)
+{
+    if (!r->defined || !size) return;
+    uint64_t begin = address - r->base, end = begin + size;
+    for (; begin % 4 && begin < end; begin++) r->defined[begin / 4] |= (uint8_t)(1u << begin % 4);
+    if (end > begin + 3) memset(r->defined + begin / 4, 15, (end - begin) / 4);
+    for (begin += (end - begin) & ~3ull; begin < end; begin++) r->defined[begin / 4] |= (uint8_t)(1u << begin % 4);
+}
+
+void region_explain(uint64_t address, uint64_t size, char *text, size_t room)
+{
+    size_t at = place_of(address);
+    if (at > 0 && address - regions[at - 1]->base < regions[at - 1]->size + (1 << 20)) {
+        const region *r = regions[at - 1];
+        int64_t past = (int64_t)(address + size - (r->base + r->size));
+        snprintf(text, room, "ends %lld bytes past a %s of %llu bytes", (long long)past, r->what, (unsigned long long)r->size);
+    } else if (at < region_count && regions[at]->base - address < 1 << 20) {
+        const region *r = regions[at];
+        snprintf(text, room, "begins %llu bytes before a %s of %llu bytes", (unsigned long long)(r->base - address), r->what,
+                 (unsigned long long)r->size);
+    } else {
+        snprintf(text, room, "in no allocation");
+    }
+}
+
+region *memory_at(wave *w, int lane, uint64_t address, uint32_t bytes, region *last, bool write)
+{
+    region *r = last && address - last->base < last->size && bytes <= last->size - (address - last->base)
+                    ? last
+                    : region_find(address, bytes);
+    if (r && !(write && r->read_only)) return r;
+    char text[160];
+    region_explain(address, bytes, text, sizeof text);
+    if (r) fault(w, lane, "write to read-only memory: the %s", r->what);
+    fault(w, lane, "out of bounds: %s of %u bytes at 0x%llx %s", write ? "write" : "read", bytes, (unsigned long long)address,
+          text);
+}
+
+/* ---- Races ---- */
+
+static uint32_t block_of(const launch *l, uint32_t who)
+{
+    return who & WHO_BLOCK ? who & ~WHO_BLOCK : (who - 1) / l->waves;
+}
+
+/* Whether what `who` did at tick `when` comes before anything that w does now. */
+static bool ordered(const wave *w, const region *r, uint32_t who, uint32_t when)
+{
+    const launch *l = w->group->launch;
+    if (who == w->who || who == WHO_ATOMIC || when < l->start_clock) return true;
+    if (r == &w->group->lds_region) return when < w->group->barrier_clock;
+    if (who == WHO_MANY) return w->group->acquired > when;
+    uint32_t their_block = block_of(l, who);
+    if (their_block == w->group->number && when < w->group->barrier_clock) return true;
+    return l->released[their_block] > when && w->group->acquired > when;
+}
+
+static _Noreturn void race(wave *w, int lane, const region *r, uint64_t address, const char *mine, const char *theirs,
+                           uint32_t who)
+{
+    const launch *l = w->group->launch;
+    char other[64] = "several other waves";
+    if (who & WHO_BLOCK && who != WHO_MANY)
+        snprintf(other, sizeof other, "several waves of block %u", who & ~WHO_BLOCK);
+    else if (who != WHO_MANY)
+        snprintf(other, sizeof other, "block %u wave %u", (who - 1) / l->waves, (who - 1) % l->waves);
+    bool lds = r == &w->group->lds_region;
+    fault(w, lane, "race: %s of %s 0x%llx after a %s by %s with no barrier or atomic between them", mine,
+          lds ? "LDS" : "global memory", (unsigned long long)(lds ? address - r->base : address), theirs, other);
+}
+
+/* Who has read a cell that both `who`, not yet ordered before w, and w have read. */
+static uint32_t together(const wave *w, uint32_t who)
+{
+    if (who == WHO_MANY || block_of(w->group->launch, who) != w->group->number) return WHO_MANY;
+    return WHO_BLOCK | w->group->number;
+}
+
+/* A reader's place: the one of the same bytes, or one that says nothing any more. Without either the read is forgotten: what is
+ * remembered is exact, so that neighbours in a dword are never taken for each other. */
+static void remember_read(const wave *w, const region *r, cell *c, uint32_t bytes, uint32_t old)
+{
+    for (int k = 0; k < 2; k++) {
+        uint32_t who = WHO(c->read[k]);
+        bool dead = !who || c->read_when[k] < old || (who != w->who && ordered(w, r, who, c->read_when[k])),
+             same = c->read[k] >> 28 == bytes >> 28;
+        if (!dead && !same && who != w->who) continue;
+        if (dead)
+            c->read[k] = w->who | bytes;
+        else if (who != w->who)
+            c->read[k] = together(w, who) | bytes;
+        else
+            c->read[k] |= bytes;
+        c->read_when[k] = sim_clock;
+        return;
+    }
+}
+
+/* What is older than this tick is no race: most of what there is, so that `ordered` need not be asked. */
+static inline uint32_t settled(const wave *w, const region *r)
+{
+    return r == &w->group->lds_region ? w->group->barrier_clock : w->group->launch->start_clock;
+}
+
+static inline void note_read(wave *w, int lane, region *r, uint64_t address, uint32_t bytes, bool atomic, uint32_t old)
+{
+    cell *c = &r->cells[(address - r->base) / 4];
+    if (c->wrote_when >= old && WHO(c->wrote) != w->who && c->wrote & bytes && !atomic &&
+        !ordered(w, r, WHO(c->wrote), c->wrote_when))
+        race(w, lane, r, address, "read", "write", WHO(c->wrote));
+    if (atomic) return;
+    uint32_t block = WHO_BLOCK | w->group->number;
+    if (c->read[0] == (w->who | bytes) || (c->read[0] == (block | bytes) && c->read_when[0] >= w->group->barrier_clock))
+        c->read_when[0] = sim_clock;
+    else
+        remember_read(w, r, c, bytes, old);
+}
+
+static inline void note_write(wave *w, int lane, region *r, uint64_t address, uint32_t bytes, bool atomic, uint32_t old)
+{
+    cell *c = &r->cells[(address - r->base) / 4];
+    if (c->wrote_when >= old && WHO(c->wrote) != w->who && c->wrote & bytes && !ordered(w, r, WHO(c->wrote), c->wrote_when))
+        race(w, lane, r, address, "write", "write", WHO(c->wrote));
+    for (int k = 0; k < 2; k++)
+        if (c->read_when[k] >= old && WHO(c->read[k]) != w->who && c->read[k] & bytes &&
+            !ordered(w, r, WHO(c->read[k]), c->read_when[k]))
+            race(w, lane, r, address, "write", "read", WHO(c->read[k]));
+    c->wrote = (atomic ? WHO_ATOMIC : w->who) | bytes;
+    c->wrote_when = sim_clock;
+}
+
+/* ---- Accesses ---- */
+
+/* `bytes` from address, dword by dword: the mask of bytes of each in bits 28 to 31. */
+#define BYTE_MASK(address, bytes) ((((1u << (bytes)) - 1) << ((address) % 4) & 15u) << 28)
+
+static uint32_t read_small(wave *w, int lane, region *r, uint64_t address, uint32_t bytes, uint32_t *word, bool atomic)
+{
+    uint32_t known = 0, inside = 4 - address % 4;
+    if (bytes > inside) { /* across a dword's end */
+        uint32_t high = 0, undefined = read_small(w, lane, r, address, inside, word, atomic);
+        undefined &= read_small(w, lane, r, address + inside, bytes - inside, &high, atomic);
+        *word |= high << 8 * inside;
+        return undefined;
+    }
+    uint32_t mask = BYTE_MASK(address, bytes);
+    known = r->defined ? r->defined[(address - r->base) / 4] & mask >> 28 : 15;
+    if (r->cells) note_read(w, lane, r, address, mask, atomic, settled(w, r));
+    *word = 0;
+    memcpy(word, (const void *)address, bytes);
+    return known == 0;
+}
+
+uint32_t memory_read(wave *w, int lane, region *r, uint64_t address, uint32_t bytes, uint32_t *words, bool atomic)
+{
+    uint32_t undefined = 0, count = (bytes + 3) / 4;
+    if (bytes < 4 || address % 4) {
+        for (uint32_t k = 0; k < count; k++) {
+            uint32_t left = bytes - 4 * k;
+            undefined |= read_small(w, lane, r, address + 4 * k, left < 4 ? left : 4, words + k, atomic) << k;
+        }
+        return undefined;
+    }
+    const uint8_t *defined = r->defined ? r->defined + (address - r->base) / 4 : NULL;
+    uint32_t old = settled(w, r);
+    memcpy(words, (const void *)address, bytes);
+    for (uint32_t k = 0; k < count; k++) {
+        if (defined && !defined[k]) undefined |= 1u << k;
+        if (r->cells) note_read(w, lane, r, address + 4 * k, 15u << 28, atomic, old);
+    }
+    return undefined;
+}
+
+static void write_small(wave *w, int lane, region *r, uint64_t address, uint32_t bytes, uint32_t word, bool undefined,
+                        bool atomic)
+{
+    uint32_t inside = 4 - address % 4;
+    if (bytes > inside) {
+        write_small(w, lane, r, address, inside, word, undefined, atomic);
+        write_small(w, lane, r, address + inside, bytes - inside, word >> 8 * inside, undefined, atomic);
+        return;
+    }
+    uint32_t mask = BYTE_MASK(address, bytes);
+    if (r->cells) note_write(w, lane, r, address, mask, atomic, settled(w, r));
+    if (r->defined) {
+        uint8_t *d = &r->defined[(address - r->base) / 4];
+        *d = (uint8_t)(undefined ? *d & ~(mask >> 28) : *d | mask >> 28);
+    }
+    memcpy((void *)address, &word, bytes);
+}
+
+void memory_write(wave *w, int lane, region *r, uint64_t address, uint32_t bytes, const uint32_t *words, uint32_t undefined,
+                  bool atomic)
+{
+    uint32_t count = (bytes + 3) / 4;
+    if (bytes < 4 || address % 4) {
+        for (uint32_t k = 0; k < count; k++) {
+            uint32_t left = bytes - 4 * k;
+            write_small(w, lane, r, address + 4 * k, left < 4 ? left : 4, words[k], undefined >> k & 1, atomic);
+        }
+        return;
+    }
+    uint8_t *defined = r->defined ? r->defined + (address - r->base) / 4 : NULL;
+    uint32_t old = settled(w, r);
+    for (uint32_t k = 0; k < count; k++) {
+        if (r->cells) note_write(w, lane, r, address + 4 * k, 15u << 28, atomic, old);
+        if (defined) defined[k] = undefined >> k & 1 ? 0 : 15;
+    }
+    memcpy((void *)address, words, bytes);
+}

@@ -1,0 +1,143 @@
+/* Vector instructions that look across lanes or between the register files. */
+#include "lanes.h"
+#include "valu.h"
+
+#undef a
+#undef b
+#undef c
+
+static int first_lane(const wave *w)
+{
+    return EXEC(w) ? __builtin_ctzll(EXEC(w)) : 0;
+}
+
+static void take_lane(wave *w, const inst *i, int lane)
+{
+    row room;
+    uint64_t undefined;
+    const uint32_t *values = valu_read(w, i, &i->src[0], &room, &undefined);
+    scalar_write(w, &i->dst, values[lane], undefined >> lane & 1 ? ~0u : 0);
+}
+static void readfirstlane(wave *w, const inst *i)
+{
+    take_lane(w, i, first_lane(w));
+}
+static void readlane(wave *w, const inst *i)
+{
+    take_lane(w, i, (int)(scalar_need(w, &i->src[1], "the lane of v_readlane") % w->kernel->wave_size));
+}
+static void writelane(wave *w, const inst *i)
+{
+    uint32_t undefined, value = scalar_read(w, &i->src[0], &undefined),
+                        lane = scalar_need(w, &i->src[1], "the lane of v_writelane") % w->kernel->wave_size;
+    uint32_t values[LANES];
+    for (int l = 0; l < LANES; l++) values[l] = value;
+    valu_write(w, i->dst.reg, values, 1ull << lane, undefined ? ~0ull : 0);
+}
+
+/* Each lane of a row of 16 reads the lane that a nibble of two scalars names, in its own row or (x) the other of a pair. op_sel:
+ * fi, bound_ctrl. */
+static void permlane(wave *w, const inst *i)
+{
+    row room;
+    uint64_t undefined, out_undefined = 0, lanes = EXEC(w);
+    uint64_t pick = scalar_need(w, &i->src[1], "the selection of v_permlane16") |
+                    (uint64_t)scalar_need(w, &i->src[2], "the selection of v_permlane16") << 32;
+    const uint32_t *values = valu_read(w, i, &i->src[0], &room, &undefined);
+    uint32_t out[LANES];
+    bool inactive = i->sel_lo & 1, zero = i->sel_lo >> 1 & 1;
+    for (int l = 0; l < LANES; l++) {
+        int from = ((l & ~15) ^ (i->op->argument ? 16 : 0)) + (int)(pick >> 4 * (l & 15) & 15);
+        bool valid = inactive || EXEC(w) >> from & 1;
+        out[l] = valid ? values[from] : 0;
+        if (valid)
+            out_undefined |= (undefined >> from & 1) << l;
+        else if (!zero)
+            lanes &= ~(1ull << l);
+    }
+    valu_write(w, i->dst.reg, out, lanes, out_undefined);
+}
+
+static void permlane64(wave *w, const inst *i)
+{
+    row room;
+    uint64_t undefined;
+    const uint32_t *values = valu_read(w, i, &i->src[0], &room, &undefined);
+    uint32_t out[LANES];
+    for (int l = 0; l < LANES; l++) out[l] = values[l ^ 32];
+    valu_write(w, i->dst.reg, out, EXEC(w), undefined >> 32 | undefined << 32);
+}
+
+/* Lower result from either half of the first pair, upper from the second. */
+static void pk_mov(wave *w, const inst *i)
+{
+    row room[2];
+    uint64_t undefined[2];
+    const uint32_t *values[2];
+    for (int k = 0; k < 2; k++) {
+        operand o = i->src[k];
+        o.kind = 'i';
+        if (o.where != IN_CONSTANT) o.reg = (uint16_t)(o.reg + (i->sel_lo >> k & 1));
+        o.count = 1;
+        values[k] = valu_read(w, i, &o, &room[k], &undefined[k]);
+    }
+    for (unsigned k = 0; k < 2; k++) valu_write(w, i->dst.reg + k, values[k], EXEC(w), undefined[k]);
+}
+
+/* Register by register: one half may be undefined. */
+static void mov_b64(wave *w, const inst *i)
+{
+    row room[2];
+    uint64_t undefined[2];
+    const uint32_t *values[2];
+    if (i->dpp || i->src[0].negate || i->src[0].absolute) fault(w, -1, "v_mov_b64 with modifiers is not simulated");
+    for (unsigned k = 0; k < 2; k++) {
+        operand o = i->src[0];
+        uint64_t half = o.value >> 32 * k;
+        o.kind = 'i';
+        o.count = 1;
+        o.reg = (uint16_t)(o.reg + k);
+        if (o.where == IN_CONSTANT) {
+            for (int l = 0; l < LANES; l++) room[k].u[l] = (uint32_t)half;
+            values[k] = room[k].u;
+            undefined[k] = 0;
+        } else {
+            values[k] = valu_read(w, i, &o, &room[k], &undefined[k]);
+        }
+    }
+    for (unsigned k = 0; k < 2; k++) valu_write(w, i->dst.reg + k, values[k], EXEC(w), undefined[k]);
+}
+
+static void swap(wave *w, const inst *i)
+{
+    row room[2];
+    uint64_t undefined[2];
+    const uint32_t *x = valu_read(w, i, &i->src[0], &room[0], &undefined[0]);
+    operand o = i->dst;
+    const uint32_t *y = valu_read(w, i, &o, &room[1], &undefined[1]);
+    valu_write(w, i->dst.reg, x, EXEC(w), undefined[0]);
+    valu_write(w, i->src[0].reg, y, EXEC(w), undefined[1]);
+}
+
+static void nothing(wave *w, const inst *i)
+{
+    (void)w, (void)i;
+}
+
+#define ROW(name, kinds, function, argument) \
+    { \
+        "v_" name, kinds, 0, function, 0, argument \
+    }
+const op_row ops_special[] = {
+    ROW("readfirstlane_b32", "i:i", readfirstlane, 0),
+    ROW("readlane_b32", "i:ii", readlane, 0),
+    ROW("writelane_b32", "i:ii", writelane, 0),
+    ROW("permlane16_b32", "i:iii", permlane, 0),
+    ROW("permlanex16_b32", "i:iii", permlane, 1),
+    ROW("permlane64_b32", "i:i", permlane64, 0),
+    ROW("pk_mov_b32", "i:ii", pk_mov, 0),
+    ROW("mov_b64", "q:q", mov_b64, 0),
+    ROW("swap_b32", "i:i", swap, 0),
+    ROW("nop", "*", nothing, 0),
+    TABLE_END,
+};
