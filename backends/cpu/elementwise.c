@@ -122,8 +122,38 @@ F32_OP(add, a[i] + b[i])
 F32_OP(sub, a[i] - b[i])
 F32_OP(mul, a[i] * b[i])
 F32_OP(div, a[i] / b[i])
-F32_OP(minimum, LEAST(a[i], b[i]))
-F32_OP(maximum, MOST(a[i], b[i]))
+
+/* The same in selects that the compiler vectorises: equal numbers have equal bits, but for the zeros, of which -0 has one bit more. */
+static inline float f32_of(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static inline uint32_t bits_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline float least_f32(float a, float b)
+{
+    const float lesser = a < b ? a : b; /* b if either is NaN */
+    const float settled = a == b ? f32_of(bits_of(a) | bits_of(b)) : lesser;
+    return a != a ? a : settled;
+}
+
+static inline float most_f32(float a, float b)
+{
+    const float greater = a > b ? a : b;
+    const float settled = a == b ? f32_of(bits_of(a) & bits_of(b)) : greater;
+    return a != a ? a : settled;
+}
+
+F32_OP(minimum, least_f32(a[i], b[i]))
+F32_OP(maximum, most_f32(a[i], b[i]))
 
 /* The other types, at any step. The dense case stands apart so that it is vectorised. */
 #define TYPED_OP(name, type, suffix, expression) \
