@@ -70,7 +70,7 @@ static inline float vm_cos2pi(float v)
     X(expm1, expm1, BOUND(1.46, 1.53), 0) \
     X(log, log, BOUND(0.85, 0.85), 0) \
     X(log1p, log1p, BOUND(1.40, 1.40), 0) \
-    X(tanh, tanh, BOUND(2.40, 2.40), 0) \
+    X(tanh, tanh, BOUND(2.61, 2.61), 0) \
     X(erf, erf, BOUND(1.86, 2.01), 0) \
     X(sigmoid, ref_sigmoid, BOUND(2.41, 2.41), 0) \
     X(softplus, ref_softplus, BOUND(2.08, 2.38), 0) \
