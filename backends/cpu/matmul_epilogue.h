@@ -17,11 +17,15 @@ static inline const char *element(const void *p, trine_dtype dtype, int64_t i)
     return (const char *)p + i * size_of(dtype);
 }
 
-/* n elements, `stride` apart, as f32: in buffer, or where they are. n is at most SPAN_MAX. */
+/* n elements, `stride` apart, as f32: in buffer, or where they are. n is at most SPAN_MAX. Where it converts, it asks for what
+ * lies behind them, which a walk in lines wants next: the conversion keeps the processor from looking ahead by itself. */
 static inline const float *load_line(float *buffer, const void *p, trine_dtype dtype, int64_t first, int64_t n, int64_t stride)
 {
+    enum { LINE_BYTES = 64 };
     const char *from = element(p, dtype, first);
-    return stride == 1 || n == 1 ? span_load(buffer, from, dtype, n) : span_load_strided(buffer, from, dtype, n, stride);
+    if (stride != 1 && n != 1) return span_load_strided(buffer, from, dtype, n, stride);
+    for (int64_t i = n; dtype != TRINE_F32 && i < 2 * n; i += LINE_BYTES / 2) __builtin_prefetch(from + 2 * i);
+    return span_load(buffer, from, dtype, n);
 }
 
 /* n terms of a row of a from k on, in buffer. */

@@ -9,7 +9,7 @@
 #include "backends/cpu/matmul_epilogue.h"
 #include "backends/cpu/matmul_kernel.h"
 
-enum { PACK_WIDTH_MAX = NR, /* more than MR */ PACK_GROUP = 8, PACK_TERMS = 384 };
+enum { PACK_WIDTH_MAX = NR, /* more than MR */ PACK_GROUP = 8, PACK_TERMS = 384, PACK_AHEAD = 6 };
 
 /* Rows of an operand, over some terms. */
 typedef struct pack_source {
@@ -20,6 +20,13 @@ typedef struct pack_source {
     int64_t rows, terms;
 } pack_source;
 
+/* Lines of one term lie far apart: the processor does not look so far ahead by itself. */
+static inline void ask_for(const pack_source *s, int64_t row, int64_t k, int64_t rows)
+{
+    const char *from = element(s->data, s->dtype, s->first + row + k * s->k);
+    for (int64_t i = 0; i < rows * size_of(s->dtype); i += 64) __builtin_prefetch(from + i);
+}
+
 /* ---- Dense along rows: lines of PACK_GROUP panels ---- */
 
 static inline __attribute__((always_inline)) void pack_lines(float *panels, const int64_t width, const pack_source *s,
@@ -28,6 +35,7 @@ static inline __attribute__((always_inline)) void pack_lines(float *panels, cons
     SPAN_BUFFER(buffer);
     const int64_t whole = rows / width, rest = rows - whole * width, apart = width * s->terms;
     for (int64_t k = 0; k < s->terms; k++) {
+        if (s->row == 1 && k + PACK_AHEAD < s->terms) ask_for(s, first_row, k + PACK_AHEAD, rows);
         const float *line = load_line(buffer, s->data, s->dtype, s->first + first_row * s->row + k * s->k, rows, s->row);
         float *to = panels + k * width;
         for (int64_t i = 0; i < whole; i++, to += apart, line += width) memcpy(to, line, (size_t)width * sizeof *to);

@@ -109,8 +109,16 @@ template <class T> struct key_traits {
     using key = int32_t;
     static TRINE_DEVICE_METHOD key of_equal_zeros(T x)
     {
-        return float_key(target::add_rn(to_f32(x), 0.0f));
-    } /* -0 + 0 = +0 */
+        return float_key(target::add_rn(to_f32(x), 0.0f)); /* -0 + 0 = +0 */
+    }
+    /* The largest key of a pack; numbers are compared as such, which takes fewer instructions. */
+    template <int V> static TRINE_DEVICE_METHOD key most(const pack<T, V> &x)
+    {
+        float largest = to_f32(x.at[0]);
+#pragma unroll
+        for (int j = 1; j < V; j++) largest = target::maximum(largest, to_f32(x.at[j]));
+        return float_key(target::add_rn(largest, 0.0f));
+    }
 };
 template <class I> struct int_key_traits {
     using key = I;
@@ -121,6 +129,13 @@ template <class I> struct int_key_traits {
     static TRINE_DEVICE_METHOD key of_equal_zeros(I x)
     {
         return x;
+    }
+    template <int V> static TRINE_DEVICE_METHOD key most(const pack<I, V> &x)
+    {
+        key largest = x.at[0];
+#pragma unroll
+        for (int j = 1; j < V; j++) largest = x.at[j] > largest ? x.at[j] : largest;
+        return largest;
     }
     static TRINE_DEVICE_METHOD I back(key k, int32_t flip)
     {

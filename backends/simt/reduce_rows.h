@@ -61,6 +61,35 @@ template <class Kind, class E> TRINE_DEVICE void add_elements(const Kind &kind, 
         kind.add(s, x[0], x[1], index);
 }
 
+template <class Kind, class T, int V, int I>
+TRINE_DEVICE void add_pack(const Kind &kind, reduce_state<Kind> &s, const pack<T, V> (&x)[I], int64_t index)
+{
+#pragma unroll
+    for (int j = 0; j < V; j++) {
+        T one[I];
+        for (int k = 0; k < I; k++) one[k] = x[k].at[j];
+        add_elements(kind, s, one, index + j);
+    }
+}
+
+/* Where it stands is looked for only if a pack has a larger one than is known, which soon becomes rare. */
+template <class T, int V>
+TRINE_DEVICE void add_pack(const reduce_argmax<T> &, reduce_state<reduce_argmax<T>> &s, const pack<T, V> (&x)[1], int64_t index)
+{
+    using keys = key_traits<T>;
+    const typename keys::key most = keys::most(x[0]);
+    if (most <= s.key) return;
+    int at = 0;
+#pragma unroll
+    for (int j = V - 1; j >= 0; j--) at = keys::of_equal_zeros(x[0].at[j]) == most ? j : at;
+    s.key = most;
+    s.index = index + at;
+}
+
+/* Kinds whose states are better compared with than merged. */
+template <class Kind> constexpr bool reduce_picks = false;
+template <class T> constexpr bool reduce_picks<reduce_argmax<T>> = true;
+
 template <class Kind> struct reduce_segment {
     using T = reduce_element<Kind>;
     const T *in[Kind::inputs];
@@ -79,21 +108,15 @@ template <class Kind> struct reduce_segment {
     TRINE_DEVICE_METHOD void add_packs(const Kind &kind, reduce_state<Kind> &s, int64_t first, int64_t apart) const
     {
         constexpr int V = 16 / int(sizeof(T));
-        pack<T, V> x[Kind::inputs][U];
-        reduce_state<Kind> own = Kind::start();
+        pack<T, V> x[U][Kind::inputs];
+        reduce_state<Kind> own = reduce_picks<Kind> ? s : Kind::start();
 #pragma unroll
         for (int u = 0; u < U; u++)
 #pragma unroll
-            for (int k = 0; k < Kind::inputs; k++) x[k][u] = load_once<T, V>(in[k] + first + u * apart * V);
+            for (int k = 0; k < Kind::inputs; k++) x[u][k] = load_once<T, V>(in[k] + first + u * apart * V);
 #pragma unroll
-        for (int u = 0; u < U; u++)
-#pragma unroll
-            for (int j = 0; j < V; j++) {
-                T one[Kind::inputs];
-                for (int k = 0; k < Kind::inputs; k++) one[k] = x[k][u].at[j];
-                add_elements(kind, own, one, index + first + u * apart * V + j);
-            }
-        s = Kind::merge(s, own);
+        for (int u = 0; u < U; u++) add_pack(kind, own, x[u], index + first + u * apart * V);
+        s = reduce_picks<Kind> ? own : Kind::merge(s, own);
     }
 
     /* By thread t of `width`. Dense segments go in packs from the first 16-byte boundary on, if the inputs have theirs at the

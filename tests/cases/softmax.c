@@ -78,13 +78,22 @@ static void forward_values(case_list *list, trine_op op, trine_dtype dtype)
     static const struct {
         case_fill fill;
         double a, b, range;
-    } fills[] = {{FILL_SPECIAL, 0, 1, 104}, {FILL_CONSTANT, -INFINITY, 0, 0}, {FILL_CONSTANT, 3, 0, 0}, {FILL_UNIFORM, -1e4, 1e4, 104}, {FILL_NORMAL, 1000, 8, 80}, {FILL_NORMAL, 0, 1e-3, 1}};
+    } fills[] = {{FILL_SPECIAL, 0, 1, 104}, {FILL_CONSTANT, -INFINITY, 0, 0}, {FILL_CONSTANT, 3, 0, 0}, {FILL_UNIFORM, -1e4, 1e4, 104}, {FILL_NORMAL, 1000, 8, 80}, {FILL_NORMAL, 0, 1e-3, 1},
+                 {FILL_CONSTANT, INFINITY, 0, 0}, {FILL_NORMAL, -1e4, 1, 12}, {FILL_UNIFORM, -3.3e38, 3.3e38, 104}};
+    static const rows_shape short_rows[] = {{997, 1}, {997, 2}, {499, 3}, {131, 8}};
     for (size_t f = 0; f < sizeof fills / sizeof fills[0]; f++)
         for (int64_t n = 3; n < 6000; n = n * 11 + 2) {
             test_case *c = new_forward(list, op, dtype, 2, (int64_t[]){7, n}, f % 2 ? LAYOUT_PADDED : LAYOUT_DENSE);
             case_set_fill(&c->tensor[0], fills[f].fill, fills[f].a, fills[f].b);
             forward_tolerance(c, dtype, fills[f].range);
         }
+    for (size_t s = 0; s < sizeof short_rows / sizeof short_rows[0]; s++) { /* so short that special values come alone */
+        test_case *c = new_forward(list, op, dtype, 2, (int64_t[]){short_rows[s].rows, short_rows[s].n}, LAYOUT_DENSE);
+        case_set_fill(&c->tensor[0], FILL_SPECIAL, 0, 1);
+        forward_tolerance(c, dtype, 104);
+    }
+    for (int k = 0; k < 2; k++) /* input and output lie differently */
+        for (int64_t n = 37; n < 6000; n = n * 11 + 1) new_forward(list, op, dtype, 2, (int64_t[]){5, n}, LAYOUT_DENSE)->tensor[k].layout = k ? LAYOUT_OFFSET : LAYOUT_PADDED;
 }
 
 static void forward_check(case_list *list, trine_op op)
