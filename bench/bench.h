@@ -13,10 +13,7 @@
 
 enum { BENCH_TEXT = 512, BENCH_ENTRIES = 24 };
 
-static inline bool bench_on_cpu(const target *t)
-{
-    return strcmp(t->props.backend, "cpu") == 0;
-}
+static inline bool bench_on_cpu(const target *t) { return strcmp(t->props.backend, "cpu") == 0; }
 
 /* ---- data.c: a case's tensors in device memory ---- */
 

@@ -30,15 +30,9 @@ static bool point_of(const cJSON *cell, double *intensity, double *flops)
     return true;
 }
 
-static double copy_of(const results_column *c)
-{
-    return results_number(c->target, "copy_bytes_per_second");
-}
+static double copy_of(const results_column *c) { return results_number(c->target, "copy_bytes_per_second"); }
 
-static double fma_of(const results_column *c)
-{
-    return results_number(c->target, "fma_f32_flops_per_second");
-}
+static double fma_of(const results_column *c) { return results_number(c->target, "fma_f32_flops_per_second"); }
 
 static void include(double *low, double *high, double value)
 {

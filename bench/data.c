@@ -8,10 +8,7 @@
 
 enum { POISON = 0xff, RUNS = 64 };
 
-static size_t size_of(const case_tensor *t)
-{
-    return (size_t)trine_dtype_bits(t->dtype) / 8;
-}
+static size_t size_of(const case_tensor *t) { return (size_t)trine_dtype_bits(t->dtype) / 8; }
 
 /* ---- Memory ---- */
 

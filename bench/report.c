@@ -10,10 +10,7 @@
 #define TRINE_COMMIT "unknown"
 #endif
 
-trine_dtype bench_dtype(const test_case *c)
-{
-    return c->tensor_count ? c->tensor[0].dtype : TRINE_DTYPE_NONE;
-}
+trine_dtype bench_dtype(const test_case *c) { return c->tensor_count ? c->tensor[0].dtype : TRINE_DTYPE_NONE; }
 
 /* ---- JSON ---- */
 

@@ -66,10 +66,7 @@ static results_row *find_row(results *r, const cJSON *line)
     return &r->row[r->rows++];
 }
 
-static bool is_winner(const cJSON *line)
-{
-    return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(line, "winner"));
-}
+static bool is_winner(const cJSON *line) { return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(line, "winner")); }
 
 static bool add_result(results *r, const char *path, int number, const cJSON *line, int first_column)
 {

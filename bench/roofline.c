@@ -62,10 +62,7 @@ static trine_status measure_copy(double *rate, const target *t, double seconds)
 
 /* ---- Flops ---- */
 
-static trine_status run_fma(void *flops, trine_stream *stream)
-{
-    return trine_probe(stream, TRINE_PROBE_FMA_F32, flops);
-}
+static trine_status run_fma(void *flops, trine_stream *stream) { return trine_probe(stream, TRINE_PROBE_FMA_F32, flops); }
 
 trine_status bench_roofline_measure(bench_roofline *roof, const target *t, double seconds)
 {
@@ -93,15 +90,9 @@ typedef struct tiny_add {
     trine_add_args args;
 } tiny_add;
 
-static trine_status call_empty(tiny_add *a)
-{
-    return trine_probe(a->stream, TRINE_PROBE_EMPTY, NULL);
-}
+static trine_status call_empty(tiny_add *a) { return trine_probe(a->stream, TRINE_PROBE_EMPTY, NULL); }
 
-static trine_status call_add(tiny_add *a)
-{
-    return trine_add(a->stream, &a->args);
-}
+static trine_status call_add(tiny_add *a) { return trine_add(a->stream, &a->args); }
 
 static trine_status call_query(tiny_add *a)
 {

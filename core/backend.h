@@ -21,19 +21,20 @@ enum { TRINE_BACKEND_ABI = 1 };
 
 typedef struct trine_device trine_device; /* a backend's own description of one device, or of an assumed one */
 
-/* One call as a backend sees it. With `query` set, an op runs its guards, states its variant and workspace and returns before it launches. */
+/* One call as a backend sees it. With `query` set, an op runs its guards, states its variant and workspace and returns before it
+ * launches. */
 typedef struct trine_call {
     const trine_device *device;
-    void *native;           /* the vendor's stream */
-    void *workspace;        /* NULL in a query */
+    void *native;    /* the vendor's stream */
+    void *workspace; /* NULL in a query */
     size_t workspace_size;
-    const char *forced;     /* the variant asked for, or NULL */
+    const char *forced; /* the variant asked for, or NULL */
     bool query;
-    bool nondeterministic;  /* permission of the stream */
-    bool any_variant;       /* in a query: go through all variants, to list them */
+    bool nondeterministic; /* permission of the stream */
+    bool any_variant;      /* in a query: go through all variants, to list them */
     /* answers */
     size_t workspace_needed;
-    const char *variant;    /* a string constant */
+    const char *variant; /* a string constant */
     char accepted[256];
     char why[512];
 } trine_call;
@@ -72,7 +73,8 @@ static inline bool trine_stop_before_launch(trine_call *call, size_t workspace, 
 /* Every kind of args as one type for the tables below. */
 typedef trine_status (*trine_op_fn)(trine_call *call, const void *args);
 
-/* An op with several variants: a table, best first; the first that does not refuse wins. Each entry's fn is trine_op_fn or casts its args. */
+/* An op with several variants: a table, best first; the first that does not refuse wins. Each entry's fn is trine_op_fn or casts
+ * its args. */
 typedef struct trine_variant {
     const char *name;
     trine_op_fn fn;
@@ -121,24 +123,25 @@ static inline trine_status trine_run_variants(trine_call *call, const trine_vari
 /* ---- The backend ---- */
 
 typedef struct trine_vtable {
-#define OP(family, name) trine_status (*name)(trine_call *call, const trine_##name##_args *args);
+#define OP(family, name) trine_status (*name)(trine_call * call, const trine_##name##_args *args);
 #include "trine/ops.def"
 #undef OP
 } trine_vtable;
 
-/* All functions return TRINE_OK, UNAVAILABLE, OUT_OF_MEMORY, UNSUPPORTED or DEVICE, and write the vendor's reason into why (size TRINE_WHY, never NULL). */
+/* All functions return TRINE_OK, UNAVAILABLE, OUT_OF_MEMORY, UNSUPPORTED or DEVICE, and write the vendor's reason into why (size
+ * TRINE_WHY, never NULL). */
 enum { TRINE_WHY = 512 };
 
 typedef struct trine_backend {
-    uint32_t abi;          /* TRINE_BACKEND_ABI */
-    uint32_t size;         /* sizeof(trine_backend), catches a table of another build */
+    uint32_t abi;  /* TRINE_BACKEND_ABI */
+    uint32_t size; /* sizeof(trine_backend), catches a table of another build */
     const char *name;
-    const char *version;   /* of Trine, as a string */
-    const char *archs;     /* comma-separated: what this build has machine code for */
+    const char *version; /* of Trine, as a string */
+    const char *archs;   /* comma-separated: what this build has machine code for */
 
     trine_status (*device_count)(int32_t *count, char *why);
-    /* The device `index`; with arch not NULL, a device of that arch which need not exist (query only), or for cpu the level to run at. *ops is what
-     * its calls go through. Lives until device_close. */
+    /* The device `index`; with arch not NULL, a device of that arch which need not exist (query only), or for cpu the level to
+     * run at. *ops is what its calls go through. Lives until device_close. */
     trine_status (*device_open)(int32_t index, const char *arch, trine_device **device, const trine_vtable **ops, char *why);
     void (*device_close)(trine_device *device);
     void (*device_props)(const trine_device *device, trine_device_props *props);
@@ -149,7 +152,8 @@ typedef struct trine_backend {
 
     trine_status (*alloc)(trine_device *device, size_t bytes, void **ptr, char *why);
     trine_status (*release)(trine_device *device, void *ptr, char *why);
-    trine_status (*copy)(trine_device *device, void *native, void *dst, const void *src, size_t bytes, trine_copy_kind kind, char *why);
+    trine_status (*copy)(trine_device *device, void *native, void *dst, const void *src, size_t bytes, trine_copy_kind kind,
+                         char *why);
     trine_status (*set)(trine_device *device, void *native, void *dst, int value, size_t bytes, char *why);
 
     trine_status (*event_create)(trine_device *device, void **event, char *why);

@@ -1,5 +1,5 @@
-/* What every op's arguments must satisfy, from the description of its tensors alone: given or optional, well-formed, in range, aligned, outputs that
- * overlap nothing. The rest is in check/<family>.c. */
+/* What every op's arguments must satisfy, from the description of its tensors alone: given or optional, well-formed, in range,
+ * aligned, outputs that overlap nothing. The rest is in check/<family>.c. */
 #include "core/check.h"
 
 trine_status trine_bad(const trine_check *check, const char *argument, const char *format, ...)
@@ -15,7 +15,8 @@ trine_status trine_bad(const trine_check *check, const char *argument, const cha
 static const char *shape_text(const trine_tensor *t, char text[160])
 {
     int used = snprintf(text, 160, "[");
-    for (int32_t d = 0; d < t->ndim; d++) used += snprintf(text + used, 160 - (size_t)used, d ? ",%lld" : "%lld", (long long)t->shape[d]);
+    for (int32_t d = 0; d < t->ndim; d++)
+        used += snprintf(text + used, 160 - (size_t)used, d ? ",%lld" : "%lld", (long long)t->shape[d]);
     snprintf(text + used, 160 - (size_t)used, "]");
     return text;
 }
@@ -25,25 +26,31 @@ trine_status trine_check_dtype(const trine_check *check, const char *name, const
     if (allowed >> t->dtype & 1u) return TRINE_OK;
     char list[160] = "";
     for (int i = 1, used = 0; i < TRINE_DTYPE_COUNT; i++)
-        if (allowed >> i & 1u) used += snprintf(list + used, sizeof list - (size_t)used, used ? ", %s" : "%s", trine_dtype_name((trine_dtype)i));
+        if (allowed >> i & 1u)
+            used += snprintf(list + used, sizeof list - (size_t)used, used ? ", %s" : "%s", trine_dtype_name((trine_dtype)i));
     return trine_bad(check, name, "dtype %s is none of %s", trine_dtype_name(t->dtype), list);
 }
 
-trine_status trine_check_same_dtype(const trine_check *check, const char *name, const trine_tensor *t, const char *than, const trine_tensor *other)
+trine_status trine_check_same_dtype(const trine_check *check, const char *name, const trine_tensor *t, const char *than,
+                                    const trine_tensor *other)
 {
     if (t->dtype == other->dtype) return TRINE_OK;
-    return trine_bad(check, name, "dtype %s differs from %s's %s", trine_dtype_name(t->dtype), than, trine_dtype_name(other->dtype));
+    return trine_bad(check, name, "dtype %s differs from %s's %s", trine_dtype_name(t->dtype), than,
+                     trine_dtype_name(other->dtype));
 }
 
-trine_status trine_check_same_shape(const trine_check *check, const char *name, const trine_tensor *t, const char *than, const trine_tensor *other)
+trine_status trine_check_same_shape(const trine_check *check, const char *name, const trine_tensor *t, const char *than,
+                                    const trine_tensor *other)
 {
     char a[160], b[160];
     bool same = t->ndim == other->ndim;
     for (int32_t d = 0; same && d < t->ndim; d++) same = t->shape[d] == other->shape[d];
-    return same ? TRINE_OK : trine_bad(check, name, "shape %s differs from %s's %s", shape_text(t, a), than, shape_text(other, b));
+    return same ? TRINE_OK
+                : trine_bad(check, name, "shape %s differs from %s's %s", shape_text(t, a), than, shape_text(other, b));
 }
 
-trine_status trine_check_broadcasts(const trine_check *check, const char *name, const trine_tensor *t, const char *to_name, const trine_tensor *to)
+trine_status trine_check_broadcasts(const trine_check *check, const char *name, const trine_tensor *t, const char *to_name,
+                                    const trine_tensor *to)
 {
     char a[160], b[160];
     bool fits = t->ndim <= to->ndim;
@@ -51,7 +58,8 @@ trine_status trine_check_broadcasts(const trine_check *check, const char *name, 
         int64_t wanted = to->shape[d + to->ndim - t->ndim];
         fits = t->shape[d] == wanted || t->shape[d] == 1;
     }
-    return fits ? TRINE_OK : trine_bad(check, name, "shape %s does not broadcast to %s's %s", shape_text(t, a), to_name, shape_text(to, b));
+    return fits ? TRINE_OK
+                : trine_bad(check, name, "shape %s does not broadcast to %s's %s", shape_text(t, a), to_name, shape_text(to, b));
 }
 
 trine_status trine_check_ndim_at_least(const trine_check *check, const char *name, const trine_tensor *t, int32_t ndim)
@@ -62,7 +70,8 @@ trine_status trine_check_ndim_at_least(const trine_check *check, const char *nam
 trine_status trine_check_is_vector(const trine_check *check, const char *name, const trine_tensor *t, int64_t length)
 {
     char a[160];
-    if (t->ndim != 1 || t->shape[0] != length) return trine_bad(check, name, "shape %s is not [%lld]", shape_text(t, a), (long long)length);
+    if (t->ndim != 1 || t->shape[0] != length)
+        return trine_bad(check, name, "shape %s is not [%lld]", shape_text(t, a), (long long)length);
     return length <= 1 || t->stride[0] == 1 ? TRINE_OK : trine_bad(check, name, "stride %lld is not 1", (long long)t->stride[0]);
 }
 
@@ -70,17 +79,21 @@ trine_status trine_check_is_vector(const trine_check *check, const char *name, c
 
 static trine_status check_tensor(const trine_check *check, const trine_op_field *field, const trine_tensor *t)
 {
-    if (t->dtype == TRINE_DTYPE_NONE) return field->flags & TRINE_FIELD_OPTIONAL ? TRINE_OK : trine_bad(check, field->name, "is not given");
+    if (t->dtype == TRINE_DTYPE_NONE)
+        return field->flags & TRINE_FIELD_OPTIONAL ? TRINE_OK : trine_bad(check, field->name, "is not given");
     if ((unsigned)t->dtype >= TRINE_DTYPE_COUNT) return trine_bad(check, field->name, "%d is no dtype", (int)t->dtype);
-    if (t->ndim < 0 || t->ndim > TRINE_MAX_DIMS) return trine_bad(check, field->name, "%d axes are not 0 to %d", (int)t->ndim, (int)TRINE_MAX_DIMS);
+    if (t->ndim < 0 || t->ndim > TRINE_MAX_DIMS)
+        return trine_bad(check, field->name, "%d axes are not 0 to %d", (int)t->ndim, (int)TRINE_MAX_DIMS);
     for (int32_t d = 0; d < t->ndim; d++) {
         if (t->shape[d] < 0) return trine_bad(check, field->name, "axis %d has the size %lld", (int)d, (long long)t->shape[d]);
-        if (t->stride[d] < 0) return trine_bad(check, field->name, "axis %d has the stride %lld", (int)d, (long long)t->stride[d]);
+        if (t->stride[d] < 0)
+            return trine_bad(check, field->name, "axis %d has the stride %lld", (int)d, (long long)t->stride[d]);
     }
     int64_t numel = trine_tensor_numel(t);
     if (numel < 0 || trine_tensor_extent_bytes(t) < 0) return trine_bad(check, field->name, "its size overflows 64 bits");
     if (numel > 0 && !t->data && !check->query) return trine_bad(check, field->name, "data is NULL");
-    if ((uintptr_t)t->data % (size_t)((trine_dtype_bits(t->dtype) + 7) / 8)) return trine_bad(check, field->name, "data is not aligned to its dtype");
+    if ((uintptr_t)t->data % (size_t)((trine_dtype_bits(t->dtype) + 7) / 8))
+        return trine_bad(check, field->name, "data is not aligned to its dtype");
     return TRINE_OK;
 }
 
@@ -105,7 +118,8 @@ static bool overlaps_itself(const trine_tensor *t)
 static bool same_view(const trine_tensor *a, const trine_tensor *b)
 {
     bool same = a->data == b->data && a->dtype == b->dtype && a->ndim == b->ndim;
-    for (int32_t d = 0; same && d < a->ndim; d++) same = a->shape[d] == b->shape[d] && (a->shape[d] == 1 || a->stride[d] == b->stride[d]);
+    for (int32_t d = 0; same && d < a->ndim; d++)
+        same = a->shape[d] == b->shape[d] && (a->shape[d] == 1 || a->stride[d] == b->stride[d]);
     return same;
 }
 
@@ -118,7 +132,8 @@ static int64_t width_within(const trine_tensor *t, int64_t period)
     return width;
 }
 
-/* Two views that interleave, as the column blocks of one matrix do, or a vector in the gaps between its rows: modulo a stride of `a` they cover different bytes. */
+/* Two views that interleave, as the column blocks of one matrix do, or a vector in the gaps between its rows: modulo a stride of
+ * `a` they cover different bytes. */
 static bool interleave(const trine_tensor *a, const trine_tensor *b)
 {
     int64_t size = trine_dtype_bits(a->dtype) / 8;
@@ -158,7 +173,8 @@ static trine_status check_output(const trine_check *check, const trine_op_info *
         if (i == output || !trine_is_given(o) || disjoint(t, o)) continue;
         if ((field->flags & TRINE_FIELD_INPLACE) && !(other->flags & TRINE_FIELD_OUT) && same_view(t, o)) continue;
         return trine_bad(check, field->name, "overlaps %s%s", other->name,
-                         field->flags & TRINE_FIELD_INPLACE ? " without being the same view" : ", and this op does not work in place");
+                         field->flags & TRINE_FIELD_INPLACE ? " without being the same view"
+                                                            : ", and this op does not work in place");
     }
     return TRINE_OK;
 }
@@ -168,7 +184,8 @@ trine_status trine_check_args(trine_op op, const char *backend, const void *args
     const trine_op_desc *desc = trine_op_descs[op];
     const trine_check check = {backend, desc->info.name, query};
     if (!args) return trine_bad(&check, "args", "is NULL");
-    for (int32_t i = 0; i < desc->info.field_count; i++) TRY(check_tensor(&check, &desc->info.fields[i], tensor_at(args, &desc->info.fields[i])));
+    for (int32_t i = 0; i < desc->info.field_count; i++)
+        TRY(check_tensor(&check, &desc->info.fields[i], tensor_at(args, &desc->info.fields[i])));
     TRY(desc->check(&check, args));
     for (int32_t i = 0; i < desc->info.field_count; i++)
         if (desc->info.fields[i].flags & TRINE_FIELD_OUT) TRY(check_output(&check, &desc->info, args, i));

@@ -12,7 +12,8 @@ struct trine_check {
 };
 
 /* INVALID_ARGUMENT with "backend: op: argument: reason". */
-trine_status trine_bad(const trine_check *check, const char *argument, const char *format, ...) __attribute__((format(printf, 3, 4)));
+trine_status trine_bad(const trine_check *check, const char *argument, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Sets of dtypes. */
 #define DT(name) (1u << TRINE_##name)
@@ -23,10 +24,13 @@ enum {
 };
 
 trine_status trine_check_dtype(const trine_check *check, const char *name, const trine_tensor *t, unsigned allowed);
-trine_status trine_check_same_dtype(const trine_check *check, const char *name, const trine_tensor *t, const char *than, const trine_tensor *other);
-trine_status trine_check_same_shape(const trine_check *check, const char *name, const trine_tensor *t, const char *than, const trine_tensor *other);
+trine_status trine_check_same_dtype(const trine_check *check, const char *name, const trine_tensor *t, const char *than,
+                                    const trine_tensor *other);
+trine_status trine_check_same_shape(const trine_check *check, const char *name, const trine_tensor *t, const char *than,
+                                    const trine_tensor *other);
 /* t's shape broadcasts to `to`'s without enlarging it. */
-trine_status trine_check_broadcasts(const trine_check *check, const char *name, const trine_tensor *t, const char *to_name, const trine_tensor *to);
+trine_status trine_check_broadcasts(const trine_check *check, const char *name, const trine_tensor *t, const char *to_name,
+                                    const trine_tensor *to);
 trine_status trine_check_ndim_at_least(const trine_check *check, const char *name, const trine_tensor *t, int32_t ndim);
 trine_status trine_check_is_vector(const trine_check *check, const char *name, const trine_tensor *t, int64_t length);
 
@@ -37,7 +41,10 @@ trine_status trine_check_is_vector(const trine_check *check, const char *name, c
     } while (0)
 
 /* Description of an op: FIELDS lists its tensors in the struct's order, OP_DESC ties them and the check to the name. */
-#define FIELD(type, name, flags) {#name, offsetof(type, name), (flags)}
+#define FIELD(type, name, flags) \
+    { \
+#name, offsetof(type, name), (flags) \
+    }
 #define IN TRINE_FIELD_IN
 #define OUT TRINE_FIELD_OUT
 #define OPTIONAL TRINE_FIELD_OPTIONAL

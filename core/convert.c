@@ -13,40 +13,19 @@
 
 /* ---- Scalars ---- */
 
-float trine_f16_to_f32(uint16_t bits)
-{
-    return trine_bits_f16_to_f32(bits);
-}
+float trine_f16_to_f32(uint16_t bits) { return trine_bits_f16_to_f32(bits); }
 
-uint16_t trine_f32_to_f16(float value)
-{
-    return trine_bits_f32_to_f16(value);
-}
+uint16_t trine_f32_to_f16(float value) { return trine_bits_f32_to_f16(value); }
 
-float trine_bf16_to_f32(uint16_t bits)
-{
-    return trine_bits_bf16_to_f32(bits);
-}
+float trine_bf16_to_f32(uint16_t bits) { return trine_bits_bf16_to_f32(bits); }
 
-uint16_t trine_f32_to_bf16(float value)
-{
-    return trine_bits_f32_to_bf16(value);
-}
+uint16_t trine_f32_to_bf16(float value) { return trine_bits_f32_to_bf16(value); }
 
-static bool is_f8(trine_dtype dtype)
-{
-    return dtype >= TRINE_F8_E4M3FN && dtype <= TRINE_F8_E5M2FNUZ;
-}
+static bool is_f8(trine_dtype dtype) { return dtype >= TRINE_F8_E4M3FN && dtype <= TRINE_F8_E5M2FNUZ; }
 
-static bool is_e5(trine_dtype dtype)
-{
-    return dtype == TRINE_F8_E5M2 || dtype == TRINE_F8_E5M2FNUZ;
-}
+static bool is_e5(trine_dtype dtype) { return dtype == TRINE_F8_E5M2 || dtype == TRINE_F8_E5M2FNUZ; }
 
-static bool is_fnuz(trine_dtype dtype)
-{
-    return dtype == TRINE_F8_E4M3FNUZ || dtype == TRINE_F8_E5M2FNUZ;
-}
+static bool is_fnuz(trine_dtype dtype) { return dtype == TRINE_F8_E4M3FNUZ || dtype == TRINE_F8_E5M2FNUZ; }
 
 /* A dtype that is no fp8 breaks the contract of these two; they give NaN and 0 then. */
 float trine_f8_to_f32(uint8_t bits, trine_dtype fp8)
@@ -169,7 +148,8 @@ trine_status trine_convert(const void *src, trine_dtype src_dtype, void *dst, tr
 {
     trine_status status = check_convert(src, src_dtype, dst, dst_dtype, n);
     if (status != TRINE_OK || n == 0) return status;
-    size_t src_size = (unsigned)trine_dtype_bits(src_dtype) / 8, dst_size = (unsigned)trine_dtype_bits(dst_dtype) / 8, left = (size_t)n;
+    size_t src_size = (unsigned)trine_dtype_bits(src_dtype) / 8, dst_size = (unsigned)trine_dtype_bits(dst_dtype) / 8,
+           left = (size_t)n;
     if (src_dtype == dst_dtype && src_dtype != TRINE_BOOL) { /* keeps every bit, those of NaN and inf in fp8 too */
         memmove(dst, src, left * src_size);
         return TRINE_OK;

@@ -1,4 +1,5 @@
-/* From a public op to a backend's function: checks, the call, workspace, fallback, log. Everything an op has here is generated from ops.def. */
+/* From a public op to a backend's function: checks, the call, workspace, fallback, log. Everything an op has here is generated
+ * from ops.def. */
 #include <time.h>
 
 #include "core/internal.h"
@@ -14,15 +15,15 @@ const trine_op_desc *const trine_op_descs[TRINE_OP_COUNT] = {
 #undef OP
 };
 
-const trine_op_info *trine_op_get_info(trine_op op)
-{
-    return (unsigned)op < TRINE_OP_COUNT ? &trine_op_descs[op]->info : NULL;
-}
+const trine_op_info *trine_op_get_info(trine_op op) { return (unsigned)op < TRINE_OP_COUNT ? &trine_op_descs[op]->info : NULL; }
 
 /* The vtable's entries by number, each called with its own type. */
 typedef trine_status (*thunk_fn)(const trine_vtable *ops, trine_call *call, const void *args);
 #define OP(family, name) \
-    static trine_status thunk_##name(const trine_vtable *ops, trine_call *call, const void *args) { return ops->name(call, args); }
+    static trine_status thunk_##name(const trine_vtable *ops, trine_call *call, const void *args) \
+    { \
+        return ops->name(call, args); \
+    }
 #include "trine/ops.def"
 #undef OP
 static const thunk_fn thunks[TRINE_OP_COUNT] = {
@@ -62,7 +63,8 @@ static void describe(trine_op op, const void *args, char *text, size_t size)
         const trine_tensor *t = (const trine_tensor *)((const char *)args + info->fields[i].offset);
         if (t->dtype == TRINE_DTYPE_NONE) continue;
         used += (size_t)snprintf(text + used, size - used, " %s %s[", info->fields[i].name, trine_dtype_name(t->dtype));
-        for (int32_t d = 0; d < t->ndim && used < size; d++) used += (size_t)snprintf(text + used, size - used, d ? ",%lld" : "%lld", (long long)t->shape[d]);
+        for (int32_t d = 0; d < t->ndim && used < size; d++)
+            used += (size_t)snprintf(text + used, size - used, d ? ",%lld" : "%lld", (long long)t->shape[d]);
         if (used < size) used += (size_t)snprintf(text + used, size - used, "]");
     }
 }
@@ -103,7 +105,8 @@ static trine_status execute_logged(trine_stream *stream, trine_op op, const void
         snprintf(time_text, sizeof time_text, " %.1f us", 1e6 * (now() - begin));
     }
     trine_log(profile ? TRINE_LOG_PROFILE : TRINE_LOG_DISPATCH, "%s %s -> %s%s%s%s", stream->backend->name, text,
-              status == TRINE_OK && call->variant ? call->variant : trine_status_name(status), time_text, call->why[0] ? "; " : "", call->why);
+              status == TRINE_OK && call->variant ? call->variant : trine_status_name(status), time_text,
+              call->why[0] ? "; " : "", call->why);
     return status;
 }
 
@@ -130,7 +133,8 @@ trine_status trine_run(trine_stream *stream, trine_op op, const void *args)
     status = trine_query(stream, op, args, &answer);
     if (status != TRINE_OK) return status;
     if (answer.workspace > stream->workspace_size)
-        return trine_fail(TRINE_ERROR_WORKSPACE_TOO_SMALL, "%s: %s: %zu bytes of workspace are needed and nothing is allocated while a graph is captured",
+        return trine_fail(TRINE_ERROR_WORKSPACE_TOO_SMALL,
+                          "%s: %s: %zu bytes of workspace are needed and nothing is allocated while a graph is captured",
                           stream->backend->name, trine_op_descs[op]->info.name, answer.workspace);
     return trine_graph_record_op(stream->recording, op, args);
 }
@@ -140,7 +144,8 @@ trine_status trine_query(trine_stream *stream, trine_op op, const void *args, tr
     if (!result) return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_query: result is NULL");
     memset(result, 0, sizeof *result);
     if (!stream) return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_query: stream is NULL");
-    if ((unsigned)op >= TRINE_OP_COUNT) return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_query: there is no op %d", (int)op);
+    if ((unsigned)op >= TRINE_OP_COUNT)
+        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_query: there is no op %d", (int)op);
     trine_status status = trine_check_args(op, stream->backend->name, args, true);
     if (status != TRINE_OK) return status;
     trine_call call;
@@ -157,6 +162,9 @@ trine_status trine_query(trine_stream *stream, trine_op op, const void *args, tr
 }
 
 #define OP(family, name) \
-    trine_status trine_##name(trine_stream *stream, const trine_##name##_args *args) { return trine_run(stream, TRINE_OP_##name, args); }
+    trine_status trine_##name(trine_stream *stream, const trine_##name##_args *args) \
+    { \
+        return trine_run(stream, TRINE_OP_##name, args); \
+    }
 #include "trine/ops.def"
 #undef OP

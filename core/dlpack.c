@@ -6,8 +6,18 @@
 TRINE_API trine_status trine_dtype_to_dlpack(trine_dtype dtype, uint8_t *code, uint8_t *bits);
 TRINE_API trine_status trine_dtype_from_dlpack(uint8_t code, uint8_t bits, uint16_t lanes, trine_dtype *dtype);
 
-enum { DL_INT = 0, DL_UINT = 1, DL_FLOAT = 2, DL_BFLOAT = 4, DL_BOOL = 6, DL_E4M3FN = 10, DL_E4M3FNUZ = 11, DL_E5M2 = 12,
-       DL_E5M2FNUZ = 13, DL_NOTHING = 255 };
+enum {
+    DL_INT = 0,
+    DL_UINT = 1,
+    DL_FLOAT = 2,
+    DL_BFLOAT = 4,
+    DL_BOOL = 6,
+    DL_E4M3FN = 10,
+    DL_E4M3FNUZ = 11,
+    DL_E5M2 = 12,
+    DL_E5M2FNUZ = 13,
+    DL_NOTHING = 255
+};
 
 static uint8_t code_of(trine_dtype dtype)
 {
@@ -35,7 +45,8 @@ trine_status trine_dtype_to_dlpack(trine_dtype dtype, uint8_t *code, uint8_t *bi
 {
     if (!code || !bits) return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "dtype_to_dlpack: code or bits is NULL");
     if (code_of(dtype) == DL_NOTHING)
-        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "dtype_to_dlpack: DLPack has no type for dtype %d (%s)", (int)dtype, trine_dtype_name(dtype));
+        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "dtype_to_dlpack: DLPack has no type for dtype %d (%s)", (int)dtype,
+                          trine_dtype_name(dtype));
     *code = code_of(dtype);
     *bits = (uint8_t)trine_dtype_bits(dtype);
     return TRINE_OK;

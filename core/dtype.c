@@ -25,15 +25,9 @@ static const struct {
 };
 
 /* The row of a dtype; that of NONE for a number that is no dtype. */
-static unsigned row(trine_dtype dtype)
-{
-    return (unsigned)dtype < TRINE_DTYPE_COUNT ? (unsigned)dtype : TRINE_DTYPE_NONE;
-}
+static unsigned row(trine_dtype dtype) { return (unsigned)dtype < TRINE_DTYPE_COUNT ? (unsigned)dtype : TRINE_DTYPE_NONE; }
 
-const char *trine_dtype_name(trine_dtype dtype)
-{
-    return dtypes[row(dtype)].name;
-}
+const char *trine_dtype_name(trine_dtype dtype) { return dtypes[row(dtype)].name; }
 
 trine_dtype trine_dtype_from_name(const char *name)
 {
@@ -42,7 +36,4 @@ trine_dtype trine_dtype_from_name(const char *name)
     return TRINE_DTYPE_NONE;
 }
 
-int32_t trine_dtype_bits(trine_dtype dtype)
-{
-    return dtypes[row(dtype)].bits;
-}
+int32_t trine_dtype_bits(trine_dtype dtype) { return dtypes[row(dtype)].bits; }

@@ -1,5 +1,5 @@
-/* TRINE_FALLBACK=cpu: an op that the backend refuses runs on the CPU. Its tensors are staged through host memory: inputs (and outputs, whose
- * gaps between strided elements must survive) come down, outputs go up. Waits for the stream on both ways. */
+/* TRINE_FALLBACK=cpu: an op that the backend refuses runs on the CPU. Its tensors are staged through host memory: inputs (and
+ * outputs, whose gaps between strided elements must survive) come down, outputs go up. Waits for the stream on both ways. */
 #include "core/internal.h"
 
 enum { MAX_TENSORS = 16, MAX_ARGS = 4096 };
@@ -12,10 +12,7 @@ typedef struct staging {
     _Alignas(16) unsigned char args[MAX_ARGS];
 } staging;
 
-static trine_tensor *tensor_of(staging *s, int32_t i)
-{
-    return (trine_tensor *)(s->args + s->info->fields[i].offset);
-}
+static trine_tensor *tensor_of(staging *s, int32_t i) { return (trine_tensor *)(s->args + s->info->fields[i].offset); }
 
 /* In-place arguments share one staging buffer. */
 static void *already_staged(const staging *s, int32_t before, const void *device, size_t bytes)
@@ -34,7 +31,9 @@ static trine_status copy_down(staging *s)
         void *host = already_staged(s, i, t->data, bytes);
         if (!host) {
             host = trine_host_alloc(bytes);
-            if (!host) return trine_fail(TRINE_ERROR_OUT_OF_MEMORY, "%s: %s: no host memory to fall back to the CPU", s->from->backend->name, s->info->name);
+            if (!host)
+                return trine_fail(TRINE_ERROR_OUT_OF_MEMORY, "%s: %s: no host memory to fall back to the CPU",
+                                  s->from->backend->name, s->info->name);
             trine_status status = trine_memcpy(s->from, host, t->data, bytes, TRINE_DEVICE_TO_HOST);
             if (status != TRINE_OK) {
                 trine_host_free(host);
@@ -78,16 +77,22 @@ trine_status trine_fallback_run(trine_stream *stream, trine_op op, const void *a
 {
     const trine_op_info *info = &trine_op_descs[op]->info;
     if (trine_stream_captured(stream))
-        return trine_fail(TRINE_ERROR_CAPTURE, "%s: %s: can't fall back to the CPU while a graph is captured (%s)", stream->backend->name, info->name, why);
-    if (!stream->fallback_logged[op]) trine_log(TRINE_LOG_WARN, "%s: %s falls back to the CPU: %s", stream->backend->name, info->name, why);
+        return trine_fail(TRINE_ERROR_CAPTURE, "%s: %s: can't fall back to the CPU while a graph is captured (%s)",
+                          stream->backend->name, info->name, why);
+    if (!stream->fallback_logged[op])
+        trine_log(TRINE_LOG_WARN, "%s: %s falls back to the CPU: %s", stream->backend->name, info->name, why);
     stream->fallback_logged[op] = true;
-    if (info->field_count > MAX_TENSORS || info->args_size > MAX_ARGS) return trine_fail(TRINE_ERROR_UNSUPPORTED, "%s: too many tensors to fall back", info->name);
+    if (info->field_count > MAX_TENSORS || info->args_size > MAX_ARGS)
+        return trine_fail(TRINE_ERROR_UNSUPPORTED, "%s: too many tensors to fall back", info->name);
     staging *s = trine_host_alloc(sizeof *s);
-    if (!s) return trine_fail(TRINE_ERROR_OUT_OF_MEMORY, "%s: %s: no host memory to fall back to the CPU", stream->backend->name, info->name);
+    if (!s)
+        return trine_fail(TRINE_ERROR_OUT_OF_MEMORY, "%s: %s: no host memory to fall back to the CPU", stream->backend->name,
+                          info->name);
     s->from = stream;
     s->info = info;
     memcpy(s->args, args, info->args_size);
-    trine_stream_options cpu = {.backend = "cpu", .variant = "", .flags = stream->nondeterministic ? TRINE_STREAM_NONDETERMINISTIC : 0};
+    trine_stream_options cpu = {
+        .backend = "cpu", .variant = "", .flags = stream->nondeterministic ? TRINE_STREAM_NONDETERMINISTIC : 0};
     trine_status status = trine_stream_create(&cpu, &s->cpu);
     if (status == TRINE_OK) status = stage_down(s);
     if (status == TRINE_OK) status = trine_run(s->cpu, op, s->args);

@@ -85,10 +85,7 @@ TRINE_INLINE uint16_t trine_bits_f32_to_f16(float value)
     return (uint16_t)(code | (bits >> 16 & 0x8000u));
 }
 
-TRINE_INLINE float trine_bits_bf16_to_f32(uint16_t bits)
-{
-    return trine_f32_of_bits((uint32_t)bits << 16);
-}
+TRINE_INLINE float trine_bits_bf16_to_f32(uint16_t bits) { return trine_f32_of_bits((uint32_t)bits << 16); }
 
 TRINE_INLINE uint16_t trine_bits_f32_to_bf16(float value)
 {
@@ -176,10 +173,10 @@ TRINE_FLOAT_TO_INT(trine_f64_to_i64_sat, double, uint64_t, trine_bits_of_f64, TR
                    0x43e0000000000000u, INT64_MIN, INT64_MAX)
 TRINE_FLOAT_TO_INT(trine_f64_to_i32_sat, double, uint64_t, trine_bits_of_f64, TRINE_F64_SIGN, TRINE_F64_INF, int32_t,
                    0x41e0000000000000u, INT32_MIN, INT32_MAX)
-TRINE_FLOAT_TO_INT(trine_f32_to_i64_sat, float, uint32_t, trine_bits_of_f32, TRINE_F32_SIGN, TRINE_F32_INF, int64_t,
-                   0x5f000000u, INT64_MIN, INT64_MAX)
-TRINE_FLOAT_TO_INT(trine_f32_to_i32_sat, float, uint32_t, trine_bits_of_f32, TRINE_F32_SIGN, TRINE_F32_INF, int32_t,
-                   0x4f000000u, INT32_MIN, INT32_MAX)
+TRINE_FLOAT_TO_INT(trine_f32_to_i64_sat, float, uint32_t, trine_bits_of_f32, TRINE_F32_SIGN, TRINE_F32_INF, int64_t, 0x5f000000u,
+                   INT64_MIN, INT64_MAX)
+TRINE_FLOAT_TO_INT(trine_f32_to_i32_sat, float, uint32_t, trine_bits_of_f32, TRINE_F32_SIGN, TRINE_F32_INF, int32_t, 0x4f000000u,
+                   INT32_MIN, INT32_MAX)
 
 TRINE_INLINE int32_t trine_i32_clamp(int32_t value, int32_t lowest, int32_t highest)
 {
@@ -187,35 +184,17 @@ TRINE_INLINE int32_t trine_i32_clamp(int32_t value, int32_t lowest, int32_t high
     return low > highest ? highest : low;
 }
 
-TRINE_INLINE int8_t trine_f64_to_i8_sat(double value)
-{
-    return (int8_t)trine_i32_clamp(trine_f64_to_i32_sat(value), -128, 127);
-}
+TRINE_INLINE int8_t trine_f64_to_i8_sat(double value) { return (int8_t)trine_i32_clamp(trine_f64_to_i32_sat(value), -128, 127); }
 
-TRINE_INLINE uint8_t trine_f64_to_u8_sat(double value)
-{
-    return (uint8_t)trine_i32_clamp(trine_f64_to_i32_sat(value), 0, 255);
-}
+TRINE_INLINE uint8_t trine_f64_to_u8_sat(double value) { return (uint8_t)trine_i32_clamp(trine_f64_to_i32_sat(value), 0, 255); }
 
-TRINE_INLINE int8_t trine_f32_to_i8_sat(float value)
-{
-    return (int8_t)trine_i32_clamp(trine_f32_to_i32_sat(value), -128, 127);
-}
+TRINE_INLINE int8_t trine_f32_to_i8_sat(float value) { return (int8_t)trine_i32_clamp(trine_f32_to_i32_sat(value), -128, 127); }
 
-TRINE_INLINE uint8_t trine_f32_to_u8_sat(float value)
-{
-    return (uint8_t)trine_i32_clamp(trine_f32_to_i32_sat(value), 0, 255);
-}
+TRINE_INLINE uint8_t trine_f32_to_u8_sat(float value) { return (uint8_t)trine_i32_clamp(trine_f32_to_i32_sat(value), 0, 255); }
 
 /* Float to bool: x != 0; NaN is true, subnormals are even where the hardware flushes them. */
-TRINE_INLINE uint8_t trine_f64_to_bool(double value)
-{
-    return (trine_bits_of_f64(value) & ~TRINE_F64_SIGN) != 0;
-}
+TRINE_INLINE uint8_t trine_f64_to_bool(double value) { return (trine_bits_of_f64(value) & ~TRINE_F64_SIGN) != 0; }
 
-TRINE_INLINE uint8_t trine_f32_to_bool(float value)
-{
-    return (trine_bits_of_f32(value) & ~TRINE_F32_SIGN) != 0;
-}
+TRINE_INLINE uint8_t trine_f32_to_bool(float value) { return (trine_bits_of_f32(value) & ~TRINE_F32_SIGN) != 0; }
 
 #endif

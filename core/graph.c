@@ -49,7 +49,8 @@ trine_status trine_graph_begin(trine_stream *stream)
     char why[TRINE_WHY] = "";
     trine_status status = trine_stream_usable(stream, "trine_graph_begin");
     if (status != TRINE_OK) return status;
-    if (trine_stream_captured(stream)) return trine_fail(TRINE_ERROR_CAPTURE, "%s: trine_graph_begin: a graph is being captured already", stream->backend->name);
+    if (trine_stream_captured(stream))
+        return trine_fail(TRINE_ERROR_CAPTURE, "%s: trine_graph_begin: a graph is being captured already", stream->backend->name);
     trine_graph *graph = trine_host_alloc(sizeof *graph);
     if (!graph) return trine_fail(TRINE_ERROR_OUT_OF_MEMORY, "trine_graph_begin: no host memory");
     graph->stream = stream;
@@ -87,7 +88,8 @@ trine_status trine_graph_end(trine_stream *stream, trine_graph **graph)
     *graph = NULL;
     trine_status status = trine_stream_usable(stream, "trine_graph_end");
     if (status != TRINE_OK) return status;
-    if (!stream->capturing) return trine_fail(TRINE_ERROR_CAPTURE, "%s: trine_graph_end without trine_graph_begin", stream->backend->name);
+    if (!stream->capturing)
+        return trine_fail(TRINE_ERROR_CAPTURE, "%s: trine_graph_end without trine_graph_begin", stream->backend->name);
     stream->capturing = false;
     if (stream->backend->capture_end) return end_native(stream, graph);
     *graph = stream->recording;
@@ -110,7 +112,8 @@ trine_status trine_graph_launch(trine_graph *graph)
     char why[TRINE_WHY] = "";
     if (!graph) return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_graph_launch: graph is NULL");
     trine_stream *stream = graph->stream;
-    if (trine_stream_captured(stream)) return trine_fail(TRINE_ERROR_CAPTURE, "%s: trine_graph_launch while a graph is captured", stream->backend->name);
+    if (trine_stream_captured(stream))
+        return trine_fail(TRINE_ERROR_CAPTURE, "%s: trine_graph_launch while a graph is captured", stream->backend->name);
     if (graph->native) {
         trine_status status = stream->backend->graph_launch(stream->device, stream->native, graph->native, why);
         return status == TRINE_OK ? status : trine_backend_failed(stream, "trine_graph_launch", status, why);

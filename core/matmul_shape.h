@@ -154,9 +154,6 @@ static inline bool trine_thin_make(trine_thin *t, const trine_product *p)
 }
 
 /* The axis of w to walk along: its dense one. Few rows are better walked along K even where they are dense the other way. */
-static inline bool trine_thin_along_k(const trine_thin *t)
-{
-    return t->w_row != 1 || t->rows <= 8;
-}
+static inline bool trine_thin_along_k(const trine_thin *t) { return t->w_row != 1 || t->rows <= 8; }
 
 #endif

@@ -23,7 +23,8 @@ static struct {
 
 trine_status trine_set_host_allocator(void *(*alloc)(size_t, void *), void (*release)(void *, void *), void *user)
 {
-    if (!alloc != !release) return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_set_host_allocator: alloc and release go together");
+    if (!alloc != !release)
+        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_set_host_allocator: alloc and release go together");
     host.alloc = alloc ? alloc : default_alloc;
     host.release = release ? release : default_release;
     host.user = user;
@@ -48,7 +49,8 @@ trine_status trine_malloc(trine_stream *stream, size_t bytes, void **ptr)
     *ptr = NULL;
     trine_status status = trine_stream_usable(stream, "trine_malloc");
     if (status != TRINE_OK || bytes == 0) return status;
-    if (trine_stream_captured(stream)) return trine_fail(TRINE_ERROR_CAPTURE, "%s: trine_malloc while a graph is captured", stream->backend->name);
+    if (trine_stream_captured(stream))
+        return trine_fail(TRINE_ERROR_CAPTURE, "%s: trine_malloc while a graph is captured", stream->backend->name);
     status = stream->backend->alloc(stream->device, bytes, ptr, why);
     return status == TRINE_OK ? status : trine_backend_failed(stream, "trine_malloc", status, why);
 }
@@ -58,7 +60,8 @@ trine_status trine_free(trine_stream *stream, void *ptr)
     char why[TRINE_WHY] = "";
     trine_status status = trine_stream_usable(stream, "trine_free");
     if (status != TRINE_OK || !ptr) return status;
-    if (trine_stream_captured(stream)) return trine_fail(TRINE_ERROR_CAPTURE, "%s: trine_free while a graph is captured", stream->backend->name);
+    if (trine_stream_captured(stream))
+        return trine_fail(TRINE_ERROR_CAPTURE, "%s: trine_free while a graph is captured", stream->backend->name);
     trine_status waited = trine_stream_synchronize(stream);
     status = stream->backend->release(stream->device, ptr, why);
     return status == TRINE_OK ? waited : trine_backend_failed(stream, "trine_free", status, why);
@@ -70,7 +73,8 @@ trine_status trine_memcpy(trine_stream *stream, void *dst, const void *src, size
     trine_status status = trine_stream_usable(stream, "trine_memcpy");
     if (status != TRINE_OK) return status;
     if (kind < TRINE_HOST_TO_DEVICE || kind > TRINE_DEVICE_TO_DEVICE || (bytes && (!dst || !src)))
-        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_memcpy: %s", bytes && (!dst || !src) ? "NULL pointer" : "unknown kind");
+        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_memcpy: %s",
+                          bytes && (!dst || !src) ? "NULL pointer" : "unknown kind");
     if (bytes == 0) return TRINE_OK;
     if (stream->recording) return trine_graph_record_copy(stream->recording, dst, src, bytes);
     status = stream->backend->copy(stream->device, stream->native, dst, src, bytes, kind, why);
@@ -128,8 +132,10 @@ trine_status trine_event_record(trine_event *event, trine_stream *stream)
     trine_status status = trine_stream_usable(stream, "trine_event_record");
     if (status != TRINE_OK) return status;
     if (!event || event->stream->backend != stream->backend)
-        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_event_record: %s", event ? "the event belongs to another backend" : "event is NULL");
-    if (trine_stream_captured(stream)) return trine_fail(TRINE_ERROR_CAPTURE, "%s: trine_event_record while a graph is captured", stream->backend->name);
+        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_event_record: %s",
+                          event ? "the event belongs to another backend" : "event is NULL");
+    if (trine_stream_captured(stream))
+        return trine_fail(TRINE_ERROR_CAPTURE, "%s: trine_event_record while a graph is captured", stream->backend->name);
     status = stream->backend->event_record(stream->device, event->native, stream->native, why);
     if (status != TRINE_OK) return trine_backend_failed(stream, "trine_event_record", status, why);
     event->recorded = true;

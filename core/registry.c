@@ -17,12 +17,10 @@ static known_backend known[] = {{"cuda", NULL}, {"hip", NULL}, {"cpu", &trine_cp
 enum { KNOWN_COUNT = sizeof known / sizeof known[0] };
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 
-const char *trine_backend_name(int32_t index)
-{
-    return index >= 0 && index < KNOWN_COUNT ? known[index].name : NULL;
-}
+const char *trine_backend_name(int32_t index) { return index >= 0 && index < KNOWN_COUNT ? known[index].name : NULL; }
 
-/* Why a backend can't be had, kept apart from the thread's text: a selection may go on with another one, and then nothing has failed. */
+/* Why a backend can't be had, kept apart from the thread's text: a selection may go on with another one, and then nothing has
+ * failed. */
 enum { REASON = 768 };
 
 __attribute__((format(printf, 3, 4))) static trine_status because(char why[REASON], trine_status status, const char *format, ...)
@@ -71,7 +69,8 @@ static trine_status check_plugin(const char *name, const char *path, const trine
                        (unsigned)plugin->abi, (unsigned)plugin->size, (unsigned)TRINE_BACKEND_ABI, (unsigned)sizeof *plugin);
     if (!plugin->version || strcmp(plugin->version, trine_version()) != 0 || !plugin->name || strcmp(plugin->name, name) != 0)
         return because(why, TRINE_ERROR_ABI_MISMATCH, "%s: %s is %s %s, this library is %s", name, path,
-                       plugin->name ? plugin->name : "without a name", plugin->version ? plugin->version : "without a version", trine_version());
+                       plugin->name ? plugin->name : "without a name", plugin->version ? plugin->version : "without a version",
+                       trine_version());
     return is_complete(plugin) ? TRINE_OK : because(why, TRINE_ERROR_ABI_MISMATCH, "%s: %s lacks functions", name, path);
 }
 
@@ -222,7 +221,8 @@ trine_status trine_device_get_props(const char *backend, int32_t index, trine_de
     trine_status status = trine_device_count(backend, &count);
     if (status != TRINE_OK) return status;
     if (index < 0 || index >= count)
-        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "%s: there is no device %d; devices found: %d", backend, (int)index, (int)count);
+        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "%s: there is no device %d; devices found: %d", backend, (int)index,
+                          (int)count);
     trine_backend_open(backend, &found);
     status = found->device_open(index, NULL, &device, &ops, why);
     if (status != TRINE_OK) return trine_fail(status, "%s: %s", backend, why[0] ? why : trine_status_name(status));

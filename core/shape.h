@@ -48,8 +48,8 @@ static inline void trine_iter_merge(trine_iter *it)
     it->ndim = last + 1;
 }
 
-/* tensors[0] gives the shape; the others are broadcast to it (aligned at the last axis). keep_order: axes stay in the order of the shape, so that the walk is
- * row-major. */
+/* tensors[0] gives the shape; the others are broadcast to it (aligned at the last axis). keep_order: axes stay in the order of
+ * the shape, so that the walk is row-major. */
 static inline trine_iter trine_iter_make(const trine_tensor *const *tensors, int32_t operands, int keep_order)
 {
     trine_iter it;
@@ -125,9 +125,6 @@ static inline int trine_last_axis_dense(const trine_tensor *t)
     return t->shape[t->ndim - 1] <= 1 || t->stride[t->ndim - 1] == 1;
 }
 
-static inline int trine_is_given(const trine_tensor *t)
-{
-    return t->dtype != TRINE_DTYPE_NONE;
-}
+static inline int trine_is_given(const trine_tensor *t) { return t->dtype != TRINE_DTYPE_NONE; }
 
 #endif

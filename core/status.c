@@ -28,10 +28,7 @@ const char *trine_status_name(trine_status status)
     return (unsigned)status < TRINE_STATUS_COUNT ? status_names[status] : "TRINE_ERROR_?";
 }
 
-const char *trine_error_text(void)
-{
-    return error_text;
-}
+const char *trine_error_text(void) { return error_text; }
 
 trine_status trine_fail(trine_status status, const char *format, ...)
 {

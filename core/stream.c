@@ -10,8 +10,8 @@ trine_status trine_stream_usable(const trine_stream *stream, const char *functio
 {
     if (!stream) return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "%s: stream is NULL", function);
     if (stream->query_only)
-        return trine_fail(TRINE_ERROR_UNAVAILABLE, "%s: %s: this stream for %s only answers queries", stream->backend->name, function,
-                          stream->props.arch);
+        return trine_fail(TRINE_ERROR_UNAVAILABLE, "%s: %s: this stream for %s only answers queries", stream->backend->name,
+                          function, stream->props.arch);
     return TRINE_OK;
 }
 
@@ -26,7 +26,8 @@ static trine_status parse_variants(trine_stream *stream, const char *text)
     char *rest = NULL;
     if (!text) text = trine_env("TRINE_VARIANT");
     if (!text) return TRINE_OK;
-    if (strlen(text) >= sizeof stream->forced_text) return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "variant: the text is too long");
+    if (strlen(text) >= sizeof stream->forced_text)
+        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "variant: the text is too long");
     strcpy(stream->forced_text, text);
     for (char *word = strtok_r(stream->forced_text, ", ", &rest); word; word = strtok_r(NULL, ", ", &rest)) {
         char *equals = strchr(word, '=');
@@ -47,7 +48,8 @@ static trine_status parse_fallback(trine_stream *stream, uint32_t flags)
 {
     const char *value = trine_env("TRINE_FALLBACK");
     if (flags & TRINE_STREAM_NO_FALLBACK) return TRINE_OK; /* whatever the variable says */
-    if (value && strcmp(value, "cpu") != 0) return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "TRINE_FALLBACK=%s: only cpu can be fallen back to", value);
+    if (value && strcmp(value, "cpu") != 0)
+        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "TRINE_FALLBACK=%s: only cpu can be fallen back to", value);
     stream->fallback = value || (flags & TRINE_STREAM_FALLBACK_CPU);
     return TRINE_OK;
 }
@@ -89,11 +91,13 @@ static trine_status open_native(trine_stream *stream, const trine_stream_options
 trine_status trine_stream_create(const trine_stream_options *options, trine_stream **stream)
 {
     static const trine_stream_options defaults;
-    const uint32_t known = TRINE_STREAM_NONDETERMINISTIC | TRINE_STREAM_FALLBACK_CPU | TRINE_STREAM_NO_FALLBACK | TRINE_STREAM_ADOPT;
+    const uint32_t known =
+        TRINE_STREAM_NONDETERMINISTIC | TRINE_STREAM_FALLBACK_CPU | TRINE_STREAM_NO_FALLBACK | TRINE_STREAM_ADOPT;
     if (!stream) return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_stream_create: stream is NULL");
     *stream = NULL;
     if (!options) options = &defaults;
-    if (options->flags & ~known) return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_stream_create: unknown flags 0x%x", (unsigned)options->flags);
+    if (options->flags & ~known)
+        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_stream_create: unknown flags 0x%x", (unsigned)options->flags);
     trine_stream *made = trine_host_alloc(sizeof *made);
     if (!made) return trine_fail(TRINE_ERROR_OUT_OF_MEMORY, "trine_stream_create: no host memory");
     made->nondeterministic = options->flags & TRINE_STREAM_NONDETERMINISTIC;
@@ -130,7 +134,8 @@ void trine_stream_destroy(trine_stream *stream)
     if (!stream) return;
     abandon_capture(stream);
     if (stream->device) {
-        if (!stream->query_only && (stream->owns_native || stream->workspace)) stream->backend->stream_synchronize(stream->device, stream->native, why);
+        if (!stream->query_only && (stream->owns_native || stream->workspace))
+            stream->backend->stream_synchronize(stream->device, stream->native, why);
         release_workspace(stream);
         if (stream->owns_native) stream->backend->stream_destroy(stream->device, stream->native);
         stream->backend->device_close(stream->device);
@@ -155,8 +160,10 @@ trine_status trine_stream_grow_workspace(trine_stream *stream, const char *funct
     void *larger = NULL;
     if (bytes <= stream->workspace_size) return TRINE_OK;
     if (!stream->owns_workspace || trine_stream_captured(stream))
-        return trine_fail(TRINE_ERROR_WORKSPACE_TOO_SMALL, "%s: %s: %zu bytes of workspace are needed, %s has %zu", stream->backend->name, function,
-                          bytes, stream->owns_workspace ? "the stream (which can't grow while a graph is captured)" : "the caller's workspace",
+        return trine_fail(TRINE_ERROR_WORKSPACE_TOO_SMALL, "%s: %s: %zu bytes of workspace are needed, %s has %zu",
+                          stream->backend->name, function, bytes,
+                          stream->owns_workspace ? "the stream (which can't grow while a graph is captured)"
+                                                 : "the caller's workspace",
                           stream->workspace_size);
     /* work in flight may still use the old one */
     trine_status status = trine_stream_synchronize(stream);
@@ -185,7 +192,4 @@ trine_status trine_stream_get_props(const trine_stream *stream, trine_device_pro
     return TRINE_OK;
 }
 
-void *trine_stream_native(const trine_stream *stream)
-{
-    return stream ? stream->native : NULL;
-}
+void *trine_stream_native(const trine_stream *stream) { return stream ? stream->native : NULL; }

@@ -3,15 +3,9 @@
 
 #include <stdbool.h>
 
-static trine_tensor invalid_tensor(void)
-{
-    return (trine_tensor){.ndim = -1};
-}
+static trine_tensor invalid_tensor(void) { return (trine_tensor){.ndim = -1}; }
 
-static bool has_valid_ndim(const trine_tensor *t)
-{
-    return t && t->ndim >= 0 && t->ndim <= TRINE_MAX_DIMS;
-}
+static bool has_valid_ndim(const trine_tensor *t) { return t && t->ndim >= 0 && t->ndim <= TRINE_MAX_DIMS; }
 
 static bool is_negative(const trine_tensor *t)
 {
@@ -42,10 +36,7 @@ trine_tensor trine_tensor_make(void *data, trine_dtype dtype, int32_t ndim, cons
     return t;
 }
 
-trine_tensor trine_tensor_1d(void *data, trine_dtype dtype, int64_t n)
-{
-    return trine_tensor_make(data, dtype, 1, &n);
-}
+trine_tensor trine_tensor_1d(void *data, trine_dtype dtype, int64_t n) { return trine_tensor_make(data, dtype, 1, &n); }
 
 trine_tensor trine_tensor_2d(void *data, trine_dtype dtype, int64_t rows, int64_t cols)
 {

@@ -2,7 +2,8 @@
 #include <stdio.h>
 #include <trine/trine.h>
 
-#define TRY(call) if ((call) != TRINE_OK) return fprintf(stderr, "%s\n", trine_error_text()), 1
+#define TRY(call) \
+    if ((call) != TRINE_OK) return fprintf(stderr, "%s\n", trine_error_text()), 1
 
 int main(void)
 {

@@ -25,15 +25,9 @@ static bool fail(const char *what, const char *why)
     return false;
 }
 
-static bool ok(const char *what, trine_status status)
-{
-    return status == TRINE_OK || fail(what, trine_error_text());
-}
+static bool ok(const char *what, trine_status status) { return status == TRINE_OK || fail(what, trine_error_text()); }
 
-static size_t bytes_of(const picture *p)
-{
-    return (size_t)p->height * (size_t)p->width * (size_t)p->channels;
-}
+static size_t bytes_of(const picture *p) { return (size_t)p->height * (size_t)p->width * (size_t)p->channels; }
 
 static bool allocate(picture *p, const char *what)
 {

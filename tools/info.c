@@ -164,10 +164,7 @@ static void print_heading(const machine *m)
     printf(" dtypes\n");
 }
 
-static const char *cell_text(const survey_cell *cell)
-{
-    return cell->status == TRINE_OK ? cell->answer.variant : "-";
-}
+static const char *cell_text(const survey_cell *cell) { return cell->status == TRINE_OK ? cell->answer.variant : "-"; }
 
 static bool same_cells(const survey_row *a, const survey_row *b, int columns)
 {
@@ -295,10 +292,7 @@ static int info_json(const machine *m)
 
 /* ---- Markdown: the table of the README ---- */
 
-static bool is_fp8(trine_dtype dtype)
-{
-    return dtype >= TRINE_F8_E4M3FN && dtype <= TRINE_F8_E5M2FNUZ;
-}
+static bool is_fp8(trine_dtype dtype) { return dtype >= TRINE_F8_E4M3FN && dtype <= TRINE_F8_E5M2FNUZ; }
 
 /* The dtypes that a column takes; the four kinds of fp8 together are one word. */
 static void print_dtypes(const survey *s, int column)

@@ -23,15 +23,9 @@
 /* ---- Functions ---- */
 
 /* NaN passes, and limits may have any sign. Where NaN arrives by another way, vm_min and positive() are cheaper. */
-static inline float at_most(float x, float high)
-{
-    return x > high ? high : x;
-}
+static inline float at_most(float x, float high) { return x > high ? high : x; }
 
-static inline float at_least(float x, float low)
-{
-    return x < low ? low : x;
-}
+static inline float at_least(float x, float low) { return x < low ? low : x; }
 
 /* max(x, 0), as integers: see vm_min. */
 static inline float positive(float x)
@@ -56,21 +50,12 @@ static inline float normal_tail(float a)
 }
 
 /* |v(x)|, v the argument of gelu_tanh's sigmoid; and |x| v'(x) for x within the limit. */
-static inline float gelu_tanh_argument(float x)
-{
-    return fabsf(x) * TRINE_FMA(GELU_TANH_3, x * x, GELU_TANH_1);
-}
+static inline float gelu_tanh_argument(float x) { return fabsf(x) * TRINE_FMA(GELU_TANH_3, x * x, GELU_TANH_1); }
 
-static inline float gelu_tanh_rise(float a)
-{
-    return a * TRINE_FMA(3.0f * GELU_TANH_3, a * a, GELU_TANH_1);
-}
+static inline float gelu_tanh_rise(float a) { return a * TRINE_FMA(3.0f * GELU_TANH_3, a * a, GELU_TANH_1); }
 
 /* max(x, 0) - |x| tail, without inf * 0 where the tail has ended. */
-static inline float ramp_less(float x, float end, float tail)
-{
-    return TRINE_FMA(-vm_min(fabsf(x), end), tail, positive(x));
-}
+static inline float ramp_less(float x, float end, float tail) { return TRINE_FMA(-vm_min(fabsf(x), end), tail, positive(x)); }
 
 static inline float silu(float x)
 {
@@ -78,10 +63,7 @@ static inline float silu(float x)
     return ramp_less(x, EXP_END, z / (1.0f + z));
 }
 
-static inline float gelu(float x)
-{
-    return at_least(x, -8.0f) * vm_normal_cdf(x);
-}
+static inline float gelu(float x) { return at_least(x, -8.0f) * vm_normal_cdf(x); }
 
 static inline float gelu_tanh(float x)
 {
@@ -111,10 +93,7 @@ static inline float step(float x, float above, float below)
     return x != x ? x : y;
 }
 
-static inline float mirrored(float x, float h)
-{
-    return x < 0.0f ? h : 1.0f - h;
-}
+static inline float mirrored(float x, float h) { return x < 0.0f ? h : 1.0f - h; }
 
 /* scale e^-|x| / (1 + e^-|x|)^2 */
 static inline float bell(float scale, float x)
@@ -132,10 +111,7 @@ static inline float gate_slope(float v, float rise)
     return z * r * TRINE_FMA(-rise, r, 1.0f);
 }
 
-static inline float silu_slope(float x)
-{
-    return mirrored(x, gate_slope(x, vm_min(fabsf(x), EXP_END)));
-}
+static inline float silu_slope(float x) { return mirrored(x, gate_slope(x, vm_min(fabsf(x), EXP_END))); }
 
 static inline float gelu_slope(float x)
 {

@@ -1,4 +1,5 @@
-/* The CPU as a backend: one device, whose arch is the highest level that the processor, the build and TRINE_CPU_ISA allow. Everything has finished when a call returns. */
+/* The CPU as a backend: one device, whose arch is the highest level that the processor, the build and TRINE_CPU_ISA allow.
+ * Everything has finished when a call returns. */
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,7 +23,8 @@ typedef struct level {
 #if defined __x86_64__
 /* of table.c, compiled once a level */
 extern const trine_vtable trine_cpu_v2_vtable, trine_cpu_v3_vtable, trine_cpu_v4_vtable;
-static const level levels[] = {{"x86-64-v2", &trine_cpu_v2_vtable}, {"x86-64-v3", &trine_cpu_v3_vtable}, {"x86-64-v4", &trine_cpu_v4_vtable}};
+static const level levels[] = {
+    {"x86-64-v2", &trine_cpu_v2_vtable}, {"x86-64-v3", &trine_cpu_v3_vtable}, {"x86-64-v4", &trine_cpu_v4_vtable}};
 
 static int highest_level(void)
 {
@@ -35,10 +37,7 @@ static int highest_level(void)
 extern const trine_vtable trine_cpu_generic_vtable;
 static const level levels[] = {{"generic", &trine_cpu_generic_vtable}};
 
-static int highest_level(void)
-{
-    return 0;
-}
+static int highest_level(void) { return 0; }
 #endif
 enum { LEVELS = sizeof levels / sizeof levels[0] };
 
@@ -116,15 +115,9 @@ static trine_status cpu_device_open(int32_t index, const char *arch, trine_devic
     return TRINE_OK;
 }
 
-static void cpu_device_close(trine_device *device)
-{
-    free(device);
-}
+static void cpu_device_close(trine_device *device) { free(device); }
 
-static void cpu_device_props(const trine_device *device, trine_device_props *props)
-{
-    *props = device->props;
-}
+static void cpu_device_props(const trine_device *device, trine_device_props *props) { *props = device->props; }
 
 /* ---- Streams and memory ---- */
 
@@ -135,10 +128,7 @@ static trine_status cpu_stream_create(trine_device *device, void **native, char 
     return TRINE_OK;
 }
 
-static void cpu_stream_destroy(trine_device *device, void *native)
-{
-    (void)device, (void)native;
-}
+static void cpu_stream_destroy(trine_device *device, void *native) { (void)device, (void)native; }
 
 static trine_status cpu_stream_synchronize(trine_device *device, void *native, char *why)
 {
@@ -162,7 +152,8 @@ static trine_status cpu_release(trine_device *device, void *ptr, char *why)
     return TRINE_OK;
 }
 
-static trine_status cpu_copy(trine_device *device, void *native, void *dst, const void *src, size_t bytes, trine_copy_kind kind, char *why)
+static trine_status cpu_copy(trine_device *device, void *native, void *dst, const void *src, size_t bytes, trine_copy_kind kind,
+                             char *why)
 {
     (void)device, (void)native, (void)kind, (void)why;
     memmove(dst, src, bytes);
@@ -212,8 +203,9 @@ static trine_status cpu_event_elapsed(trine_device *device, void *begin, void *e
 /* Sixteen vectors of running sums a thread: enough independent work for two multiply-add units of four cycles' latency. */
 enum { PROBE_LANES = 256, PROBE_STEPS = 200000 };
 
-__attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4"), optimize("O3", "fp-contract=fast", "no-math-errno")))
-static float probe_fma(float a, float b)
+__attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4"),
+               optimize("O3", "fp-contract=fast", "no-math-errno"))) static float
+probe_fma(float a, float b)
 {
     float sum[PROBE_LANES], total = 0;
     for (int i = 0; i < PROBE_LANES; i++) sum[i] = (float)i;

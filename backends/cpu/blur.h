@@ -113,10 +113,7 @@ BLUR_ALONG(blur_along_f32, float, blur_f32)
 
 /* ---- Down the column and out ---- */
 
-static int64_t blur_reach(int64_t left, int32_t radius)
-{
-    return left < radius ? left : radius;
-}
+static int64_t blur_reach(int64_t left, int32_t radius) { return left < radius ? left : radius; }
 
 /* Sum of the weights inside along one axis, at position i of n. */
 static uint64_t blur_total(const trine_blur_weights *w, int64_t i, int64_t n)
@@ -293,10 +290,7 @@ static void blur_descend(const blur_strip *s, int64_t first, int64_t last)
 
 /* ---- All of it ---- */
 
-static int64_t blur_up_to(int64_t n, int64_t multiple)
-{
-    return (n + multiple - 1) / multiple * multiple;
-}
+static int64_t blur_up_to(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 /* sigma 0: a box. */
 static blur_job blur_job_make(const trine_blur_args *a, float sigma)

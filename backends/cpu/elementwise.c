@@ -1,4 +1,5 @@
-/* Elementwise ops on the CPU. Bound by bytes. The 16-bit floats go through f32 spans; f64 and integers are worked on in their own type. */
+/* Elementwise ops on the CPU. Bound by bytes. The 16-bit floats go through f32 spans; f64 and integers are worked on in their own
+ * type. */
 #include <math.h>
 
 #include "backends/cpu/level.h"
@@ -12,10 +13,7 @@ typedef struct copy_context {
 } copy_context;
 
 /* f32 holds every value of these exactly, so that the way through a span rounds once. */
-static bool fits_f32(trine_dtype dtype)
-{
-    return dtype != TRINE_F64 && dtype != TRINE_I64 && dtype != TRINE_I32;
-}
+static bool fits_f32(trine_dtype dtype) { return dtype != TRINE_F64 && dtype != TRINE_I64 && dtype != TRINE_I32; }
 
 static void copy_bits(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
 {
@@ -50,7 +48,8 @@ static void copy_wide(const void *context, char *const *p, const int64_t *step, 
         trine_convert(p[1], c->from, p[0], c->to, n);
         return;
     }
-    for (int64_t i = 0; i < n; i++) trine_convert(p[1] + i * step[1] * from_size, c->from, p[0] + i * step[0] * to_size, c->to, 1);
+    for (int64_t i = 0; i < n; i++)
+        trine_convert(p[1] + i * step[1] * from_size, c->from, p[0] + i * step[0] * to_size, c->to, 1);
 }
 
 /* i8 and u8 keep their bits in each other; a bool is written as 0 or 1. */
@@ -99,8 +98,10 @@ static trine_status run_fill(const trine_fill_args *a)
 {
     fill_context context = {.size = trine_dtype_bits(a->y.dtype) / 8};
     for (int64_t i = 0; i < (int64_t)sizeof context.block; i += context.size)
-        if (i == 0) trine_convert(&a->value, TRINE_F64, context.block, a->y.dtype, 1);
-        else memcpy(context.block + i, context.block, (size_t)context.size);
+        if (i == 0)
+            trine_convert(&a->value, TRINE_F64, context.block, a->y.dtype, 1);
+        else
+            memcpy(context.block + i, context.block, (size_t)context.size);
     const cpu_walk w = cpu_walk_make((const trine_tensor *[]){&a->y}, 1);
     cpu_walk_run(&w, fill_run, &context);
     return TRINE_OK;
@@ -123,7 +124,8 @@ F32_OP(sub, a[i] - b[i])
 F32_OP(mul, a[i] * b[i])
 F32_OP(div, a[i] / b[i])
 
-/* The same in selects that the compiler vectorises: equal numbers have equal bits, but for the zeros, of which -0 has one bit more. */
+/* The same in selects that the compiler vectorises: equal numbers have equal bits, but for the zeros, of which -0 has one bit
+ * more. */
 static inline float f32_of(uint32_t bits)
 {
     float x;
@@ -179,7 +181,7 @@ F32_OP(maximum, most_f32(a[i], b[i]))
 #define INT_OPS(type, suffix) \
     TYPED_OP(add, type, suffix, (uint64_t)a + (uint64_t)b) \
     TYPED_OP(sub, type, suffix, (uint64_t)a - (uint64_t)b) \
-    TYPED_OP(mul, type, suffix, (uint64_t)a * (uint64_t)b) \
+    TYPED_OP(mul, type, suffix, (uint64_t)a *(uint64_t)b) \
     TYPED_OP(div, type, suffix, INT_DIVIDE(type, a, b)) \
     TYPED_OP(minimum, type, suffix, a < b ? a : b) \
     TYPED_OP(maximum, type, suffix, a > b ? a : b)
@@ -198,7 +200,8 @@ typedef struct arithmetic {
     void (*f32)(float *y, const float *a, const float *b, int64_t n);
     cpu_run_fn f64, i64, i32, i8, u8;
 } arithmetic;
-#define ARITHMETIC(name) static const arithmetic name##_table = {name##_f32, name##_f64, name##_i64, name##_i32, name##_i8, name##_u8}
+#define ARITHMETIC(name) \
+    static const arithmetic name##_table = {name##_f32, name##_f64, name##_i64, name##_i32, name##_i8, name##_u8}
 ARITHMETIC(add);
 ARITHMETIC(sub);
 ARITHMETIC(mul);
@@ -326,22 +329,24 @@ static void swap_piece(swap_row_fn row, char *y, const char *x, int64_t n, int64
 
 static trine_status run_swap(const trine_swap_args *a)
 {
-    static const swap_row_fn rows_of[] = {[1] = swap_row_uint8_t, [2] = swap_row_uint16_t, [4] = swap_row_uint32_t, [8] = swap_row_uint64_t};
+    static const swap_row_fn rows_of[] = {
+        [1] = swap_row_uint8_t, [2] = swap_row_uint16_t, [4] = swap_row_uint32_t, [8] = swap_row_uint64_t};
     int64_t n, size = trine_dtype_bits(a->y.dtype) / 8;
     const trine_iter rows = trine_iter_rows((const trine_tensor *[]){&a->y, &a->x}, 2, &n);
     const int64_t sy = a->y.stride[a->y.ndim - 1], sx = a->x.stride[a->x.ndim - 1], pairs = (n + 1) / 2;
     const bool stream = span_should_stream(rows.numel * n * size);
     const swap_row_fn row = rows_of[size];
     if (n == 0) return TRINE_OK;
-    CPU_PARALLEL_FOR(range, rows.numel * pairs, CPU_GRAIN / 2) {
+    CPU_PARALLEL_FOR(range, rows.numel * pairs, CPU_GRAIN / 2)
+    {
         for (int64_t i = range.begin, m; i < range.end; i += m) {
             const int64_t r = i / pairs, first = (i - r * pairs) * 2;
             int64_t offset[TRINE_ITER_OPERANDS];
             m = pairs - first / 2 < range.end - i ? pairs - first / 2 : range.end - i;
             trine_iter_offsets(&rows, r, offset);
             const int64_t elements = first + 2 * m < n ? 2 * m : n - first;
-            swap_piece(row, (char *)a->y.data + (offset[0] + first * sy) * size, (const char *)a->x.data + (offset[1] + first * sx) * size, elements, size, sy, sx,
-                       stream);
+            swap_piece(row, (char *)a->y.data + (offset[0] + first * sy) * size,
+                       (const char *)a->x.data + (offset[1] + first * sx) * size, elements, size, sy, sx, stream);
         }
         span_fence();
     }

@@ -7,10 +7,7 @@
 
 enum { PIECE_BYTES = 4096 };
 
-static int64_t size_of(const trine_tensor *t)
-{
-    return trine_dtype_bits(t->dtype) / 8;
-}
+static int64_t size_of(const trine_tensor *t) { return trine_dtype_bits(t->dtype) / 8; }
 
 /* ---- rgb_to_gray ---- */
 
@@ -163,10 +160,7 @@ trine_status TRINE_CPU(invert)(trine_call *call, const trine_invert_args *a)
 
 enum { PERIOD = 512, PATTERN_PIXELS = 1024 };
 
-static uint8_t triangle(uint32_t v)
-{
-    return (uint8_t)((v & 256) ? 255 - (v & 255) : v & 255);
-}
+static uint8_t triangle(uint32_t v) { return (uint8_t)((v & 256) ? 255 - (v & 255) : v & 255); }
 
 /* n pixels of a row: red and blue run through the table, green stays. */
 static void pattern_piece(uint8_t *restrict y, const uint8_t *red, const uint8_t *blue, uint8_t green, int64_t n,
@@ -224,12 +218,6 @@ static trine_status blur(trine_call *call, const trine_blur_args *a, float sigma
     return TRINE_OK;
 }
 
-trine_status TRINE_CPU(box_blur)(trine_call *call, const trine_box_blur_args *a)
-{
-    return blur(call, a, 0);
-}
+trine_status TRINE_CPU(box_blur)(trine_call *call, const trine_box_blur_args *a) { return blur(call, a, 0); }
 
-trine_status TRINE_CPU(gaussian_blur)(trine_call *call, const trine_gaussian_blur_args *a)
-{
-    return blur(call, a, a->sigma);
-}
+trine_status TRINE_CPU(gaussian_blur)(trine_call *call, const trine_gaussian_blur_args *a) { return blur(call, a, a->sigma); }

@@ -37,10 +37,7 @@
         return a; \
     }
 
-static inline float lanes_larger(float a, float b)
-{
-    return a > b ? a : b;
-}
+static inline float lanes_larger(float a, float b) { return a > b ? a : b; }
 
 /* The largest number, -inf if there is none; *nan: whether one is NaN. */
 static inline float lanes_most(const float *x, int64_t n, bool *nan)

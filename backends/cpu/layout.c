@@ -1,14 +1,16 @@
 /* transpose and permute on the CPU. Bound by bytes.
  *
- * A permutation is a copy from a view of x whose axes stand in y's order. Where y's dense axis is also x's, runs are copied. Else tiles of the two dense axes are turned
- * in L1, by exchanges between vectors of 16 bytes, so that both sides move whole lines; other axes are walked outside. */
+ * A permutation is a copy from a view of x whose axes stand in y's order. Where y's dense axis is also x's, runs are copied. Else
+ * tiles of the two dense axes are turned in L1, by exchanges between vectors of 16 bytes, so that both sides move whole lines;
+ * other axes are walked outside. */
 #include "backends/cpu/level.h"
 #include "backends/cpu/walk.h"
 
 /* Side of a tile: rows of at least two lines, and a tile within L1 and its pages within the first-level TLB. */
 enum { TILE = 64 };
 
-/* Square blocks of vectors: n rows of n elements, n * size = 16 bytes. Interleaving row i with row i + n/2, log2(n) times, transposes. */
+/* Square blocks of vectors: n rows of n elements, n * size = 16 bytes. Interleaving row i with row i + n/2, log2(n) times,
+ * transposes. */
 #define TURN_BLOCK(type, vector, n, low, high) \
     typedef type vector __attribute__((vector_size(16), aligned(sizeof(type)), may_alias)); \
     static inline void turn_block_##type(type *to, int64_t to_step, const type *from, int64_t from_step) \
@@ -31,18 +33,24 @@ enum { TILE = 64 };
         const type *from = from_; \
         const int64_t whole_rows = rows / n * n, whole_cols = cols / n * n; \
         for (int64_t r = 0; r < whole_rows; r += n) \
-            for (int64_t c = 0; c < whole_cols; c += n) turn_block_##type(to + c * to_step + r, to_step, from + r * from_step + c, from_step); \
+            for (int64_t c = 0; c < whole_cols; c += n) \
+                turn_block_##type(to + c * to_step + r, to_step, from + r * from_step + c, from_step); \
         for (int64_t r = 0; r < rows; r++) \
             for (int64_t c = r < whole_rows ? whole_cols : 0; c < cols; c++) to[c * to_step + r] = from[r * from_step + c]; \
     }
-#define LIST(...) {__VA_ARGS__}
-TURN_BLOCK(uint8_t, vector8, 16, LIST(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), LIST(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31))
+#define LIST(...) \
+    { \
+        __VA_ARGS__ \
+    }
+TURN_BLOCK(uint8_t, vector8, 16, LIST(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+           LIST(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31))
 TURN_BLOCK(uint16_t, vector16, 8, LIST(0, 8, 1, 9, 2, 10, 3, 11), LIST(4, 12, 5, 13, 6, 14, 7, 15))
 TURN_BLOCK(uint32_t, vector32, 4, LIST(0, 4, 1, 5), LIST(2, 6, 3, 7))
 TURN_BLOCK(uint64_t, vector64, 2, LIST(0, 2), LIST(1, 3))
 
 typedef void (*turn_tile_fn)(void *to, int64_t to_step, const void *from, int64_t from_step, int64_t rows, int64_t cols);
-static const turn_tile_fn turn_tile_of[] = {[1] = turn_tile_uint8_t, [2] = turn_tile_uint16_t, [4] = turn_tile_uint32_t, [8] = turn_tile_uint64_t};
+static const turn_tile_fn turn_tile_of[] = {
+    [1] = turn_tile_uint8_t, [2] = turn_tile_uint16_t, [4] = turn_tile_uint32_t, [8] = turn_tile_uint64_t};
 
 /* x: rows at x_step elements, each of cols dense ones; y: cols rows at y_step, each of rows dense ones. */
 typedef struct tiling {
@@ -53,10 +61,7 @@ typedef struct tiling {
     bool stream;
 } tiling;
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static void run_tile(const tiling *t, int64_t index)
 {
@@ -73,12 +78,14 @@ static void run_tile(const tiling *t, int64_t index)
         return;
     }
     turn_tile_of[t->size](turned, TILE, x, t->x_step, rows, cols);
-    for (int64_t c = 0; c < cols; c++) span_copy_bytes(y + c * t->y_step * t->size, turned + c * TILE * t->size, rows * t->size, true);
+    for (int64_t c = 0; c < cols; c++)
+        span_copy_bytes(y + c * t->y_step * t->size, turned + c * TILE * t->size, rows * t->size, true);
 }
 
 static void run_tiles(const tiling *t)
 {
-    CPU_PARALLEL_FOR(range, t->batch.numel * t->down * t->across, 8) {
+    CPU_PARALLEL_FOR(range, t->batch.numel * t->down * t->across, 8)
+    {
         for (int64_t i = range.begin; i < range.end; i++) run_tile(t, i);
         span_fence();
     }

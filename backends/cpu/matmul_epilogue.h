@@ -6,16 +6,10 @@
 #include "backends/cpu/matmul_team.h"
 #include "backends/cpu/vmath.h"
 
-static inline int64_t size_of(trine_dtype dtype)
-{
-    return dtype == TRINE_F32 ? 4 : 2;
-}
+static inline int64_t size_of(trine_dtype dtype) { return dtype == TRINE_F32 ? 4 : 2; }
 
 /* Address of element i. */
-static inline const char *element(const void *p, trine_dtype dtype, int64_t i)
-{
-    return (const char *)p + i * size_of(dtype);
-}
+static inline const char *element(const void *p, trine_dtype dtype, int64_t i) { return (const char *)p + i * size_of(dtype); }
 
 /* n elements, `stride` apart, as f32: in buffer, or where they are. n is at most SPAN_MAX. Where it converts, it asks for what
  * lies behind them, which a walk in lines wants next: the conversion keeps the processor from looking ahead by itself. */

@@ -156,8 +156,10 @@ static void gemv_product(const trine_product *p, const product_place *at, cpu_te
     g.sums = (float *)(void *)team->memory + team->threads * vectors;
     const cpu_range rows = team_range(team, g.thin.rows, 16);
     load_vectors(p, at, &g.thin, g.x);
-    if (trine_thin_along_k(&g.thin)) rows_along_k(p, &g, rows);
-    else rows_along_rows(p, &g, rows);
+    if (trine_thin_along_k(&g.thin))
+        rows_along_k(p, &g, rows);
+    else
+        rows_along_rows(p, &g, rows);
     finish_rows(p, at, &g, rows);
 }
 

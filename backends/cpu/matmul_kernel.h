@@ -26,20 +26,11 @@ enum { NV = 2, NR = NV * LANES };
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef float vec_any __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
-static inline vec vec_load(const float *p)
-{
-    return *(const vec_any *)p;
-}
+static inline vec vec_load(const float *p) { return *(const vec_any *)p; }
 
-static inline void vec_store(float *p, vec x)
-{
-    *(vec_any *)p = x;
-}
+static inline void vec_store(float *p, vec x) { *(vec_any *)p = x; }
 
-static inline vec vec_all(float x)
-{
-    return x - (vec){0};
-}
+static inline vec vec_all(float x) { return x - (vec){0}; }
 
 /* a b + c; rounded once where the processor has such an instruction. */
 static inline vec vec_fma(vec a, vec b, vec c)
@@ -79,18 +70,18 @@ static inline __attribute__((always_inline)) void multiply_rows(const int rows, 
 }
 
 /* Rows that multiply_panels makes of a tile of which `rows` are wanted: a third, two thirds or all. */
-static inline int64_t rows_made(int64_t rows)
-{
-    return rows <= MR / 3 ? MR / 3 : rows <= 2 * MR / 3 ? 2 * MR / 3 : MR;
-}
+static inline int64_t rows_made(int64_t rows) { return rows <= MR / 3 ? MR / 3 : rows <= 2 * MR / 3 ? 2 * MR / 3 : MR; }
 
 /* out[rows_made(rows)][NR], `pitch` apart: the sum over the panels' terms, or that added to what is there. */
 static void multiply_panels(const float *a, const float *b, int64_t terms, float *out, int64_t pitch, bool add, int64_t rows)
 {
     const int64_t made = rows_made(rows);
-    if (made == MR) multiply_rows(MR, a, b, terms, out, pitch, add);
-    else if (made == MR / 3) multiply_rows(MR / 3, a, b, terms, out, pitch, add);
-    else multiply_rows(2 * MR / 3, a, b, terms, out, pitch, add);
+    if (made == MR)
+        multiply_rows(MR, a, b, terms, out, pitch, add);
+    else if (made == MR / 3)
+        multiply_rows(MR / 3, a, b, terms, out, pitch, add);
+    else
+        multiply_rows(2 * MR / 3, a, b, terms, out, pitch, add);
 }
 
 #endif

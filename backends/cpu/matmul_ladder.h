@@ -116,19 +116,10 @@ static trine_status run_ladder(trine_call *call, const void *args, product_fn fn
     return TRINE_OK;
 }
 
-static trine_status matmul_naive(trine_call *call, const void *args)
-{
-    return run_ladder(call, args, naive_product);
-}
+static trine_status matmul_naive(trine_call *call, const void *args) { return run_ladder(call, args, naive_product); }
 
-static trine_status matmul_coalesced(trine_call *call, const void *args)
-{
-    return run_ladder(call, args, coalesced_product);
-}
+static trine_status matmul_coalesced(trine_call *call, const void *args) { return run_ladder(call, args, coalesced_product); }
 
-static trine_status matmul_tiled(trine_call *call, const void *args)
-{
-    return run_ladder(call, args, tiled_product);
-}
+static trine_status matmul_tiled(trine_call *call, const void *args) { return run_ladder(call, args, tiled_product); }
 
 #endif

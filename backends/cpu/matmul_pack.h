@@ -100,19 +100,15 @@ static inline __attribute__((always_inline)) void pack_panels(const cpu_team *te
     for (int64_t i = mine.begin; i < mine.end; i += group) {
         const int64_t first = i * width, most = (mine.end - i < group ? mine.end - i : group) * width;
         const int64_t rows = s->rows - first < most ? s->rows - first : most;
-        if (lines) pack_lines(panels + i * apart, width, s, first, rows);
-        else pack_turned(panels + i * apart, width, s, first, rows);
+        if (lines)
+            pack_lines(panels + i * apart, width, s, first, rows);
+        else
+            pack_turned(panels + i * apart, width, s, first, rows);
     }
 }
 
-static void pack_a(const cpu_team *team, float *panels, const pack_source *s)
-{
-    pack_panels(team, panels, MR, s);
-}
+static void pack_a(const cpu_team *team, float *panels, const pack_source *s) { pack_panels(team, panels, MR, s); }
 
-static void pack_b(const cpu_team *team, float *panels, const pack_source *s)
-{
-    pack_panels(team, panels, NR, s);
-}
+static void pack_b(const cpu_team *team, float *panels, const pack_source *s) { pack_panels(team, panels, NR, s); }
 
 #endif

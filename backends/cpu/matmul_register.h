@@ -15,15 +15,9 @@
 
 enum { BLOCK_M = 2016, BLOCK_N = 2048, BLOCK_K = PACK_TERMS, TASK_PANELS_M = 16, TASK_PANELS_N = 8 };
 
-static inline int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static inline int64_t blocks_of(int64_t n, int64_t size)
-{
-    return (n + size - 1) / size;
-}
+static inline int64_t blocks_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
 /* n in equal blocks of at most `most`, which are multiples of unit. */
 static inline int64_t even_block(int64_t n, int64_t most, int64_t unit)
@@ -96,8 +90,10 @@ static void make_step(const trine_product *p, const product_place *at, cpu_team 
     int64_t task_m = TASK_PANELS_M, task_n = TASK_PANELS_N;
     /* enough tasks for all, if need be small ones */
     while (blocks_of(panels_m, task_m) * blocks_of(panels_n, task_n) < 4 * team->threads && task_m * task_n > 1)
-        if (task_m > task_n) task_m /= 2;
-        else task_n /= 2;
+        if (task_m > task_n)
+            task_m /= 2;
+        else
+            task_n /= 2;
     const int64_t tasks_n = blocks_of(panels_n, task_n), tasks = blocks_of(panels_m, task_m) * tasks_n;
     for (int64_t task; (task = team_next(team, tasks)) < tasks;) {
         const int64_t i = task / tasks_n * task_m, j = task % tasks_n * task_n;

@@ -40,7 +40,8 @@ static inline void team_barrier(cpu_team *team)
     for (int spins = 0; __atomic_load_n(&team->shared->arrivals, __ATOMIC_ACQUIRE) < team->arrived; spins++) {
         if (spins >= TEAM_SPINS) sched_yield();
 #ifdef __SSE2__
-        else _mm_pause();
+        else
+            _mm_pause();
 #endif
     }
 }

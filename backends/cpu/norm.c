@@ -141,10 +141,7 @@ static void rmsnorm_partial(const void *context, const row_part *part, double st
     stats[0] = (double)(part->far ? span_squares_far : span_squares)(part->x[0], NULL, 0, part->n);
 }
 
-static void rmsnorm_merge(double into[ROW_STATS], const double from[ROW_STATS])
-{
-    into[0] += from[0];
-}
+static void rmsnorm_merge(double into[ROW_STATS], const double from[ROW_STATS]) { into[0] += from[0]; }
 
 static void rmsnorm_finish(const void *context, int64_t row, int64_t n, double stats[ROW_STATS])
 {

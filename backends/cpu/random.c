@@ -18,55 +18,25 @@
 #if defined __AVX512F__
 enum { LANES = 8, VECTORS = 2 };
 typedef uint64_t lanes __attribute__((vector_size(64)));
-static inline lanes multiply(lanes a, lanes b)
-{
-    return (lanes)_mm512_mul_epu32((__m512i)a, (__m512i)b);
-}
-static inline lanes evens(lanes a, lanes b)
-{
-    return (lanes)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b);
-}
-static inline lanes odds(lanes a, lanes b)
-{
-    return (lanes)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b);
-}
+static inline lanes multiply(lanes a, lanes b) { return (lanes)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
+static inline lanes evens(lanes a, lanes b) { return (lanes)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b); }
+static inline lanes odds(lanes a, lanes b) { return (lanes)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b); }
 #elif defined __AVX2__
 enum { LANES = 4, VECTORS = 4 };
 typedef uint64_t lanes __attribute__((vector_size(32)));
-static inline lanes multiply(lanes a, lanes b)
-{
-    return (lanes)_mm256_mul_epu32((__m256i)a, (__m256i)b);
-}
-static inline lanes evens(lanes a, lanes b)
-{
-    return (lanes)_mm256_unpacklo_epi64((__m256i)a, (__m256i)b);
-}
-static inline lanes odds(lanes a, lanes b)
-{
-    return (lanes)_mm256_unpackhi_epi64((__m256i)a, (__m256i)b);
-}
+static inline lanes multiply(lanes a, lanes b) { return (lanes)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
+static inline lanes evens(lanes a, lanes b) { return (lanes)_mm256_unpacklo_epi64((__m256i)a, (__m256i)b); }
+static inline lanes odds(lanes a, lanes b) { return (lanes)_mm256_unpackhi_epi64((__m256i)a, (__m256i)b); }
 #else
 enum { LANES = 2, VECTORS = 4 };
 typedef uint64_t lanes __attribute__((vector_size(16)));
 #if defined __SSE2__
-static inline lanes multiply(lanes a, lanes b)
-{
-    return (lanes)_mm_mul_epu32((__m128i)a, (__m128i)b);
-}
+static inline lanes multiply(lanes a, lanes b) { return (lanes)_mm_mul_epu32((__m128i)a, (__m128i)b); }
 #else
-static inline lanes multiply(lanes a, lanes b)
-{
-    return (a & 0xffffffffu) * (b & 0xffffffffu);
-}
+static inline lanes multiply(lanes a, lanes b) { return (a & 0xffffffffu) * (b & 0xffffffffu); }
 #endif
-static inline lanes evens(lanes a, lanes b)
-{
-    return (lanes){a[0], b[0]};
-}
-static inline lanes odds(lanes a, lanes b)
-{
-    return (lanes){a[1], b[1]};
-}
+static inline lanes evens(lanes a, lanes b) { return (lanes){a[0], b[0]}; }
+static inline lanes odds(lanes a, lanes b) { return (lanes){a[1], b[1]}; }
 #endif
 enum { GROUP = LANES * VECTORS, ROUNDS = 10 }; /* GROUP: blocks that are computed together, to fill the multipliers' pipeline */
 
@@ -75,10 +45,7 @@ typedef struct philox {
     uint64_t offset;
 } philox;
 
-static inline lanes everywhere(uint64_t value)
-{
-    return (lanes){0} + value;
-}
+static inline lanes everywhere(uint64_t value) { return (lanes){0} + value; }
 
 static philox philox_make(uint64_t seed, uint64_t offset)
 {

@@ -160,7 +160,4 @@ REDUCE(argmax, ARGMAX)
 REDUCE(norm_l1, NORM_L1)
 REDUCE(norm_l2, NORM_L2)
 
-trine_status TRINE_CPU(dot)(trine_call *call, const trine_dot_args *a)
-{
-    return reduce(call, DOT, &a->a, &a->b, &a->y, a->axis);
-}
+trine_status TRINE_CPU(dot)(trine_call *call, const trine_dot_args *a) { return reduce(call, DOT, &a->a, &a->b, &a->y, a->axis); }

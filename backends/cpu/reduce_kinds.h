@@ -30,15 +30,9 @@ typedef struct reduction {
     int64_t chunks; /* of a run */
 } reduction;
 
-static inline bool is_sum(const reduction *r)
-{
-    return r->kind < AMAX;
-}
+static inline bool is_sum(const reduction *r) { return r->kind < AMAX; }
 
-static inline bool is_integer(const reduction *r)
-{
-    return r->dtype == TRINE_I32 || r->dtype == TRINE_I64;
-}
+static inline bool is_integer(const reduction *r) { return r->dtype == TRINE_I32 || r->dtype == TRINE_I64; }
 
 /* Where nothing is larger than the start, all elements are equal, and the first is the right one. */
 static inline partial partial_start(const reduction *r, int64_t at)
@@ -47,10 +41,7 @@ static inline partial partial_start(const reduction *r, int64_t at)
 }
 
 /* NaN counts as largest; of equals the earlier one stays. */
-static inline bool is_larger(double x, double than)
-{
-    return x > than || (isnan(x) && !isnan(than));
-}
+static inline bool is_larger(double x, double than) { return x > than || (isnan(x) && !isnan(than)); }
 
 /* `from` comes after `into`. */
 static inline void partial_merge(const reduction *r, partial *into, const partial *from)

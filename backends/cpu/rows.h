@@ -77,10 +77,7 @@ static inline int rows_thread(void)
 #endif
 }
 
-static inline char *rows_scratch(const row_call *c, int thread)
-{
-    return c->workspace + (size_t)thread * rows_scratch_bytes(c);
-}
+static inline char *rows_scratch(const row_call *c, int thread) { return c->workspace + (size_t)thread * rows_scratch_bytes(c); }
 
 static inline row_stats *rows_partials(const row_call *c, int thread)
 {
@@ -266,10 +263,7 @@ static inline trine_status rows_plan(row_call *c, trine_call *call, const row_op
     return TRINE_OK;
 }
 
-static inline size_t rows_bytes(const row_call *c)
-{
-    return (size_t)c->threads * rows_scratch_bytes(c);
-}
+static inline size_t rows_bytes(const row_call *c) { return (size_t)c->threads * rows_scratch_bytes(c); }
 
 /* workspace: of rows_bytes. */
 static inline void rows_run(row_call *c, void *workspace)

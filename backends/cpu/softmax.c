@@ -26,10 +26,7 @@ static softmax_base base_of(double most)
     return (softmax_base){most == -INFINITY ? 0 : (float)most, 0}; /* a part of -inf alone has the sum 0 */
 }
 
-static double exponent_of(softmax_base b)
-{
-    return (double)b.pivot * (double)VM_LOG2E + (double)b.shift;
-}
+static double exponent_of(softmax_base b) { return (double)b.pivot * (double)VM_LOG2E + (double)b.shift; }
 
 /* 2^t for t <= 1, 0 below the smallest normal number; of NaN anything. Coefficients as in vm_exp2. */
 static inline float power_of_two(float t)
@@ -167,10 +164,7 @@ static void sum_partial(const void *context, const row_part *part, double stats[
     stats[0] = (double)(part->far ? span_sum_far : span_sum)(part->x[1], NULL, 0, part->n);
 }
 
-static void sum_merge(double into[ROW_STATS], const double from[ROW_STATS])
-{
-    into[0] += from[0];
-}
+static void sum_merge(double into[ROW_STATS], const double from[ROW_STATS]) { into[0] += from[0]; }
 
 static void sum_finish(const void *context, int64_t row, int64_t n, double stats[ROW_STATS])
 {

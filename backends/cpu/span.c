@@ -108,14 +108,8 @@ static inline void store_f16_lanes(char *to, const float *from)
 }
 #else
 enum { F16_LANES = 0 };
-static inline void load_f16_lanes(float *to, const char *from)
-{
-    (void)to, (void)from;
-}
-static inline void store_f16_lanes(char *to, const float *from)
-{
-    (void)to, (void)from;
-}
+static inline void load_f16_lanes(float *to, const char *from) { (void)to, (void)from; }
+static inline void store_f16_lanes(char *to, const float *from) { (void)to, (void)from; }
 #endif
 
 static void load_f16(float *restrict to, const void *restrict from, int64_t n)
@@ -173,10 +167,7 @@ static inline void store_bf16_lanes(char *to, const float *from)
 }
 #else
 enum { BF16_LANES = 0 };
-static inline void store_bf16_lanes(char *to, const float *from)
-{
-    (void)to, (void)from;
-}
+static inline void store_bf16_lanes(char *to, const float *from) { (void)to, (void)from; }
 #endif
 
 static void store_bf16(void *restrict to, const float *restrict from, int64_t n)
@@ -238,10 +229,7 @@ static void stream_lines(char *to, const char *from, int64_t lines)
 #endif
 }
 
-static int64_t to_next_line(const void *p)
-{
-    return -(intptr_t)p & (LINE - 1);
-}
+static int64_t to_next_line(const void *p) { return -(intptr_t)p & (LINE - 1); }
 
 static void stream_bytes(char *to, const char *from, int64_t bytes)
 {

@@ -2,7 +2,7 @@
 #include "backends/cpu/level.h"
 #include "core/backend.h"
 
-#define OP(family, name) trine_status TRINE_CPU(name)(trine_call *call, const trine_##name##_args *args);
+#define OP(family, name) trine_status TRINE_CPU(name)(trine_call * call, const trine_##name##_args *args);
 #include "trine/ops.def"
 #undef OP
 

@@ -59,10 +59,7 @@ static inline float vm_min(float x, float limit)
 }
 
 /* |y| with the sign of x, for y >= 0. */
-static inline float vm_with_sign(float y, float x)
-{
-    return vm_float(vm_bits(y) | (vm_bits(x) & 0x80000000u));
-}
+static inline float vm_with_sign(float y, float x) { return vm_float(vm_bits(y) | (vm_bits(x) & 0x80000000u)); }
 
 /* e^r for |r| <= ln2/2: 1 + r + r^2 q(r), q of degree 4 (err 2^-28.2). */
 static inline float vm_exp_poly(float r)
@@ -304,9 +301,6 @@ static inline void vm_sincos2pi(float v, float *sine, float *cosine)
     *cosine = vm_float(vm_bits(odd ? s : c) ^ ((n + 1) & 2) << 30);
 }
 
-static inline float vm_rsqrt(float x)
-{
-    return 1.0f / sqrtf(x);
-}
+static inline float vm_rsqrt(float x) { return 1.0f / sqrtf(x); }
 
 #endif

@@ -1,4 +1,5 @@
-/* Walking strided operands on the CPU: a trine_iter (core/shape.h) cut into contiguous parts for threads and into runs along the innermost axis. */
+/* Walking strided operands on the CPU: a trine_iter (core/shape.h) cut into contiguous parts for threads and into runs along the
+ * innermost axis. */
 #ifndef TRINE_CPU_WALK_H
 #define TRINE_CPU_WALK_H
 
@@ -6,7 +7,8 @@
 #include "core/backend.h"
 #include "core/shape.h"
 
-/* n elements along the innermost axis: p[k] is the address of operand k's first one, step[k] the elements from one to the next. `stream`: outputs go past the caches. */
+/* n elements along the innermost axis: p[k] is the address of operand k's first one, step[k] the elements from one to the next.
+ * `stream`: outputs go past the caches. */
 typedef void (*cpu_run_fn)(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream);
 
 typedef struct cpu_walk {
@@ -54,7 +56,8 @@ static inline void cpu_walk_run(const cpu_walk *w, cpu_run_fn run, const void *c
         if (total > 0) cpu_walk_range(w, (cpu_range){0, total}, run, context);
         return;
     }
-    CPU_PARALLEL_FOR(range, total, CPU_GRAIN) {
+    CPU_PARALLEL_FOR(range, total, CPU_GRAIN)
+    {
         cpu_walk_range(w, range, run, context);
         span_fence();
     }
@@ -68,8 +71,10 @@ static inline const float *cpu_load(float *buffer, const char *p, trine_dtype dt
 
 static inline void cpu_store(char *p, trine_dtype dtype, const float *from, int64_t n, int64_t step, bool stream)
 {
-    if (step == 1) span_store(p, dtype, from, n, stream);
-    else span_store_strided(p, dtype, from, n, step);
+    if (step == 1)
+        span_store(p, dtype, from, n, stream);
+    else
+        span_store_strided(p, dtype, from, n, step);
 }
 
 #endif

@@ -15,10 +15,7 @@ constexpr int row_team_block = 512;
 
 /* The same bits, of which the compiler knows nothing. `zero` is 0 and only known at run time: the assembler sees through less
  * than an instruction. */
-TRINE_DEVICE void opaque(uint32_t &word, uint32_t zero)
-{
-    asm volatile("add.u32 %0, %0, %1;" : "+r"(word) : "r"(zero));
-}
+TRINE_DEVICE void opaque(uint32_t &word, uint32_t zero) { asm volatile("add.u32 %0, %0, %1;" : "+r"(word) : "r"(zero)); }
 
 /* Shared memory of the same variable in another block of the cluster. */
 TRINE_DEVICE uint32_t cluster_address(const void *shared, int block)
@@ -46,14 +43,8 @@ struct row_cluster {
         asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(n));
         return int(n);
     }
-    static TRINE_DEVICE_METHOD void begin()
-    {
-        asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-    }
-    static TRINE_DEVICE_METHOD void started()
-    {
-        asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
-    }
+    static TRINE_DEVICE_METHOD void begin() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+    static TRINE_DEVICE_METHOD void started() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
     static TRINE_DEVICE_METHOD void barrier()
     {
         begin();
@@ -70,28 +61,12 @@ struct row_cluster {
             asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(there + 4 * i), "r"(words[i]) : "memory");
     }
 #else
-    static TRINE_DEVICE_METHOD int rank()
-    {
-        return 0;
-    }
-    static TRINE_DEVICE_METHOD int blocks()
-    {
-        return 1;
-    }
-    static TRINE_DEVICE_METHOD void begin()
-    {
-    }
-    static TRINE_DEVICE_METHOD void started()
-    {
-    }
-    static TRINE_DEVICE_METHOD void barrier()
-    {
-        target::barrier();
-    }
-    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value)
-    {
-        *slot = value;
-    }
+    static TRINE_DEVICE_METHOD int rank() { return 0; }
+    static TRINE_DEVICE_METHOD int blocks() { return 1; }
+    static TRINE_DEVICE_METHOD void begin() {}
+    static TRINE_DEVICE_METHOD void started() {}
+    static TRINE_DEVICE_METHOD void barrier() { target::barrier(); }
+    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value) { *slot = value; }
 #endif
 };
 using row_wide_team = row_cluster;

@@ -111,8 +111,10 @@ template <int e5, int fnuz> TRINE_DEVICE uint8_t f32_to_f8(float x)
 #if defined __CUDA_ARCH__ && __CUDA_ARCH__ >= 890
     if constexpr (!fnuz) {
         uint16_t pair;
-        if constexpr (e5) asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
-        else asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
+        if constexpr (e5)
+            asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
+        else
+            asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
         return uint8_t(x == x ? pair : e5 ? 0x7e : 0x7f);
     }
 #endif
@@ -120,9 +122,13 @@ template <int e5, int fnuz> TRINE_DEVICE uint8_t f32_to_f8(float x)
 }
 
 /* Bytes 0-3 of low and 4-7 of high, chosen by the four hexadecimal digits of `selector`, the lowest byte's last. */
-template <uint32_t selector> TRINE_DEVICE uint32_t byte_permute(uint32_t low, uint32_t high) { return __byte_perm(low, high, selector); }
+template <uint32_t selector> TRINE_DEVICE uint32_t byte_permute(uint32_t low, uint32_t high)
+{
+    return __byte_perm(low, high, selector);
+}
 
-/* Global memory in 16-byte pieces; `once` says that nobody reads it again soon, so that it need not push other lines out of the caches. */
+/* Global memory in 16-byte pieces; `once` says that nobody reads it again soon, so that it need not push other lines out of the
+ * caches. */
 TRINE_DEVICE uint4 load16(const void *p) { return *static_cast<const uint4 *>(p); }
 TRINE_DEVICE uint4 load16_once(const void *p) { return __ldcs(static_cast<const uint4 *>(p)); }
 TRINE_DEVICE void store16(void *p, uint4 v) { *static_cast<uint4 *>(p) = v; }
@@ -149,7 +155,8 @@ inline trine_status launched(trine_call *call)
 /* Allows a kernel more than the 48 KiB of dynamic shared memory that every device has. */
 template <class Kernel> inline void allow_shared(Kernel *kernel, size_t bytes)
 {
-    if (bytes > 48 * 1024) cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes));
+    if (bytes > 48 * 1024)
+        cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes));
 }
 
 } // namespace target

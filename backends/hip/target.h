@@ -64,10 +64,7 @@ TRINE_DEVICE int lane_id()
 
 /* The register of the lane that a DPP control (see the ISA manuals) selects: a modifier of an instruction, no trip through
  * LDS. */
-template <int control> TRINE_DEVICE int dpp(int value)
-{
-    return __builtin_amdgcn_mov_dpp(value, control, 0xf, 0xf, true);
-}
+template <int control> TRINE_DEVICE int dpp(int value) { return __builtin_amdgcn_mov_dpp(value, control, 0xf, 0xf, true); }
 
 /* quad_perm, rotation and mirrors of a row of 16 lanes make the xors up to 8. */
 enum { dpp_xor1 = 0xb1, dpp_xor2 = 0x4e, dpp_xor3 = 0x1b, dpp_ror8 = 0x128, dpp_half_mirror = 0x141 };
@@ -149,8 +146,14 @@ TRINE_DEVICE float add_rn(float a, float b)
 }
 TRINE_DEVICE float fma_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 /* NaN wins; -0 < +0. */
-TRINE_DEVICE float minimum(float a, float b) { return a != a ? a : b != b ? b : a < b || (a == b && __builtin_signbit(a)) ? a : b; }
-TRINE_DEVICE float maximum(float a, float b) { return a != a ? a : b != b ? b : a > b || (a == b && !__builtin_signbit(a)) ? a : b; }
+TRINE_DEVICE float minimum(float a, float b)
+{
+    return a != a ? a : b != b ? b : a < b || (a == b && __builtin_signbit(a)) ? a : b;
+}
+TRINE_DEVICE float maximum(float a, float b)
+{
+    return a != a ? a : b != b ? b : a > b || (a == b && !__builtin_signbit(a)) ? a : b;
+}
 TRINE_DEVICE double mul_rn(double a, double b)
 {
 #pragma clang fp contract(off)

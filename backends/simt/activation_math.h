@@ -69,8 +69,16 @@ TRINE_DEVICE float expm1_of(float x)
 /* log(1 + z) for 0 <= z <= 1 (err 2^-27.6). */
 TRINE_DEVICE float log1p_of(float z)
 {
-    const float c[] = {1.0f, -0.499999021056f, 0.333299559935f, -0.249540814718f, 0.196757218005f, -0.153050765377f,
-                       0.106029304393f, -0.0569535945646f, 0.0198488422394f, -0.00324354683103f};
+    const float c[] = {1.0f,
+                       -0.499999021056f,
+                       0.333299559935f,
+                       -0.249540814718f,
+                       0.196757218005f,
+                       -0.153050765377f,
+                       0.106029304393f,
+                       -0.0569535945646f,
+                       0.0198488422394f,
+                       -0.00324354683103f};
     return z * polynomial(c, z);
 }
 
@@ -122,7 +130,7 @@ template <class T> TRINE_DEVICE logistic logistic_of(float a)
 
 /* Beyond these, e^-x, Phi(-x) and e^-gelu_tanh_argument(x) are 0 in f32. */
 constexpr float exp_end = 150.0f, gelu_end = 14.5f, gelu_tanh_end = 11.0f;
-constexpr float mish_end = 25.0f; /* tanh(softplus(x)) is 1 */
+constexpr float mish_end = 25.0f;                                                      /* tanh(softplus(x)) is 1 */
 constexpr float selu_scale = 1.0507009873554805f, selu_negative = 1.7580993408473766f; /* the latter times 1.6732632423543772 */
 
 /* 2 sqrt(2/pi) (x + 0.044715 x^3): gelu_tanh(x) is x sigmoid of it. */

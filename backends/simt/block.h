@@ -1,4 +1,5 @@
-/* Reductions over a group of threads. Every thread gets the result; the order of operations is fixed, so the bits are the same every time. */
+/* Reductions over a group of threads. Every thread gets the result; the order of operations is fixed, so the bits are the same
+ * every time. */
 #ifndef TRINE_SIMT_BLOCK_H
 #define TRINE_SIMT_BLOCK_H
 
@@ -12,7 +13,8 @@ struct op_max {
     TRINE_METHOD float operator()(float a, float b) const { return a > b || a != a ? a : b; }
 };
 
-/* Over `width` consecutive threads, a power of two that is at most the wave size; all threads of the wave take part. T is 4 or 8 bytes. */
+/* Over `width` consecutive threads, a power of two that is at most the wave size; all threads of the wave take part. T is 4 or 8
+ * bytes. */
 template <class T, class Op> TRINE_DEVICE T wave_reduce(T value, Op op, int width = target::wave_size())
 {
 #pragma unroll
@@ -21,8 +23,8 @@ template <class T, class Op> TRINE_DEVICE T wave_reduce(T value, Op op, int widt
     return value;
 }
 
-/* Over the whole block (a multiple of the wave size). `scratch`: target::max_waves elements of shared memory, which may be used again after the next barrier; two
- * reductions in a row need two scratches or a barrier between them. */
+/* Over the whole block (a multiple of the wave size). `scratch`: target::max_waves elements of shared memory, which may be used
+ * again after the next barrier; two reductions in a row need two scratches or a barrier between them. */
 template <class T, class Op> TRINE_DEVICE T block_reduce(T value, Op op, T *scratch)
 {
     const int waves = target::block_threads() / target::wave_size();

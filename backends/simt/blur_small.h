@@ -89,8 +89,10 @@ template <int step, int radius> struct blur_window {
     template <int d> TRINE_DEVICE_METHOD uint32_t tap() const
     {
         constexpr int byte = d * step + 4 * reach, first = byte / 4, shift = byte % 4 * 8;
-        if constexpr (shift == 0) return word[first];
-        else return uint32_t((uint64_t(word[first + 1]) << 32 | word[first]) >> shift);
+        if constexpr (shift == 0)
+            return word[first];
+        else
+            return uint32_t((uint64_t(word[first + 1]) << 32 | word[first]) >> shift);
     }
 };
 

@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 /* The ops, one function each, in <family>.cu or <family>.hip. */
-#define OP(family, name) trine_status TRINE_BACKEND_FN(name)(trine_call *call, const trine_##name##_args *args);
+#define OP(family, name) trine_status TRINE_BACKEND_FN(name)(trine_call * call, const trine_##name##_args *args);
 #include "trine/ops.def"
 #undef OP
 

@@ -11,13 +11,8 @@ struct divider_any {
     int64_t d;
     divider32 narrow;
     divider_any() = default;
-    explicit divider_any(int64_t divisor) : d(divisor), narrow(divisor < 0x7fffffff ? divisor : 1)
-    {
-    }
-    TRINE_METHOD int64_t divide(int64_t n) const
-    {
-        return (n | d) < 0x7fffffff ? narrow.divide(n) : n / d;
-    }
+    explicit divider_any(int64_t divisor) : d(divisor), narrow(divisor < 0x7fffffff ? divisor : 1) {}
+    TRINE_METHOD int64_t divide(int64_t n) const { return (n | d) < 0x7fffffff ? narrow.divide(n) : n / d; }
 };
 
 } // namespace simt

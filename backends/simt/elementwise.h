@@ -1,4 +1,5 @@
-/* Elementwise ops. Bound by bytes: see map.h. The op itself is chosen at run time, once a pack, so that a kernel is compiled once a dtype. */
+/* Elementwise ops. Bound by bytes: see map.h. The op itself is chosen at run time, once a pack, so that a kernel is compiled once
+ * a dtype. */
 #ifndef TRINE_SIMT_ELEMENTWISE_H
 #define TRINE_SIMT_ELEMENTWISE_H
 
@@ -85,9 +86,11 @@ template <class X> TRINE_DEVICE void cast_element(void *y, trine_dtype to, int64
     }
 }
 
-template <class X, class Divider> TRINE_KERNEL(map_threads) cast_any_kernel(walk<2, Divider> all, int64_t n, void *y, trine_dtype to, const X *x)
+template <class X, class Divider> TRINE_KERNEL(map_threads)
+cast_any_kernel(walk<2, Divider> all, int64_t n, void *y, trine_dtype to, const X *x)
 {
-    for (int64_t i = int64_t(target::block_x()) * map_threads + target::thread_x(); i < n; i += int64_t(target::grid_x()) * map_threads) {
+    for (int64_t i = int64_t(target::block_x()) * map_threads + target::thread_x(); i < n;
+         i += int64_t(target::grid_x()) * map_threads) {
         int64_t offset[2];
         all.offsets(i, offset);
         cast_element(y, to, offset[0], x[offset[1]]);
@@ -119,8 +122,10 @@ inline trine_status cast_any(trine_call *call, const trine_copy_args *a, const t
         const int64_t blocks = ceil_div(it.numel, map_threads);
         const grid g(blocks < (1 << 24) ? blocks : 1 << 24);
         if (it.numel < 0x7fffffff)
-            return launch(call, cast_any_kernel<X, divider32>, g, map_threads, 0, walk<2, divider32>(it), it.numel, a->y.data, a->y.dtype, data_of<X>(a->x));
-        return launch(call, cast_any_kernel<X, divider64>, g, map_threads, 0, walk<2, divider64>(it), it.numel, a->y.data, a->y.dtype, data_of<X>(a->x));
+            return launch(call, cast_any_kernel<X, divider32>, g, map_threads, 0, walk<2, divider32>(it), it.numel, a->y.data,
+                          a->y.dtype, data_of<X>(a->x));
+        return launch(call, cast_any_kernel<X, divider64>, g, map_threads, 0, walk<2, divider64>(it), it.numel, a->y.data,
+                      a->y.dtype, data_of<X>(a->x));
     });
 }
 
@@ -147,7 +152,8 @@ inline bool cast_packed(trine_call *call, const trine_copy_args *a, const trine_
         return TRINE_OK;
     };
     if (is_float(a->x.dtype) && is_float(a->y.dtype))
-        visit_floats(call, a->x.dtype, [&](auto tx) { return visit_floats(call, a->y.dtype, [&](auto ty) { return run(ty, tx); }); });
+        visit_floats(call, a->x.dtype,
+                     [&](auto tx) { return visit_floats(call, a->y.dtype, [&](auto ty) { return run(ty, tx); }); });
     else if (is_float(a->x.dtype) && is_fp8(a->y.dtype))
         visit_floats(call, a->x.dtype, [&](auto tx) { return visit_fp8(a->y.dtype, [&](auto ty) { return run(ty, tx); }); });
     else if (is_fp8(a->x.dtype) && is_float(a->y.dtype))
@@ -222,8 +228,14 @@ TRINE_DEVICE double divide(double a, double b) { return a / b; }
 TRINE_DEVICE float least(float a, float b) { return target::minimum(a, b); }
 TRINE_DEVICE float most(float a, float b) { return target::maximum(a, b); }
 /* -0 < +0: of two zeros the one whose sign is wanted */
-TRINE_DEVICE double least(double a, double b) { return a != a ? a : b != b ? b : a < b || (a == b && __builtin_signbit(a)) ? a : b; }
-TRINE_DEVICE double most(double a, double b) { return a != a ? a : b != b ? b : a > b || (a == b && !__builtin_signbit(a)) ? a : b; }
+TRINE_DEVICE double least(double a, double b)
+{
+    return a != a ? a : b != b ? b : a < b || (a == b && __builtin_signbit(a)) ? a : b;
+}
+TRINE_DEVICE double most(double a, double b)
+{
+    return a != a ? a : b != b ? b : a > b || (a == b && !__builtin_signbit(a)) ? a : b;
+}
 
 template <class T> TRINE_DEVICE T float_arithmetic(arithmetic op, T a, T b)
 {
@@ -316,8 +328,10 @@ template <class S> struct f_scalar {
     }
     template <class T> static TRINE_DEVICE_METHOD T with_scalar(arithmetic op, T x, S s)
     {
-        if constexpr (sizeof(T) == 2) return from_f32<T>(float_arithmetic(op, to_f32(x), s));
-        else return apply(op, x, s);
+        if constexpr (sizeof(T) == 2)
+            return from_f32<T>(float_arithmetic(op, to_f32(x), s));
+        else
+            return apply(op, x, s);
     }
 };
 
@@ -325,8 +339,10 @@ inline trine_status with_scalar(trine_call *call, const trine_scalar_args *a, bo
 {
     return visit_arithmetic(call, a->y.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        if constexpr (sizeof(T) == 2) return map<T, T>(call, f_scalar<float>{float(a->value), multiply}, a->y, a->x);
-        else return map<T, T>(call, f_scalar<T>{host_bits<T>(a->y.dtype, a->value), multiply}, a->y, a->x);
+        if constexpr (sizeof(T) == 2)
+            return map<T, T>(call, f_scalar<float>{float(a->value), multiply}, a->y, a->x);
+        else
+            return map<T, T>(call, f_scalar<T>{host_bits<T>(a->y.dtype, a->value), multiply}, a->y, a->x);
     });
 }
 
@@ -341,10 +357,12 @@ struct f_swap {
 };
 
 /* In place is safe: a thread reads both neighbours before it writes either. */
-template <class T> TRINE_KERNEL(map_threads) swap_kernel(walk<2, divider64> rows, int64_t n, int64_t pairs, int64_t y_step, int64_t x_step, T *y, const T *x)
+template <class T> TRINE_KERNEL(map_threads)
+swap_kernel(walk<2, divider64> rows, int64_t n, int64_t pairs, int64_t y_step, int64_t x_step, T *y, const T *x)
 {
     const int64_t a_row = (n + 1) / 2;
-    for (int64_t p = int64_t(target::block_x()) * map_threads + target::thread_x(); p < pairs; p += int64_t(target::grid_x()) * map_threads) {
+    for (int64_t p = int64_t(target::block_x()) * map_threads + target::thread_x(); p < pairs;
+         p += int64_t(target::grid_x()) * map_threads) {
         const int64_t row = p / a_row, column = (p - row * a_row) * 2;
         int64_t offset[2];
         rows.offsets(row, offset);
@@ -375,8 +393,8 @@ inline trine_status swap(trine_call *call, const trine_swap_args *a)
         if (n % V == 0 && trine_tensor_is_contiguous(&a->y) && trine_tensor_is_contiguous(&a->x) && aligned16(y) && aligned16(x))
             return map<T, T>(call, f_swap{}, a->y, a->x);
         const int64_t pairs = rows.numel * ((n + 1) / 2), blocks = ceil_div(pairs, map_threads);
-        return launch(call, swap_kernel<T>, grid(blocks < (1 << 24) ? blocks : 1 << 24), map_threads, 0, walk<2, divider64>(rows), n, pairs, a->y.stride[last],
-                      a->x.stride[last], y, x);
+        return launch(call, swap_kernel<T>, grid(blocks < (1 << 24) ? blocks : 1 << 24), map_threads, 0, walk<2, divider64>(rows),
+                      n, pairs, a->y.stride[last], a->x.stride[last], y, x);
     });
 }
 
@@ -386,7 +404,7 @@ inline trine_status swap(trine_call *call, const trine_swap_args *a)
 
 /* Every op of this family takes any arguments that pass the core's checks, and no workspace. */
 #define TRINE_ELEMENTWISE(name, expression) \
-    extern "C" trine_status TRINE_BACKEND_FN(name)(trine_call *call, const trine_##name##_args *a) \
+    extern "C" trine_status TRINE_BACKEND_FN(name)(trine_call * call, const trine_##name##_args *a) \
     { \
         call->variant = target::variant; \
         TRINE_END_OF_QUERY(call, 0); \

@@ -15,8 +15,8 @@ inline trine_status launch(trine_call *call, void (*kernel)(P...), grid g, int t
 {
     if (g.x == 0 || g.y == 0 || g.z == 0) return TRINE_OK;
     TRINE_REQUIRE_THAT(call, g.x <= 0x7fffffff && g.y <= 65535 && g.z <= 65535, "the grid is too large");
-    kernel<<<dim3(unsigned(g.x), unsigned(g.y), unsigned(g.z)), dim3(unsigned(threads)), shared, static_cast<target::stream>(call->native)>>>(
-        static_cast<P>(args)...);
+    kernel<<<dim3(unsigned(g.x), unsigned(g.y), unsigned(g.z)), dim3(unsigned(threads)), shared,
+             static_cast<target::stream>(call->native)>>>(static_cast<P>(args)...);
     return target::launched(call);
 }
 

@@ -1,8 +1,8 @@
 /* transpose and permute. Bound by bytes.
  *
- * A permutation is a copy from a view of x whose axes stand in y's order. Where the innermost axis of y is also x's dense one, rows are copied (map.h). Else tiles of the
- * two dense axes, y's and x's, go through shared memory, so that both sides move whole lines; what is neither is walked outside. Views without a dense axis are copied
- * element by element. */
+ * A permutation is a copy from a view of x whose axes stand in y's order. Where the innermost axis of y is also x's dense one,
+ * rows are copied (map.h). Else tiles of the two dense axes, y's and x's, go through shared memory, so that both sides move whole
+ * lines; what is neither is walked outside. Views without a dense axis are copied element by element. */
 #ifndef TRINE_SIMT_LAYOUT_H
 #define TRINE_SIMT_LAYOUT_H
 
@@ -22,8 +22,9 @@ template <> struct word_for<8> {
 /* Side of a tile in elements: at least 64 bytes, so that a row of it is whole sectors on both sides. */
 template <class T> constexpr int tile_side = sizeof(T) == 1 ? 128 : 64;
 
-/* A tile lies turned in shared memory, as words: narrow elements of as many rows as make a word are put together in registers first, so that shared memory is moved by
- * words both ways. Word w of column c: the odd pitch and a rotation by c let the threads of a wave meet different banks. */
+/* A tile lies turned in shared memory, as words: narrow elements of as many rows as make a word are put together in registers
+ * first, so that shared memory is moved by words both ways. Word w of column c: the odd pitch and a rotation by c let the threads
+ * of a wave meet different banks. */
 template <class T> struct turned_tile {
     using word = typename word_for<sizeof(T)>::type;
     enum {
@@ -31,7 +32,7 @@ template <class T> struct turned_tile {
         rows_a_word = sizeof(word) / sizeof(T),
         words = side / rows_a_word,
         pitch = words + 1,
-        turn_step = sizeof(T) == 1 ? 16 : 32,         /* columns after which the rotation grows */
+        turn_step = sizeof(T) == 1 ? 16 : 32, /* columns after which the rotation grows */
         turn_by = sizeof(T) == 1 || sizeof(T) == 2 ? 4 : 2
     };
     word at[side * pitch];
@@ -60,12 +61,15 @@ TRINE_DEVICE void turn_words(uint32_t (&w)[4])
     w[3] = target::byte_permute<0x7632>(b, d);
 }
 
-/* From x into the turned tile and from there into y, in packs of 16 bytes: R rows a thread and step, so that it holds whole words. */
-template <class T> TRINE_DEVICE void turn_packed(turned_tile<T> &turned, T *y, int64_t y_step, const T *x, int64_t x_step, int64_t rows, int64_t cols)
+/* From x into the turned tile and from there into y, in packs of 16 bytes: R rows a thread and step, so that it holds whole
+ * words. */
+template <class T> TRINE_DEVICE void turn_packed(turned_tile<T> &turned, T *y, int64_t y_step, const T *x, int64_t x_step,
+                                                 int64_t rows, int64_t cols)
 {
     using tile = turned_tile<T>;
     using words = word_pack<T>;
-    constexpr int P = 16 / int(sizeof(T)), R = tile::rows_a_word, W = P / R, across = tile::side / P, step = tile_threads / across, steps = tile::side / R / step;
+    constexpr int P = 16 / int(sizeof(T)), R = tile::rows_a_word, W = P / R, across = tile::side / P,
+                  step = tile_threads / across, steps = tile::side / R / step;
     const int lane = target::thread_x() % across, line = target::thread_x() / across;
     words in[steps][R];
 #pragma unroll
@@ -73,7 +77,10 @@ template <class T> TRINE_DEVICE void turn_packed(turned_tile<T> &turned, T *y, i
 #pragma unroll
         for (int r = 0; r < R; r++) {
             const int row = (line + k * step) * R + r;
-            in[k][r] = row < rows && lane * P < cols ? load_pack<typename tile::word, W>(reinterpret_cast<const typename tile::word *>(x + row * x_step) + lane * W) : words{};
+            in[k][r] = row < rows && lane * P < cols
+                           ? load_pack<typename tile::word, W>(reinterpret_cast<const typename tile::word *>(x + row * x_step) +
+                                                               lane * W)
+                           : words{};
         }
 #pragma unroll
     for (int k = 0; k < steps; k++)
@@ -93,12 +100,14 @@ template <class T> TRINE_DEVICE void turn_packed(turned_tile<T> &turned, T *y, i
         words out;
 #pragma unroll
         for (int w = 0; w < W; w++) out.at[w] = turned.cell(c, lane * W + w);
-        if (c < cols && lane * P < rows) store_pack<typename tile::word, W>(reinterpret_cast<typename tile::word *>(y + c * y_step) + lane * W, out);
+        if (c < cols && lane * P < rows)
+            store_pack<typename tile::word, W>(reinterpret_cast<typename tile::word *>(y + c * y_step) + lane * W, out);
     }
 }
 
 /* The same one element at a time, for what is not whole packs. */
-template <class T> TRINE_DEVICE void turn_single(turned_tile<T> &turned, T *y, int64_t y_step, const T *x, int64_t x_step, int64_t rows, int64_t cols)
+template <class T> TRINE_DEVICE void turn_single(turned_tile<T> &turned, T *y, int64_t y_step, const T *x, int64_t x_step,
+                                                 int64_t rows, int64_t cols)
 {
     using tile = turned_tile<T>;
     constexpr int R = tile::rows_a_word, step = tile_threads / tile::side;
@@ -108,7 +117,8 @@ template <class T> TRINE_DEVICE void turn_single(turned_tile<T> &turned, T *y, i
         typename tile::word word = 0;
 #pragma unroll
         for (int r = 0; r < R; r++)
-            if (k * R + r < rows && lane < cols) word |= typename tile::word(x[(k * R + r) * x_step + lane]) << (8 * sizeof(T) * r);
+            if (k * R + r < rows && lane < cols)
+                word |= typename tile::word(x[(k * R + r) * x_step + lane]) << (8 * sizeof(T) * r);
         turned.cell(lane, k) = word;
     }
     target::barrier();
@@ -117,7 +127,8 @@ template <class T> TRINE_DEVICE void turn_single(turned_tile<T> &turned, T *y, i
         if (c < cols && lane < rows) y[c * y_step + lane] = T(turned.cell(c, lane / R) >> (8 * sizeof(T) * (lane % R)));
 }
 
-/* x: `rows` at x_step elements, each of `cols` dense ones; y: `cols` rows at y_step, each of `rows` dense ones. One tile a block. */
+/* x: `rows` at x_step elements, each of `cols` dense ones; y: `cols` rows at y_step, each of `rows` dense ones. One tile a block.
+ */
 struct tile_shape {
     int64_t rows, cols, x_step, y_step, tiles_down, tiles_across;
 };
@@ -131,8 +142,10 @@ template <class T, bool packed> TRINE_KERNEL(tile_threads) tile_kernel(walk<2, d
     batch.offsets(b, offset);
     y += offset[0] + col * s.y_step + row;
     x += offset[1] + row * s.x_step + col;
-    if (packed) turn_packed<T>(turned, y, s.y_step, x, s.x_step, s.rows - row, s.cols - col);
-    else turn_single<T>(turned, y, s.y_step, x, s.x_step, s.rows - row, s.cols - col);
+    if (packed)
+        turn_packed<T>(turned, y, s.y_step, x, s.x_step, s.rows - row, s.cols - col);
+    else
+        turn_single<T>(turned, y, s.y_step, x, s.x_step, s.rows - row, s.cols - col);
 }
 
 /* Takes axis d off the walk: returns its size, and its strides. */
@@ -146,9 +159,11 @@ inline int64_t take_axis(trine_iter *it, int32_t d, int64_t (&stride)[2])
     return size;
 }
 
-template <class T, bool packed> inline trine_status launch_tiles(trine_call *call, const trine_iter &batch, const tile_shape &s, T *y, const T *x)
+template <class T, bool packed>
+inline trine_status launch_tiles(trine_call *call, const trine_iter &batch, const tile_shape &s, T *y, const T *x)
 {
-    return launch(call, tile_kernel<T, packed>, grid(batch.numel * s.tiles_down * s.tiles_across), tile_threads, 0, walk<2, divider64>(batch), s, y, x);
+    return launch(call, tile_kernel<T, packed>, grid(batch.numel * s.tiles_down * s.tiles_across), tile_threads, 0,
+                  walk<2, divider64>(batch), s, y, x);
 }
 
 /* Packs on both sides need sizes, steps and addresses in whole packs. */
@@ -179,8 +194,9 @@ template <class T> inline trine_status copy_permuted(trine_call *call, const tri
     s.tiles_down = ceil_div(s.rows, tile_side<T>);
     s.tiles_across = ceil_div(s.cols, tile_side<T>);
     const T *from = data_of<T>(x);
-    return tiles_packed(it, s, static_cast<const T *>(data_of<T>(y)), from) ? launch_tiles<T, true>(call, it, s, data_of<T>(y), from)
-                                                                               : launch_tiles<T, false>(call, it, s, data_of<T>(y), from);
+    return tiles_packed(it, s, static_cast<const T *>(data_of<T>(y)), from)
+               ? launch_tiles<T, true>(call, it, s, data_of<T>(y), from)
+               : launch_tiles<T, false>(call, it, s, data_of<T>(y), from);
 }
 
 inline trine_status permuted(trine_call *call, const trine_tensor &y, const trine_tensor &x)

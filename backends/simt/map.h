@@ -1,4 +1,5 @@
-/* y[i] = f(x0[i], x1[i], ...): one output and up to three inputs of one broadcast shape. Bound by bytes: each operand is moved once, 16 bytes at a time where it lies densely.
+/* y[i] = f(x0[i], x1[i], ...): one output and up to three inputs of one broadcast shape. Bound by bytes: each operand is moved
+ * once, 16 bytes at a time where it lies densely.
  *
  * `f` is called on packs: f(pack<Y, V> &y, const pack<X0, V> &x0, ...) for V as below and for V = 1. */
 #ifndef TRINE_SIMT_MAP_H
@@ -12,10 +13,13 @@ namespace simt {
 
 enum { map_threads = 256 };
 
-/* Elements in a pack: 16 bytes of the output, so that stores fill whole lines at once (loads of more or fewer bytes are put together by the L1 cache). */
+/* Elements in a pack: 16 bytes of the output, so that stores fill whole lines at once (loads of more or fewer bytes are put
+ * together by the L1 cache). */
 template <class Y> constexpr int pack_of = 16 / int(sizeof(Y));
 /* Packs a thread has in flight: about 128 bytes of all operands. */
-template <class Y, class... X> constexpr int packs_of = pack_of<Y> * int((sizeof(Y) + ... + sizeof(X))) <= 20 ? 8 : pack_of<Y> * int((sizeof(Y) + ... + sizeof(X))) <= 32 ? 4 : 2;
+template <class Y, class... X> constexpr int packs_of = pack_of<Y> *int((sizeof(Y) + ... + sizeof(X))) <= 20   ? 8
+                                                        : pack_of<Y> *int((sizeof(Y) + ... + sizeof(X))) <= 32 ? 4
+                                                                                                               : 2;
 
 /* All loads before the first use, so that they are in flight together. */
 template <int V, int U, class F, class Y> TRINE_DEVICE void map_unrolled(const F &f, pack<Y, V> (&out)[U], int64_t)
@@ -23,7 +27,8 @@ template <int V, int U, class F, class Y> TRINE_DEVICE void map_unrolled(const F
 #pragma unroll
     for (int u = 0; u < U; u++) f(out[u]);
 }
-template <int V, int U, class F, class Y, class X> TRINE_DEVICE void map_unrolled(const F &f, pack<Y, V> (&out)[U], int64_t first, const X *x)
+template <int V, int U, class F, class Y, class X>
+TRINE_DEVICE void map_unrolled(const F &f, pack<Y, V> (&out)[U], int64_t first, const X *x)
 {
     pack<X, V> in[U];
 #pragma unroll
@@ -45,7 +50,8 @@ TRINE_DEVICE void map_unrolled(const F &f, pack<Y, V> (&out)[U], int64_t first, 
     for (int u = 0; u < U; u++) f(out[u], in_a[u], in_b[u]);
 }
 
-template <int V, int U, class F, class Y, class... X> TRINE_KERNEL(map_threads) map_dense_kernel(F f, int64_t n, Y *y, const X *...x)
+template <int V, int U, class F, class Y, class... X> TRINE_KERNEL(map_threads)
+map_dense_kernel(F f, int64_t n, Y *y, const X *...x)
 {
     const int64_t packs = n / V, first = int64_t(target::block_x()) * (map_threads * U) + target::thread_x();
     if (first + (U - 1) * map_threads < packs) {
@@ -91,7 +97,8 @@ template <int V, int U, int N, class Divider> struct strided_packs {
     int64_t offset[U][N];
     bool valid[U];
 
-    TRINE_DEVICE_METHOD strided_packs(const walk<N, Divider> &outer, const Divider &packs_a_row, const inner_strides &inner, int64_t packs)
+    TRINE_DEVICE_METHOD strided_packs(const walk<N, Divider> &outer, const Divider &packs_a_row, const inner_strides &inner,
+                                      int64_t packs)
     {
         const int64_t first = int64_t(target::block_x()) * (map_threads * U) + target::thread_x();
 #pragma unroll
@@ -105,12 +112,14 @@ template <int V, int U, int N, class Divider> struct strided_packs {
     }
 };
 
-template <int V, int U, class F, class O, class S> TRINE_DEVICE void map_loaded(const F &f, O &out, const S &, const inner_strides &)
+template <int V, int U, class F, class O, class S>
+TRINE_DEVICE void map_loaded(const F &f, O &out, const S &, const inner_strides &)
 {
 #pragma unroll
     for (int u = 0; u < U; u++) f(out[u]);
 }
-template <int V, int U, class F, class O, class S, class X> TRINE_DEVICE void map_loaded(const F &f, O &out, const S &at, const inner_strides &inner, const X *x)
+template <int V, int U, class F, class O, class S, class X>
+TRINE_DEVICE void map_loaded(const F &f, O &out, const S &at, const inner_strides &inner, const X *x)
 {
     pack<X, V> in[U];
 #pragma unroll
@@ -133,9 +142,9 @@ TRINE_DEVICE void map_loaded(const F &f, O &out, const S &at, const inner_stride
 }
 
 /* U packs of the innermost axis a thread; the outer axes are walked by division. */
-template <int V, int U, class Divider, class F, class Y, class... X>
-TRINE_KERNEL(map_threads)
-map_strided_kernel(F f, walk<1 + sizeof...(X), Divider> outer, Divider packs_a_row, inner_strides inner, int64_t packs, Y *y, const X *...x)
+template <int V, int U, class Divider, class F, class Y, class... X> TRINE_KERNEL(map_threads)
+map_strided_kernel(F f, walk<1 + sizeof...(X), Divider> outer, Divider packs_a_row, inner_strides inner, int64_t packs, Y *y,
+                   const X *...x)
 {
     const strided_packs<V, U, 1 + sizeof...(X), Divider> at(outer, packs_a_row, inner, packs);
     pack<Y, V> out[U];
@@ -169,8 +178,8 @@ template <int V, class... T> inline bool packs_fit(const trine_iter &outer, int6
     return fit;
 }
 
-template <int V, class Divider, class F, class Y, class... X>
-inline trine_status launch_strided(trine_call *call, F f, const trine_iter &outer, int64_t n, const inner_strides &inner, Y *y, const X *...x)
+template <int V, class Divider, class F, class Y, class... X> inline trine_status
+launch_strided(trine_call *call, F f, const trine_iter &outer, int64_t n, const inner_strides &inner, Y *y, const X *...x)
 {
     constexpr int U = V == 1 ? 1 : 2;
     const int64_t packs = outer.numel * (n / V);
@@ -186,7 +195,8 @@ inline bool map_packed(trine_call *call, F f, const trine_iter &it, trine_status
     bool dense = it.ndim == 1 && (aligned16(y) && ... && aligned16(x));
     for (int k = 0; k < it.operands; k++) dense = dense && it.stride[k][0] == 1;
     if (dense) {
-        *status = launch(call, map_dense_kernel<V, U, F, Y, X...>, grid(ceil_div(ceil_div(it.numel, V), map_threads * U)), map_threads, 0, f, it.numel, y, x...);
+        *status = launch(call, map_dense_kernel<V, U, F, Y, X...>, grid(ceil_div(ceil_div(it.numel, V), map_threads * U)),
+                         map_threads, 0, f, it.numel, y, x...);
         return true;
     }
     trine_iter outer = it;
@@ -205,7 +215,8 @@ template <class F, class Y, class... X> inline trine_status map_run(trine_call *
     inner_strides inner;
     const bool small = it.numel < 0x7fffffff;
     const int64_t n = trine_iter_pop_inner(&it, inner.of);
-    return small ? launch_strided<1, divider32>(call, f, it, n, inner, y, x...) : launch_strided<1, divider64>(call, f, it, n, inner, y, x...);
+    return small ? launch_strided<1, divider32>(call, f, it, n, inner, y, x...)
+                 : launch_strided<1, divider64>(call, f, it, n, inner, y, x...);
 }
 
 /* The ops' way in: refuses nothing, needs no workspace. */
@@ -223,7 +234,8 @@ template <class Y, class A, class B, class F>
 inline trine_status map(trine_call *call, F f, const trine_tensor &y, const trine_tensor &a, const trine_tensor &b)
 {
     const trine_tensor *t[] = {&y, &a, &b};
-    return map_run(call, f, trine_iter_make(t, 3, 0), data_of<Y>(y), static_cast<const A *>(data_of<A>(a)), static_cast<const B *>(data_of<B>(b)));
+    return map_run(call, f, trine_iter_make(t, 3, 0), data_of<Y>(y), static_cast<const A *>(data_of<A>(a)),
+                   static_cast<const B *>(data_of<B>(b)));
 }
 
 } // namespace simt

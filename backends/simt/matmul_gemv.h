@@ -34,13 +34,15 @@ struct thin_view : trine_thin {
         return of_a ? p.a + at.a : p.b + at.b;
     }
     /* A finished sum of this block: to the epilogue, or to the other parts. */
-    template <class T>
-    TRINE_DEVICE_METHOD void store(float sum, int64_t row, int vector, const product<T> &p, const split_sink &sink,
-                                   const split_place &part, const product_offsets &at) const
+    template <class T> TRINE_DEVICE_METHOD void store(float sum, int64_t row, int vector, const product<T> &p,
+                                                      const split_sink &sink, const split_place &part,
+                                                      const product_offsets &at) const
     {
         const int64_t m = of_a ? vector : row, n = of_a ? row : vector;
-        if (sink.parts) sink.store(pack<float, 1>{{sum}}, p, part, m, n);
-        else p.out.store(sum, m, n, at);
+        if (sink.parts)
+            sink.store(pack<float, 1>{{sum}}, p, part, m, n);
+        else
+            p.out.store(sum, m, n, at);
     }
 };
 
@@ -48,9 +50,8 @@ struct thin_view : trine_thin {
 
 /* Adds FLIGHT packs of V terms to the sums of the wave's rows and of S vectors, and moves on. `w_step`, `x_step`: from one pack
  * to the next. All loads come first, so that they are on their way together. V > 1 only if w and x lie in packs along K. */
-template <int FLIGHT, class T, int V, int S>
-TRINE_DEVICE void add_along_k(float (&sum)[gemv_wave_rows][S], const T *(&w)[gemv_wave_rows], const T *(&x)[S], int64_t w_step,
-                              int64_t x_step)
+template <int FLIGHT, class T, int V, int S> TRINE_DEVICE void
+add_along_k(float (&sum)[gemv_wave_rows][S], const T *(&w)[gemv_wave_rows], const T *(&x)[S], int64_t w_step, int64_t x_step)
 {
     pack<T, V> wk[FLIGHT][gemv_wave_rows], xk[FLIGHT][S];
 #pragma unroll
@@ -75,8 +76,7 @@ TRINE_DEVICE void add_along_k(float (&sum)[gemv_wave_rows][S], const T *(&w)[gem
 }
 
 /* S: room for vectors, of which there may be fewer; the first one is then computed again. */
-template <class T, int V, int S>
-TRINE_KERNEL_BLOCKS(gemv_threads, 2)
+template <class T, int V, int S> TRINE_KERNEL_BLOCKS(gemv_threads, 2)
 gemv_along_k_kernel(product<T> p, unsigned row_blocks, unsigned blocks, thin_view view, split_sink sink)
 {
     constexpr int flight = gemv_flight_along_k<S>;
@@ -115,9 +115,8 @@ gemv_along_k_kernel(product<T> p, unsigned row_blocks, unsigned blocks, thin_vie
 
 /* Adds FLIGHT terms to the sums of a pack of V rows and of S vectors, and moves on; loads first, as above. `x_row`: from one
  * vector to the next. */
-template <int FLIGHT, class T, int V, int S>
-TRINE_DEVICE void add_along_rows(float (&sum)[S][V], const T *&w, const T *&x, int64_t w_step, int64_t x_step, int64_t x_row,
-                                 int thin)
+template <int FLIGHT, class T, int V, int S> TRINE_DEVICE void
+add_along_rows(float (&sum)[S][V], const T *&w, const T *&x, int64_t w_step, int64_t x_step, int64_t x_row, int thin)
 {
     pack<T, V> wk[FLIGHT];
     T xk[FLIGHT][S];
@@ -137,8 +136,7 @@ TRINE_DEVICE void add_along_rows(float (&sum)[S][V], const T *&w, const T *&x, i
     x += FLIGHT * x_step;
 }
 
-template <class T, int V, int S>
-TRINE_KERNEL_BLOCKS(gemv_threads, 2)
+template <class T, int V, int S> TRINE_KERNEL_BLOCKS(gemv_threads, 2)
 gemv_along_rows_kernel(product<T> p, unsigned row_blocks, unsigned blocks, thin_view view, split_sink sink)
 {
     constexpr int flight = gemv_flight_along_rows<S>;

@@ -44,9 +44,8 @@ template <class T, bool along_n> TRINE_KERNEL(ladder_threads) one_output_kernel(
 enum { tile_edge = 32, tiled_threads = tile_edge * tile_edge };
 
 /* Neighbouring threads load along k where that is the operand's dense axis, else along its rows. tile[k][row]. */
-template <class T>
-TRINE_DEVICE void load_square(float (&tile)[tile_edge][tile_edge + 1], const T *x, int64_t x_row, int64_t x_k, int64_t first_row,
-                              int64_t rows, int64_t first_k, int64_t terms)
+template <class T> TRINE_DEVICE void load_square(float (&tile)[tile_edge][tile_edge + 1], const T *x, int64_t x_row, int64_t x_k,
+                                                 int64_t first_row, int64_t rows, int64_t first_k, int64_t terms)
 {
     const int fast = target::thread_x() % tile_edge, slow = target::thread_x() / tile_edge;
     const int k = x_k == 1 ? fast : slow, row = x_k == 1 ? slow : fast;

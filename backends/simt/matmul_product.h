@@ -25,21 +25,9 @@ template <class T> struct epilogue {
     bool d_wide, c_wide, bias_wide, d_packs;
 
     explicit epilogue(const trine_product &p)
-        : d(p.d),
-          c(p.c),
-          bias(p.bias),
-          d_m(p.d_m),
-          c_m(p.c_m),
-          c_n(p.c_n),
-          bias_m(p.bias_m),
-          bias_n(p.bias_n),
-          alpha(p.alpha),
-          beta(p.beta),
-          activation_alpha(p.activation_alpha),
-          activation(p.activation),
-          d_wide(p.d_dtype == TRINE_F32),
-          c_wide(p.c_dtype == TRINE_F32),
-          bias_wide(p.bias_dtype == TRINE_F32),
+        : d(p.d), c(p.c), bias(p.bias), d_m(p.d_m), c_m(p.c_m), c_n(p.c_n), bias_m(p.bias_m), bias_n(p.bias_n), alpha(p.alpha),
+          beta(p.beta), activation_alpha(p.activation_alpha), activation(p.activation), d_wide(p.d_dtype == TRINE_F32),
+          c_wide(p.c_dtype == TRINE_F32), bias_wide(p.bias_dtype == TRINE_F32),
           d_packs(p.n % 4 == 0 && p.d_m % 4 == 0 && aligned16(p.d))
     {
         for (int i = 0; i < p.batch.ndim; i++) d_packs = d_packs && p.batch.stride[TRINE_PRODUCT_D][i] % 4 == 0;
@@ -74,10 +62,7 @@ template <class T> struct epilogue {
         put(pack<float, 1>{{finish(sum, row, column, at)}}, row, column, at);
     }
     /* Nothing to finish: d is the sum. */
-    TRINE_DEVICE_METHOD bool plain() const
-    {
-        return alpha == 1.0f && !c && !bias && activation == TRINE_ACT_IDENTITY;
-    }
+    TRINE_DEVICE_METHOD bool plain() const { return alpha == 1.0f && !c && !bias && activation == TRINE_ACT_IDENTITY; }
 };
 
 /* A trine_product on the device. */
@@ -90,19 +75,8 @@ template <class T> struct product {
     walk<TRINE_PRODUCT_OPERANDS, divider64> batch;
 
     explicit product(const trine_product &p)
-        : a(static_cast<const T *>(p.a)),
-          b(static_cast<const T *>(p.b)),
-          m(p.m),
-          n(p.n),
-          k(p.k),
-          a_m(p.a_m),
-          a_k(p.a_k),
-          b_n(p.b_n),
-          b_k(p.b_k),
-          first(0),
-          batches(p.batch.numel),
-          out(p),
-          batch(p.batch)
+        : a(static_cast<const T *>(p.a)), b(static_cast<const T *>(p.b)), m(p.m), n(p.n), k(p.k), a_m(p.a_m), a_k(p.a_k),
+          b_n(p.b_n), b_k(p.b_k), first(0), batches(p.batch.numel), out(p), batch(p.batch)
     {
     }
     TRINE_DEVICE_METHOD product_offsets offsets(int64_t index) const
@@ -142,9 +116,8 @@ inline bool operand_packs(const trine_product &p, int operand, const void *data,
 }
 
 /* `blocks` blocks for each product of the batch, in as many launches as the limit of a grid makes necessary. */
-template <class T, class... P, class... A>
-inline trine_status launch_products(trine_call *call, void (*kernel)(product<T>, P...), int64_t blocks, int threads, product<T> p,
-                                    A... args)
+template <class T, class... P, class... A> inline trine_status
+launch_products(trine_call *call, void (*kernel)(product<T>, P...), int64_t blocks, int threads, product<T> p, A... args)
 {
     const int64_t most = 0x7fffffff / blocks;
     TRINE_REQUIRE_THAT(call, most > 0, "the grid is too large");
@@ -156,10 +129,7 @@ inline trine_status launch_products(trine_call *call, void (*kernel)(product<T>,
     return status;
 }
 
-inline bool product_is_empty(const trine_product &p)
-{
-    return p.m == 0 || p.n == 0 || p.batch.numel == 0;
-}
+inline bool product_is_empty(const trine_product &p) { return p.m == 0 || p.n == 0 || p.batch.numel == 0; }
 
 } // namespace simt
 

@@ -46,9 +46,8 @@ template <class Tile> struct register_thread {
     TRINE_DEVICE_METHOD int column(int g) const { return n * 4 + g * (Tile::threads_n * 4); }
 };
 
-template <class Tile>
-TRINE_DEVICE void multiply_tile(float (&sum)[Tile::TM][Tile::TN], const float *tile_a, const float *tile_b,
-                                const register_thread<Tile> &me)
+template <class Tile> TRINE_DEVICE void multiply_tile(float (&sum)[Tile::TM][Tile::TN], const float *tile_a, const float *tile_b,
+                                                      const register_thread<Tile> &me)
 {
 #pragma unroll
     for (int k = 0; k < Tile::BK; k++) {
@@ -106,16 +105,18 @@ TRINE_DEVICE void write_staged(const float *staged, int round, int64_t first_row
 {
     each_staged<Tile, V>(round, first_row, first_column, p.m, p.n, [&](int i, int64_t row, int64_t column) {
         const pack<float, V> values = *reinterpret_cast<const pack<float, V> *>(staged + i);
-        if (sink.parts) sink.store(values, p, part, row, column);
-        else p.out.put(values, row, column, at);
+        if (sink.parts)
+            sink.store(values, p, part, row, column);
+        else
+            p.out.put(values, row, column, at);
     });
 }
 
 /* The epilogue: the block's sums in rounds through shared memory. What there is to finish is finished there. */
-template <class Tile, class T>
-TRINE_DEVICE void write_tile(float *staged, const float (&sum)[Tile::TM][Tile::TN], const register_thread<Tile> &me,
-                             int64_t first_row, int64_t first_column, const product<T> &p, const split_sink &sink,
-                             const split_place &part)
+template <class Tile, class T> TRINE_DEVICE void write_tile(float *staged, const float (&sum)[Tile::TM][Tile::TN],
+                                                            const register_thread<Tile> &me, int64_t first_row,
+                                                            int64_t first_column, const product<T> &p, const split_sink &sink,
+                                                            const split_place &part)
 {
     const product_offsets at = p.offsets(part.index);
     const bool finish = !sink.parts && !p.out.plain(), packs = sink.parts ? sink.packs : p.out.d_packs;
@@ -129,8 +130,10 @@ TRINE_DEVICE void write_tile(float *staged, const float (&sum)[Tile::TM][Tile::T
             });
             target::barrier();
         }
-        if (packs) write_staged<Tile, 4>(staged, round, first_row, first_column, p, sink, at, part);
-        else write_staged<Tile, 1>(staged, round, first_row, first_column, p, sink, at, part);
+        if (packs)
+            write_staged<Tile, 4>(staged, round, first_row, first_column, p, sink, at, part);
+        else
+            write_staged<Tile, 1>(staged, round, first_row, first_column, p, sink, at, part);
         target::barrier();
     }
 }
@@ -145,8 +148,7 @@ TRINE_DEVICE void tile_of_block(unsigned part, unsigned tiles_m, unsigned tiles_
 }
 
 /* V = 4 reads both operands in packs along their dense axes. V = 1 needs more registers than two blocks have. */
-template <class T, class Tile, int V, tile_axis A, tile_axis B>
-TRINE_KERNEL_BLOCKS(Tile::threads, V == 1 ? 1 : Tile::together)
+template <class T, class Tile, int V, tile_axis A, tile_axis B> TRINE_KERNEL_BLOCKS(Tile::threads, V == 1 ? 1 : Tile::together)
 register_tiled_kernel(product<T> p, unsigned tiles_m, unsigned tiles_n, unsigned blocks, split_sink sink)
 {
     alignas(16) TRINE_SHARED float shared[Tile::shared];

@@ -9,10 +9,7 @@ namespace simt {
 
 enum { split_most = 64, split_threads = 256 };
 
-inline int64_t product_outputs(const trine_product &p)
-{
-    return p.m * p.n * p.batch.numel;
-}
+inline int64_t product_outputs(const trine_product &p) { return p.m * p.n * p.batch.numel; }
 
 /* Worth it at all: parts that are long enough, and not too much memory. */
 inline bool split_fits(const trine_product &p, int64_t splits)
@@ -46,17 +43,14 @@ struct split_sink {
 
     /* `unit`: the terms of a split are a multiple of it. */
     split_sink(const trine_call *call, const trine_product &p, int64_t splits_, int64_t unit)
-        : parts(nullptr),
-          splits(splits_),
-          packs(p.n % 4 == 0)
+        : parts(nullptr), splits(splits_), packs(p.n % 4 == 0)
     {
         terms = ceil_div(ceil_div(p.k, splits), unit) * unit;
         apart = product_outputs(p);
         if (splits > 1) parts = reinterpret_cast<float *>((reinterpret_cast<uintptr_t>(call->workspace) + 15) / 16 * 16);
     }
-    template <class T, int V>
-    TRINE_DEVICE_METHOD void store(const pack<float, V> &sums, const product<T> &p, const split_place &part, int64_t row,
-                                   int64_t column) const
+    template <class T, int V> TRINE_DEVICE_METHOD void store(const pack<float, V> &sums, const product<T> &p,
+                                                             const split_place &part, int64_t row, int64_t column) const
     {
         store_pack<float, V>(parts + part.split * apart + (part.index * p.m + row) * p.n + column, sums);
     }

@@ -34,8 +34,7 @@ template <class T, int ROWS, int TERMS, int THREADS, int V, tile_axis AXIS> stru
     TRINE_DEVICE_METHOD bool along_k() const { return AXIS == tile_along_any ? dense_k : AXIS == tile_along_k; }
 
     TRINE_DEVICE_METHOD tile_loader(const T *x, int64_t x_row, int64_t x_k_, int64_t first_row, int64_t rows, int64_t first_k)
-        : x_k(AXIS == tile_along_k ? 1 : x_k_),
-          dense_k(x_k_ == 1)
+        : x_k(AXIS == tile_along_k ? 1 : x_k_), dense_k(x_k_ == 1)
     {
         const int t = target::thread_x();
         const int row = along_k() ? t / packs_k : t % packs_rows * V, row_step = along_k() ? THREADS / packs_k : 0;

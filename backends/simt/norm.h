@@ -57,23 +57,14 @@ template <class T> struct layernorm_rows {
 
     struct partial {
         float count, sum, squares;
-        TRINE_DEVICE_METHOD float mean() const
-        {
-            return sum * target::rcp_fast(count > 0.0f ? count : 1.0f);
-        }
+        TRINE_DEVICE_METHOD float mean() const { return sum * target::rcp_fast(count > 0.0f ? count : 1.0f); }
     };
     struct stats {
         float mean, rstd;
     };
 
-    static TRINE_DEVICE_METHOD float neutral()
-    {
-        return 0.0f;
-    }
-    static TRINE_DEVICE_METHOD partial identity()
-    {
-        return partial{0.0f, 0.0f, 0.0f};
-    }
+    static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
+    static TRINE_DEVICE_METHOD partial identity() { return partial{0.0f, 0.0f, 0.0f}; }
 
     template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width)
     {
@@ -181,14 +172,8 @@ template <class T> struct rmsnorm_rows {
         float rstd;
     };
 
-    static TRINE_DEVICE_METHOD float neutral()
-    {
-        return 0.0f;
-    }
-    static TRINE_DEVICE_METHOD partial identity()
-    {
-        return partial{0.0f};
-    }
+    static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
+    static TRINE_DEVICE_METHOD partial identity() { return partial{0.0f}; }
 
     template <int P> static TRINE_DEVICE_METHOD partial gather(const row_tile<T, 1, P> &tile, const row_place &, int width)
     {
@@ -202,14 +187,8 @@ template <class T> struct rmsnorm_rows {
             }
         return partial{wave_reduce(squares, op_sum{}, width)};
     }
-    static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b)
-    {
-        return partial{a.squares + b.squares};
-    }
-    static TRINE_DEVICE_METHOD partial combine(const partial &p)
-    {
-        return partial{wave_reduce(p.squares, op_sum{})};
-    }
+    static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b) { return partial{a.squares + b.squares}; }
+    static TRINE_DEVICE_METHOD partial combine(const partial &p) { return partial{wave_reduce(p.squares, op_sum{})}; }
     TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t n) const
     {
         return stats{n == 0 ? __builtin_nanf("") : target::rsqrt_ieee(target::div_ieee(p.squares, float(n)) + eps)};

@@ -98,8 +98,10 @@ template <class T> TRINE_DEVICE float radius(float u)
 }
 template <class T> TRINE_DEVICE void sincos_for(float v, float &sine, float &cosine)
 {
-    if constexpr (sizeof(T) == sizeof(float)) sincos_turns(v, sine, cosine);
-    else target::sincos_turns_fast(v, sine, cosine);
+    if constexpr (sizeof(T) == sizeof(float))
+        sincos_turns(v, sine, cosine);
+    else
+        target::sincos_turns_fast(v, sine, cosine);
 }
 
 struct f_normal {

@@ -9,20 +9,14 @@
 namespace simt {
 
 /* Blocks that are enough for any device to be busy to the end. */
-inline int64_t wanted_blocks(const trine_call *call)
-{
-    return int64_t(call->device->props.compute_units) * 16;
-}
+inline int64_t wanted_blocks(const trine_call *call) { return int64_t(call->device->props.compute_units) * 16; }
 inline int log2_at_least(int64_t n)
 {
     int shift = 0;
     while (int64_t(1) << shift < n) shift++;
     return shift;
 }
-inline int64_t clamped(int64_t n, int64_t low, int64_t high)
-{
-    return n > high && high >= low ? high : n < low ? low : n;
-}
+inline int64_t clamped(int64_t n, int64_t low, int64_t high) { return n > high && high >= low ? high : n < low ? low : n; }
 
 /* ---- Plans ---- */
 
@@ -207,10 +201,7 @@ inline trine_status reduce_argmaxes(trine_call *call, const trine_reduce_args *a
 /* ---- The backend's functions ---- */
 
 #define TRINE_REDUCE(name, expression) \
-    extern "C" trine_status TRINE_BACKEND_FN(name)(trine_call * call, const trine_##name##_args *a) \
-    { \
-        return expression; \
-    }
+    extern "C" trine_status TRINE_BACKEND_FN(name)(trine_call * call, const trine_##name##_args *a) { return expression; }
 TRINE_REDUCE(sum, simt::reduce_sums(call, a, simt::SUM))
 TRINE_REDUCE(mean, simt::reduce_sums(call, a, simt::MEAN))
 TRINE_REDUCE(norm_l1, simt::reduce_sums(call, a, simt::NORM_L1))

@@ -43,27 +43,15 @@ template <class T> struct reduce_sum {
     uint32_t mask; /* keeps or drops the sign */
     bool square;
     using state = float;
-    static TRINE_DEVICE_METHOD state start()
-    {
-        return 0.0f;
-    }
+    static TRINE_DEVICE_METHOD state start() { return 0.0f; }
     TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const
     {
         const float v = trine_f32_of_bits(trine_bits_of_f32(to_f32(x)) & mask);
         s = target::fma_rn(v, square ? v : 1.0f, s);
     }
-    static TRINE_DEVICE_METHOD state merge(state a, state b)
-    {
-        return target::add_rn(a, b);
-    }
-    static TRINE_DEVICE_METHOD state shuffled(state s, int mask)
-    {
-        return target::shuffle_xor(s, mask);
-    }
-    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const
-    {
-        out.write(s, offset);
-    }
+    static TRINE_DEVICE_METHOD state merge(state a, state b) { return target::add_rn(a, b); }
+    static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
+    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { out.write(s, offset); }
 };
 
 template <class T> struct reduce_dot {
@@ -72,26 +60,11 @@ template <class T> struct reduce_dot {
     const T *in[2];
     sum_output out;
     using state = float;
-    static TRINE_DEVICE_METHOD state start()
-    {
-        return 0.0f;
-    }
-    TRINE_DEVICE_METHOD void add(state &s, T a, T b, int64_t) const
-    {
-        s = target::fma_rn(to_f32(a), to_f32(b), s);
-    }
-    static TRINE_DEVICE_METHOD state merge(state a, state b)
-    {
-        return target::add_rn(a, b);
-    }
-    static TRINE_DEVICE_METHOD state shuffled(state s, int mask)
-    {
-        return target::shuffle_xor(s, mask);
-    }
-    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const
-    {
-        out.write(s, offset);
-    }
+    static TRINE_DEVICE_METHOD state start() { return 0.0f; }
+    TRINE_DEVICE_METHOD void add(state &s, T a, T b, int64_t) const { s = target::fma_rn(to_f32(a), to_f32(b), s); }
+    static TRINE_DEVICE_METHOD state merge(state a, state b) { return target::add_rn(a, b); }
+    static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
+    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { out.write(s, offset); }
 };
 
 /* ---- The largest, by integer keys: a larger key is a larger element, NaN is the largest of all. flip = -1 turns the order of
@@ -107,10 +80,7 @@ TRINE_DEVICE int32_t float_key(float x)
 /* Key of an element; of integers also back. */
 template <class T> struct key_traits {
     using key = int32_t;
-    static TRINE_DEVICE_METHOD key of_equal_zeros(T x)
-    {
-        return float_key(target::add_rn(to_f32(x), 0.0f)); /* -0 + 0 = +0 */
-    }
+    static TRINE_DEVICE_METHOD key of_equal_zeros(T x) { return float_key(target::add_rn(to_f32(x), 0.0f)); /* -0 + 0 = +0 */ }
     /* The largest key of a pack; numbers are compared as such, which takes fewer instructions. */
     template <int V> static TRINE_DEVICE_METHOD key most(const pack<T, V> &x)
     {
@@ -122,14 +92,8 @@ template <class T> struct key_traits {
 };
 template <class I> struct int_key_traits {
     using key = I;
-    static TRINE_DEVICE_METHOD key of(I x, int32_t flip)
-    {
-        return x ^ key(flip);
-    }
-    static TRINE_DEVICE_METHOD key of_equal_zeros(I x)
-    {
-        return x;
-    }
+    static TRINE_DEVICE_METHOD key of(I x, int32_t flip) { return x ^ key(flip); }
+    static TRINE_DEVICE_METHOD key of_equal_zeros(I x) { return x; }
     template <int V> static TRINE_DEVICE_METHOD key most(const pack<I, V> &x)
     {
         key largest = x.at[0];
@@ -137,20 +101,14 @@ template <class I> struct int_key_traits {
         for (int j = 1; j < V; j++) largest = x.at[j] > largest ? x.at[j] : largest;
         return largest;
     }
-    static TRINE_DEVICE_METHOD I back(key k, int32_t flip)
-    {
-        return k ^ key(flip);
-    }
+    static TRINE_DEVICE_METHOD I back(key k, int32_t flip) { return k ^ key(flip); }
 };
 template <> struct key_traits<int32_t> : int_key_traits<int32_t> {
 };
 template <> struct key_traits<int64_t> : int_key_traits<int64_t> {
 };
 
-template <class K> TRINE_DEVICE constexpr K lowest_key()
-{
-    return sizeof(K) == 4 ? K(INT32_MIN) : K(INT64_MIN);
-}
+template <class K> TRINE_DEVICE constexpr K lowest_key() { return sizeof(K) == 4 ? K(INT32_MIN) : K(INT64_MIN); }
 
 /* Of integers. */
 template <class T> struct reduce_extreme_integer {
@@ -161,26 +119,11 @@ template <class T> struct reduce_extreme_integer {
     T *y;
     int32_t flip;
     using state = typename keys::key;
-    static TRINE_DEVICE_METHOD state start()
-    {
-        return lowest_key<state>();
-    }
-    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const
-    {
-        s = merge(s, keys::of(x, flip));
-    }
-    static TRINE_DEVICE_METHOD state merge(state a, state b)
-    {
-        return a > b ? a : b;
-    }
-    static TRINE_DEVICE_METHOD state shuffled(state s, int mask)
-    {
-        return target::shuffle_xor(s, mask);
-    }
-    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const
-    {
-        y[offset] = keys::back(s, flip);
-    }
+    static TRINE_DEVICE_METHOD state start() { return lowest_key<state>(); }
+    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const { s = merge(s, keys::of(x, flip)); }
+    static TRINE_DEVICE_METHOD state merge(state a, state b) { return a > b ? a : b; }
+    static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
+    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { y[offset] = keys::back(s, flip); }
 };
 
 /* Floats need no keys: the larger of two is one instruction that knows NaN. flip = -1 turns signs round, for the smallest. */
@@ -195,26 +138,11 @@ template <class T> struct reduce_extreme_float {
     {
         return trine_f32_of_bits(trine_bits_of_f32(x) ^ (uint32_t(flip) & 0x80000000u));
     }
-    static TRINE_DEVICE_METHOD state start()
-    {
-        return -__builtin_inff();
-    }
-    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const
-    {
-        s = merge(s, turned(to_f32(x)));
-    }
-    static TRINE_DEVICE_METHOD state merge(state a, state b)
-    {
-        return target::maximum(a, b);
-    }
-    static TRINE_DEVICE_METHOD state shuffled(state s, int mask)
-    {
-        return target::shuffle_xor(s, mask);
-    }
-    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const
-    {
-        y[offset] = from_f32<T>(turned(s));
-    }
+    static TRINE_DEVICE_METHOD state start() { return -__builtin_inff(); }
+    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const { s = merge(s, turned(to_f32(x))); }
+    static TRINE_DEVICE_METHOD state merge(state a, state b) { return target::maximum(a, b); }
+    static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
+    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { y[offset] = from_f32<T>(turned(s)); }
 };
 
 template <class T> struct extreme_of {
@@ -240,10 +168,7 @@ template <class T> struct reduce_argmax {
         typename keys::key key;
         int64_t index;
     };
-    static TRINE_DEVICE_METHOD state start()
-    {
-        return state{lowest_key<typename keys::key>(), 0};
-    }
+    static TRINE_DEVICE_METHOD state start() { return state{lowest_key<typename keys::key>(), 0}; }
     TRINE_DEVICE_METHOD void add(state &s, T x, int64_t index) const
     {
         const typename keys::key key = keys::of_equal_zeros(x);

@@ -140,10 +140,7 @@ template <class Kind> struct reduce_segment {
     }
 
   private:
-    static TRINE_DEVICE_METHOD int misplaced(const T *p)
-    {
-        return int(reinterpret_cast<uintptr_t>(p) % 16 / sizeof(T));
-    }
+    static TRINE_DEVICE_METHOD int misplaced(const T *p) { return int(reinterpret_cast<uintptr_t>(p) % 16 / sizeof(T)); }
 };
 
 /* ---- The kernel ---- */

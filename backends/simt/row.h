@@ -38,10 +38,7 @@ template <class Op> constexpr int row_most = target::row_packs / Op::inputs; /* 
 
 /* Largest of two, a number before NaN. */
 struct op_most {
-    TRINE_METHOD float operator()(float a, float b) const
-    {
-        return __builtin_fmaxf(a, b);
-    }
+    TRINE_METHOD float operator()(float a, float b) const { return __builtin_fmaxf(a, b); }
 };
 
 /* ---- A thread's part of a row ---- */
@@ -61,55 +58,25 @@ template <class Op> using row_element = typename Op::element;
 struct row_place {
     int n, begin, step; /* columns of pack 0 and from one pack to the next */
     bool simple;        /* every pack is whole or wholly outside, and all operands lie alike */
-    TRINE_DEVICE_METHOD int column(int i) const
-    {
-        return begin + i * step;
-    }
-    template <int V> TRINE_DEVICE_METHOD bool whole(int i) const
-    {
-        return column(i) >= 0 && column(i) + V <= n;
-    }
-    template <int V> TRINE_DEVICE_METHOD bool touches(int i) const
-    {
-        return column(i) + V > 0 && column(i) < n;
-    }
+    TRINE_DEVICE_METHOD int column(int i) const { return begin + i * step; }
+    template <int V> TRINE_DEVICE_METHOD bool whole(int i) const { return column(i) >= 0 && column(i) + V <= n; }
+    template <int V> TRINE_DEVICE_METHOD bool touches(int i) const { return column(i) + V > 0 && column(i) < n; }
     /* Elements of pack i that exist. */
     template <int V> TRINE_DEVICE_METHOD int count(int i) const
     {
         const int begin_ = column(i) < 0 ? 0 : column(i), end = column(i) + V < n ? column(i) + V : n;
         return end > begin_ ? end - begin_ : 0;
     }
-    TRINE_DEVICE_METHOD uint32_t zero() const
-    {
-        return uint32_t(n) >> 31;
-    }
+    TRINE_DEVICE_METHOD uint32_t zero() const { return uint32_t(n) >> 31; }
     /* The same place, of which nothing is kept in registers from before. */
-    TRINE_DEVICE_METHOD row_place again() const
-    {
-        return row_place{n, int(begin + zero()), int(step + zero()), simple};
-    }
-    TRINE_DEVICE_METHOD bool has(int i, int j) const
-    {
-        return unsigned(column(i) + j) < unsigned(n);
-    }
+    TRINE_DEVICE_METHOD row_place again() const { return row_place{n, int(begin + zero()), int(step + zero()), simple}; }
+    TRINE_DEVICE_METHOD bool has(int i, int j) const { return unsigned(column(i) + j) < unsigned(n); }
 };
 
-TRINE_DEVICE uint32_t element_bits(float x)
-{
-    return trine_bits_of_f32(x);
-}
-TRINE_DEVICE uint32_t element_bits(f16 x)
-{
-    return x.bits;
-}
-TRINE_DEVICE uint32_t element_bits(bf16 x)
-{
-    return x.bits;
-}
-TRINE_DEVICE float element_value(tag<float>, uint32_t word, int)
-{
-    return trine_f32_of_bits(word);
-}
+TRINE_DEVICE uint32_t element_bits(float x) { return trine_bits_of_f32(x); }
+TRINE_DEVICE uint32_t element_bits(f16 x) { return x.bits; }
+TRINE_DEVICE uint32_t element_bits(bf16 x) { return x.bits; }
+TRINE_DEVICE float element_value(tag<float>, uint32_t word, int) { return trine_f32_of_bits(word); }
 TRINE_DEVICE float element_value(tag<f16>, uint32_t word, int half)
 {
     return target::f16_to_f32(uint16_t(half ? word >> 16 : word));
@@ -124,14 +91,8 @@ template <class T> struct row_words {
     static constexpr int in_word = 4 / int(sizeof(T));
     uint32_t word[4];
 
-    TRINE_DEVICE_METHOD float value(int j) const
-    {
-        return element_value(tag<T>{}, word[j / in_word], j % in_word);
-    }
-    TRINE_DEVICE_METHOD T element(int j) const
-    {
-        return __builtin_bit_cast(T, part(word[j / in_word], j % in_word));
-    }
+    TRINE_DEVICE_METHOD float value(int j) const { return element_value(tag<T>{}, word[j / in_word], j % in_word); }
+    TRINE_DEVICE_METHOD T element(int j) const { return __builtin_bit_cast(T, part(word[j / in_word], j % in_word)); }
     /* Appends an element: after row_pack<T> of them the first is element 0. Needs no index that is known while compiling. */
     TRINE_DEVICE_METHOD void push(uint32_t bits)
     {
@@ -163,17 +124,11 @@ template <class T> struct row_words {
         const uint4 v = target::load16_once(p);
         return row_words{{v.x, v.y, v.z, v.w}};
     }
-    TRINE_DEVICE_METHOD void store(T *p) const
-    {
-        target::store16(p, uint4{word[0], word[1], word[2], word[3]});
-    }
+    TRINE_DEVICE_METHOD void store(T *p) const { target::store16(p, uint4{word[0], word[1], word[2], word[3]}); }
 
   private:
     using bits = unsigned_of<T>;
-    static TRINE_DEVICE_METHOD bits part(uint32_t w, int half)
-    {
-        return bits(half ? w >> 16 : w);
-    }
+    static TRINE_DEVICE_METHOD bits part(uint32_t w, int half) { return bits(half ? w >> 16 : w); }
 };
 
 template <class T, int I, int P> struct row_tile {
@@ -211,10 +166,7 @@ template <class Op> struct row_operands {
         for (int k = 0; k < Op::inputs; k++) alike[k] = misplaced(in[k]) == lead;
         out_alike = misplaced(out) == lead;
     }
-    static TRINE_DEVICE_METHOD int misplaced(const T *p)
-    {
-        return int(reinterpret_cast<uintptr_t>(p) % 16 / sizeof(T));
-    }
+    static TRINE_DEVICE_METHOD int misplaced(const T *p) { return int(reinterpret_cast<uintptr_t>(p) % 16 / sizeof(T)); }
     TRINE_DEVICE_METHOD row_place place(int n, int first_pack, int packs_apart) const
     {
         constexpr int V = row_pack<T>;

@@ -16,10 +16,7 @@ struct row_team {
 
 enum { row_few = 4 };
 
-inline int64_t round_up(int64_t n, int64_t step)
-{
-    return ceil_div(n, step) * step;
-}
+inline int64_t round_up(int64_t n, int64_t step) { return ceil_div(n, step) * step; }
 inline int log2_up(int64_t n)
 {
     int shift = 0;

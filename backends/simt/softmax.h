@@ -25,24 +25,12 @@ struct softmax_base {
         pivot = small ? 0.0f : finite;
         shift = small ? target::mul_rn(finite, log2e) : 0.0f;
     }
-    TRINE_DEVICE_METHOD float exponent(float x) const
-    {
-        return target::fma_rn(x - pivot, log2e, -shift);
-    }
-    TRINE_DEVICE_METHOD float power(float x) const
-    {
-        return target::exp2_fast(exponent(x));
-    }
+    TRINE_DEVICE_METHOD float exponent(float x) const { return target::fma_rn(x - pivot, log2e, -shift); }
+    TRINE_DEVICE_METHOD float power(float x) const { return target::exp2_fast(exponent(x)); }
     /* Of the base of `most`: e^most = 2^residual 2^base. */
-    static TRINE_DEVICE_METHOD float residual(float most)
-    {
-        return softmax_base(most).exponent(finite_or_zero(most));
-    }
+    static TRINE_DEVICE_METHOD float residual(float most) { return softmax_base(most).exponent(finite_or_zero(most)); }
     /* A part of a row, or a row, whose entries are all -inf: e^(-inf - 0) is 0 for each, and a row with the sum 0 becomes NaN. */
-    static TRINE_DEVICE_METHOD float finite_or_zero(float most)
-    {
-        return most == -__builtin_inff() ? 0.0f : most;
-    }
+    static TRINE_DEVICE_METHOD float finite_or_zero(float most) { return most == -__builtin_inff() ? 0.0f : most; }
 };
 
 template <class T, bool log> struct softmax_rows {
@@ -59,14 +47,8 @@ template <class T, bool log> struct softmax_rows {
         float most, last; /* 1 / sum, or its logarithm */
     };
 
-    static TRINE_DEVICE_METHOD float neutral()
-    {
-        return -__builtin_inff();
-    }
-    static TRINE_DEVICE_METHOD partial identity()
-    {
-        return partial{-__builtin_inff(), 0.0f};
-    }
+    static TRINE_DEVICE_METHOD float neutral() { return -__builtin_inff(); }
+    static TRINE_DEVICE_METHOD partial identity() { return partial{-__builtin_inff(), 0.0f}; }
 
     template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width)
     {
@@ -107,9 +89,7 @@ template <class T, bool log> struct softmax_rows {
         const float last = log ? (target::log2_fast(p.sum) - softmax_base::residual(p.most)) * ln2 : target::rcp_fast(p.sum);
         return stats{softmax_base(p.most), p.most, last};
     }
-    static TRINE_DEVICE_METHOD void note(const stats &, int64_t)
-    {
-    }
+    static TRINE_DEVICE_METHOD void note(const stats &, int64_t) {}
 
     template <int P> static TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i,
                                                           int q, const row_place &, int64_t)
@@ -134,14 +114,8 @@ template <class T, bool log> struct softmax_gradient_rows {
     };
     using stats = partial;
 
-    static TRINE_DEVICE_METHOD float neutral()
-    {
-        return 0.0f;
-    }
-    static TRINE_DEVICE_METHOD partial identity()
-    {
-        return partial{0.0f};
-    }
+    static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
+    static TRINE_DEVICE_METHOD partial identity() { return partial{0.0f}; }
 
     template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 2, P> &tile, const row_place &, int width)
     {
@@ -155,21 +129,10 @@ template <class T, bool log> struct softmax_gradient_rows {
             }
         return partial{wave_reduce(sum, op_sum{}, width)};
     }
-    static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b)
-    {
-        return partial{a.sum + b.sum};
-    }
-    static TRINE_DEVICE_METHOD partial combine(const partial &p)
-    {
-        return partial{wave_reduce(p.sum, op_sum{})};
-    }
-    static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t)
-    {
-        return p;
-    }
-    static TRINE_DEVICE_METHOD void note(const stats &, int64_t)
-    {
-    }
+    static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b) { return partial{a.sum + b.sum}; }
+    static TRINE_DEVICE_METHOD partial combine(const partial &p) { return partial{wave_reduce(p.sum, op_sum{})}; }
+    static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t) { return p; }
+    static TRINE_DEVICE_METHOD void note(const stats &, int64_t) {}
 
     template <int P> static TRINE_DEVICE_METHOD void emit(float (&dx)[4], const stats &s, const row_tile<T, 2, P> &tile, int i,
                                                           int q, const row_place &, int64_t)

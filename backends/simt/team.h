@@ -7,30 +7,14 @@ namespace simt {
 /* A block alone. A vendor's clusters of blocks have the same interface. */
 struct lone_block {
     enum { most_blocks = 1 };
-    static TRINE_DEVICE_METHOD int rank()
-    {
-        return 0;
-    }
-    static TRINE_DEVICE_METHOD int blocks()
-    {
-        return 1;
-    }
+    static TRINE_DEVICE_METHOD int rank() { return 0; }
+    static TRINE_DEVICE_METHOD int blocks() { return 1; }
     /* All blocks of the team have started: begin() as early as may be, started() before the first put(). */
-    static TRINE_DEVICE_METHOD void begin()
-    {
-    }
-    static TRINE_DEVICE_METHOD void started()
-    {
-    }
+    static TRINE_DEVICE_METHOD void begin() {}
+    static TRINE_DEVICE_METHOD void started() {}
     /* Writes `value` to block `to`'s copy of *slot; seen there after the next barrier. */
-    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value)
-    {
-        *slot = value;
-    }
-    static TRINE_DEVICE_METHOD void barrier()
-    {
-        target::barrier();
-    }
+    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value) { *slot = value; }
+    static TRINE_DEVICE_METHOD void barrier() { target::barrier(); }
 };
 
 } // namespace simt

@@ -55,7 +55,8 @@ template <class T, int V> TRINE_DEVICE pack<T, V> load_pack(const T *p)
     pack<T, V> r;
     constexpr int bytes = int(sizeof(T)) * V;
     if constexpr (bytes % 16 == 0) {
-        for (int i = 0; i < bytes / 16; i++) reinterpret_cast<uint4 *>(&r)[i] = target::load16(reinterpret_cast<const uint4 *>(p) + i);
+        for (int i = 0; i < bytes / 16; i++)
+            reinterpret_cast<uint4 *>(&r)[i] = target::load16(reinterpret_cast<const uint4 *>(p) + i);
     } else {
         r = *reinterpret_cast<const pack<T, V> *>(p);
     }
@@ -65,7 +66,8 @@ template <class T, int V> TRINE_DEVICE void store_pack(T *p, const pack<T, V> &r
 {
     constexpr int bytes = int(sizeof(T)) * V;
     if constexpr (bytes % 16 == 0) {
-        for (int i = 0; i < bytes / 16; i++) target::store16(reinterpret_cast<uint4 *>(p) + i, reinterpret_cast<const uint4 *>(&r)[i]);
+        for (int i = 0; i < bytes / 16; i++)
+            target::store16(reinterpret_cast<uint4 *>(p) + i, reinterpret_cast<const uint4 *>(&r)[i]);
     } else {
         *reinterpret_cast<pack<T, V> *>(p) = r;
     }

@@ -165,15 +165,9 @@ static trine_status device_open(int32_t index, const char *arch, trine_device **
     return TRINE_OK;
 }
 
-static void device_close(trine_device *device)
-{
-    free(device);
-}
+static void device_close(trine_device *device) { free(device); }
 
-static void device_props(const trine_device *device, trine_device_props *props)
-{
-    *props = device->props;
-}
+static void device_props(const trine_device *device, trine_device_props *props) { *props = device->props; }
 
 /* ---- Streams ---- */
 
@@ -196,10 +190,7 @@ static trine_status alloc(trine_device *device, size_t bytes, void **ptr, char *
     RETURN_ON_DEVICE(TRY(Malloc, ptr, bytes));
 }
 
-static trine_status release(trine_device *device, void *ptr, char *why)
-{
-    RETURN_ON_DEVICE(TRY(Free, ptr));
-}
+static trine_status release(trine_device *device, void *ptr, char *why) { RETURN_ON_DEVICE(TRY(Free, ptr)); }
 
 static trine_status copy(trine_device *device, void *native, void *dst, const void *src, size_t bytes, trine_copy_kind kind,
                          char *why)

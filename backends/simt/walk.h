@@ -1,4 +1,5 @@
-/* Walking several strided operands together on the device: a trine_iter (core/shape.h) with divisions by multiplication where indices fit 31 bits. */
+/* Walking several strided operands together on the device: a trine_iter (core/shape.h) with divisions by multiplication where
+ * indices fit 31 bits. */
 #ifndef TRINE_SIMT_WALK_H
 #define TRINE_SIMT_WALK_H
 
@@ -6,7 +7,8 @@
 
 namespace simt {
 
-/* n / d for 0 <= n < 2^31 and 1 <= d < 2^31: Granlund & Montgomery 1994, "Division by invariant integers using multiplication". */
+/* n / d for 0 <= n < 2^31 and 1 <= d < 2^31: Granlund & Montgomery 1994, "Division by invariant integers using multiplication".
+ */
 struct divider32 {
     uint32_t d, multiplier, shift;
     divider32() = default;

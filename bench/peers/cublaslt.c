@@ -14,10 +14,10 @@ enum { ALGORITHMS = 8, TRIALS = 5, WORKSPACE = 32 << 20 };
 
 #define FUNCTIONS(F) \
     F(cublasLtCreate) \
-    F(cublasLtDestroy) F(cublasLtMatmulDescCreate) F(cublasLtMatmulDescSetAttribute) F(cublasLtMatmulDescDestroy) \
-        F(cublasLtMatrixLayoutCreate) F(cublasLtMatrixLayoutDestroy) F(cublasLtMatmulPreferenceCreate) \
-            F(cublasLtMatmulPreferenceSetAttribute) F(cublasLtMatmulPreferenceDestroy) F(cublasLtMatmulAlgoGetHeuristic) \
-                F(cublasLtMatmul)
+    F(cublasLtDestroy) \
+    F(cublasLtMatmulDescCreate) F(cublasLtMatmulDescSetAttribute) F(cublasLtMatmulDescDestroy) F(cublasLtMatrixLayoutCreate) \
+        F(cublasLtMatrixLayoutDestroy) F(cublasLtMatmulPreferenceCreate) F(cublasLtMatmulPreferenceSetAttribute) \
+            F(cublasLtMatmulPreferenceDestroy) F(cublasLtMatmulAlgoGetHeuristic) F(cublasLtMatmul)
 
 static struct {
     void *library;
@@ -48,8 +48,10 @@ static bool open_library(char *why, size_t size)
 #define F(name) whole = whole && (lt.name = (__typeof__(&name))dlsym(library, #name)) != NULL;
     FUNCTIONS(F)
 #undef F
-    if (whole) lt.library = library;
-    else snprintf(why, size, "libcublasLt lacks a function");
+    if (whole)
+        lt.library = library;
+    else
+        snprintf(why, size, "libcublasLt lacks a function");
     return whole;
 }
 
@@ -171,8 +173,10 @@ static trine_status lt_prepare(trine_stream *stream, const test_case *c, const v
     s->stream = stream;
     s->gemm = g;
     trine_status status = lt_ready(s, args, why, size);
-    if (status == TRINE_OK) *state = s;
-    else lt_finish(s);
+    if (status == TRINE_OK)
+        *state = s;
+    else
+        lt_finish(s);
     return status;
 }
 

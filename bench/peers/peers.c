@@ -29,10 +29,7 @@ void *bench_peer_open(const char *const *names, char *why, size_t size)
     return NULL;
 }
 
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 bool bench_peer_gemm(bench_gemm *g, const test_case *c, const void *args)
 {

@@ -1,11 +1,14 @@
 #include "core/check.h"
 
-static const trine_op_field forward_fields[] = {FIELD(trine_activation_args, x, IN), FIELD(trine_activation_args, y, OUT | INPLACE)};
-static const trine_op_field backward_fields[] = {FIELD(trine_activation_backward_args, x, IN), FIELD(trine_activation_backward_args, dy, IN),
+static const trine_op_field forward_fields[] = {FIELD(trine_activation_args, x, IN),
+                                                FIELD(trine_activation_args, y, OUT | INPLACE)};
+static const trine_op_field backward_fields[] = {FIELD(trine_activation_backward_args, x, IN),
+                                                 FIELD(trine_activation_backward_args, dy, IN),
                                                  FIELD(trine_activation_backward_args, dx, OUT | INPLACE)};
 
 static const char *const activation_names[TRINE_ACT_COUNT] = {
-    "identity", "relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "gelu_tanh", "hardsigmoid", "hardswish", "elu", "selu", "softplus", "mish", "abs", "exp", "log", "sqrt", "rsqrt", "square",
+    "identity", "relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "gelu_tanh", "hardsigmoid", "hardswish",
+    "elu",      "selu", "softplus",   "mish",    "abs",  "exp",  "log",  "sqrt",      "rsqrt",       "square",
 };
 
 const char *trine_activation_name(trine_activation_kind kind)

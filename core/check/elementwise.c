@@ -2,7 +2,8 @@
 
 static const trine_op_field unary_fields[] = {FIELD(trine_copy_args, x, IN), FIELD(trine_copy_args, y, OUT | INPLACE)};
 static const trine_op_field fill_fields[] = {FIELD(trine_fill_args, y, OUT)};
-static const trine_op_field binary_fields[] = {FIELD(trine_binary_args, a, IN), FIELD(trine_binary_args, b, IN), FIELD(trine_binary_args, y, OUT | INPLACE)};
+static const trine_op_field binary_fields[] = {FIELD(trine_binary_args, a, IN), FIELD(trine_binary_args, b, IN),
+                                               FIELD(trine_binary_args, y, OUT | INPLACE)};
 static const trine_op_field scalar_fields[] = {FIELD(trine_scalar_args, x, IN), FIELD(trine_scalar_args, y, OUT | INPLACE)};
 static const trine_op_field swap_fields[] = {FIELD(trine_swap_args, x, IN), FIELD(trine_swap_args, y, OUT | INPLACE)};
 

@@ -21,7 +21,8 @@ static trine_status check_permute(const trine_check *check, const void *args)
     trine_tensor wanted = a->x;
     unsigned seen = 0;
     for (int32_t d = 0; d < a->x.ndim; d++) {
-        if (a->axes[d] < 0 || a->axes[d] >= a->x.ndim || (seen >> a->axes[d] & 1u)) return trine_bad(check, "axes", "is no permutation of 0 to %d", (int)a->x.ndim - 1);
+        if (a->axes[d] < 0 || a->axes[d] >= a->x.ndim || (seen >> a->axes[d] & 1u))
+            return trine_bad(check, "axes", "is no permutation of 0 to %d", (int)a->x.ndim - 1);
         seen |= 1u << a->axes[d];
         wanted.shape[d] = a->x.shape[a->axes[d]];
     }

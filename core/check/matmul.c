@@ -9,13 +9,14 @@ static const trine_op_field matmul_fields[] = {
 };
 
 /* The batch axes of an operand must broadcast to d's; its matrix must be rows x cols. */
-static trine_status check_operand(const trine_check *check, const char *name, const trine_tensor *t, const trine_tensor *d, int64_t rows, int64_t cols)
+static trine_status check_operand(const trine_check *check, const char *name, const trine_tensor *t, const trine_tensor *d,
+                                  int64_t rows, int64_t cols)
 {
     int32_t n = t->ndim;
     TRY(trine_check_ndim_at_least(check, name, t, 2));
     if (t->shape[n - 2] != rows || t->shape[n - 1] != cols)
-        return trine_bad(check, name, "is a matrix of %lld x %lld where %lld x %lld is wanted", (long long)t->shape[n - 2], (long long)t->shape[n - 1],
-                         (long long)rows, (long long)cols);
+        return trine_bad(check, name, "is a matrix of %lld x %lld where %lld x %lld is wanted", (long long)t->shape[n - 2],
+                         (long long)t->shape[n - 1], (long long)rows, (long long)cols);
     trine_tensor batch = *t, wanted = *d;
     batch.ndim -= 2;
     wanted.ndim -= 2;
@@ -48,9 +49,12 @@ static trine_status check_matmul(const trine_check *check, const void *args)
         TRY(trine_check_dtype(check, "bias", &a->bias, DT(F32) | 1u << a->a.dtype));
         TRY(trine_check_is_vector(check, "bias", &a->bias, n));
     }
-    if (starts_at(&a->d, &a->a) || starts_at(&a->d, &a->b)) return trine_bad(check, "d", "overlaps a or b: only c may be d in place");
-    if ((unsigned)a->activation >= TRINE_ACT_COUNT) return trine_bad(check, "activation", "there is no activation %d", (int)a->activation);
-    if (a->precision != TRINE_MATMUL_DEFAULT && a->precision != TRINE_MATMUL_TF32) return trine_bad(check, "precision", "there is no precision %d", (int)a->precision);
+    if (starts_at(&a->d, &a->a) || starts_at(&a->d, &a->b))
+        return trine_bad(check, "d", "overlaps a or b: only c may be d in place");
+    if ((unsigned)a->activation >= TRINE_ACT_COUNT)
+        return trine_bad(check, "activation", "there is no activation %d", (int)a->activation);
+    if (a->precision != TRINE_MATMUL_DEFAULT && a->precision != TRINE_MATMUL_TF32)
+        return trine_bad(check, "precision", "there is no precision %d", (int)a->precision);
     return TRINE_OK;
 }
 

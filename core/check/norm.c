@@ -1,11 +1,16 @@
 #include "core/check.h"
 
 static const trine_op_field layernorm_fields[] = {
-    FIELD(trine_layernorm_args, x, IN),          FIELD(trine_layernorm_args, weight, IN | OPTIONAL), FIELD(trine_layernorm_args, bias, IN | OPTIONAL),
-    FIELD(trine_layernorm_args, y, OUT | INPLACE), FIELD(trine_layernorm_args, mean, OUT | OPTIONAL),  FIELD(trine_layernorm_args, rstd, OUT | OPTIONAL),
+    FIELD(trine_layernorm_args, x, IN),
+    FIELD(trine_layernorm_args, weight, IN | OPTIONAL),
+    FIELD(trine_layernorm_args, bias, IN | OPTIONAL),
+    FIELD(trine_layernorm_args, y, OUT | INPLACE),
+    FIELD(trine_layernorm_args, mean, OUT | OPTIONAL),
+    FIELD(trine_layernorm_args, rstd, OUT | OPTIONAL),
 };
-static const trine_op_field rmsnorm_fields[] = {FIELD(trine_rmsnorm_args, x, IN), FIELD(trine_rmsnorm_args, weight, IN | OPTIONAL),
-                                                FIELD(trine_rmsnorm_args, y, OUT | INPLACE), FIELD(trine_rmsnorm_args, rstd, OUT | OPTIONAL)};
+static const trine_op_field rmsnorm_fields[] = {
+    FIELD(trine_rmsnorm_args, x, IN), FIELD(trine_rmsnorm_args, weight, IN | OPTIONAL),
+    FIELD(trine_rmsnorm_args, y, OUT | INPLACE), FIELD(trine_rmsnorm_args, rstd, OUT | OPTIONAL)};
 
 static trine_status check_rows(const trine_check *check, const trine_tensor *x, const trine_tensor *y, float eps)
 {

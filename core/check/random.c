@@ -2,7 +2,8 @@
 
 #include "core/check.h"
 
-static const trine_op_field dropout_fields[] = {FIELD(trine_dropout_args, x, IN), FIELD(trine_dropout_args, y, OUT | INPLACE), FIELD(trine_dropout_args, mask, OUT | OPTIONAL)};
+static const trine_op_field dropout_fields[] = {FIELD(trine_dropout_args, x, IN), FIELD(trine_dropout_args, y, OUT | INPLACE),
+                                                FIELD(trine_dropout_args, mask, OUT | OPTIONAL)};
 static const trine_op_field uniform_fields[] = {FIELD(trine_uniform_args, y, OUT)};
 static const trine_op_field normal_fields[] = {FIELD(trine_normal_args, y, OUT)};
 
@@ -23,7 +24,8 @@ static trine_status check_uniform(const trine_check *check, const void *args)
 {
     const trine_uniform_args *a = args;
     TRY(trine_check_dtype(check, "y", &a->y, DT_FLOATS));
-    if (!isfinite(a->low) || !isfinite(a->high) || a->low > a->high) return trine_bad(check, "low", "low %g and high %g are no finite range", (double)a->low, (double)a->high);
+    if (!isfinite(a->low) || !isfinite(a->high) || a->low > a->high)
+        return trine_bad(check, "low", "low %g and high %g are no finite range", (double)a->low, (double)a->high);
     return TRINE_OK;
 }
 
@@ -31,7 +33,8 @@ static trine_status check_normal(const trine_check *check, const void *args)
 {
     const trine_normal_args *a = args;
     TRY(trine_check_dtype(check, "y", &a->y, DT_FLOATS));
-    if (!isfinite(a->mean) || !isfinite(a->std) || a->std < 0) return trine_bad(check, "std", "mean %g and std %g must be finite and std not negative", (double)a->mean, (double)a->std);
+    if (!isfinite(a->mean) || !isfinite(a->std) || a->std < 0)
+        return trine_bad(check, "std", "mean %g and std %g must be finite and std not negative", (double)a->mean, (double)a->std);
     return TRINE_OK;
 }
 

@@ -1,14 +1,18 @@
 #include "core/check.h"
 
 static const trine_op_field reduce_fields[] = {FIELD(trine_reduce_args, x, IN), FIELD(trine_reduce_args, y, OUT)};
-static const trine_op_field dot_fields[] = {FIELD(trine_dot_args, a, IN), FIELD(trine_dot_args, b, IN), FIELD(trine_dot_args, y, OUT)};
+static const trine_op_field dot_fields[] = {FIELD(trine_dot_args, a, IN), FIELD(trine_dot_args, b, IN),
+                                            FIELD(trine_dot_args, y, OUT)};
 
 enum { DT_ORDERED = DT_FLOATS | DT(I32) | DT(I64) };
 
 /* y's shape: x's without the axis, or with 1 there. */
 static trine_status check_reduced_shape(const trine_check *check, const trine_tensor *x, const trine_tensor *y, int32_t axis)
 {
-    if (axis == TRINE_AXIS_ALL) return trine_tensor_numel(y) == 1 ? TRINE_OK : trine_bad(check, "y", "has %lld elements where one is wanted", (long long)trine_tensor_numel(y));
+    if (axis == TRINE_AXIS_ALL)
+        return trine_tensor_numel(y) == 1
+                   ? TRINE_OK
+                   : trine_bad(check, "y", "has %lld elements where one is wanted", (long long)trine_tensor_numel(y));
     if (axis < -x->ndim || axis >= x->ndim) return trine_bad(check, "axis", "%d is outside x's %d axes", (int)axis, (int)x->ndim);
     if (axis < 0) axis += x->ndim;
     trine_tensor kept = *x, dropped = *x;
@@ -28,7 +32,8 @@ static trine_status check_sum(const trine_check *check, const void *args)
 
 static trine_status check_not_over_nothing(const trine_check *check, const trine_reduce_args *a)
 {
-    if (trine_tensor_numel(&a->x) == 0 && trine_tensor_numel(&a->y) != 0) return trine_bad(check, "x", "has no element to choose from");
+    if (trine_tensor_numel(&a->x) == 0 && trine_tensor_numel(&a->y) != 0)
+        return trine_bad(check, "x", "has no element to choose from");
     return TRINE_OK;
 }
 
@@ -48,7 +53,8 @@ static trine_status check_argmax(const trine_check *check, const void *args)
     TRY(trine_check_dtype(check, "y", &a->y, DT(I32) | DT(I64)));
     TRY(check_reduced_shape(check, &a->x, &a->y, a->axis));
     int64_t choices = trine_tensor_numel(&a->y) ? trine_tensor_numel(&a->x) / trine_tensor_numel(&a->y) : 0;
-    if (a->y.dtype == TRINE_I32 && choices > INT32_MAX) return trine_bad(check, "y", "i32 can't hold an index below %lld", (long long)choices);
+    if (a->y.dtype == TRINE_I32 && choices > INT32_MAX)
+        return trine_bad(check, "y", "i32 can't hold an index below %lld", (long long)choices);
     return check_not_over_nothing(check, a);
 }
 

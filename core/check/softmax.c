@@ -1,7 +1,8 @@
 #include "core/check.h"
 
 static const trine_op_field forward_fields[] = {FIELD(trine_softmax_args, x, IN), FIELD(trine_softmax_args, y, OUT | INPLACE)};
-static const trine_op_field backward_fields[] = {FIELD(trine_softmax_backward_args, y, IN), FIELD(trine_softmax_backward_args, dy, IN),
+static const trine_op_field backward_fields[] = {FIELD(trine_softmax_backward_args, y, IN),
+                                                 FIELD(trine_softmax_backward_args, dy, IN),
                                                  FIELD(trine_softmax_backward_args, dx, OUT | INPLACE)};
 
 static trine_status check_forward(const trine_check *check, const void *args)

@@ -10,9 +10,9 @@ extern "C" {
 
 typedef enum trine_activation_kind {
     TRINE_ACT_IDENTITY = 0,
-    TRINE_ACT_RELU,        /* max(x, 0); relu'(0) = 0; NaN stays NaN */
-    TRINE_ACT_LEAKY_RELU,  /* x > 0 ? x : alpha x */
-    TRINE_ACT_SIGMOID,     /* 1 / (1 + exp(-x)) */
+    TRINE_ACT_RELU,       /* max(x, 0); relu'(0) = 0; NaN stays NaN */
+    TRINE_ACT_LEAKY_RELU, /* x > 0 ? x : alpha x */
+    TRINE_ACT_SIGMOID,    /* 1 / (1 + exp(-x)) */
     TRINE_ACT_TANH,
     TRINE_ACT_SILU,        /* x sigmoid(x), also called swish. Elfwing et al. 2017 */
     TRINE_ACT_GELU,        /* x Phi(x), by erf. Hendrycks & Gimpel 2016 */
@@ -35,8 +35,8 @@ typedef enum trine_activation_kind {
 /* "relu", "gelu_tanh", ...; "?" for a number that is none. */
 TRINE_API const char *trine_activation_name(trine_activation_kind kind);
 
-/* y = f(x). x, y [one shape], one dtype: f32, f16, bf16; any strides on x, y without self-overlap. Computed in f32, rounded once. In place allowed.
- * alpha: leaky_relu's slope and elu's scale, taken as it is (0 included); the others ignore it. NaN gives NaN.
+/* y = f(x). x, y [one shape], one dtype: f32, f16, bf16; any strides on x, y without self-overlap. Computed in f32, rounded once.
+ * In place allowed. alpha: leaky_relu's slope and elu's scale, taken as it is (0 included); the others ignore it. NaN gives NaN.
  * Error: INVALID_ARGUMENT for an unknown kind. */
 typedef struct trine_activation_args {
     trine_tensor x, y;

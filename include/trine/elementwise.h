@@ -1,7 +1,8 @@
 /* Elementwise ops. Source: NumPy's broadcasting rules; IEEE 754 arithmetic.
  *
- * All: any strides on inputs (0 broadcasts); outputs may be strided but may not overlap themselves. In place (output the same view
- * as an input) is allowed where said; every other overlap of an output is INVALID_ARGUMENT. Asynchronous in the stream's order. */
+ * All: any strides on inputs (0 broadcasts); outputs may be strided but may not overlap themselves. In place (output the same
+ * view as an input) is allowed where said; every other overlap of an output is INVALID_ARGUMENT. Asynchronous in the stream's
+ * order. */
 #ifndef TRINE_ELEMENTWISE_H
 #define TRINE_ELEMENTWISE_H
 
@@ -40,8 +41,8 @@ TRINE_API trine_status trine_div(trine_stream *stream, const trine_div_args *arg
 TRINE_API trine_status trine_minimum(trine_stream *stream, const trine_minimum_args *args);
 TRINE_API trine_status trine_maximum(trine_stream *stream, const trine_maximum_args *args);
 
-/* add_scalar: y = x + value; scale: y = x * value. x [broadcastable to y], one dtype: f64, f32, f16, bf16, i64, i32, i8, u8. `value` is first
- * converted (f32 for f16 and bf16, else to the dtype by trine_convert's rules). In place allowed. */
+/* add_scalar: y = x + value; scale: y = x * value. x [broadcastable to y], one dtype: f64, f32, f16, bf16, i64, i32, i8, u8.
+ * `value` is first converted (f32 for f16 and bf16, else to the dtype by trine_convert's rules). In place allowed. */
 typedef struct trine_scalar_args {
     trine_tensor x, y;
     double value;

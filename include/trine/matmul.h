@@ -14,13 +14,11 @@ typedef enum trine_matmul_precision {
 } trine_matmul_precision;
 
 /* d = act(alpha a b + beta c + bias)
- *   a [..., M, K], b [..., K, N], d [..., M, N], ndim >= 2; batch axes of a and b broadcast to d's. Any strides on a and b (so transposed operands are views; stride 0
- *   broadcasts); d has stride 1 along N or along M.
- *   c    [..., M, N] broadcastable to d, optional (then beta is ignored); any strides; may be d in place
- *   bias [N], optional, a's dtype or f32, stride 1
- *   dtypes: a and b one of f32, f16, bf16; d and c that dtype or f32.
- *   alpha, beta are taken as they are: alpha = 0 gives act(beta c + bias) without reading a and b; beta = 0 does not read c.
- *   K = 0 is a sum over nothing: 0. Accumulation and epilogue in f32, one rounding.
+ *   a [..., M, K], b [..., K, N], d [..., M, N], ndim >= 2; batch axes of a and b broadcast to d's. Any strides on a and b (so
+ * transposed operands are views; stride 0 broadcasts); d has stride 1 along N or along M. c    [..., M, N] broadcastable to d,
+ * optional (then beta is ignored); any strides; may be d in place bias [N], optional, a's dtype or f32, stride 1 dtypes: a and b
+ * one of f32, f16, bf16; d and c that dtype or f32. alpha, beta are taken as they are: alpha = 0 gives act(beta c + bias) without
+ * reading a and b; beta = 0 does not read c. K = 0 is a sum over nothing: 0. Accumulation and epilogue in f32, one rounding.
  *   activation with activation_alpha: as in activation.h.
  * Variants: naive, coalesced, tiled, register_tiled: the teaching ladder; docs/matmul-ladder.md walks through it. */
 typedef struct trine_matmul_args {

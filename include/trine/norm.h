@@ -9,10 +9,10 @@ extern "C" {
 #endif
 
 /* y = (x - mean) / sqrt(var + eps) * weight + bias, mean and (biased) variance over the last axis. Ba, Kiros, Hinton 2016.
- *   x, y     [..., N], ndim >= 1, one dtype: f32, f16, bf16; the last axis has stride 1 (UNSUPPORTED otherwise), the others any. In place allowed.
- *   weight, bias   [N], optional, stride 1, x's dtype or f32
- *   mean, rstd     [...] (x's shape without the last axis), optional, contiguous f32: what a backward pass needs
- * Statistics in f32, the variance from centred values. Error: INVALID_ARGUMENT unless eps > 0. */
+ *   x, y     [..., N], ndim >= 1, one dtype: f32, f16, bf16; the last axis has stride 1 (UNSUPPORTED otherwise), the others any.
+ * In place allowed. weight, bias   [N], optional, stride 1, x's dtype or f32 mean, rstd     [...] (x's shape without the last
+ * axis), optional, contiguous f32: what a backward pass needs Statistics in f32, the variance from centred values. Error:
+ * INVALID_ARGUMENT unless eps > 0. */
 typedef struct trine_layernorm_args {
     trine_tensor x, weight, bias, y, mean, rstd;
     float eps;
@@ -22,7 +22,8 @@ TRINE_API trine_status trine_layernorm(trine_stream *stream, const trine_layerno
 /* y = x / sqrt(mean(x^2) + eps) * (weight_offset + weight). Zhang & Sennrich 2019.
  *   x, y [..., N], weight [N] (optional: 1), rstd [...] (optional), as in layernorm.
  *   weight_offset  0 (Llama) or 1 (Gemma)
- *   round_first    0: all in f32, one rounding. 1: the normalised value is rounded to x's dtype before the weight multiplies it (Llama's reference). */
+ *   round_first    0: all in f32, one rounding. 1: the normalised value is rounded to x's dtype before the weight multiplies it
+ * (Llama's reference). */
 typedef struct trine_rmsnorm_args {
     trine_tensor x, weight, y, rstd;
     float eps;

@@ -35,8 +35,8 @@ typedef struct trine_op_field {
 typedef struct trine_op_info {
     const char *family;
     const char *name;
-    size_t args_size;              /* sizeof(trine_<name>_args) */
-    const trine_op_field *fields;  /* its tensors, in the struct's order */
+    size_t args_size;             /* sizeof(trine_<name>_args) */
+    const trine_op_field *fields; /* its tensors, in the struct's order */
     int32_t field_count;
 } trine_op_info;
 

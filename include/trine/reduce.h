@@ -1,4 +1,5 @@
-/* Reductions over one axis or all. Accumulation in f32 (f64 and i64 for those dtypes), by a fixed tree: the same bits every time on one device. */
+/* Reductions over one axis or all. Accumulation in f32 (f64 and i64 for those dtypes), by a fixed tree: the same bits every time
+ * on one device. */
 #ifndef TRINE_REDUCE_H
 #define TRINE_REDUCE_H
 
@@ -14,13 +15,15 @@ enum { TRINE_AXIS_ALL = INT32_MIN };
  * y: x's shape with that axis removed, or with size 1 there; for all: ndim 0, or all sizes 1. Any strides on both. Not in place.
  *   sum, mean, norm_l1 (sum |x|), norm_l2 (sqrt of sum x^2)   x f32, f16, bf16; y the same dtype or f32
  *   amax, amin   x f32, f16, bf16, i32, i64; y the same. NaN wins.
- *   argmax       x as amax; y i64 or i32: the index along the axis (row-major index for all) of the first largest; a NaN counts as largest
- * Over zero elements: sum and norms give 0, mean gives NaN; amax, amin and argmax are INVALID_ARGUMENT unless y is empty too. */
+ *   argmax       x as amax; y i64 or i32: the index along the axis (row-major index for all) of the first largest; a NaN counts
+ * as largest Over zero elements: sum and norms give 0, mean gives NaN; amax, amin and argmax are INVALID_ARGUMENT unless y is
+ * empty too. */
 typedef struct trine_reduce_args {
     trine_tensor x, y;
     int32_t axis;
 } trine_reduce_args;
-typedef trine_reduce_args trine_sum_args, trine_mean_args, trine_amax_args, trine_amin_args, trine_argmax_args, trine_norm_l1_args, trine_norm_l2_args;
+typedef trine_reduce_args trine_sum_args, trine_mean_args, trine_amax_args, trine_amin_args, trine_argmax_args,
+    trine_norm_l1_args, trine_norm_l2_args;
 TRINE_API trine_status trine_sum(trine_stream *stream, const trine_sum_args *args);
 TRINE_API trine_status trine_mean(trine_stream *stream, const trine_mean_args *args);
 TRINE_API trine_status trine_amax(trine_stream *stream, const trine_amax_args *args);

@@ -9,9 +9,9 @@ extern "C" {
 #endif
 
 /* softmax:     y = exp(x - max) / sum exp(x - max)      log_softmax: y = x - max - log(sum exp(x - max))
- *   x, y [..., N], ndim >= 1, one dtype: f32, f16, bf16; the last axis has stride 1 (UNSUPPORTED otherwise), the others any. In place allowed.
- *   A row whose entries are all -inf gives NaN, as the formula says; single -inf entries give 0 (softmax) or -inf (log_softmax). A NaN or +inf
- *   makes its whole row NaN. N = 0 is fine. Statistics in f32. */
+ *   x, y [..., N], ndim >= 1, one dtype: f32, f16, bf16; the last axis has stride 1 (UNSUPPORTED otherwise), the others any. In
+ * place allowed. A row whose entries are all -inf gives NaN, as the formula says; single -inf entries give 0 (softmax) or -inf
+ * (log_softmax). A NaN or +inf makes its whole row NaN. N = 0 is fine. Statistics in f32. */
 typedef struct trine_softmax_args {
     trine_tensor x, y;
 } trine_softmax_args;

@@ -32,15 +32,15 @@ TRINE_API const char *trine_backend_name(int32_t index);
 typedef struct trine_device_props {
     char backend[16];
     int32_t index;
-    char name[128];          /* "NVIDIA H100 80GB HBM3" */
-    char arch[32];           /* "sm_90", "gfx942", "x86-64-v4" */
-    char driver[64];         /* driver and run-time versions, for reports */
-    int32_t compute_units;   /* SMs, CUs or threads of the CPU */
-    int32_t wave_size;       /* 32, 64; 1 on the CPU */
-    int32_t clock_khz;       /* 0 where unknown */
+    char name[128];        /* "NVIDIA H100 80GB HBM3" */
+    char arch[32];         /* "sm_90", "gfx942", "x86-64-v4" */
+    char driver[64];       /* driver and run-time versions, for reports */
+    int32_t compute_units; /* SMs, CUs or threads of the CPU */
+    int32_t wave_size;     /* 32, 64; 1 on the CPU */
+    int32_t clock_khz;     /* 0 where unknown */
     int64_t memory_bytes;
-    int64_t l2_bytes;        /* last-level cache */
-    int64_t shared_bytes;    /* largest shared memory (LDS) of a block; 0 on the CPU */
+    int64_t l2_bytes;     /* last-level cache */
+    int64_t shared_bytes; /* largest shared memory (LDS) of a block; 0 on the CPU */
 } trine_device_props;
 
 /* Devices of a backend. Errors: UNKNOWN_BACKEND; UNAVAILABLE (plugin or driver is not there), ABI_MISMATCH. A backend that
@@ -60,11 +60,11 @@ enum {
 };
 
 typedef struct trine_stream_options {
-    const char *backend;   /* NULL: TRINE_BACKEND. Otherwise the same syntax, "cuda:1" */
-    const char *arch;      /* NULL: the device's. cpu: a level to run at ("x86-64-v3"). cuda, hip: a stream that
-                              only answers queries, for a device that need not be there ("sm_90", "gfx942") */
-    const char *variant;   /* NULL: TRINE_VARIANT. Otherwise the same syntax; "" forces none */
-    void *native;          /* the caller's cudaStream_t or hipStream_t, taken if not NULL or if ADOPT is set; not destroyed. cpu: NULL */
+    const char *backend; /* NULL: TRINE_BACKEND. Otherwise the same syntax, "cuda:1" */
+    const char *arch;    /* NULL: the device's. cpu: a level to run at ("x86-64-v3"). cuda, hip: a stream that
+                            only answers queries, for a device that need not be there ("sm_90", "gfx942") */
+    const char *variant; /* NULL: TRINE_VARIANT. Otherwise the same syntax; "" forces none */
+    void *native; /* the caller's cudaStream_t or hipStream_t, taken if not NULL or if ADOPT is set; not destroyed. cpu: NULL */
     void *workspace;       /* device memory for the ops' use; NULL: the stream has its own, which grows */
     size_t workspace_size; /* bytes at `workspace`, or, with workspace NULL, bytes to reserve now */
     uint32_t flags;        /* TRINE_STREAM_... */
@@ -98,7 +98,8 @@ TRINE_API trine_status trine_memset(trine_stream *stream, void *dst, int value, 
 
 /* Host memory that the library itself takes (streams, graphs, staging): replaces malloc and free, for the whole process, before
  * any stream exists. Both NULL restores them. alloc returns 16-byte aligned memory or NULL. */
-TRINE_API trine_status trine_set_host_allocator(void *(*alloc)(size_t bytes, void *user), void (*release)(void *ptr, void *user), void *user);
+TRINE_API trine_status trine_set_host_allocator(void *(*alloc)(size_t bytes, void *user), void (*release)(void *ptr, void *user),
+                                                void *user);
 
 /* ---- Time ---- */
 
@@ -115,16 +116,16 @@ typedef enum trine_probe_kind {
     TRINE_PROBE_FMA_F32, /* f32 multiply-adds from registers, without dependencies, on every compute unit */
     TRINE_PROBE_EMPTY    /* a kernel that does nothing: a bare launch */
 } trine_probe_kind;
-/* Starts a probe in the stream's order. *flops is what it computes, 0 for EMPTY; flops may be NULL. Not while a graph is captured. Errors:
- * UNSUPPORTED where the backend has no such probe. */
+/* Starts a probe in the stream's order. *flops is what it computes, 0 for EMPTY; flops may be NULL. Not while a graph is
+ * captured. Errors: UNSUPPORTED where the backend has no such probe. */
 TRINE_API trine_status trine_probe(trine_stream *stream, trine_probe_kind kind, double *flops);
 
 /* ---- Graphs: record calls once, replay them with one launch ---- */
 
 typedef struct trine_graph trine_graph;
-/* Between begin and end, ops and memcpy/memset of the stream are recorded and not run. Nothing is allocated: an op that needs more
- * workspace than the stream has gives WORKSPACE_TOO_SMALL (reserve before). A native capture of an adopted stream that the caller began with
- * the vendor's functions is respected in the same way. */
+/* Between begin and end, ops and memcpy/memset of the stream are recorded and not run. Nothing is allocated: an op that needs
+ * more workspace than the stream has gives WORKSPACE_TOO_SMALL (reserve before). A native capture of an adopted stream that the
+ * caller began with the vendor's functions is respected in the same way. */
 TRINE_API trine_status trine_graph_begin(trine_stream *stream);
 TRINE_API trine_status trine_graph_end(trine_stream *stream, trine_graph **graph);
 /* Runs the graph in the order of the stream that recorded it. */
@@ -134,24 +135,32 @@ TRINE_API void trine_graph_destroy(trine_graph *graph);
 /* ---- Queries ---- */
 
 typedef struct trine_query_result {
-    size_t workspace;      /* bytes that the call would need */
-    char variant[32];      /* that would run; "" if refused */
-    char accepted[256];    /* every variant that accepts the call, best first, comma-separated */
-    char why[512];         /* why the others (or all) refuse */
+    size_t workspace;   /* bytes that the call would need */
+    char variant[32];   /* that would run; "" if refused */
+    char accepted[256]; /* every variant that accepts the call, best first, comma-separated */
+    char why[512];      /* why the others (or all) refuse */
 } trine_query_result;
 
-/* Would this call run, with what, and why not? Goes through the same code as the call itself, up to the launch. Data pointers may be
- * NULL (they then count as aligned and disjoint). Returns the status that the call would return; result is filled for OK and UNSUPPORTED
- * and zeroed otherwise. */
+/* Would this call run, with what, and why not? Goes through the same code as the call itself, up to the launch. Data pointers may
+ * be NULL (they then count as aligned and disjoint). Returns the status that the call would return; result is filled for OK and
+ * UNSUPPORTED and zeroed otherwise. */
 TRINE_API trine_status trine_query(trine_stream *stream, trine_op op, const void *args, trine_query_result *result);
 /* Any op by its number: the same as its own function. */
 TRINE_API trine_status trine_run(trine_stream *stream, trine_op op, const void *args);
 
 /* ---- Log ---- */
 
-typedef enum trine_log_level { TRINE_LOG_OFF = 0, TRINE_LOG_ERROR, TRINE_LOG_WARN, TRINE_LOG_INFO, TRINE_LOG_DISPATCH, TRINE_LOG_PROFILE } trine_log_level;
+typedef enum trine_log_level {
+    TRINE_LOG_OFF = 0,
+    TRINE_LOG_ERROR,
+    TRINE_LOG_WARN,
+    TRINE_LOG_INFO,
+    TRINE_LOG_DISPATCH,
+    TRINE_LOG_PROFILE
+} trine_log_level;
 /* Overrides TRINE_LOG. sink NULL: stderr. The sink may be called from any thread that calls Trine. */
-TRINE_API void trine_set_log(trine_log_level level, void (*sink)(trine_log_level level, const char *line, void *user), void *user);
+TRINE_API void trine_set_log(trine_log_level level, void (*sink)(trine_log_level level, const char *line, void *user),
+                             void *user);
 
 #ifdef __cplusplus
 }

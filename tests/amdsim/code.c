@@ -240,10 +240,7 @@ kernel *code_kernel(code_object *code, const char *name)
     return NULL;
 }
 
-uint64_t code_symbol(const code_object *code, const char *name, uint64_t *size)
-{
-    return elf_symbol(code->elf, name, size);
-}
+uint64_t code_symbol(const code_object *code, const char *name, uint64_t *size) { return elf_symbol(code->elf, name, size); }
 
 /* A dword that does not decode stays an instruction: it is a fault only if it is reached. */
 static inst *decode(const code_object *code, uint64_t address)

@@ -312,10 +312,7 @@ static void decode_vector(inst *i, line *t, const chip *chip)
     if (strchr(i->op->kinds, 'f') && i->lanes) i->flags |= M_FLUSH32;
 }
 
-static void cannot_run(wave *w, const inst *i)
-{
-    fault(w, -1, "%s", i->why_not);
-}
+static void cannot_run(wave *w, const inst *i) { fault(w, -1, "%s", i->why_not); }
 
 static void decode_single(inst *i, char *text, const chip *chip)
 {

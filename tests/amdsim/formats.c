@@ -69,10 +69,7 @@ A(max_float, F(d) > F(m) ? d : m)
 A(add_double, bits_of_double(D(m) + D(d)))
 A(dmin, D(d) < D(m) ? d : m)
 A(dmax, D(d) > D(m) ? d : m)
-static uint32_t add_halves(uint32_t x, uint32_t y)
-{
-    return float_to_half(half_to_float(x) + half_to_float(y));
-}
+static uint32_t add_halves(uint32_t x, uint32_t y) { return float_to_half(half_to_float(x) + half_to_float(y)); }
 static uint32_t add_bf16(uint32_t x, uint32_t y)
 {
     uint32_t sum = bits_of(bf16_to_float(x) + bf16_to_float(y));

@@ -41,18 +41,9 @@ static inline float half_to_float(uint32_t h)
         magnitude >= 0x0f800000u ? 0x7f800000u | (magnitude > 0x0f800000u ? 0x400000u : 0) | (magnitude & 0x7fe000u) : 0;
     return float_of((special ? special : bits_of(scaled)) | sign);
 }
-static inline uint16_t float_to_half(float x)
-{
-    return (uint16_t)_cvtss_sh(x, 0);
-}
-static inline uint16_t float_to_half_toward_zero(float x)
-{
-    return (uint16_t)_cvtss_sh(x, 3);
-}
-static inline float bf16_to_float(uint32_t b)
-{
-    return float_of(b << 16);
-}
+static inline uint16_t float_to_half(float x) { return (uint16_t)_cvtss_sh(x, 0); }
+static inline uint16_t float_to_half_toward_zero(float x) { return (uint16_t)_cvtss_sh(x, 3); }
+static inline float bf16_to_float(uint32_t b) { return float_of(b << 16); }
 
 /* Rounded once: to odd in f32, which has enough bits more, then to f16. */
 static inline uint16_t double_to_half(double x)

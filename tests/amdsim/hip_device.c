@@ -18,15 +18,9 @@ int device_compute_units(void)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-void device_lock(void)
-{
-    pthread_mutex_lock(&lock);
-}
+void device_lock(void) { pthread_mutex_lock(&lock); }
 
-void device_unlock(void)
-{
-    pthread_mutex_unlock(&lock);
-}
+void device_unlock(void) { pthread_mutex_unlock(&lock); }
 
 hipError_t hipInit(unsigned flags)
 {
@@ -46,10 +40,7 @@ hipError_t hipGetDevice(int *index)
     return hipSuccess;
 }
 
-hipError_t hipSetDevice(int index)
-{
-    return device_error(index == 0 ? hipSuccess : hipErrorInvalidDevice);
-}
+hipError_t hipSetDevice(int index) { return device_error(index == 0 ? hipSuccess : hipErrorInvalidDevice); }
 
 enum { MEMORY = 1 << 30 };
 
@@ -128,10 +119,7 @@ hipError_t device_error(hipError_t error)
     return error;
 }
 
-void device_fault_text(const char *text)
-{
-    snprintf(fault_text, sizeof fault_text, "%s", text);
-}
+void device_fault_text(const char *text) { snprintf(fault_text, sizeof fault_text, "%s", text); }
 
 hipError_t hipGetLastError(void)
 {
@@ -140,10 +128,7 @@ hipError_t hipGetLastError(void)
     return error;
 }
 
-hipError_t hipPeekAtLastError(void)
-{
-    return last;
-}
+hipError_t hipPeekAtLastError(void) { return last; }
 
 static const struct {
     hipError_t error;

@@ -82,10 +82,7 @@ void __hipRegisterVar(void **modules, void *variable, char *host, char *device, 
     (void)modules, (void)variable, (void)host, (void)device, (void)external, (void)size, (void)constant, (void)global;
 }
 
-void __hipUnregisterFatBinary(void **modules)
-{
-    (void)modules; /* plugins are never unloaded; the process ends */
-}
+void __hipUnregisterFatBinary(void **modules) { (void)modules; /* plugins are never unloaded; the process ends */ }
 
 static kernel *kernel_of(const void *host)
 {

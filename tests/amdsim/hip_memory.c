@@ -36,15 +36,9 @@ static hipError_t release(void *p)
     return hipSuccess;
 }
 
-hipError_t hipMalloc(void **p, size_t bytes)
-{
-    return allocate(p, bytes, false, "allocation");
-}
+hipError_t hipMalloc(void **p, size_t bytes) { return allocate(p, bytes, false, "allocation"); }
 
-hipError_t hipFree(void *p)
-{
-    return release(p);
-}
+hipError_t hipFree(void *p) { return release(p); }
 
 hipError_t hipHostMalloc(void **p, size_t bytes, unsigned flags)
 {
@@ -52,17 +46,11 @@ hipError_t hipHostMalloc(void **p, size_t bytes, unsigned flags)
     return allocate(p, bytes, true, "host allocation");
 }
 
-hipError_t hipHostFree(void *p)
-{
-    return release(p);
-}
+hipError_t hipHostFree(void *p) { return release(p); }
 
 /* ---- Copies ---- */
 
-static bool is_device(const void *p, size_t bytes)
-{
-    return region_find((uint64_t)p, bytes) != NULL;
-}
+static bool is_device(const void *p, size_t bytes) { return region_find((uint64_t)p, bytes) != NULL; }
 
 /* What is undefined stays so when it is copied on the device. */
 static void copy_definedness(const command *c)
@@ -131,7 +119,4 @@ hipError_t hipMemsetAsync(void *to, int value, size_t bytes, hipStream_t stream)
     return good ? stream_submit(stream, &c) : device_error(hipErrorInvalidValue);
 }
 
-hipError_t hipMemset(void *to, int value, size_t bytes)
-{
-    return hipMemsetAsync(to, value, bytes, NULL);
-}
+hipError_t hipMemset(void *to, int value, size_t bytes) { return hipMemsetAsync(to, value, bytes, NULL); }

@@ -64,10 +64,7 @@ hipError_t hipStreamCreateWithFlags(hipStream_t *stream, unsigned flags)
     return device_error(*stream ? hipSuccess : hipErrorOutOfMemory);
 }
 
-hipError_t hipStreamCreate(hipStream_t *stream)
-{
-    return hipStreamCreateWithFlags(stream, 0);
-}
+hipError_t hipStreamCreate(hipStream_t *stream) { return hipStreamCreateWithFlags(stream, 0); }
 
 hipError_t hipStreamDestroy(hipStream_t stream)
 {
@@ -80,15 +77,9 @@ hipError_t hipStreamSynchronize(hipStream_t stream)
     return device_error(stream && stream->recording ? hipErrorStreamCaptureUnsupported : hipSuccess);
 }
 
-hipError_t hipStreamQuery(hipStream_t stream)
-{
-    return hipStreamSynchronize(stream);
-}
+hipError_t hipStreamQuery(hipStream_t stream) { return hipStreamSynchronize(stream); }
 
-hipError_t hipDeviceSynchronize(void)
-{
-    return hipSuccess;
-}
+hipError_t hipDeviceSynchronize(void) { return hipSuccess; }
 
 hipError_t hipStreamWaitEvent(hipStream_t stream, hipEvent_t event, unsigned flags)
 {

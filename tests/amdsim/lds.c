@@ -74,10 +74,7 @@ static void store_part(wave *w, const mem_format *f, const uint32_t *address, in
 }
 
 enum { ONE, TWO, TWO_FAR };
-static int32_t second_unit(const inst *i, const mem_format *f)
-{
-    return (int32_t)f->bytes * (i->option == TWO_FAR ? 64 : 1);
-}
+static int32_t second_unit(const inst *i, const mem_format *f) { return (int32_t)f->bytes * (i->option == TWO_FAR ? 64 : 1); }
 
 static void run_load(wave *w, const inst *i)
 {
@@ -197,10 +194,7 @@ static void run_swizzle(wave *w, const inst *i)
     finish_permutation(w, i, values, undefined, EXEC(w));
 }
 
-static void run_nothing(wave *w, const inst *i)
-{
-    (void)w, (void)i;
-}
+static void run_nothing(wave *w, const inst *i) { (void)w, (void)i; }
 
 /* ---- Decoding ---- */
 

@@ -21,10 +21,7 @@ typedef struct side {
 
 /* ---- Elements: neighbours in a row or column lie in neighbouring lanes, in the same place of their registers ---- */
 
-static bool is_int(element e)
-{
-    return e == E_I8 || e == E_IU8 || e == E_IU4;
-}
+static bool is_int(element e) { return e == E_I8 || e == E_IU8 || e == E_IU4; }
 
 static void convert(element e, const uint32_t *restrict bits, float *restrict out, int count)
 {
@@ -128,10 +125,7 @@ typedef struct sum {
 } sum;
 
 /* 16-bit results of WMMA lie in one half of each register; op_sel picks which. */
-static int half_shift(const inst *i)
-{
-    return i->sel_lo >> 2 & 1 ? 16 : 0;
-}
+static int half_shift(const inst *i) { return i->sel_lo >> 2 & 1 ? 16 : 0; }
 
 static void read_row(const inst *i, const matrix_format *f, const uint32_t *low, const uint32_t *high, square *d, int r)
 {

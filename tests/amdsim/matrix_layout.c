@@ -15,10 +15,7 @@ static const struct {
     [E_IU4] = {"iu4", 4, {0, 0, 512}},        [E_I32] = {"i32", 32, {0, 0, 0}},
 };
 
-int matrix_bits(element e)
-{
-    return elements[e].bits;
-}
+int matrix_bits(element e) { return elements[e].bits; }
 
 static bool element_at(const char **text, uint8_t *e)
 {
@@ -57,10 +54,7 @@ bool matrix_parse(const char *name, bool wmma, unsigned result_registers, matrix
     return *name == '\0' && f->blocks > 0;
 }
 
-static bool is_small_double(const matrix_format *f)
-{
-    return f->a == E_F64 && f->m == 4;
-}
+static bool is_small_double(const matrix_format *f) { return f->a == E_F64 && f->m == 4; }
 
 /* MFMA: lane x, then x + M, ... hold the next steps of K (one block) or the next blocks. WMMA: all of K in a lane, twice over the
  * wave. */

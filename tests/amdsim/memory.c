@@ -109,10 +109,7 @@ region *memory_at(wave *w, int lane, uint64_t address, uint32_t bytes, region *l
 
 /* ---- Races ---- */
 
-static uint32_t block_of(const launch *l, uint32_t who)
-{
-    return who & WHO_BLOCK ? who & ~WHO_BLOCK : (who - 1) / l->waves;
-}
+static uint32_t block_of(const launch *l, uint32_t who) { return who & WHO_BLOCK ? who & ~WHO_BLOCK : (who - 1) / l->waves; }
 
 /* Whether what `who` did at tick `when` comes before anything that w does now. */
 static bool ordered(const wave *w, const region *r, uint32_t who, uint32_t when)

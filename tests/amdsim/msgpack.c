@@ -48,10 +48,7 @@ static void skip_rest(msgpack *m, item i)
     for (; inner && m->at < m->end; inner--) skip_rest(m, head(m));
 }
 
-void msgpack_skip(msgpack *m)
-{
-    skip_rest(m, head(m));
-}
+void msgpack_skip(msgpack *m) { skip_rest(m, head(m)); }
 
 static uint64_t want(msgpack *m, enum type type)
 {
@@ -61,20 +58,11 @@ static uint64_t want(msgpack *m, enum type type)
     return 0;
 }
 
-uint32_t msgpack_map(msgpack *m)
-{
-    return (uint32_t)want(m, MAP);
-}
+uint32_t msgpack_map(msgpack *m) { return (uint32_t)want(m, MAP); }
 
-uint32_t msgpack_array(msgpack *m)
-{
-    return (uint32_t)want(m, ARRAY);
-}
+uint32_t msgpack_array(msgpack *m) { return (uint32_t)want(m, ARRAY); }
 
-uint64_t msgpack_number(msgpack *m)
-{
-    return want(m, NUMBER);
-}
+uint64_t msgpack_number(msgpack *m) { return want(m, NUMBER); }
 
 uint32_t msgpack_string(msgpack *m, const char **text)
 {

@@ -46,18 +46,9 @@ static void branch(wave *w, const inst *i)
     if (taken(w, i->op->argument & 255)) w->pc = i->next + (uint64_t)(4 * (int64_t)i->offset);
 }
 
-static uint64_t code_base(const wave *w)
-{
-    return (uint64_t)w->kernel->code->image;
-}
-static void getpc(wave *w, const inst *i)
-{
-    scalar_write64(w, &i->dst, code_base(w) + i->next, 0);
-}
-static void setpc(wave *w, const inst *i)
-{
-    w->pc = scalar_need64(w, &i->src[0], "a jump") - code_base(w);
-}
+static uint64_t code_base(const wave *w) { return (uint64_t)w->kernel->code->image; }
+static void getpc(wave *w, const inst *i) { scalar_write64(w, &i->dst, code_base(w) + i->next, 0); }
+static void setpc(wave *w, const inst *i) { w->pc = scalar_need64(w, &i->src[0], "a jump") - code_base(w); }
 static void swappc(wave *w, const inst *i)
 {
     uint64_t to = scalar_need64(w, &i->src[0], "a call");
@@ -84,14 +75,8 @@ static void barrier(wave *w, const inst *i)
     w->state = WAVE_AT_BARRIER;
     w->group->at_barrier++;
 }
-static void stop(wave *w, const inst *i)
-{
-    fault(w, -1, "the kernel runs into `%s`", i->text);
-}
-static void nothing(wave *w, const inst *i)
-{
-    (void)w, (void)i;
-}
+static void stop(wave *w, const inst *i) { fault(w, -1, "the kernel runs into `%s`", i->text); }
+static void nothing(wave *w, const inst *i) { (void)w, (void)i; }
 
 /* ---- Waits ---- */
 
@@ -153,23 +138,14 @@ static void write_mode(wave *w, const inst *i, uint32_t value)
     uint32_t mask = field_mask(i);
     if (i->option >> 16) w->mode = (w->mode & ~mask) | (value << (i->option & 255) & mask);
 }
-static void setreg_imm(wave *w, const inst *i)
-{
-    write_mode(w, i, (uint32_t)i->offset);
-}
-static void setreg(wave *w, const inst *i)
-{
-    write_mode(w, i, scalar_need(w, &i->src[0], "the mode register"));
-}
+static void setreg_imm(wave *w, const inst *i) { write_mode(w, i, (uint32_t)i->offset); }
+static void setreg(wave *w, const inst *i) { write_mode(w, i, scalar_need(w, &i->src[0], "the mode register")); }
 static void getreg(wave *w, const inst *i)
 {
     uint32_t value = i->option >> 16 ? w->mode : 0;
     scalar_write(w, &i->dst, (value & field_mask(i)) >> (i->option & 255), 0);
 }
-static void denorm_mode(wave *w, const inst *i)
-{
-    w->mode = (w->mode & ~0xf0u) | ((uint32_t)i->offset & 15) << 4;
-}
+static void denorm_mode(wave *w, const inst *i) { w->mode = (w->mode & ~0xf0u) | ((uint32_t)i->offset & 15) << 4; }
 static void round_mode(wave *w, const inst *i)
 {
     if (i->offset & 15) fault(w, -1, "rounding modes other than to nearest are not simulated");
@@ -196,10 +172,7 @@ static bool parse_mode(inst *i, char *text)
 
 /* ---- Clocks ---- */
 
-static void memtime(wave *w, const inst *i)
-{
-    scalar_write64(w, &i->dst, (uint64_t)sim_clock * 100, 0);
-}
+static void memtime(wave *w, const inst *i) { scalar_write64(w, &i->dst, (uint64_t)sim_clock * 100, 0); }
 
 /* ---- Decoding ---- */
 

@@ -4,16 +4,16 @@
 #define CONDITIONS_INT(type, A) \
     MASK_FN(type##_lt, A, A, a < b) \
     MASK_FN(type##_eq, A, A, a == b) \
-    MASK_FN(type##_le, A, A, a <= b) MASK_FN(type##_gt, A, A, a > b) MASK_FN(type##_ne, A, A, a != b) \
-        MASK_FN(type##_ge, A, A, a >= b)
+    MASK_FN(type##_le, A, A, a <= b) \
+    MASK_FN(type##_gt, A, A, a > b) MASK_FN(type##_ne, A, A, a != b) MASK_FN(type##_ge, A, A, a >= b)
 #define CONDITIONS_FLOAT(type, A) \
     MASK_FN(type##_lt, A, A, a < b) \
     MASK_FN(type##_eq, A, A, a == b) \
-    MASK_FN(type##_le, A, A, a <= b) MASK_FN(type##_gt, A, A, a > b) MASK_FN(type##_lg, A, A, a<b || a> b) \
-        MASK_FN(type##_ge, A, A, a >= b) MASK_FN(type##_o, A, A, a == a && b == b) MASK_FN(type##_u, A, A, a != a || b != b) \
-            MASK_FN(type##_nge, A, A, !(a >= b)) MASK_FN(type##_nlg, A, A, !(a < b || a > b)) \
-                MASK_FN(type##_ngt, A, A, !(a > b)) MASK_FN(type##_nle, A, A, !(a <= b)) MASK_FN(type##_neq, A, A, !(a == b)) \
-                    MASK_FN(type##_nlt, A, A, !(a < b))
+    MASK_FN(type##_le, A, A, a <= b) \
+    MASK_FN(type##_gt, A, A, a > b) MASK_FN(type##_lg, A, A, a<b || a> b) MASK_FN(type##_ge, A, A, a >= b) \
+        MASK_FN(type##_o, A, A, a == a && b == b) MASK_FN(type##_u, A, A, a != a || b != b) MASK_FN(type##_nge, A, A, !(a >= b)) \
+            MASK_FN(type##_nlg, A, A, !(a < b || a > b)) MASK_FN(type##_ngt, A, A, !(a > b)) \
+                MASK_FN(type##_nle, A, A, !(a <= b)) MASK_FN(type##_neq, A, A, !(a == b)) MASK_FN(type##_nlt, A, A, !(a < b))
 
 CONDITIONS_FLOAT(f, f32)
 CONDITIONS_FLOAT(d, f64)
@@ -57,10 +57,7 @@ MASK_FN(hf_class, f32, u32, class16(a) & b)
 MASK_FN(d_class, u64, u32, class64(a) & b)
 
 #define ROW(name, kinds, function) \
-    {"v_cmp_" name, "m:" kinds, function, 0, 0, 0}, \
-    { \
-        "v_cmpx_" name, "m:" kinds, function, 0, OP_CMPX, 0 \
-    }
+    {"v_cmp_" name, "m:" kinds, function, 0, 0, 0}, { "v_cmpx_" name, "m:" kinds, function, 0, OP_CMPX, 0 }
 #define INT_ROWS(text, kinds, f) \
     ROW("lt_" text, kinds, f##_lt), ROW("eq_" text, kinds, f##_eq), ROW("le_" text, kinds, f##_le), \
         ROW("gt_" text, kinds, f##_gt), ROW("ne_" text, kinds, f##_ne), ROW("ge_" text, kinds, f##_ge)

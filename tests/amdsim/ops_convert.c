@@ -5,30 +5,12 @@ static inline i32 to_i32(double x)
 {
     return x != x ? 0 : x >= 2147483647.0 ? INT32_MAX : x <= -2147483648.0 ? INT32_MIN : (i32)x;
 }
-static inline u32 to_u32(double x)
-{
-    return x != x || x <= 0 ? 0 : x >= 4294967295.0 ? UINT32_MAX : (u32)x;
-}
-static inline i32 to_i16(float x)
-{
-    return x != x ? 0 : x >= 32767 ? 32767 : x <= -32768 ? -32768 : (i32)x;
-}
-static inline u32 to_u16(float x)
-{
-    return x != x || x <= 0 ? 0 : x >= 65535 ? 65535 : (u32)x;
-}
-static inline u32 pack16(u32 low, u32 high)
-{
-    return (low & 0xffff) | high << 16;
-}
-static inline i32 clamped(i32 x, i32 low, i32 high)
-{
-    return x < low ? low : x > high ? high : x;
-}
-static inline u32 to_u8(float x)
-{
-    return x != x || x <= 0 ? 0 : x >= 255 ? 255 : (u32)rintf(x);
-}
+static inline u32 to_u32(double x) { return x != x || x <= 0 ? 0 : x >= 4294967295.0 ? UINT32_MAX : (u32)x; }
+static inline i32 to_i16(float x) { return x != x ? 0 : x >= 32767 ? 32767 : x <= -32768 ? -32768 : (i32)x; }
+static inline u32 to_u16(float x) { return x != x || x <= 0 ? 0 : x >= 65535 ? 65535 : (u32)x; }
+static inline u32 pack16(u32 low, u32 high) { return (low & 0xffff) | high << 16; }
+static inline i32 clamped(i32 x, i32 low, i32 high) { return x < low ? low : x > high ? high : x; }
+static inline u32 to_u8(float x) { return x != x || x <= 0 ? 0 : x >= 255 ? 255 : (u32)rintf(x); }
 static inline u32 with_byte(u32 value, u32 byte, u32 into)
 {
     u32 shift = 8 * (byte & 3);

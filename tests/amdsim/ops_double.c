@@ -12,10 +12,7 @@ static inline double higher(double x, double y)
     double m = x > y || y != y ? x : y;
     return x == 0 && y == 0 ? double_of(bits_of_double(x) & bits_of_double(y)) : m;
 }
-static inline double rough(double x)
-{
-    return x - x != 0 ? x : double_of(bits_of_double(x) & ~((1ull << 26) - 1));
-}
+static inline double rough(double x) { return x - x != 0 ? x : double_of(bits_of_double(x) & ~((1ull << 26) - 1)); }
 static inline int exponent(double x)
 {
     int e = 0;

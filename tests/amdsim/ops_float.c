@@ -25,32 +25,17 @@ static inline float middle(float x, float y, float z)
 }
 
 /* Denormals are zero, whatever the mode says: v_exp_f32 and its like, v_mad_f32, v_mac_f32. */
-static inline float no_denormal(float x)
-{
-    return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x;
-}
-static inline float times_zero(float x, float y)
-{
-    return x == 0 || y == 0 ? 0 : x * y; /* the DirectX 9 rule */
-}
+static inline float no_denormal(float x) { return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x; }
+static inline float times_zero(float x, float y) { return x == 0 || y == 0 ? 0 : x * y; /* the DirectX 9 rule */ }
 static inline float unfused(float x, float y, float z)
 {
     float p = no_denormal(no_denormal(x) * no_denormal(y));
     __asm__("" : "+x"(p)); /* never contracted */
     return no_denormal(p + no_denormal(z));
 }
-static inline float reciprocal_root(float x)
-{
-    return x == 0 ? copysignf(INFINITY, x) : (float)(1 / sqrt((double)x));
-}
-static inline float below_one(float x)
-{
-    return lower(x - floorf(x), 0x1.fffffep-1f);
-}
-static inline float scale(float x, i32 e)
-{
-    return ldexpf(x, e < -400 ? -400 : e > 400 ? 400 : e);
-}
+static inline float reciprocal_root(float x) { return x == 0 ? copysignf(INFINITY, x) : (float)(1 / sqrt((double)x)); }
+static inline float below_one(float x) { return lower(x - floorf(x), 0x1.fffffep-1f); }
+static inline float scale(float x, i32 e) { return ldexpf(x, e < -400 ? -400 : e > 400 ? 400 : e); }
 static inline float significand_of(float x)
 {
     int e;
@@ -175,10 +160,7 @@ F1(div_fmas, BIT(io->mask_in) ? scaled_fma(a, b, c) : __builtin_fmaf(a, b, c))
 /* ---- Tables ---- */
 
 #define BOTH(name, kinds32, kinds16, function, flags) \
-    {"v_" name "_f32", kinds32, function, 0, flags, 0}, \
-    { \
-        "v_" name "_f16", kinds16, function, 0, flags, 0 \
-    }
+    {"v_" name "_f32", kinds32, function, 0, flags, 0}, { "v_" name "_f16", kinds16, function, 0, flags, 0 }
 #define ONE(name, kinds, function, flags) \
     { \
         "v_" name, kinds, function, 0, flags, 0 \

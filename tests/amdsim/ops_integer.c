@@ -6,22 +6,10 @@
 #define LO24(x) ((x)&0xffffffu)
 #define S24(x) (S((x) << 8) >> 8)
 
-static inline u32 umin(u32 x, u32 y)
-{
-    return x < y ? x : y;
-}
-static inline u32 umax(u32 x, u32 y)
-{
-    return x > y ? x : y;
-}
-static inline i32 smin(i32 x, i32 y)
-{
-    return x < y ? x : y;
-}
-static inline i32 smax(i32 x, i32 y)
-{
-    return x > y ? x : y;
-}
+static inline u32 umin(u32 x, u32 y) { return x < y ? x : y; }
+static inline u32 umax(u32 x, u32 y) { return x > y ? x : y; }
+static inline i32 smin(i32 x, i32 y) { return x < y ? x : y; }
+static inline i32 smax(i32 x, i32 y) { return x > y ? x : y; }
 static inline u32 reversed(u32 x)
 {
     x = (x >> 1 & 0x55555555u) | (x & 0x55555555u) << 1;
@@ -33,10 +21,7 @@ static inline u32 sign_bits(i32 x) /* V_FFBH_I32: leading bits equal to the sign
 {
     return x == 0 || x == -1 ? ~0u : (u32)__builtin_clz((u32)(x < 0 ? ~x : x));
 }
-static inline u32 field(u32 x, u32 offset, u32 width)
-{
-    return width ? x >> (offset & 31) & (~0u >> (32 - width)) : 0;
-}
+static inline u32 field(u32 x, u32 offset, u32 width) { return width ? x >> (offset & 31) & (~0u >> (32 - width)) : 0; }
 static inline i32 signed_field(u32 x, u32 offset, u32 width)
 {
     if (!width) return 0;

@@ -4,18 +4,9 @@
 
 #define H(x) ((int16_t)(x))
 
-static inline float lower(float x, float y)
-{
-    return x < y || y != y ? x : y;
-}
-static inline float higher(float x, float y)
-{
-    return x > y || y != y ? x : y;
-}
-static inline u32 pick(bool first, u32 x, u32 y)
-{
-    return first ? x : y;
-}
+static inline float lower(float x, float y) { return x < y || y != y ? x : y; }
+static inline float higher(float x, float y) { return x > y || y != y ? x : y; }
+static inline u32 pick(bool first, u32 x, u32 y) { return first ? x : y; }
 
 F1(add, a + b)
 F1(mul, a *b)

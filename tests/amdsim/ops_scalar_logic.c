@@ -88,10 +88,7 @@ static void run_compare(wave *w, const inst *i)
     set_scc(w, compare(how, x.value, y.value), known != ~0ull && !decided);
 }
 
-static void run_cselect(wave *w, const inst *i)
-{
-    put(w, i, get(w, i, need_scc(w) ? 0 : 1));
-}
+static void run_cselect(wave *w, const inst *i) { put(w, i, get(w, i, need_scc(w) ? 0 : 1)); }
 static void run_cmov(wave *w, const inst *i)
 {
     if (need_scc(w)) put(w, i, get(w, i, 0));

@@ -6,10 +6,7 @@
 #undef b
 #undef c
 
-static int first_lane(const wave *w)
-{
-    return EXEC(w) ? __builtin_ctzll(EXEC(w)) : 0;
-}
+static int first_lane(const wave *w) { return EXEC(w) ? __builtin_ctzll(EXEC(w)) : 0; }
 
 static void take_lane(wave *w, const inst *i, int lane)
 {
@@ -18,10 +15,7 @@ static void take_lane(wave *w, const inst *i, int lane)
     const uint32_t *values = valu_read(w, i, &i->src[0], &room, &undefined);
     scalar_write(w, &i->dst, values[lane], undefined >> lane & 1 ? ~0u : 0);
 }
-static void readfirstlane(wave *w, const inst *i)
-{
-    take_lane(w, i, first_lane(w));
-}
+static void readfirstlane(wave *w, const inst *i) { take_lane(w, i, first_lane(w)); }
 static void readlane(wave *w, const inst *i)
 {
     take_lane(w, i, (int)(scalar_need(w, &i->src[1], "the lane of v_readlane") % w->kernel->wave_size));
@@ -119,10 +113,7 @@ static void swap(wave *w, const inst *i)
     valu_write(w, i->src[0].reg, y, EXEC(w), undefined[1]);
 }
 
-static void nothing(wave *w, const inst *i)
-{
-    (void)w, (void)i;
-}
+static void nothing(wave *w, const inst *i) { (void)w, (void)i; }
 
 #define ROW(name, kinds, function, argument) \
     { \

@@ -16,18 +16,9 @@ uint32_t decode_bits(const char *text)
 
 /* ---- DPP: the lane that each lane reads, -1 for none (ISA manuals, "DPP") ---- */
 
-static int row_shl(int l, int n)
-{
-    return l % 16 + n < 16 ? l + n : -1;
-}
-static int row_shr(int l, int n)
-{
-    return l % 16 - n >= 0 ? l - n : -1;
-}
-static int row_ror(int l, int n)
-{
-    return (l & ~15) + ((l - n) & 15);
-}
+static int row_shl(int l, int n) { return l % 16 + n < 16 ? l + n : -1; }
+static int row_shr(int l, int n) { return l % 16 - n >= 0 ? l - n : -1; }
+static int row_ror(int l, int n) { return (l & ~15) + ((l - n) & 15); }
 static int row_mirror(int l, int n)
 {
     (void)n;
@@ -38,35 +29,14 @@ static int row_half_mirror(int l, int n)
     (void)n;
     return l ^ 7;
 }
-static int row_share(int l, int n)
-{
-    return (l & ~15) + n;
-}
-static int row_xmask(int l, int n)
-{
-    return l ^ n;
-}
-static int wave_shl(int l, int n)
-{
-    return l + n < LANES ? l + n : -1;
-}
-static int wave_shr(int l, int n)
-{
-    return l - n >= 0 ? l - n : -1;
-}
-static int wave_rol(int l, int n)
-{
-    return (l + n) % LANES;
-}
-static int wave_ror(int l, int n)
-{
-    return (l - n + LANES) % LANES;
-}
+static int row_share(int l, int n) { return (l & ~15) + n; }
+static int row_xmask(int l, int n) { return l ^ n; }
+static int wave_shl(int l, int n) { return l + n < LANES ? l + n : -1; }
+static int wave_shr(int l, int n) { return l - n >= 0 ? l - n : -1; }
+static int wave_rol(int l, int n) { return (l + n) % LANES; }
+static int wave_ror(int l, int n) { return (l - n + LANES) % LANES; }
 /* The last lane of a row, or of a half, to all lanes of the next. */
-static int row_bcast(int l, int n)
-{
-    return n == 15 ? (l >= 16 ? (l & ~15) - 1 : -1) : (l >= 32 ? 31 : -1);
-}
+static int row_bcast(int l, int n) { return n == 15 ? (l >= 16 ? (l & ~15) - 1 : -1) : (l >= 32 ? 31 : -1); }
 
 static const struct {
     const char *name;

@@ -139,10 +139,7 @@ void profile_lds(wave *w, const inst *i, const uint32_t *address, uint32_t bytes
     c->cycles[i->unit] += cycles;
 }
 
-void profile_permutation(wave *w, const inst *i)
-{
-    w->kernel->profile->counts.cycles[i->unit] += w->kernel->wave_size / 32;
-}
+void profile_permutation(wave *w, const inst *i) { w->kernel->profile->counts.cycles[i->unit] += w->kernel->wave_size / 32; }
 
 /* ---- Modelled time and occupancy ---- */
 

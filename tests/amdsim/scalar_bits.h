@@ -15,10 +15,7 @@ static inline void set_scc(wave *w, bool value, bool undefined)
     w->scc = value;
     w->scc_undef = undefined;
 }
-static inline void scc_if_not_zero(wave *w, bits r)
-{
-    set_scc(w, r.value != 0, r.undefined && !(r.value & ~r.undefined));
-}
+static inline void scc_if_not_zero(wave *w, bits r) { set_scc(w, r.value != 0, r.undefined && !(r.value & ~r.undefined)); }
 static inline bool need_scc(wave *w)
 {
     if (w->scc_undef) fault(w, -1, "an undefined value decides scc, which is read");
@@ -27,10 +24,7 @@ static inline bool need_scc(wave *w)
 
 /* ---- Operands ---- */
 
-static inline bool is_wide(const operand *o)
-{
-    return o->kind == 'q';
-}
+static inline bool is_wide(const operand *o) { return o->kind == 'q'; }
 static inline bits get(wave *w, const inst *i, int k)
 {
     bits r = {0, 0};
@@ -50,10 +44,7 @@ static inline void put(wave *w, const inst *i, bits r)
     else
         scalar_write(w, &i->dst, (uint32_t)r.value, (uint32_t)r.undefined);
 }
-static inline uint64_t spread(uint64_t undefined)
-{
-    return undefined ? ~0ull : 0;
-}
+static inline uint64_t spread(uint64_t undefined) { return undefined ? ~0ull : 0; }
 
 /* Cut to the width of the result. */
 static inline bits trimmed(const inst *i, bits r)

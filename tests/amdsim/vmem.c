@@ -247,10 +247,7 @@ static void load_to_lds(wave *w, const inst *i, const mem_format *f, const targe
     }
 }
 
-static uint32_t stored(const mem_format *f, uint32_t value)
-{
-    return f->half == 2 ? value >> 16 : value;
-}
+static uint32_t stored(const mem_format *f, uint32_t value) { return f->half == 2 ? value >> 16 : value; }
 
 static void store(wave *w, const inst *i, const mem_format *f, const target *t)
 {

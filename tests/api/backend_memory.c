@@ -26,15 +26,9 @@ static bool denied(const void *caller)
     return ++count == fails_at;
 }
 
-void *malloc(size_t bytes)
-{
-    return denied(__builtin_return_address(0)) ? NULL : __libc_malloc(bytes);
-}
+void *malloc(size_t bytes) { return denied(__builtin_return_address(0)) ? NULL : __libc_malloc(bytes); }
 
-void *calloc(size_t n, size_t bytes)
-{
-    return denied(__builtin_return_address(0)) ? NULL : __libc_calloc(n, bytes);
-}
+void *calloc(size_t n, size_t bytes) { return denied(__builtin_return_address(0)) ? NULL : __libc_calloc(n, bytes); }
 
 int posix_memalign(void **ptr, size_t alignment, size_t bytes)
 {

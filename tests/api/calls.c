@@ -87,10 +87,7 @@ trine_status call_by_name(trine_stream *stream, trine_op op, const void *args)
     }
 }
 
-static bool is_part_of_word(char c)
-{
-    return isalnum((unsigned char)c) || c == '_';
-}
+static bool is_part_of_word(char c) { return isalnum((unsigned char)c) || c == '_'; }
 
 bool names_word(const char *text, const char *word)
 {

@@ -64,10 +64,7 @@ typedef struct fake_task {
 
 static fake_stream default_stream;
 
-static fake_stream *stream_of(void *native)
-{
-    return native ? native : &default_stream;
-}
+static fake_stream *stream_of(void *native) { return native ? native : &default_stream; }
 
 static trine_status append(void *native, fake_task task)
 {
@@ -134,15 +131,9 @@ static trine_status device_open(int32_t index, const char *arch, trine_device **
     return TRINE_OK;
 }
 
-static void device_close(trine_device *device)
-{
-    destroy(device);
-}
+static void device_close(trine_device *device) { destroy(device); }
 
-static void device_props(const trine_device *device, trine_device_props *props)
-{
-    *props = device->props;
-}
+static void device_props(const trine_device *device, trine_device_props *props) { *props = device->props; }
 
 static trine_status stream_create(trine_device *device, void **native, char *why)
 {
@@ -277,10 +268,7 @@ static trine_status graph_launch(trine_device *device, void *native, void *graph
     return status;
 }
 
-__attribute__((unused)) static void graph_destroy(trine_device *device, void *graph)
-{
-    stream_destroy(device, graph);
-}
+__attribute__((unused)) static void graph_destroy(trine_device *device, void *graph) { stream_destroy(device, graph); }
 
 static bool is_capturing(trine_device *device, void *native)
 {
@@ -321,10 +309,7 @@ static trine_status run_op(trine_call *call, const void *args)
 }
 
 #define OP(family, name) \
-    static trine_status op_##name(trine_call *call, const trine_##name##_args *args) \
-    { \
-        return run_op(call, args); \
-    }
+    static trine_status op_##name(trine_call *call, const trine_##name##_args *args) { return run_op(call, args); }
 #include "trine/ops.def"
 #undef OP
 
@@ -337,10 +322,7 @@ static const trine_vtable ops = {
 #ifdef FAKE_UNDEFINED
 extern int fake_function_that_nobody_has(void);
 TRINE_API int fake_caller(void);
-int fake_caller(void)
-{
-    return fake_function_that_nobody_has();
-}
+int fake_caller(void) { return fake_function_that_nobody_has(); }
 #endif
 
 #ifdef FAKE_WITHOUT_SYMBOL

@@ -9,33 +9,18 @@
 
 /* ---- The functions and their slopes ---- */
 
-static double sigmoid(double x)
-{
-    return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
-}
+static double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
 
-static double softplus(double x)
-{
-    return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
-}
+static double softplus(double x) { return (x > 0 ? x : 0) + log1p(exp(-fabs(x))); }
 
-static double normal_cdf(double x)
-{
-    return erfc(-x * M_SQRT1_2) / 2;
-}
+static double normal_cdf(double x) { return erfc(-x * M_SQRT1_2) / 2; }
 
 static const double gelu_rise = 0.044715, selu_scale = 1.0507009873554805, selu_alpha = 1.6732632423543772;
 
 /* x gate, whose limit at -inf is 0. */
-static double gated(double x, double gate)
-{
-    return x == -INFINITY ? 0 : x * gate;
-}
+static double gated(double x, double gate) { return x == -INFINITY ? 0 : x * gate; }
 
-static double gelu_argument(double x)
-{
-    return 2 * sqrt(M_2_PI) * (x + gelu_rise * x * x * x);
-}
+static double gelu_argument(double x) { return 2 * sqrt(M_2_PI) * (x + gelu_rise * x * x * x); }
 
 static double value_of(trine_activation_kind kind, double alpha, double x)
 {
@@ -71,10 +56,7 @@ static double tanh_slope(double x)
 }
 
 /* Of x s(v(x)): s + x s' v', whose limits are 0 and 1. `weight` is s, `density` s' v'. */
-static double gated_slope(double x, double weight, double density)
-{
-    return isinf(x) ? x > 0 : weight + x * density;
-}
+static double gated_slope(double x, double weight, double density) { return isinf(x) ? x > 0 : weight + x * density; }
 
 static double rsqrt_slope(double x)
 {

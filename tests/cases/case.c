@@ -148,7 +148,8 @@ void case_tolerance(test_case *c, trine_dtype out_dtype, double f32_rtol, double
 void case_count_bytes(test_case *c)
 {
     c->bytes = 0;
-    for (int32_t i = 0; i < c->tensor_count; i++) c->bytes += (double)c->tensor[i].numel * trine_dtype_bits(c->tensor[i].dtype) / 8;
+    for (int32_t i = 0; i < c->tensor_count; i++)
+        c->bytes += (double)c->tensor[i].numel * trine_dtype_bits(c->tensor[i].dtype) / 8;
 }
 
 /* ---- Filling ---- */
@@ -161,10 +162,7 @@ uint64_t case_hash(uint64_t seed, uint64_t index)
     return z ^ z >> 31;
 }
 
-static double uniform01(uint64_t bits)
-{
-    return (double)(bits >> 11) * 0x1p-53;
-}
+static double uniform01(uint64_t bits) { return (double)(bits >> 11) * 0x1p-53; }
 
 static double standard_normal(uint64_t seed, uint64_t i)
 {

@@ -1,7 +1,9 @@
-/* Cases: what every op is checked and timed with. One file a family; `trine check`, `trine bench` and the tests all draw on the same cases.
+/* Cases: what every op is checked and timed with. One file a family; `trine check`, `trine bench` and the tests all draw on the
+ * same cases.
  *
- * A case is an op, its arguments (tensors described by dtype, shape, layout in memory and how to fill them), an oracle in f64 (or exact bits) and the error that is
- * allowed. A file defines `void cases_<op>(case_list *, case_kind)` for every op of its family; an op without one does not link. */
+ * A case is an op, its arguments (tensors described by dtype, shape, layout in memory and how to fill them), an oracle in f64 (or
+ * exact bits) and the error that is allowed. A file defines `void cases_<op>(case_list *, case_kind)` for every op of its family;
+ * an op without one does not link. */
 #ifndef TRINE_TESTS_CASES_H
 #define TRINE_TESTS_CASES_H
 
@@ -44,7 +46,7 @@ typedef struct case_tensor {
     case_layout layout;
     case_fill fill;
     double a, b;
-    int32_t inplace_of;  /* outputs: index of the tensor whose memory it is, or -1 */
+    int32_t inplace_of; /* outputs: index of the tensor whose memory it is, or -1 */
     bool output;
     int64_t numel;
     unsigned char *data; /* inputs: the elements, dense and row-major; a large tensor repeats a block of `period` elements */
@@ -59,16 +61,17 @@ struct test_case {
     case_tensor tensor[CASE_TENSORS];
     _Alignas(16) unsigned char args[CASE_ARGS_MAX]; /* the op's struct; its tensors are put in by the driver */
 
-    /* The outputs are made of `units` equal slices (rows, elements); unit u is elements [u n, (u+1) n) of an output with units * n elements. One of the two is set.
-     * out[k] belongs to the k-th output. */
+    /* The outputs are made of `units` equal slices (rows, elements); unit u is elements [u n, (u+1) n) of an output with units *
+     * n elements. One of the two is set. out[k] belongs to the k-th output. */
     int64_t units;
-    void (*oracle)(const test_case *c, int64_t unit, double *const *out);    /* values, compared by tolerance */
-    void (*oracle_bits)(const test_case *c, int64_t unit, void *const *out); /* elements of the output's dtype, compared bit for bit */
-    double rtol, atol;   /* |d - r| <= atol + rtol |r|, see case_tolerance */
-    bool may_refuse;     /* a backend may answer UNSUPPORTED */
-    bool vendor_exact;   /* bit for bit the same on every backend: its outputs go into the digest */
-    double work;         /* rough number of element operations, to leave out what is too long for a simulator */
-    double bytes, flops; /* what the op must move and compute at least: for the roofline */
+    void (*oracle)(const test_case *c, int64_t unit, double *const *out); /* values, compared by tolerance */
+    void (*oracle_bits)(const test_case *c, int64_t unit,
+                        void *const *out); /* elements of the output's dtype, compared bit for bit */
+    double rtol, atol;                     /* |d - r| <= atol + rtol |r|, see case_tolerance */
+    bool may_refuse;                       /* a backend may answer UNSUPPORTED */
+    bool vendor_exact;                     /* bit for bit the same on every backend: its outputs go into the digest */
+    double work;                           /* rough number of element operations, to leave out what is too long for a simulator */
+    double bytes, flops;                   /* what the op must move and compute at least: for the roofline */
     uint64_t seed;
 };
 
@@ -86,14 +89,17 @@ void cases_free(case_list *list);
 
 /* ---- Building a case ---- */
 
-/* A new case at the end of the list. The name is printf-style; the op's name is put before it. Returned pointer stays valid until cases_free. */
+/* A new case at the end of the list. The name is printf-style; the op's name is put before it. Returned pointer stays valid until
+ * cases_free. */
 test_case *case_new(case_list *list, trine_op op, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Its arguments, to set attributes in: CASE_ARGS(c, softmax)->eps = ... */
 #define CASE_ARGS(c, op_name) ((trine_##op_name##_args *)(void *)(c)->args)
-/* Adds the op's tensor of that field name; inputs are filled FILL_NORMAL(0, 1) unless changed through the returned pointer before the case is run. shape is as long as ndim. */
+/* Adds the op's tensor of that field name; inputs are filled FILL_NORMAL(0, 1) unless changed through the returned pointer before
+ * the case is run. shape is as long as ndim. */
 case_tensor *case_in(test_case *c, const char *field, trine_dtype dtype, int32_t ndim, const int64_t *shape);
 case_tensor *case_out(test_case *c, const char *field, trine_dtype dtype, int32_t ndim, const int64_t *shape);
-#define SHAPE(...) (int32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__}
+#define SHAPE(...) \
+    (int32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]) { __VA_ARGS__ }
 /* Sets fill and its two numbers. */
 void case_set_fill(case_tensor *t, case_fill fill, double a, double b);
 /* Puts the layout on every tensor of the case and its name into the case's name. */
@@ -123,7 +129,8 @@ int64_t case_ravel(const case_tensor *t, const int64_t index[TRINE_MAX_DIMS]);
 
 /* ---- For drivers ---- */
 
-/* Makes the inputs' data; false without memory. Fills a tensor of more than `repeat` elements with copies of its first elements (0: never). */
+/* Makes the inputs' data; false without memory. Fills a tensor of more than `repeat` elements with copies of its first elements
+ * (0: never). */
 bool case_prepare(test_case *c, int64_t repeat);
 void case_release(test_case *c);
 

@@ -1,14 +1,11 @@
-/* Cases of the elementwise family. Everything but div is exact: copy and casts by the host's conversions (which tests/unit/dtype.c checks exhaustively), add, sub, mul in f64
- * rounded once (innocuous for f32 operands: 53 >= 2*24+2 bits). */
+/* Cases of the elementwise family. Everything but div is exact: copy and casts by the host's conversions (which
+ * tests/unit/dtype.c checks exhaustively), add, sub, mul in f64 rounded once (innocuous for f32 operands: 53 >= 2*24+2 bits). */
 #include <math.h>
 #include <string.h>
 
 #include "tests/cases/cases.h"
 
-static const char *name_of(trine_dtype dtype)
-{
-    return trine_dtype_name(dtype);
-}
+static const char *name_of(trine_dtype dtype) { return trine_dtype_name(dtype); }
 
 /* Benches want what people compute on; NaN and the like would take slow paths. */
 static void normal_inputs(test_case *c)
@@ -36,7 +33,8 @@ static void exact_elements(test_case *c, void (*oracle)(const test_case *, int64
 
 static test_case *new_copy(case_list *list, trine_dtype from, trine_dtype to, int64_t rows, int64_t cols, case_layout layout)
 {
-    test_case *c = case_new(list, TRINE_OP_copy, "%s to %s %lldx%lld", name_of(from), name_of(to), (long long)rows, (long long)cols);
+    test_case *c =
+        case_new(list, TRINE_OP_copy, "%s to %s %lldx%lld", name_of(from), name_of(to), (long long)rows, (long long)cols);
     case_set_fill(case_in(c, "x", from, SHAPE(rows, cols)), from == to ? FILL_BITS : FILL_SPECIAL, 0, 1);
     case_out(c, "y", to, SHAPE(rows, cols));
     case_set_layout(c, layout);
@@ -60,14 +58,16 @@ static void copy_shapes(case_list *list)
     static const trine_dtype dtypes[] = {TRINE_F32, TRINE_BF16, TRINE_U8, TRINE_I64};
     for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++)
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
-            for (int layout = 0; layout < LAYOUT_COUNT; layout++) new_copy(list, dtypes[d], dtypes[d], shapes[s][0], shapes[s][1], (case_layout)layout);
+            for (int layout = 0; layout < LAYOUT_COUNT; layout++)
+                new_copy(list, dtypes[d], dtypes[d], shapes[s][0], shapes[s][1], (case_layout)layout);
 }
 
 static void copy_broadcast(case_list *list)
 {
     static const int64_t from[][3] = {{1, 1, 1}, {5, 1, 33}, {1, 7, 33}, {5, 7, 1}};
     for (size_t s = 0; s < sizeof from / sizeof from[0]; s++) {
-        test_case *c = case_new(list, TRINE_OP_copy, "f32 broadcast %lldx%lldx%lld", (long long)from[s][0], (long long)from[s][1], (long long)from[s][2]);
+        test_case *c = case_new(list, TRINE_OP_copy, "f32 broadcast %lldx%lldx%lld", (long long)from[s][0], (long long)from[s][1],
+                                (long long)from[s][2]);
         case_in(c, "x", TRINE_F32, 3, from[s]);
         case_out(c, "y", TRINE_F16, SHAPE(5, 7, 33));
         exact_elements(c, oracle_copy);
@@ -76,7 +76,11 @@ static void copy_broadcast(case_list *list)
 
 void cases_copy(case_list *list, case_kind kind)
 {
-    static const trine_dtype people_cast[][2] = {{TRINE_F32, TRINE_F32}, {TRINE_F32, TRINE_BF16}, {TRINE_BF16, TRINE_F32}, {TRINE_BF16, TRINE_F8_E4M3FN}, {TRINE_F8_E4M3FN, TRINE_BF16}};
+    static const trine_dtype people_cast[][2] = {{TRINE_F32, TRINE_F32},
+                                                 {TRINE_F32, TRINE_BF16},
+                                                 {TRINE_BF16, TRINE_F32},
+                                                 {TRINE_BF16, TRINE_F8_E4M3FN},
+                                                 {TRINE_F8_E4M3FN, TRINE_BF16}};
     if (kind == CASES_BENCH) {
         for (size_t i = 0; i < sizeof people_cast / sizeof people_cast[0]; i++)
             normal_inputs(new_copy(list, people_cast[i][0], people_cast[i][1], 16384, i < 3 ? 8192 : 16384, LAYOUT_DENSE));
@@ -154,15 +158,18 @@ static int64_t smallest_of(trine_dtype dtype)
     return dtype == TRINE_I64 ? INT64_MIN : dtype == TRINE_I32 ? INT32_MIN : dtype == TRINE_I8 ? INT8_MIN : 0;
 }
 
-/* Values are NaN-normalised: which NaN comes out is not part of the contract, so that NaN results are compared by value in oracle_float. */
+/* Values are NaN-normalised: which NaN comes out is not part of the contract, so that NaN results are compared by value in
+ * oracle_float. */
 static void oracle_int(const test_case *c, int64_t unit, void *const *out)
 {
     const case_tensor *a = case_find(c, "a"), *b = case_find(c, "b"), *y = case_find(c, "y");
-    int64_t r = int_binary(c->op, case_value_i64(a, case_broadcast_index(a, y, unit)), case_value_i64(b, case_broadcast_index(b, y, unit)), smallest_of(y->dtype));
+    int64_t r = int_binary(c->op, case_value_i64(a, case_broadcast_index(a, y, unit)),
+                           case_value_i64(b, case_broadcast_index(b, y, unit)), smallest_of(y->dtype));
     trine_convert(&r, TRINE_I64, out[0], y->dtype, 1);
 }
 
-/* Rounded to the output's dtype here, so that the comparison may be exact but for the bits of a NaN. f16 and bf16 go through f32, as the contract says. */
+/* Rounded to the output's dtype here, so that the comparison may be exact but for the bits of a NaN. f16 and bf16 go through f32,
+ * as the contract says. */
 static double round_to(double value, trine_dtype dtype)
 {
     unsigned char bits[8];
@@ -176,11 +183,13 @@ static double round_to(double value, trine_dtype dtype)
 static void oracle_float(const test_case *c, int64_t unit, double *const *out)
 {
     const case_tensor *a = case_find(c, "a"), *b = case_find(c, "b"), *y = case_find(c, "y");
-    double r = float_binary(c->op, case_value(a, case_broadcast_index(a, y, unit)), case_value(b, case_broadcast_index(b, y, unit)));
+    double r =
+        float_binary(c->op, case_value(a, case_broadcast_index(a, y, unit)), case_value(b, case_broadcast_index(b, y, unit)));
     out[0][0] = round_to(r, y->dtype);
 }
 
-static test_case *new_binary(case_list *list, trine_op op, trine_dtype dtype, int32_t ndim, const int64_t *a, const int64_t *b, const int64_t *y, const char *what)
+static test_case *new_binary(case_list *list, trine_op op, trine_dtype dtype, int32_t ndim, const int64_t *a, const int64_t *b,
+                             const int64_t *y, const char *what)
 {
     test_case *c = case_new(list, op, "%s %s %lldx%lld", name_of(dtype), what, (long long)y[ndim - 2], (long long)y[ndim - 1]);
     bool whole = dtype >= TRINE_I64;
@@ -189,8 +198,10 @@ static test_case *new_binary(case_list *list, trine_op op, trine_dtype dtype, in
     case_set_fill(case_in(c, "b", dtype, ndim, b), fill, 0, 3);
     case_out(c, "y", dtype, ndim, y);
     c->units = case_find(c, "y")->numel;
-    if (whole) c->oracle_bits = oracle_int;
-    else c->oracle = oracle_float;
+    if (whole)
+        c->oracle_bits = oracle_int;
+    else
+        c->oracle = oracle_float;
     c->vendor_exact = true;
     case_count_bytes(c);
     c->flops = (double)c->units;
@@ -201,12 +212,17 @@ static void binary_check_cases(case_list *list, trine_op op)
 {
     static const trine_dtype dtypes[] = {TRINE_F32, TRINE_F16, TRINE_BF16, TRINE_F64, TRINE_I64, TRINE_I32, TRINE_I8, TRINE_U8};
     static const int64_t shapes[][2] = {{0, 3}, {1, 1}, {1, 7}, {3, 64}, {5, 1031}, {129, 33}};
-    static const int64_t broadcast[][3][3] = {
-        {{1, 1, 65}, {4, 9, 65}, {4, 9, 65}}, {{4, 9, 65}, {4, 9, 1}, {4, 9, 65}}, {{4, 1, 65}, {1, 9, 1}, {4, 9, 65}}, {{1, 1, 1}, {4, 9, 64}, {4, 9, 64}}};
+    static const int64_t broadcast[][3][3] = {{{1, 1, 65}, {4, 9, 65}, {4, 9, 65}},
+                                              {{4, 9, 65}, {4, 9, 1}, {4, 9, 65}},
+                                              {{4, 1, 65}, {1, 9, 1}, {4, 9, 65}},
+                                              {{1, 1, 1}, {4, 9, 64}, {4, 9, 64}}};
     for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++) {
-        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) new_binary(list, op, dtypes[d], 2, shapes[s], shapes[s], shapes[s], "same");
-        for (size_t s = 0; s < sizeof broadcast / sizeof broadcast[0]; s++) new_binary(list, op, dtypes[d], 3, broadcast[s][0], broadcast[s][1], broadcast[s][2], "broadcast");
-        for (int layout = 1; layout < LAYOUT_COUNT; layout++) case_set_layout(new_binary(list, op, dtypes[d], 2, shapes[4], shapes[4], shapes[4], "view"), (case_layout)layout);
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+            new_binary(list, op, dtypes[d], 2, shapes[s], shapes[s], shapes[s], "same");
+        for (size_t s = 0; s < sizeof broadcast / sizeof broadcast[0]; s++)
+            new_binary(list, op, dtypes[d], 3, broadcast[s][0], broadcast[s][1], broadcast[s][2], "broadcast");
+        for (int layout = 1; layout < LAYOUT_COUNT; layout++)
+            case_set_layout(new_binary(list, op, dtypes[d], 2, shapes[4], shapes[4], shapes[4], "view"), (case_layout)layout);
         case_set_inplace(new_binary(list, op, dtypes[d], 2, shapes[4], shapes[4], shapes[4], "same"), "y", "a");
         case_set_inplace(new_binary(list, op, dtypes[d], 2, shapes[5], shapes[5], shapes[5], "same"), "y", "b");
     }
@@ -266,8 +282,10 @@ static test_case *new_scalar(case_list *list, trine_op op, trine_dtype dtype, in
     case_out(c, "y", dtype, SHAPE(rows, cols));
     CASE_ARGS(c, scale)->value = value;
     c->units = rows * cols;
-    if (whole) c->oracle_bits = oracle_scalar_int;
-    else c->oracle = oracle_scalar_float;
+    if (whole)
+        c->oracle_bits = oracle_scalar_int;
+    else
+        c->oracle = oracle_scalar_float;
     c->vendor_exact = true;
     case_count_bytes(c);
     c->flops = (double)c->units;
@@ -283,7 +301,8 @@ static void scalar_cases(case_list *list, case_kind kind, trine_op op)
         return;
     }
     for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++) {
-        for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) case_set_layout(new_scalar(list, op, dtypes[d], 3, 101 + (int64_t)v, values[v]), (case_layout)v);
+        for (size_t v = 0; v < sizeof values / sizeof values[0]; v++)
+            case_set_layout(new_scalar(list, op, dtypes[d], 3, 101 + (int64_t)v, values[v]), (case_layout)v);
         case_set_inplace(new_scalar(list, op, dtypes[d], 4, 333, 2), "y", "x");
         new_scalar(list, op, dtypes[d], 0, 333, 2);
     }
@@ -323,7 +342,8 @@ void cases_swap(case_list *list, case_kind kind)
     }
     for (int dtype = TRINE_F64; dtype <= TRINE_BOOL; dtype++)
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
-            for (int layout = 0; layout < LAYOUT_COUNT; layout++) new_swap(list, (trine_dtype)dtype, shapes[s][0], shapes[s][1], (case_layout)layout);
+            for (int layout = 0; layout < LAYOUT_COUNT; layout++)
+                new_swap(list, (trine_dtype)dtype, shapes[s][0], shapes[s][1], (case_layout)layout);
     case_set_inplace(new_swap(list, TRINE_F32, 5, 1031, LAYOUT_DENSE), "y", "x");
     case_set_inplace(new_swap(list, TRINE_U8, 5, 64, LAYOUT_DENSE), "y", "x");
 }

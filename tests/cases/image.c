@@ -43,10 +43,7 @@ static int32_t shape_of(const image *m, bool gray, int64_t shape[TRINE_MAX_DIMS]
     return n;
 }
 
-static int64_t pixel_count(const image *m)
-{
-    return (m->batch ? m->batch : 1) * m->height * m->width;
-}
+static int64_t pixel_count(const image *m) { return (m->batch ? m->batch : 1) * m->height * m->width; }
 
 static void add_images(test_case *c, const image *m, bool gray)
 {
@@ -281,14 +278,8 @@ static void blur_cases(case_list *list, case_kind kind, trine_op op)
     new_blur(list, op, (image){TRINE_U8, 0, 140, 170, 1, TRINE_IMAGE_CHW}, 64, 1e6f);
 }
 
-void cases_box_blur(case_list *list, case_kind kind)
-{
-    blur_cases(list, kind, TRINE_OP_box_blur);
-}
-void cases_gaussian_blur(case_list *list, case_kind kind)
-{
-    blur_cases(list, kind, TRINE_OP_gaussian_blur);
-}
+void cases_box_blur(case_list *list, case_kind kind) { blur_cases(list, kind, TRINE_OP_box_blur); }
+void cases_gaussian_blur(case_list *list, case_kind kind) { blur_cases(list, kind, TRINE_OP_gaussian_blur); }
 
 /* ---- invert ---- */
 

@@ -36,7 +36,8 @@ static void finish(test_case *c, void (*oracle)(const test_case *, int64_t, void
 
 static test_case *new_transpose(case_list *list, trine_dtype dtype, int64_t batch, int64_t rows, int64_t cols, case_layout layout)
 {
-    test_case *c = case_new(list, TRINE_OP_transpose, "%s %lldx%lldx%lld", trine_dtype_name(dtype), (long long)batch, (long long)rows, (long long)cols);
+    test_case *c = case_new(list, TRINE_OP_transpose, "%s %lldx%lldx%lld", trine_dtype_name(dtype), (long long)batch,
+                            (long long)rows, (long long)cols);
     case_set_fill(case_in(c, "x", dtype, SHAPE(batch, rows, cols)), FILL_BITS, 0, 0);
     case_out(c, "y", dtype, SHAPE(batch, cols, rows));
     case_set_layout(c, layout);
@@ -47,7 +48,8 @@ static test_case *new_transpose(case_list *list, trine_dtype dtype, int64_t batc
 void cases_transpose(case_list *list, case_kind kind)
 {
     static const trine_dtype dtypes[] = {TRINE_F64, TRINE_F32, TRINE_BF16, TRINE_F8_E4M3FN, TRINE_BOOL};
-    static const int64_t shapes[][3] = {{1, 1, 1}, {2, 0, 3}, {1, 1, 17}, {1, 17, 1}, {3, 2, 2}, {1, 31, 33}, {2, 64, 64}, {1, 65, 127}, {3, 128, 192}, {1, 16, 1040}, {1, 257, 130}};
+    static const int64_t shapes[][3] = {{1, 1, 1},   {2, 0, 3},    {1, 1, 17},    {1, 17, 1},    {3, 2, 2},    {1, 31, 33},
+                                        {2, 64, 64}, {1, 65, 127}, {3, 128, 192}, {1, 16, 1040}, {1, 257, 130}};
     if (kind == CASES_BENCH) {
         new_transpose(list, TRINE_F32, 1, 8192, 16384, LAYOUT_DENSE);
         new_transpose(list, TRINE_BF16, 1, 16384, 16384, LAYOUT_DENSE);
@@ -57,10 +59,12 @@ void cases_transpose(case_list *list, case_kind kind)
     }
     for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++)
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
-            for (int layout = 0; layout < LAYOUT_COUNT; layout++) new_transpose(list, dtypes[d], shapes[s][0], shapes[s][1], shapes[s][2], (case_layout)layout);
+            for (int layout = 0; layout < LAYOUT_COUNT; layout++)
+                new_transpose(list, dtypes[d], shapes[s][0], shapes[s][1], shapes[s][2], (case_layout)layout);
 }
 
-static test_case *new_permute(case_list *list, trine_dtype dtype, int32_t ndim, const int64_t *shape, const int32_t *axes, case_layout layout)
+static test_case *new_permute(case_list *list, trine_dtype dtype, int32_t ndim, const int64_t *shape, const int32_t *axes,
+                              case_layout layout)
 {
     test_case *c = case_new(list, TRINE_OP_permute, "%s", trine_dtype_name(dtype));
     int64_t permuted[TRINE_MAX_DIMS];

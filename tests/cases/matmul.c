@@ -342,8 +342,10 @@ static void special_values(case_list *list)
                 s.what = rows[r].what;
                 test_case *c = new_matmul(list, &s);
                 for (int k = 0; k < 3; k++)
-                    if (rows[r].special >> k & 1) case_set_fill(&c->tensor[k], FILL_SPECIAL, 0, 1);
-                    else case_set_fill(&c->tensor[k], FILL_UNIFORM, 0.01, 0.2);
+                    if (rows[r].special >> k & 1)
+                        case_set_fill(&c->tensor[k], FILL_SPECIAL, 0, 1);
+                    else
+                        case_set_fill(&c->tensor[k], FILL_UNIFORM, 0.01, 0.2);
             }
 }
 

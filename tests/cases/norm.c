@@ -1,7 +1,7 @@
 /* Cases of the norm family.
  *
- * Bounds, with u = 2^-24, n the length of a row and k = |mean| / sqrt(var + eps) the condition of the centring: x - mean is off by a few u |mean|, so y by (k + a few) u of the
- * weight's size; sums of n terms add sqrt(n)/n of that, which is less. */
+ * Bounds, with u = 2^-24, n the length of a row and k = |mean| / sqrt(var + eps) the condition of the centring: x - mean is off
+ * by a few u |mean|, so y by (k + a few) u of the weight's size; sums of n terms add sqrt(n)/n of that, which is less. */
 #include <math.h>
 
 #include "tests/cases/cases.h"
@@ -38,10 +38,7 @@ static norm_outputs outputs_of(const test_case *c, double *const *out)
     return o;
 }
 
-static double parameter(const case_tensor *t, int64_t i, double absent)
-{
-    return t ? case_value(t, i) : absent;
-}
+static double parameter(const case_tensor *t, int64_t i, double absent) { return t ? case_value(t, i) : absent; }
 
 static void oracle_layernorm(const test_case *c, int64_t unit, double *const *out)
 {
@@ -54,7 +51,8 @@ static void oracle_layernorm(const test_case *c, int64_t unit, double *const *ou
     mean /= (double)n;
     for (int64_t i = 0; i < n; i++) var += pow(case_value(x, first + i) - mean, 2);
     const double rstd = 1 / sqrt(var / (double)n + eps);
-    for (int64_t i = 0; i < n; i++) o.y[i] = (case_value(x, first + i) - mean) * rstd * parameter(weight, i, 1) + parameter(bias, i, 0);
+    for (int64_t i = 0; i < n; i++)
+        o.y[i] = (case_value(x, first + i) - mean) * rstd * parameter(weight, i, 1) + parameter(bias, i, 0);
     if (o.mean) *o.mean = mean;
     if (o.rstd) *o.rstd = rstd;
 }
@@ -68,7 +66,8 @@ static void oracle_rmsnorm(const test_case *c, int64_t unit, double *const *out)
     double sum = 0;
     for (int64_t i = 0; i < n; i++) sum += pow(case_value(x, first + i), 2);
     const double rstd = 1 / sqrt(sum / (double)n + a->eps);
-    for (int64_t i = 0; i < n; i++) o.y[i] = case_value(x, first + i) * rstd * (weight ? a->weight_offset + case_value(weight, i) : 1);
+    for (int64_t i = 0; i < n; i++)
+        o.y[i] = case_value(x, first + i) * rstd * (weight ? a->weight_offset + case_value(weight, i) : 1);
     if (o.rstd) *o.rstd = rstd;
 }
 
@@ -86,8 +85,9 @@ static test_case *new_norm(case_list *list, norm_case s)
 {
     const int64_t n = s.shape[s.ndim - 1];
     const bool layernorm = s.op == TRINE_OP_layernorm;
-    test_case *c = case_new(list, s.op, "%s %lldx%lld weight %s%s eps %g", trine_dtype_name(s.dtype), (long long)s.shape[0], (long long)n,
-                            s.parameters ? trine_dtype_name(s.parameters) : "none", s.statistics ? " statistics" : "", s.eps);
+    test_case *c =
+        case_new(list, s.op, "%s %lldx%lld weight %s%s eps %g", trine_dtype_name(s.dtype), (long long)s.shape[0], (long long)n,
+                 s.parameters ? trine_dtype_name(s.parameters) : "none", s.statistics ? " statistics" : "", s.eps);
     case_set_fill(case_in(c, "x", s.dtype, s.ndim, s.shape), FILL_NORMAL, s.mean, s.spread);
     if (s.parameters) case_in(c, "weight", s.parameters, 1, &n);
     if (s.parameters && layernorm) case_in(c, "bias", s.parameters, 1, &n);
@@ -96,8 +96,10 @@ static test_case *new_norm(case_list *list, norm_case s)
     if (s.statistics) case_out(c, "rstd", TRINE_F32, s.ndim - 1, s.shape);
     case_set_layout(c, s.layout);
     dense_but_rows(c);
-    if (layernorm) CASE_ARGS(c, layernorm)->eps = (float)s.eps;
-    else CASE_ARGS(c, rmsnorm)->eps = (float)s.eps;
+    if (layernorm)
+        CASE_ARGS(c, layernorm)->eps = (float)s.eps;
+    else
+        CASE_ARGS(c, rmsnorm)->eps = (float)s.eps;
     c->units = n ? numel / n : 0;
     c->oracle = layernorm ? oracle_layernorm : oracle_rmsnorm;
     c->may_refuse = n > 1 && (s.layout == LAYOUT_STRIDED || s.layout == LAYOUT_TRANSPOSED);
@@ -130,7 +132,8 @@ static void check_values(case_list *list, trine_op op, trine_dtype dtype)
     } values[] = {{0, 1, 1e-12}, {4, 0.5, 1e-6}, {0, 100, 1e-5}, {0, 1e-3, 1e-5}, {0, 0, 1e-5}, {-3, 1, 1}};
     for (size_t v = 0; v < sizeof values / sizeof values[0]; v++)
         for (int64_t n = 5; n < 3000; n = n * 13 + 1)
-            new_norm(list, (norm_case){op, dtype, dtype, true, 2, (int64_t[]){6, n}, LAYOUT_DENSE, values[v].mean, values[v].spread, values[v].eps});
+            new_norm(list, (norm_case){op, dtype, dtype, true, 2, (int64_t[]){6, n}, LAYOUT_DENSE, values[v].mean,
+                                       values[v].spread, values[v].eps});
     test_case *special = new_norm(list, (norm_case){op, dtype, dtype, false, 2, (int64_t[]){16, 37}, LAYOUT_DENSE, 0, 1, 1e-5});
     case_set_fill(&special->tensor[0], FILL_SPECIAL, 0, 1);
     special->atol += 64; /* rows with numbers near the largest f32, whose squares overflow, are looked at for NaN only */
@@ -146,7 +149,8 @@ static void check_cases(case_list *list, trine_op op)
         new_norm(list, (norm_case){op, dtype, TRINE_DTYPE_NONE, true, 3, (int64_t[]){3, 5, 129}, LAYOUT_PADDED, 0, 1, 1e-5});
         new_norm(list, (norm_case){op, dtype, dtype, true, 4, (int64_t[]){2, 3, 2, 72}, LAYOUT_OFFSET, 0, 1, 1e-5});
         new_norm(list, (norm_case){op, dtype, dtype, true, 2, (int64_t[]){0, 9}, LAYOUT_DENSE, 0, 1, 1e-5});
-        case_set_inplace(new_norm(list, (norm_case){op, dtype, dtype, false, 2, (int64_t[]){9, 1031}, LAYOUT_DENSE, 0, 1, 1e-5}), "y", "x");
+        case_set_inplace(new_norm(list, (norm_case){op, dtype, dtype, false, 2, (int64_t[]){9, 1031}, LAYOUT_DENSE, 0, 1, 1e-5}),
+                         "y", "x");
         new_norm(list, (norm_case){op, dtype, dtype, true, 2, (int64_t[]){2, 50001}, LAYOUT_DENSE, 0, 1, 1e-5});
         new_norm(list, (norm_case){op, dtype, TRINE_F32, true, 2, (int64_t[]){2, 131073}, LAYOUT_PADDED, 0, 1, 1e-5});
         new_norm(list, (norm_case){op, dtype, dtype, true, 2, (int64_t[]){1, 262144}, LAYOUT_DENSE, 0, 1, 1e-5});
@@ -156,23 +160,28 @@ static void check_cases(case_list *list, trine_op op)
 
 static void bench_cases(case_list *list, trine_op op)
 {
-    static const int64_t shapes[][2] = {{262144, 256}, {131072, 1024}, {32768, 4096}, {16384, 8192}, {4096, 32768}, {1024, 131072}, {512, 262144}};
+    static const int64_t shapes[][2] = {{262144, 256}, {131072, 1024}, {32768, 4096}, {16384, 8192},
+                                        {4096, 32768}, {1024, 131072}, {512, 262144}};
     for (int d = 0; d < 3; d += 2) /* f32 and bf16 */
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
-            new_norm(list, (norm_case){op, case_floats[d], case_floats[d], false, 2, (int64_t[]){shapes[s][0] * (1 + d / 2), shapes[s][1]}, LAYOUT_DENSE, 0, 1, 1e-5});
+            new_norm(list, (norm_case){op, case_floats[d], case_floats[d], false, 2,
+                                       (int64_t[]){shapes[s][0] * (1 + d / 2), shapes[s][1]}, LAYOUT_DENSE, 0, 1, 1e-5});
 }
 
 void cases_layernorm(case_list *list, case_kind kind)
 {
-    if (kind == CASES_BENCH) bench_cases(list, TRINE_OP_layernorm);
-    else check_cases(list, TRINE_OP_layernorm);
+    if (kind == CASES_BENCH)
+        bench_cases(list, TRINE_OP_layernorm);
+    else
+        check_cases(list, TRINE_OP_layernorm);
 }
 
 /* The two conventions of the weight, and the rounding before it: one more rounding of x's dtype. */
 static void rmsnorm_conventions(case_list *list, trine_dtype dtype)
 {
     for (int i = 0; i < 4; i++) {
-        test_case *c = new_norm(list, (norm_case){TRINE_OP_rmsnorm, dtype, i < 2 ? dtype : TRINE_F32, true, 2, (int64_t[]){5, 200 + 333 * i}, LAYOUT_DENSE, 0, 1, 1e-6});
+        test_case *c = new_norm(list, (norm_case){TRINE_OP_rmsnorm, dtype, i < 2 ? dtype : TRINE_F32, true, 2,
+                                                  (int64_t[]){5, 200 + 333 * i}, LAYOUT_DENSE, 0, 1, 1e-6});
         CASE_ARGS(c, rmsnorm)->weight_offset = i % 2;
         CASE_ARGS(c, rmsnorm)->round_first = i / 2;
         if (i / 2) c->rtol += dtype == TRINE_BF16 ? 0x1p-8 : dtype == TRINE_F16 ? 0x1p-11 : 0;

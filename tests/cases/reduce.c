@@ -1,7 +1,8 @@
 /* Cases of the reduce family.
  *
- * Bounds, with u = 2^-24 and n the elements of a sum. Sums of one sign are off by at most about sqrt(n) u of themselves (rounding errors have random signs), plus a few u. A sum
- * of n normal numbers has a size of sqrt(n); added up in a few lanes its error is about n/8 u. amax, amin and argmax are exact. */
+ * Bounds, with u = 2^-24 and n the elements of a sum. Sums of one sign are off by at most about sqrt(n) u of themselves (rounding
+ * errors have random signs), plus a few u. A sum of n normal numbers has a size of sqrt(n); added up in a few lanes its error is
+ * about n/8 u. amax, amin and argmax are exact. */
 #include <math.h>
 #include <stdio.h>
 
@@ -12,7 +13,8 @@ static const double u = 0x1p-24;
 /* The axis from 0; -1 for all. */
 static int32_t axis_of(const test_case *c)
 {
-    const int32_t axis = c->op == TRINE_OP_dot ? ((const trine_dot_args *)(const void *)c->args)->axis : ((const trine_reduce_args *)(const void *)c->args)->axis;
+    const int32_t axis = c->op == TRINE_OP_dot ? ((const trine_dot_args *)(const void *)c->args)->axis
+                                               : ((const trine_reduce_args *)(const void *)c->args)->axis;
     return axis == TRINE_AXIS_ALL ? -1 : axis < 0 ? axis + c->tensor[0].ndim : axis;
 }
 
@@ -78,10 +80,7 @@ typedef struct shape_of {
     int64_t size[4];
 } shape_of;
 
-static bool chooses(trine_op op)
-{
-    return op == TRINE_OP_amax || op == TRINE_OP_amin || op == TRINE_OP_argmax;
-}
+static bool chooses(trine_op op) { return op == TRINE_OP_amax || op == TRINE_OP_amin || op == TRINE_OP_argmax; }
 
 static shape_of reduced(const shape_of *x, int32_t axis, bool keep)
 {
@@ -100,24 +99,30 @@ static void set_bound(test_case *c, trine_dtype out, bool one_sign)
     const double n = count ? (double)count : 1;
     const double signed_error = (8 * sqrt(n) + n / 8) * u / (c->op == TRINE_OP_mean ? n : 1);
     one_sign = one_sign || c->op == TRINE_OP_norm_l1 || c->op == TRINE_OP_norm_l2;
-    if (chooses(c->op)) case_tolerance(c, TRINE_F64, 0, 0);
-    else case_tolerance(c, out, (8 + sqrt(n)) * u, one_sign ? 0 : signed_error);
+    if (chooses(c->op))
+        case_tolerance(c, TRINE_F64, 0, 0);
+    else
+        case_tolerance(c, out, (8 + sqrt(n)) * u, one_sign ? 0 : signed_error);
 }
 
-static test_case *new_reduce(case_list *list, trine_op op, trine_dtype dtype, trine_dtype out, shape_of x, int32_t axis, bool keep, case_layout layout)
+static test_case *new_reduce(case_list *list, trine_op op, trine_dtype dtype, trine_dtype out, shape_of x, int32_t axis,
+                             bool keep, case_layout layout)
 {
     const shape_of y = reduced(&x, axis, keep);
     char text[32] = "all";
     if (axis != TRINE_AXIS_ALL) snprintf(text, sizeof text, "axis %d", (int)axis);
-    test_case *c = case_new(list, op, "%s to %s %lldx%lldx%lldx%lld %s%s", trine_dtype_name(dtype), trine_dtype_name(out), (long long)x.size[0],
-                            x.ndim > 1 ? (long long)x.size[1] : 1, x.ndim > 2 ? (long long)x.size[2] : 1, x.ndim > 3 ? (long long)x.size[3] : 1, text, keep ? " kept" : "");
+    test_case *c = case_new(list, op, "%s to %s %lldx%lldx%lldx%lld %s%s", trine_dtype_name(dtype), trine_dtype_name(out),
+                            (long long)x.size[0], x.ndim > 1 ? (long long)x.size[1] : 1, x.ndim > 2 ? (long long)x.size[2] : 1,
+                            x.ndim > 3 ? (long long)x.size[3] : 1, text, keep ? " kept" : "");
     const case_fill fill = dtype == TRINE_I32 || dtype == TRINE_I64 ? FILL_INTEGERS : FILL_NORMAL;
     const double a = fill == FILL_INTEGERS ? -1e9 : 0, b = fill == FILL_INTEGERS ? 1e9 : 1;
     case_set_fill(case_in(c, op == TRINE_OP_dot ? "a" : "x", dtype, x.ndim, x.size), fill, a, b);
     if (op == TRINE_OP_dot) case_in(c, "b", dtype, x.ndim, x.size);
     c->units = case_out(c, "y", out, y.ndim, y.size)->numel;
-    if (op == TRINE_OP_dot) CASE_ARGS(c, dot)->axis = axis;
-    else CASE_ARGS(c, sum)->axis = axis;
+    if (op == TRINE_OP_dot)
+        CASE_ARGS(c, dot)->axis = axis;
+    else
+        CASE_ARGS(c, sum)->axis = axis;
     case_set_layout(c, layout);
     c->oracle = chooses(op) ? oracle_choose : oracle_sum;
     set_bound(c, out, false);
@@ -134,28 +139,35 @@ static trine_dtype result_of(trine_op op, trine_dtype dtype, int turn)
 
 static void check_shapes(case_list *list, trine_op op, trine_dtype dtype)
 {
-    static const shape_of shapes[] = {{1, {1}}, {1, {7}}, {1, {1031}}, {1, {70001}}, {2, {3, 5}}, {2, {33, 130}}, {2, {1, 4099}}, {2, {515, 3}}, {2, {2050, 72}}, {3, {5, 7, 33}},
+    static const shape_of shapes[] = {{1, {1}},          {1, {7}},           {1, {1031}},       {1, {70001}},    {2, {3, 5}},
+                                      {2, {33, 130}},    {2, {1, 4099}},     {2, {515, 3}},     {2, {2050, 72}}, {3, {5, 7, 33}},
                                       {3, {4, 129, 16}}, {4, {3, 2, 5, 64}}, {4, {2, 17, 3, 8}}};
     int turn = 0;
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
         for (int32_t axis = -1; axis < shapes[s].ndim; axis++, turn++) {
             new_reduce(list, op, dtype, result_of(op, dtype, turn), shapes[s], axis, turn % 3 == 0, LAYOUT_DENSE);
-            if (shapes[s].ndim > 1) new_reduce(list, op, dtype, result_of(op, dtype, turn), shapes[s], axis, false, (case_layout)(1 + turn % (LAYOUT_COUNT - 1)));
+            if (shapes[s].ndim > 1)
+                new_reduce(list, op, dtype, result_of(op, dtype, turn), shapes[s], axis, false,
+                           (case_layout)(1 + turn % (LAYOUT_COUNT - 1)));
         }
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++, turn++)
-        new_reduce(list, op, dtype, result_of(op, dtype, turn), shapes[s], TRINE_AXIS_ALL, turn % 2, (case_layout)(turn % LAYOUT_COUNT));
+        new_reduce(list, op, dtype, result_of(op, dtype, turn), shapes[s], TRINE_AXIS_ALL, turn % 2,
+                   (case_layout)(turn % LAYOUT_COUNT));
 }
 
 static void check_edges(case_list *list, trine_op op, trine_dtype dtype)
 {
-    new_reduce(list, op, dtype, result_of(op, dtype, 0), (shape_of){3, {4, 0, 3}}, 2, false, LAYOUT_DENSE); /* nothing of nothing */
+    new_reduce(list, op, dtype, result_of(op, dtype, 0), (shape_of){3, {4, 0, 3}}, 2, false,
+               LAYOUT_DENSE); /* nothing of nothing */
     if (!chooses(op)) new_reduce(list, op, dtype, dtype, (shape_of){3, {4, 0, 3}}, 1, false, LAYOUT_DENSE);
     if (!chooses(op)) new_reduce(list, op, dtype, dtype, (shape_of){2, {0, 3}}, TRINE_AXIS_ALL, false, LAYOUT_DENSE);
     if (dtype != TRINE_F32 && dtype != TRINE_F16 && dtype != TRINE_BF16) return;
     for (int32_t axis = 0; axis < 2; axis++) {
         test_case *c = new_reduce(list, op, dtype, result_of(op, dtype, 0), (shape_of){2, {67, 129}}, axis, false, LAYOUT_DENSE);
         case_set_fill(&c->tensor[0], FILL_SPECIAL, 0, 1);
-        if (!chooses(op)) case_set_fill(&c->tensor[0], FILL_UNIFORM, 0.5, 1.5), set_bound(c, c->tensor[c->tensor_count - 1].dtype, op != TRINE_OP_dot);
+        if (!chooses(op))
+            case_set_fill(&c->tensor[0], FILL_UNIFORM, 0.5, 1.5),
+                set_bound(c, c->tensor[c->tensor_count - 1].dtype, op != TRINE_OP_dot);
     }
     if (!chooses(op)) return;
     test_case *ties = new_reduce(list, op, dtype, result_of(op, dtype, 0), (shape_of){2, {5, 3001}}, 1, false, LAYOUT_DENSE);

@@ -1,7 +1,8 @@
 /* Cases of the softmax family.
  *
- * Bounds, with u = 2^-24 and n the length of a row. An exponential of x - max by 2^t has an argument rounded to |t| u, so its relative error is (1.5 |x - max| + a few) u; a sum
- * of n positive terms adds about sqrt(n) u (its rounding errors have random signs), reciprocal, logarithm and product a few u more. Results below 2^-126 may be flushed. */
+ * Bounds, with u = 2^-24 and n the length of a row. An exponential of x - max by 2^t has an argument rounded to |t| u, so its
+ * relative error is (1.5 |x - max| + a few) u; a sum of n positive terms adds about sqrt(n) u (its rounding errors have random
+ * signs), reciprocal, logarithm and product a few u more. Results below 2^-126 may be flushed. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -43,11 +44,14 @@ static void oracle_forward(const test_case *c, int64_t unit, double *const *out)
 static void forward_tolerance(test_case *c, trine_dtype dtype, double range)
 {
     const double n = (double)row_length(c);
-    if (c->op == TRINE_OP_softmax) case_tolerance(c, dtype, (1.5 * range + 24 + sqrt(n)) * u, 0x1p-126);
-    else case_tolerance(c, dtype, 4 * u, (range + 16 + sqrt(n)) * u);
+    if (c->op == TRINE_OP_softmax)
+        case_tolerance(c, dtype, (1.5 * range + 24 + sqrt(n)) * u, 0x1p-126);
+    else
+        case_tolerance(c, dtype, 4 * u, (range + 16 + sqrt(n)) * u);
 }
 
-static test_case *new_forward(case_list *list, trine_op op, trine_dtype dtype, int32_t ndim, const int64_t *shape, case_layout layout)
+static test_case *new_forward(case_list *list, trine_op op, trine_dtype dtype, int32_t ndim, const int64_t *shape,
+                              case_layout layout)
 {
     test_case *c = case_new(list, op, "%s %lldx%lld", trine_dtype_name(dtype), (long long)shape[0], (long long)shape[ndim - 1]);
     case_in(c, "x", dtype, ndim, shape);
@@ -78,8 +82,9 @@ static void forward_values(case_list *list, trine_op op, trine_dtype dtype)
     static const struct {
         case_fill fill;
         double a, b, range;
-    } fills[] = {{FILL_SPECIAL, 0, 1, 104}, {FILL_CONSTANT, -INFINITY, 0, 0}, {FILL_CONSTANT, 3, 0, 0}, {FILL_UNIFORM, -1e4, 1e4, 104}, {FILL_NORMAL, 1000, 8, 80}, {FILL_NORMAL, 0, 1e-3, 1},
-                 {FILL_CONSTANT, INFINITY, 0, 0}, {FILL_NORMAL, -1e4, 1, 12}, {FILL_UNIFORM, -3.3e38, 3.3e38, 104}};
+    } fills[] = {{FILL_SPECIAL, 0, 1, 104},       {FILL_CONSTANT, -INFINITY, 0, 0}, {FILL_CONSTANT, 3, 0, 0},
+                 {FILL_UNIFORM, -1e4, 1e4, 104},  {FILL_NORMAL, 1000, 8, 80},       {FILL_NORMAL, 0, 1e-3, 1},
+                 {FILL_CONSTANT, INFINITY, 0, 0}, {FILL_NORMAL, -1e4, 1, 12},       {FILL_UNIFORM, -3.3e38, 3.3e38, 104}};
     static const rows_shape short_rows[] = {{997, 1}, {997, 2}, {499, 3}, {131, 8}};
     for (size_t f = 0; f < sizeof fills / sizeof fills[0]; f++)
         for (int64_t n = 3; n < 6000; n = n * 11 + 2) {
@@ -93,7 +98,9 @@ static void forward_values(case_list *list, trine_op op, trine_dtype dtype)
         forward_tolerance(c, dtype, 104);
     }
     for (int k = 0; k < 2; k++) /* input and output lie differently */
-        for (int64_t n = 37; n < 6000; n = n * 11 + 1) new_forward(list, op, dtype, 2, (int64_t[]){5, n}, LAYOUT_DENSE)->tensor[k].layout = k ? LAYOUT_OFFSET : LAYOUT_PADDED;
+        for (int64_t n = 37; n < 6000; n = n * 11 + 1)
+            new_forward(list, op, dtype, 2, (int64_t[]){5, n}, LAYOUT_DENSE)->tensor[k].layout =
+                k ? LAYOUT_OFFSET : LAYOUT_PADDED;
 }
 
 static void forward_check(case_list *list, trine_op op)
@@ -101,7 +108,8 @@ static void forward_check(case_list *list, trine_op op)
     for (int d = 0; d < 3; d++) {
         for (size_t i = 0; i < LENGTHS; i++)
             for (int layout = 0; layout < LAYOUT_COUNT; layout++)
-                if (lengths[i] < 2000 || layout < LAYOUT_STRIDED) new_forward(list, op, case_floats[d], 2, (int64_t[]){rows_for(i), lengths[i]}, (case_layout)layout);
+                if (lengths[i] < 2000 || layout < LAYOUT_STRIDED)
+                    new_forward(list, op, case_floats[d], 2, (int64_t[]){rows_for(i), lengths[i]}, (case_layout)layout);
         new_forward(list, op, case_floats[d], 1, (int64_t[]){333}, LAYOUT_DENSE);
         new_forward(list, op, case_floats[d], 3, (int64_t[]){3, 5, 129}, LAYOUT_PADDED);
         new_forward(list, op, case_floats[d], 4, (int64_t[]){2, 3, 2, 72}, LAYOUT_OFFSET);
@@ -116,7 +124,8 @@ static void forward_check(case_list *list, trine_op op)
     new_forward(list, op, TRINE_F32, 2, (int64_t[]){2, 600000}, LAYOUT_DENSE);
 }
 
-static const rows_shape bench_shapes[] = {{262144, 256}, {131072, 1024}, {32768, 4096}, {16384, 8192}, {4096, 32768}, {1024, 131072}, {512, 262144}};
+static const rows_shape bench_shapes[] = {{262144, 256}, {131072, 1024}, {32768, 4096}, {16384, 8192},
+                                          {4096, 32768}, {1024, 131072}, {512, 262144}};
 enum { BENCH_SHAPES = sizeof bench_shapes / sizeof bench_shapes[0] };
 
 static void forward_cases(case_list *list, case_kind kind, trine_op op)
@@ -126,7 +135,9 @@ static void forward_cases(case_list *list, case_kind kind, trine_op op)
         return;
     }
     for (int d = 0; d < 3; d += 2) /* f32 and bf16 */
-        for (size_t s = 0; s < BENCH_SHAPES; s++) new_forward(list, op, case_floats[d], 2, (int64_t[]){bench_shapes[s].rows * (1 + d / 2), bench_shapes[s].n}, LAYOUT_DENSE);
+        for (size_t s = 0; s < BENCH_SHAPES; s++)
+            new_forward(list, op, case_floats[d], 2, (int64_t[]){bench_shapes[s].rows * (1 + d / 2), bench_shapes[s].n},
+                        LAYOUT_DENSE);
 }
 
 void cases_softmax(case_list *list, case_kind kind) { forward_cases(list, kind, TRINE_OP_softmax); }
@@ -147,9 +158,10 @@ static void oracle_backward(const test_case *c, int64_t unit, double *const *out
     }
 }
 
-/* y is filled like a softmax's output, uniform in [0, 2/n), so that sum |y dy| is about 0.8; or like its logarithm, uniform in [-12, 0). A sum of n normal numbers has a size of
- * sqrt(n) and, added up in lanes, an error of about n/16 u. */
-static test_case *new_backward(case_list *list, trine_op op, trine_dtype dtype, int32_t ndim, const int64_t *shape, case_layout layout)
+/* y is filled like a softmax's output, uniform in [0, 2/n), so that sum |y dy| is about 0.8; or like its logarithm, uniform in
+ * [-12, 0). A sum of n normal numbers has a size of sqrt(n) and, added up in lanes, an error of about n/16 u. */
+static test_case *new_backward(case_list *list, trine_op op, trine_dtype dtype, int32_t ndim, const int64_t *shape,
+                               case_layout layout)
 {
     test_case *c = case_new(list, op, "%s %lldx%lld", trine_dtype_name(dtype), (long long)shape[0], (long long)shape[ndim - 1]);
     const int64_t n = shape[ndim - 1];
@@ -178,7 +190,8 @@ static void backward_cases(case_list *list, case_kind kind, trine_op op)
     for (int d = 0; d < 3 && kind == CASES_CHECK; d++) {
         for (size_t i = 0; i < LENGTHS; i++)
             for (int layout = 0; layout < LAYOUT_COUNT; layout++)
-                if (lengths[i] < 2000 || layout < LAYOUT_STRIDED) new_backward(list, op, case_floats[d], 2, (int64_t[]){rows_for(i), lengths[i]}, (case_layout)layout);
+                if (lengths[i] < 2000 || layout < LAYOUT_STRIDED)
+                    new_backward(list, op, case_floats[d], 2, (int64_t[]){rows_for(i), lengths[i]}, (case_layout)layout);
         new_backward(list, op, case_floats[d], 3, (int64_t[]){3, 5, 129}, LAYOUT_PADDED);
         case_set_inplace(new_backward(list, op, case_floats[d], 2, (int64_t[]){9, 1031}, LAYOUT_DENSE), "dx", "dy");
         case_set_inplace(new_backward(list, op, case_floats[d], 2, (int64_t[]){9, 515}, LAYOUT_DENSE), "dx", "y");
@@ -186,7 +199,8 @@ static void backward_cases(case_list *list, case_kind kind, trine_op op)
         new_backward(list, op, case_floats[d], 2, (int64_t[]){2, 131073}, LAYOUT_PADDED);
     }
     for (int d = 0; d < 3 && kind == CASES_BENCH; d += 2)
-        for (size_t s = 0; s < BENCH_SHAPES; s++) new_backward(list, op, case_floats[d], 2, (int64_t[]){bench_shapes[s].rows, bench_shapes[s].n}, LAYOUT_DENSE);
+        for (size_t s = 0; s < BENCH_SHAPES; s++)
+            new_backward(list, op, case_floats[d], 2, (int64_t[]){bench_shapes[s].rows, bench_shapes[s].n}, LAYOUT_DENSE);
 }
 
 void cases_softmax_backward(case_list *list, case_kind kind) { backward_cases(list, kind, TRINE_OP_softmax_backward); }

@@ -1,7 +1,8 @@
 /* trine check: every case on every backend, level and variant that this machine can run.
  *
- * A case passes if its outputs, poisoned before, are right element by element, nothing else was written, and a second run from another poison gives the same bits. The
- * first sizeable case of an op also runs on two streams from two threads at once. Refused cases are counted and listed; a run in which nothing was executed has failed. */
+ * A case passes if its outputs, poisoned before, are right element by element, nothing else was written, and a second run from
+ * another poison gives the same bits. The first sizeable case of an op also runs on two streams from two threads at once. Refused
+ * cases are counted and listed; a run in which nothing was executed has failed. */
 #include <getopt.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -106,8 +107,10 @@ static outcome run_again(placement *p, const results *first)
     results second = {0};
     outcome o = {.kind = PASSED};
     if (run_once(p, 0x5a) != TRINE_OK) return failed("second run", trine_error_text());
-    if (!results_gather(&second, p)) o = failed("second run", "no memory");
-    else if (!same_results(first, &second)) o = failed("second run", "other bits than the first");
+    if (!results_gather(&second, p))
+        o = failed("second run", "no memory");
+    else if (!same_results(first, &second))
+        o = failed("second run", "other bits than the first");
     results_free(&second);
     return o;
 }
@@ -166,7 +169,10 @@ static void *parallel_thread(void *user)
 {
     parallel_job *job = user;
     trine_stream *stream;
-    trine_stream_options o = {.backend = job->where->backend, .arch = job->where->arch[0] ? job->where->arch : NULL, .variant = "", .flags = TRINE_STREAM_NO_FALLBACK};
+    trine_stream_options o = {.backend = job->where->backend,
+                              .arch = job->where->arch[0] ? job->where->arch : NULL,
+                              .variant = "",
+                              .flags = TRINE_STREAM_NO_FALLBACK};
     if (trine_stream_create(&o, &stream) != TRINE_OK) {
         job->result = failed("stream", trine_error_text());
         return NULL;
@@ -189,16 +195,20 @@ static outcome run_parallel(const target *t, const test_case *c)
 
 /* ---- All cases of an op on a target ---- */
 
-static void count_outcome(tally *sum, const outcome *o, const target *t, const char *variant, const test_case *c, const options *opt)
+static void count_outcome(tally *sum, const outcome *o, const target *t, const char *variant, const test_case *c,
+                          const options *opt)
 {
     if (o->kind == PASSED) sum->passed++;
     if (o->kind == FAILED) sum->failed++;
     if (o->kind == REFUSED) sum->refused++;
     if (o->worst > sum->worst) sum->worst = o->worst;
     if (o->kind == FAILED) printf("FAILED %s %s [%s] %s: %s\n", t->backend, t->props.arch, variant, c->name, o->text);
-    if (o->kind == REFUSED && opt->verbose) printf("refused %s %s [%s] %s: %s\n", t->backend, t->props.arch, variant, c->name, o->text);
-    if (o->kind == PASSED && opt->verbose) printf("passed %s %s [%s] %s (worst %.2f)\n", t->backend, t->props.arch, variant, c->name, o->worst);
-    if (o->kind == PASSED && opt->digest && c->vendor_exact) printf("digest %016llx %s\n", (unsigned long long)o->digest, c->name);
+    if (o->kind == REFUSED && opt->verbose)
+        printf("refused %s %s [%s] %s: %s\n", t->backend, t->props.arch, variant, c->name, o->text);
+    if (o->kind == PASSED && opt->verbose)
+        printf("passed %s %s [%s] %s (worst %.2f)\n", t->backend, t->props.arch, variant, c->name, o->worst);
+    if (o->kind == PASSED && opt->digest && c->vendor_exact)
+        printf("digest %016llx %s\n", (unsigned long long)o->digest, c->name);
 }
 
 /* Every variant that accepts the case; those of other cases of the op differ. */
@@ -278,17 +288,16 @@ static tally check_target(target *t, const options *opt)
 
 /* ---- The command ---- */
 
-static const char usage[] =
-    "usage: trine check [options]\n"
-    "  --backend B    cuda, hip, cpu or name:index (default: all that have a device)\n"
-    "  --arch A       (cpu) one level, x86-64-v3 say; default: all that run here\n"
-    "  --op NAME      one op or family\n"
-    "  --case TEXT    cases whose name contains TEXT\n"
-    "  --variant V    one variant\n"
-    "  --max-work N   leave out cases of more than N element operations\n"
-    "  --digest       print a hash of the outputs of every case that is bit-exact across vendors\n"
-    "  --list         print the cases' names\n"
-    "  --verbose      a line a case\n";
+static const char usage[] = "usage: trine check [options]\n"
+                            "  --backend B    cuda, hip, cpu or name:index (default: all that have a device)\n"
+                            "  --arch A       (cpu) one level, x86-64-v3 say; default: all that run here\n"
+                            "  --op NAME      one op or family\n"
+                            "  --case TEXT    cases whose name contains TEXT\n"
+                            "  --variant V    one variant\n"
+                            "  --max-work N   leave out cases of more than N element operations\n"
+                            "  --digest       print a hash of the outputs of every case that is bit-exact across vendors\n"
+                            "  --list         print the cases' names\n"
+                            "  --verbose      a line a case\n";
 
 static int list_cases(const options *opt)
 {
@@ -305,8 +314,10 @@ static int list_cases(const options *opt)
 
 static bool parse(int argc, char **argv, options *opt)
 {
-    static const struct option longs[] = {{"backend", 1, NULL, 'b'}, {"arch", 1, NULL, 'a'},   {"op", 1, NULL, 'o'},   {"case", 1, NULL, 'c'},    {"variant", 1, NULL, 'v'},
-                                          {"max-work", 1, NULL, 'w'}, {"digest", 0, NULL, 'd'}, {"list", 0, NULL, 'l'}, {"verbose", 0, NULL, 'V'}, {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{"backend", 1, NULL, 'b'}, {"arch", 1, NULL, 'a'},    {"op", 1, NULL, 'o'},
+                                          {"case", 1, NULL, 'c'},    {"variant", 1, NULL, 'v'}, {"max-work", 1, NULL, 'w'},
+                                          {"digest", 0, NULL, 'd'},  {"list", 0, NULL, 'l'},    {"verbose", 0, NULL, 'V'},
+                                          {NULL, 0, NULL, 0}};
     *opt = (options){0};
     for (int key; (key = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         switch (key) {
@@ -348,6 +359,7 @@ int command_check(int argc, char **argv)
         printf("nothing was executed: that is a failure\n");
         all.failed++;
     }
-    printf("%lld refused, %lld left out\n%lld passed, %lld failed\n", (long long)all.refused, (long long)all.left_out, (long long)all.passed, (long long)all.failed);
+    printf("%lld refused, %lld left out\n%lld passed, %lld failed\n", (long long)all.refused, (long long)all.left_out,
+           (long long)all.passed, (long long)all.failed);
     return all.failed ? 1 : 0;
 }

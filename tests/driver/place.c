@@ -6,10 +6,7 @@
 
 enum { GUARD = 256 };
 
-static int64_t size_of(const case_tensor *t)
-{
-    return trine_dtype_bits(t->dtype) / 8;
-}
+static int64_t size_of(const case_tensor *t) { return trine_dtype_bits(t->dtype) / 8; }
 
 trine_tensor place_view(const case_tensor *t, int64_t *offset)
 {
@@ -46,10 +43,7 @@ void place_shape_args(const test_case *c, unsigned char args[CASE_ARGS_MAX])
     }
 }
 
-static unsigned char canary(size_t i)
-{
-    return (unsigned char)(0xc3 ^ i * 7);
-}
+static unsigned char canary(size_t i) { return (unsigned char)(0xc3 ^ i * 7); }
 
 /* Calls back with the byte offset (in the image) of every element, in row-major order. */
 typedef void (*element_fn)(unsigned char *at, int64_t index, int64_t size, void *user);
@@ -125,8 +119,10 @@ trine_status place_upload(placement *p, unsigned char poison)
         placed_tensor *q = &p->tensor[k];
         if (q->borrowed) continue;
         for (size_t i = 0; i < q->bytes; i++) q->image[i] = canary(i);
-        if (t->output) each_element(t, q, q->image, poison_element, &poison);
-        else each_element(t, q, q->image, put, (void *)t);
+        if (t->output)
+            each_element(t, q, q->image, poison_element, &poison);
+        else
+            each_element(t, q, q->image, put, (void *)t);
         trine_status status = trine_memcpy(p->stream, q->device, q->image, q->bytes, TRINE_HOST_TO_DEVICE);
         if (status != TRINE_OK) return status;
     }

@@ -5,12 +5,12 @@
 #include "tests/cases/cases.h"
 
 typedef struct placed_tensor {
-    trine_tensor view;     /* data is a device pointer */
-    unsigned char *image;  /* what was written to the device, guards included */
-    unsigned char *back;   /* what came back */
-    size_t bytes, begin;   /* of the image; where element 0 is */
+    trine_tensor view;    /* data is a device pointer */
+    unsigned char *image; /* what was written to the device, guards included */
+    unsigned char *back;  /* what came back */
+    size_t bytes, begin;  /* of the image; where element 0 is */
     void *device;
-    bool borrowed;         /* in place: memory of another tensor */
+    bool borrowed; /* in place: memory of another tensor */
 } placed_tensor;
 
 typedef struct placement {

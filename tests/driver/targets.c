@@ -23,7 +23,8 @@ static int open_backend(target *targets, int room, const char *name, FILE *repor
     int32_t devices = 0;
     int count = 0;
     if (strcmp(name, "cpu") == 0) {
-        for (size_t i = 0; i < sizeof cpu_levels / sizeof cpu_levels[0] && count < room; i++) count += open_one(&targets[count], name, cpu_levels[i], NULL);
+        for (size_t i = 0; i < sizeof cpu_levels / sizeof cpu_levels[0] && count < room; i++)
+            count += open_one(&targets[count], name, cpu_levels[i], NULL);
         return count;
     }
     trine_status status = trine_device_count(name, &devices);
@@ -44,7 +45,8 @@ int targets_open(target targets[TARGETS_MAX], const char *backend, const char *a
     int count = 0;
     if (backend && (arch || strchr(backend, ':'))) return open_one(targets, backend, arch, report);
     for (int32_t i = 0; trine_backend_name(i); i++)
-        if (!backend || strcmp(backend, trine_backend_name(i)) == 0) count += open_backend(targets + count, TARGETS_MAX - count, trine_backend_name(i), report);
+        if (!backend || strcmp(backend, trine_backend_name(i)) == 0)
+            count += open_backend(targets + count, TARGETS_MAX - count, trine_backend_name(i), report);
     return count;
 }
 
@@ -59,7 +61,8 @@ trine_stream *target_stream(target *t, const char *variant)
     }
     if (!t->forced[i].stream) {
         snprintf(t->forced[i].variant, sizeof t->forced[i].variant, "%s", variant);
-        trine_stream_options options = {.backend = t->backend, .arch = t->arch[0] ? t->arch : NULL, .variant = variant, .flags = TRINE_STREAM_NO_FALLBACK};
+        trine_stream_options options = {
+            .backend = t->backend, .arch = t->arch[0] ? t->arch : NULL, .variant = variant, .flags = TRINE_STREAM_NO_FALLBACK};
         if (trine_stream_create(&options, &t->forced[i].stream) != TRINE_OK) return NULL;
     }
     return t->forced[i].stream;

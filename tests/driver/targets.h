@@ -21,8 +21,8 @@ typedef struct target {
 
 enum { TARGETS_MAX = 16 };
 
-/* The targets of a selection: NULL gives every device and, on the CPU, every level that runs here; a name gives that backend's. A backend that can't be opened
- * writes a line to `report` (skipped, with its reason). Returns how many. */
+/* The targets of a selection: NULL gives every device and, on the CPU, every level that runs here; a name gives that backend's. A
+ * backend that can't be opened writes a line to `report` (skipped, with its reason). Returns how many. */
 int targets_open(target targets[TARGETS_MAX], const char *backend, const char *arch, FILE *report);
 /* The target's stream that forces `variant` ("" or NULL: none); NULL if it can't be made. */
 trine_stream *target_stream(target *t, const char *variant);

@@ -21,7 +21,8 @@ bool verdict_value(double got, double want, trine_dtype dtype, double rtol, doub
     *part = 0;
     if (isnan(want) || isnan(got)) return isnan(want) && isnan(got);
     if (got == want) return true;
-    if (isinf(got)) return isfinite(want) && fabs(want) * (1 + rtol) + atol >= overflow_of(dtype) && signbit(got) == signbit(want);
+    if (isinf(got))
+        return isfinite(want) && fabs(want) * (1 + rtol) + atol >= overflow_of(dtype) && signbit(got) == signbit(want);
     if (isinf(want)) return false;
     *part = fabs(got - want) / (atol + rtol * fabs(want));
     return *part <= 1;
@@ -38,7 +39,8 @@ static int outputs_of(const test_case *c, output out[CASE_OUT_MAX])
     int n = 0;
     for (int32_t k = 0; k < c->tensor_count; k++) {
         const case_tensor *t = &c->tensor[k];
-        if (t->output && n < CASE_OUT_MAX) out[n++] = (output){t, c->units ? t->numel / c->units : 0, trine_dtype_bits(t->dtype) / 8};
+        if (t->output && n < CASE_OUT_MAX)
+            out[n++] = (output){t, c->units ? t->numel / c->units : 0, trine_dtype_bits(t->dtype) / 8};
     }
     return n;
 }
@@ -46,8 +48,8 @@ static int outputs_of(const test_case *c, output out[CASE_OUT_MAX])
 static void blame(verdict *v, const test_case *c, const output *o, int64_t element, double got, double want)
 {
     if (v->passed)
-        snprintf(v->text, sizeof v->text, "%s element %lld is %.9g and should be %.9g (rtol %.2g, atol %.2g)", trine_op_get_info(c->op)->fields[o->t->field].name,
-                 (long long)element, got, want, c->rtol, c->atol);
+        snprintf(v->text, sizeof v->text, "%s element %lld is %.9g and should be %.9g (rtol %.2g, atol %.2g)",
+                 trine_op_get_info(c->op)->fields[o->t->field].name, (long long)element, got, want, c->rtol, c->atol);
     v->passed = false;
 }
 
@@ -82,10 +84,13 @@ void verdict_units(verdict *v, const test_case *c, int64_t begin, int64_t end, c
         if (!want[k]) abort(); /* a test driver without memory can't judge anything */
     }
     for (int64_t unit = begin; unit < end; unit++) {
-        if (c->oracle_bits) c->oracle_bits(c, unit, want);
-        else c->oracle(c, unit, (double *const *)want);
+        if (c->oracle_bits)
+            c->oracle_bits(c, unit, want);
+        else
+            c->oracle(c, unit, (double *const *)want);
         for (int k = 0; k < n; k++)
-            judge_slice(v, c, &out[k], unit, (const unsigned char *)outputs[k] + (unit - begin) * out[k].slice * out[k].size, want[k]);
+            judge_slice(v, c, &out[k], unit, (const unsigned char *)outputs[k] + (unit - begin) * out[k].slice * out[k].size,
+                        want[k]);
     }
     for (int k = 0; k < n; k++) free(want[k]);
 }

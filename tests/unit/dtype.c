@@ -143,11 +143,40 @@ static void expect_odd(double x)
 
 static void test_f64(void)
 {
-    static const double specials[] = {
-        0, 0x1p-1074, DBL_MIN, 0x1p-149, 0x1.8p-149, 0x1p-150, 0x1.000001p-150, 0x1p-126, 0x1.fffffffp-127, 0x1p-133, 0x1p-134,
-        0x1.0000000001p-134, 0x1p-24, 0x1p-25, 0x1.00000000001p-25, 1 + 0x1p-11, 1 + 0x1p-11 + 0x1p-40, 1 + 0x1p-8 + 0x1p-45,
-        1 + 0x1p-4 + 0x1p-45, 1 + 0x1p-3 - 0x1p-45, 448, 464, 65519.999999999, 65520, 0x1.fffffep127, 0x1.ffffffp127,
-        0x1.fffffffffp127, 0x1.fefffffffffffp127, 0x1.ffp127, 0x1p128, 1e300, DBL_MAX, INFINITY, NAN};
+    static const double specials[] = {0,
+                                      0x1p-1074,
+                                      DBL_MIN,
+                                      0x1p-149,
+                                      0x1.8p-149,
+                                      0x1p-150,
+                                      0x1.000001p-150,
+                                      0x1p-126,
+                                      0x1.fffffffp-127,
+                                      0x1p-133,
+                                      0x1p-134,
+                                      0x1.0000000001p-134,
+                                      0x1p-24,
+                                      0x1p-25,
+                                      0x1.00000000001p-25,
+                                      1 + 0x1p-11,
+                                      1 + 0x1p-11 + 0x1p-40,
+                                      1 + 0x1p-8 + 0x1p-45,
+                                      1 + 0x1p-4 + 0x1p-45,
+                                      1 + 0x1p-3 - 0x1p-45,
+                                      448,
+                                      464,
+                                      65519.999999999,
+                                      65520,
+                                      0x1.fffffep127,
+                                      0x1.ffffffp127,
+                                      0x1.fffffffffp127,
+                                      0x1.fefffffffffffp127,
+                                      0x1.ffp127,
+                                      0x1p128,
+                                      1e300,
+                                      DBL_MAX,
+                                      INFINITY,
+                                      NAN};
     for (size_t i = 0; i < 2 * sizeof specials / sizeof *specials; i++) {
         double x = i % 2 ? -specials[i / 2] : specials[i / 2];
         expect_odd(x);
@@ -227,9 +256,9 @@ static void test_environment(void)
     static uint64_t bits[SAMPLES];
     for (int i = 0; i < SAMPLES; i++) { /* all sizes of integer; exponents of f32 and f64 near the narrow formats' own */
         uint64_t r = random64(), random = random64();
-        bits[i] = i % 3 == 0 ? (uint64_t)((int64_t)random >> r % 61)
-                : i % 3 == 1 ? (random & 0x807fffff) | (60 + r % 130) << 23
-                             : (random & 0x800fffffffffffff) | (860 + r % 300) << 52;
+        bits[i] = i % 3 == 0   ? (uint64_t)((int64_t)random >> r % 61)
+                  : i % 3 == 1 ? (random & 0x807fffff) | (60 + r % 130) << 23
+                               : (random & 0x800fffffffffffff) | (860 + r % 300) << 52;
         if (i % 12 == 1) bits[i] &= 0x807fffff; /* subnormal in f32 */
     }
     uint64_t want = hash_of_conversions(bits);
@@ -292,19 +321,24 @@ static void store(trine_dtype dtype, number v, char *p)
     double wide = (double)v.x;
     float single = (float)v.x;
     int64_t i = v.i;
-    if (dtype == TRINE_BOOL) i = v.x != 0;
-    else if (narrow_of(dtype)) i = oracle(narrow_of(dtype), v.x);
-    else if (dtype >= TRINE_I64 && !v.integer) i = truncated(v.x, range[dtype - TRINE_I64][0], range[dtype - TRINE_I64][1]);
+    if (dtype == TRINE_BOOL)
+        i = v.x != 0;
+    else if (narrow_of(dtype))
+        i = oracle(narrow_of(dtype), v.x);
+    else if (dtype >= TRINE_I64 && !v.integer)
+        i = truncated(v.x, range[dtype - TRINE_I64][0], range[dtype - TRINE_I64][1]);
     memcpy(p, dtype == TRINE_F64 ? (void *)&wide : dtype == TRINE_F32 ? (void *)&single : &i, (size_t)sizes[dtype]);
 }
 
 /* All codes of the narrow dtypes; of the wide ones what is interesting, then random bits of every size. */
 static void fill_source(trine_dtype dtype, char *p)
 {
-    static const double floats[] = {0, .5, .99, 1, 1.5, 2.5, 126.7, 127.5, 128.9, 240, 248, 254.9, 255.5, 256.5, 448, 57344,
-                                    61440, 65504, 65520, 2147483520, 2147483647, 2147483648, 4294967297, 9007199254740992,
-                                    0x1p62, 0x1p63, 0x1.fffffep62, 3e38, 1e39, 1e300, 0x1p-24, 0x1p-140, 0x1p-149,
-                                    0x1p-150, INFINITY, NAN};
+    static const double floats[] = {0,       .5,         .99,           1,          1.5,        2.5,
+                                    126.7,   127.5,      128.9,         240,        248,        254.9,
+                                    255.5,   256.5,      448,           57344,      61440,      65504,
+                                    65520,   2147483520, 2147483647,    2147483648, 4294967297, 9007199254740992,
+                                    0x1p62,  0x1p63,     0x1.fffffep62, 3e38,       1e39,       1e300,
+                                    0x1p-24, 0x1p-140,   0x1p-149,      0x1p-150,   INFINITY,   NAN};
     enum { FLOATS = sizeof floats / sizeof *floats };
     for (int i = 0; i < COUNT; i++) {
         uint64_t bits = (uint64_t)i;

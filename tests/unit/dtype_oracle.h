@@ -23,10 +23,7 @@ static uint64_t random64(void) /* splitmix64 */
 }
 
 /* Equal with the same sign, or both NaN. */
-static bool same(double a, double b)
-{
-    return isnan(a) ? isnan(b) : a == b && !signbit(a) == !signbit(b);
-}
+static bool same(double a, double b) { return isnan(a) ? isnan(b) : a == b && !signbit(a) == !signbit(b); }
 
 /* ---- The oracle ---- */
 
@@ -36,7 +33,7 @@ typedef struct narrow {
     int width, mantissa, bias;
     unsigned largest, nan; /* codes: the largest finite value, NaN */
     bool fnuz, infinity;
-    bool saturates; /* instead of overflowing to inf, and NaN has no sign */
+    bool saturates;                             /* instead of overflowing to inf, and NaN has no sign */
     double value[MAX_CODES], middle[MAX_CODES]; /* of a code without sign, and half way to the next */
 } narrow;
 
@@ -95,8 +92,10 @@ static unsigned oracle(const narrow *f, long double x)
     unsigned low = 0, high = f->largest;
     while (low < high) {
         unsigned mid = (low + high + 1) / 2;
-        if (f->value[mid] <= magnitude) low = mid;
-        else high = mid - 1;
+        if (f->value[mid] <= magnitude)
+            low = mid;
+        else
+            high = mid - 1;
     }
     return with_sign(f, nearest(f, magnitude, &low), signbit(x));
 }

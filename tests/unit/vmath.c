@@ -18,22 +18,10 @@
 
 /* ---- Functions ---- */
 
-static double ref_sigmoid(double x)
-{
-    return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
-}
-static double ref_softplus(double x)
-{
-    return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
-}
-static double ref_normal_cdf(double x)
-{
-    return 0.5 * erfc(-x / sqrt(2));
-}
-static double ref_rsqrt(double x)
-{
-    return 1 / sqrt(x);
-}
+static double ref_sigmoid(double x) { return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x)); }
+static double ref_softplus(double x) { return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x)); }
+static double ref_normal_cdf(double x) { return 0.5 * erfc(-x / sqrt(2)); }
+static double ref_rsqrt(double x) { return 1 / sqrt(x); }
 /* Quarters of a turn are taken off first, exactly, so that zeros are zeros. */
 static double ref_turn(double v, int quarters)
 {
@@ -42,14 +30,8 @@ static double ref_turn(double v, int quarters)
     double y = q & 1 ? cos(angle) : sin(angle);
     return q & 2 ? -y : y;
 }
-static double ref_sin2pi(double v)
-{
-    return ref_turn(v, 0);
-}
-static double ref_cos2pi(double v)
-{
-    return ref_turn(v, 1);
-}
+static double ref_sin2pi(double v) { return ref_turn(v, 0); }
+static double ref_cos2pi(double v) { return ref_turn(v, 1); }
 static inline float vm_sin2pi(float v)
 {
     float s, c;
@@ -207,10 +189,7 @@ static void test_special_values(void)
 
 /* ---- Spans ---- */
 
-static int64_t size_of(trine_dtype dtype)
-{
-    return trine_dtype_bits(dtype) / 8;
-}
+static int64_t size_of(trine_dtype dtype) { return trine_dtype_bits(dtype) / 8; }
 
 static float element_to_f32(const void *from, trine_dtype dtype)
 {
@@ -386,7 +365,8 @@ static void test_parallel_for(int64_t n, int64_t grain)
     static unsigned char seen[5000];
     int uneven = 0;
     memset(seen, 0, sizeof seen);
-    CPU_PARALLEL_FOR(range, n, grain) {
+    CPU_PARALLEL_FOR(range, n, grain)
+    {
         bool cut =
             range.begin % grain == 0 && (range.end % grain == 0 || range.end == n) && range.begin < range.end && range.end <= n;
 #pragma omp atomic

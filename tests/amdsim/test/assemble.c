@@ -14,10 +14,7 @@ static const dialect dialects[2] = {
     {"s_load_b128 s[8:11], s[0:1], 0x0", "global_load_b32", "global_store_b32", "v_add_nc_u32", "s_waitcnt_vscnt null, 0x0"},
 };
 
-static const dialect *now(void)
-{
-    return &dialects[chip_is("gfx11")];
-}
+static const dialect *now(void) { return &dialects[chip_is("gfx11")]; }
 
 static void write_frame(FILE *f, const piece *p)
 {

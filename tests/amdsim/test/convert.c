@@ -5,10 +5,7 @@ static uint32_t clamp_i(double x)
 {
     return x != x ? 0 : x >= 2147483647.0 ? 0x7fffffff : x <= -2147483648.0 ? 0x80000000u : (uint32_t)(int32_t)x;
 }
-static uint32_t clamp_u(double x)
-{
-    return x != x || x <= 0 ? 0 : x >= 4294967295.0 ? 0xffffffffu : (uint32_t)x;
-}
+static uint32_t clamp_u(double x) { return x != x || x <= 0 ? 0 : x >= 4294967295.0 ? 0xffffffffu : (uint32_t)x; }
 /* FNUZ: e4m3 with bias 8, e5m2 with bias 16; 0x80 is NaN. */
 static float small_float(uint32_t code, int mantissa, int bias)
 {

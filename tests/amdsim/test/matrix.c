@@ -81,10 +81,7 @@ static const shape shapes[] = {
     {"v_wmma_i32_16x16x16_iu4", "gfx11", 16, 16, 16, 1, T_IU4, T_IU4, T_I32},
 };
 
-static bool is_wmma(const shape *s)
-{
-    return s->name[2] == 'w';
-}
+static bool is_wmma(const shape *s) { return s->name[2] == 'w'; }
 
 /* Registers of an operand. */
 static int inputs(const shape *s, bool b)
@@ -92,10 +89,7 @@ static int inputs(const shape *s, bool b)
     int bits = type_bits[b ? s->b : s->a], all = (b ? s->n : s->m) * s->k * s->blocks;
     return is_wmma(s) ? s->k * bits / 32 : (all / 64) * bits / 32;
 }
-static int results(const shape *s)
-{
-    return is_wmma(s) ? 8 : s->m * s->n * s->blocks / 64 * (s->d == T_F64 ? 2 : 1);
-}
+static int results(const shape *s) { return is_wmma(s) ? 8 : s->m * s->n * s->blocks / 64 * (s->d == T_F64 ? 2 : 1); }
 
 /* ---- Elements: value v of each type, and back ---- */
 
@@ -167,18 +161,9 @@ static void output_place(const shape *s, int lane, int item, int *i, int *j, int
 
 /* ---- One shape ---- */
 
-static int value_a(int i, int k, int block)
-{
-    return (i * 3 + k * 5 + block * 7) % 9 - 4;
-}
-static int value_b(int k, int j, int block)
-{
-    return (k * 7 + j * 2 + block * 5 + 3) % 8 - 3;
-}
-static int value_c(int i, int j, int block)
-{
-    return (i * 11 + j * 13 + block) % 50 - 25;
-}
+static int value_a(int i, int k, int block) { return (i * 3 + k * 5 + block * 7) % 9 - 4; }
+static int value_b(int k, int j, int block) { return (k * 7 + j * 2 + block * 5 + 3) % 8 - 3; }
+static int value_c(int i, int j, int block) { return (i * 11 + j * 13 + block) % 50 - 25; }
 
 static void fill_side(const shape *s, bool b, lanes *registers)
 {

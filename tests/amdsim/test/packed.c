@@ -3,10 +3,7 @@
 
 #define LO(x) half_value((x)&0xffff)
 #define HI(x) half_value((x) >> 16)
-static uint32_t halves(double low, double high)
-{
-    return half_code(low) | half_code(high) << 16;
-}
+static uint32_t halves(double low, double high) { return half_code(low) | half_code(high) << 16; }
 EACH(pk_add, halves(LO(a) + LO(b), HI(a) + HI(b)))
 EACH(pk_crossed, halves(HI(a) + LO(b), LO(a) - HI(b)))
 EACH(pk_constant, halves(LO(a) * 2, HI(a) * 2))

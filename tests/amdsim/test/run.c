@@ -35,10 +35,7 @@ bool chip_is(const char *beginnings)
     return false;
 }
 
-int chip_wave(void)
-{
-    return chip_is("gfx9") ? 64 : 32;
-}
+int chip_wave(void) { return chip_is("gfx9") ? 64 : 32; }
 
 /* ---- Inputs ---- */
 

@@ -14,23 +14,11 @@ static uint64_t double_bits(double x)
     memcpy(&u, &x, 8);
     return u;
 }
-static double dq(uint64_t q)
-{
-    return as_double((uint32_t)q, (uint32_t)(q >> 32));
-}
+static double dq(uint64_t q) { return as_double((uint32_t)q, (uint32_t)(q >> 32)); }
 /* v_exp_f32 and its like take and give no denormals. */
-static float normal(float x)
-{
-    return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x;
-}
-static float least(float x, float y)
-{
-    return x != x ? y : y != y ? x : x < y || (x == y && signbit(x)) ? x : y;
-}
-static float most(float x, float y)
-{
-    return x != x ? y : y != y ? x : x > y || (x == y && !signbit(x)) ? x : y;
-}
+static float normal(float x) { return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x; }
+static float least(float x, float y) { return x != x ? y : y != y ? x : x < y || (x == y && signbit(x)) ? x : y; }
+static float most(float x, float y) { return x != x ? y : y != y ? x : x > y || (x == y && !signbit(x)) ? x : y; }
 static float median(float x, float y, float z)
 {
     if (x != x || y != y || z != z) return least(least(x, y), z);
