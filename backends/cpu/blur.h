@@ -73,6 +73,8 @@ BLUR_LOAD(blur_f32)
 BLUR_LOAD(blur_u32)
 BLUR_LOAD(blur_half)
 
+static int64_t blur_up_to(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
 /* ---- Along the row: n sums from a line, whose element 0 is radius * step before the first ---- */
 
 /* A slot's new sums; its column loses what the slot held before. */
@@ -263,8 +265,9 @@ static void blur_in(const blur_strip *s, int64_t row)
     blur_read(s, row);
     if (j->dtype != TRINE_U8)
         blur_along_f32((float *)blur_slot(s, row, 4), (const float *)s->line, s->n, step, j->weight, j->w.radius);
-    else if (j->gaussian)
-        blur_along_u32((uint32_t *)blur_slot(s, row, 4), (const uint32_t *)s->line, s->n, step, j->w.at, j->w.radius);
+    else if (j->gaussian) /* whole pieces, which blur_down_gaussian reads */
+        blur_along_u32((uint32_t *)blur_slot(s, row, 4), (const uint32_t *)s->line, blur_up_to(s->n, BLUR_PIECE), step, j->w.at,
+                       j->w.radius);
     else
         blur_along_box((uint16_t *)blur_slot(s, row, 2), s->column, (const uint8_t *)s->line, s->n, step, j->w.radius);
 }
@@ -289,8 +292,6 @@ static void blur_descend(const blur_strip *s, int64_t first, int64_t last)
 }
 
 /* ---- All of it ---- */
-
-static int64_t blur_up_to(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 /* sigma 0: a box. */
 static blur_job blur_job_make(const trine_blur_args *a, float sigma)
