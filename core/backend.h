@@ -17,7 +17,7 @@ extern "C" {
 #endif
 
 /* Raise it with every change of this file or of a struct in a public header: a plugin with another number is refused. */
-enum { TRINE_BACKEND_ABI = 1 };
+enum { TRINE_BACKEND_ABI = 2 };
 
 typedef struct trine_device trine_device; /* a backend's own description of one device, or of an assumed one */
 
@@ -29,6 +29,7 @@ typedef struct trine_call {
     void *workspace; /* NULL in a query */
     size_t workspace_size;
     const char *forced; /* the variant asked for, or NULL */
+    bool forced_by_op;  /* it was asked of this op by name: one that has no variants refuses it, too */
     bool query;
     bool nondeterministic; /* permission of the stream */
     bool any_variant;      /* in a query: go through all variants, to list them */
@@ -57,9 +58,14 @@ static inline trine_status trine_refuse(trine_call *call, const char *reason)
         if (!(condition)) return trine_refuse((call), (reason)); \
     } while (0)
 
-/* States the workspace; true if the launch must not happen now: a query, or too little of it (*status says which). */
+/* States the workspace; true if the launch must not happen now: a query, too little of it, or a variant that an op without
+ * variants does not have (*status says which). */
 static inline bool trine_stop_before_launch(trine_call *call, size_t workspace, trine_status *status)
 {
+    if (call->forced_by_op && !(call->variant && strcmp(call->forced, call->variant) == 0)) {
+        *status = trine_refuse(call, "the forced variant does not exist: this op has one way to run");
+        return true;
+    }
     if (call->workspace_needed < workspace) call->workspace_needed = workspace;
     *status = !call->query && workspace > call->workspace_size ? TRINE_ERROR_WORKSPACE_TOO_SMALL : TRINE_OK;
     return call->query || *status != TRINE_OK;
@@ -86,6 +92,7 @@ static inline trine_status trine_run_variants(trine_call *call, const trine_vari
     const char *winner = NULL;
     size_t winner_workspace = 0;
     bool known = false;
+    call->forced_by_op = false; /* seen to here */
     for (size_t i = 0; i < count; i++) {
         if (call->forced && strcmp(call->forced, table[i].name) != 0) continue;
         known = true;

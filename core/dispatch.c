@@ -39,6 +39,7 @@ static void call_init(trine_call *call, const trine_stream *stream, trine_op op)
     call->workspace = stream->workspace;
     call->workspace_size = stream->workspace_size;
     call->forced = stream->forced[op];
+    call->forced_by_op = stream->forced_by_op[op];
     call->query = false;
     call->nondeterministic = stream->nondeterministic;
     call->any_variant = false;

@@ -45,6 +45,7 @@ struct trine_stream {
     bool capturing;         /* between trine_graph_begin and _end */
     bool fallback_logged[TRINE_OP_COUNT];
     const char *forced[TRINE_OP_COUNT]; /* into forced_text */
+    bool forced_by_op[TRINE_OP_COUNT];  /* by "op=name" */
     char forced_text[256];
 };
 

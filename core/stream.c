@@ -37,6 +37,7 @@ static trine_status parse_variants(trine_stream *stream, const char *text)
         for (int op = 0; op < TRINE_OP_COUNT; op++) {
             if (equals && strcmp(trine_op_descs[op]->info.name, word) != 0) continue;
             stream->forced[op] = equals ? equals + 1 : word;
+            stream->forced_by_op[op] = equals != NULL;
             known = true;
         }
         if (!known) return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "variant: no op is called '%s'", word);

@@ -18,7 +18,8 @@ extern "C" {
  *   TRINE_BACKEND     auto (default: the first of cuda, hip, cpu that has a device), a name, name:index, or a comma-separated
  *                     list in order of preference: the first that can be had. An unknown name is an error wherever it stands.
  *   TRINE_FALLBACK    cpu: an op that the backend refuses runs on the CPU, staged through host memory.
- *   TRINE_VARIANT     forces a variant: NAME for every op that has variants, or OP=NAME[,OP=NAME...].
+ *   TRINE_VARIANT     forces a variant: NAME for every op that has variants, or OP=NAME[,OP=NAME...]. A name that the op does
+ *                     not have makes its calls UNSUPPORTED; an op without variants has the one name that trine_query tells.
  *   TRINE_LOG         error, warn, info, dispatch, profile (to stderr).
  *   TRINE_PLUGIN_DIR  where the plugins are, instead of the library's own folder. (*)
  *   TRINE_CPU_ISA     x86-64-v2, -v3, -v4 or generic: at most what the processor has. (*)

@@ -72,6 +72,20 @@ static void variant(const void *user)
     CHECK(status == TRINE_ERROR_UNSUPPORTED && strstr(answer.why, "forced"), "matmul with an unknown variant: %s (%s)",
           trine_status_name(status), answer.why);
     trine_stream_destroy(s);
+    /* asked of an op by name, one without variants refuses it too, before it writes; its own name is right */
+    const trine_stream_options wrong = {.backend = "cpu", .variant = "scale=not_a_variant"};
+    EXPECT(trine_stream_create(&wrong, &s) == TRINE_OK && trine_scale(s, &scale) == TRINE_ERROR_UNSUPPORTED && x[1] == 6);
+    EXPECT(names_word(trine_error_text(), "scale") && strstr(trine_error_text(), "forced variant"));
+    EXPECT(trine_query(s, TRINE_OP_scale, &scale, &answer) == TRINE_ERROR_UNSUPPORTED && strstr(answer.why, "forced"));
+    EXPECT(trine_add_scalar(s, &scale) == TRINE_OK && x[1] == 9); /* another op */
+    trine_stream_destroy(s);
+    char text[64];
+    EXPECT(trine_stream_create(&none, &s) == TRINE_OK && trine_query(s, TRINE_OP_scale, &scale, &answer) == TRINE_OK);
+    trine_stream_destroy(s);
+    snprintf(text, sizeof text, "scale=%s", answer.variant);
+    EXPECT(trine_stream_create(&(trine_stream_options){.backend = "cpu", .variant = text}, &s) == TRINE_OK);
+    EXPECT(trine_scale(s, &scale) == TRINE_OK && x[1] == 27);
+    trine_stream_destroy(s);
 }
 
 static void isa(const void *user)
