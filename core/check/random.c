@@ -26,6 +26,8 @@ static trine_status check_uniform(const trine_check *check, const void *args)
     TRY(trine_check_dtype(check, "y", &a->y, DT_FLOATS));
     if (!isfinite(a->low) || !isfinite(a->high) || a->low > a->high)
         return trine_bad(check, "low", "low %g and high %g are no finite range", (double)a->low, (double)a->high);
+    if (!isfinite(a->high - a->low))
+        return trine_bad(check, "high", "high - low overflows f32 (low %g, high %g)", (double)a->low, (double)a->high);
     return TRINE_OK;
 }
 

@@ -25,7 +25,7 @@ TRINE_API trine_status trine_dropout(trine_stream *stream, const trine_dropout_a
 
 /* y = low + (high - low) u, with u = (word >> 8) 2^-24 in [0, 1): two roundings in f32 (product, then sum), then y's dtype, so y
  * may equal high. The same bits on every backend. y: f32, f16, bf16, any strides. Error: INVALID_ARGUMENT unless low <= high,
- * both finite. */
+ * both finite, and high - low finite in f32. */
 typedef struct trine_uniform_args {
     trine_tensor y;
     float low, high;

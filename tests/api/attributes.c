@@ -1,5 +1,6 @@
 /* What a family's own rules refuse: attributes out of range, dtypes and shapes that don't go together. Each row starts from a
  * valid call of the op and breaks one thing; the text must name the op and the argument, and nothing may be written. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -120,7 +121,8 @@ static void stretch_output(trine_tensor *t)
     ROW(77, add, BAD, y, a->a.dtype = a->b.dtype = a->y.dtype = TRINE_BOOL) \
     ROW(78, scale, BAD, y, a->x.dtype = a->y.dtype = TRINE_F8_E4M3FN) \
     ROW(79, mul, BAD, a, (a->y.ndim = 0, a->b.ndim = 0)) \
-    ROW(80, copy, BAD, x, a->y.ndim = 0)
+    ROW(80, copy, BAD, x, a->y.ndim = 0) \
+    ROW(81, uniform, BAD, high, (a->low = -FLT_MAX, a->high = FLT_MAX))
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)
