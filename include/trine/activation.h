@@ -25,9 +25,9 @@ typedef enum trine_activation_kind {
     TRINE_ACT_MISH,        /* x tanh(softplus(x)). Misra 2019 */
     TRINE_ACT_ABS,         /* |x|; slope 0 at 0 */
     TRINE_ACT_EXP,
-    TRINE_ACT_LOG,
-    TRINE_ACT_SQRT,
-    TRINE_ACT_RSQRT,
+    TRINE_ACT_LOG,   /* natural; log(0) = -inf, NaN for x < 0; slope 1/x, for x < 0 too */
+    TRINE_ACT_SQRT,  /* NaN for x < 0, its slope too; slope inf at 0 */
+    TRINE_ACT_RSQRT, /* 1 / sqrt(x); inf at +0; NaN for x < 0, its slope too */
     TRINE_ACT_SQUARE,
     TRINE_ACT_COUNT
 } trine_activation_kind;
