@@ -61,6 +61,7 @@ trine_status trine_graph_begin(trine_stream *stream)
         if (status != TRINE_OK) return trine_backend_failed(stream, "trine_graph_begin", status, why);
     } else {
         stream->recording = graph;
+        trine_stream_add_user(stream);
     }
     stream->capturing = true;
     return TRINE_OK;
@@ -79,6 +80,7 @@ static trine_status end_native(trine_stream *stream, trine_graph **graph)
     }
     (*graph)->stream = stream;
     (*graph)->native = native;
+    trine_stream_add_user(stream);
     return TRINE_OK;
 }
 
@@ -112,6 +114,9 @@ trine_status trine_graph_launch(trine_graph *graph)
     char why[TRINE_WHY] = "";
     if (!graph) return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_graph_launch: graph is NULL");
     trine_stream *stream = graph->stream;
+    if (stream->destroyed)
+        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "%s: trine_graph_launch: the graph's stream is destroyed",
+                          stream->backend->name);
     if (trine_stream_captured(stream))
         return trine_fail(TRINE_ERROR_CAPTURE, "%s: trine_graph_launch while a graph is captured", stream->backend->name);
     if (graph->native) {
@@ -131,5 +136,6 @@ void trine_graph_destroy(trine_graph *graph)
         next = entry->next;
         trine_host_free(entry);
     }
+    trine_stream_drop_user(graph->stream);
     trine_host_free(graph);
 }

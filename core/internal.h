@@ -2,6 +2,8 @@
 #ifndef TRINE_CORE_INTERNAL_H
 #define TRINE_CORE_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "core/backend.h"
 #include "core/error.h"
 
@@ -43,6 +45,8 @@ struct trine_stream {
     bool query_only, nondeterministic, fallback;
     trine_graph *recording; /* of a backend that can't capture by itself */
     bool capturing;         /* between trine_graph_begin and _end */
+    bool destroyed;         /* what is left is for the events and graphs that were made from it */
+    atomic_int users;       /* those, and the caller until it destroys the stream */
     bool fallback_logged[TRINE_OP_COUNT];
     const char *forced[TRINE_OP_COUNT]; /* into forced_text */
     bool forced_by_op[TRINE_OP_COUNT];  /* by "op=name" */
@@ -51,6 +55,9 @@ struct trine_stream {
 
 /* UNAVAILABLE for a query-only stream, INVALID_ARGUMENT for NULL. */
 trine_status trine_stream_usable(const trine_stream *stream, const char *function);
+/* Events and graphs keep the stream's device open, since they are destroyed through it. The last user closes it. */
+void trine_stream_add_user(trine_stream *stream);
+void trine_stream_drop_user(trine_stream *stream);
 /* True while nothing may be allocated. */
 bool trine_stream_captured(const trine_stream *stream);
 /* `function`, an op or a function, is for the text of errors. */

@@ -95,7 +95,7 @@ trine_status trine_memset(trine_stream *stream, void *dst, int value, size_t byt
 /* ---- Events ---- */
 
 struct trine_event {
-    trine_stream *stream; /* that created it */
+    trine_stream *stream; /* that created it; it may be destroyed before */
     void *native;
     bool recorded;
 };
@@ -115,6 +115,7 @@ trine_status trine_event_create(trine_stream *stream, trine_event **event)
         trine_host_free(made);
         return trine_backend_failed(stream, "trine_event_create", status, why);
     }
+    trine_stream_add_user(stream);
     *event = made;
     return TRINE_OK;
 }
@@ -123,6 +124,7 @@ void trine_event_destroy(trine_event *event)
 {
     if (!event) return;
     event->stream->backend->event_destroy(event->stream->device, event->native);
+    trine_stream_drop_user(event->stream);
     trine_host_free(event);
 }
 

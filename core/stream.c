@@ -99,8 +99,12 @@ trine_status trine_stream_create(const trine_stream_options *options, trine_stre
     if (!options) options = &defaults;
     if (options->flags & ~known)
         return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_stream_create: unknown flags 0x%x", (unsigned)options->flags);
+    if ((uintptr_t)options->workspace % TRINE_WORKSPACE_ALIGNMENT)
+        return trine_fail(TRINE_ERROR_INVALID_ARGUMENT, "trine_stream_create: workspace %p is not aligned to %d bytes",
+                          options->workspace, (int)TRINE_WORKSPACE_ALIGNMENT);
     trine_stream *made = trine_host_alloc(sizeof *made);
     if (!made) return trine_fail(TRINE_ERROR_OUT_OF_MEMORY, "trine_stream_create: no host memory");
+    atomic_init(&made->users, 1);
     made->nondeterministic = options->flags & TRINE_STREAM_NONDETERMINISTIC;
     trine_status status = parse_variants(made, options->variant);
     if (status == TRINE_OK) status = parse_fallback(made, options->flags);
@@ -129,6 +133,15 @@ static void abandon_capture(trine_stream *stream)
     if (stream->capturing && trine_graph_end(stream, &graph) == TRINE_OK) trine_graph_destroy(graph);
 }
 
+void trine_stream_add_user(trine_stream *stream) { atomic_fetch_add(&stream->users, 1); }
+
+void trine_stream_drop_user(trine_stream *stream)
+{
+    if (atomic_fetch_sub(&stream->users, 1) > 1) return;
+    if (stream->device) stream->backend->device_close(stream->device);
+    trine_host_free(stream);
+}
+
 void trine_stream_destroy(trine_stream *stream)
 {
     char why[TRINE_WHY];
@@ -139,9 +152,10 @@ void trine_stream_destroy(trine_stream *stream)
             stream->backend->stream_synchronize(stream->device, stream->native, why);
         release_workspace(stream);
         if (stream->owns_native) stream->backend->stream_destroy(stream->device, stream->native);
-        stream->backend->device_close(stream->device);
     }
-    trine_host_free(stream);
+    stream->destroyed = true;
+    stream->native = NULL;
+    trine_stream_drop_user(stream);
 }
 
 trine_status trine_stream_synchronize(trine_stream *stream)

@@ -60,21 +60,25 @@ enum {
     TRINE_STREAM_ADOPT = 8             /* take `native` as it is, NULL (the vendor's default stream) included */
 };
 
+enum { TRINE_WORKSPACE_ALIGNMENT = 256 }; /* bytes; what trine_malloc, cudaMalloc and hipMalloc give */
+
 typedef struct trine_stream_options {
     const char *backend; /* NULL: TRINE_BACKEND. Otherwise the same syntax, "cuda:1" */
     const char *arch;    /* NULL: the device's. cpu: a level to run at ("x86-64-v3"). cuda, hip: a stream that
                             only answers queries, for a device that need not be there ("sm_90", "gfx942") */
     const char *variant; /* NULL: TRINE_VARIANT. Otherwise the same syntax; "" forces none */
     void *native; /* the caller's cudaStream_t or hipStream_t, taken if not NULL or if ADOPT is set; not destroyed. cpu: NULL */
-    void *workspace;       /* device memory for the ops' use; NULL: the stream has its own, which grows */
+    void *workspace;       /* device memory for the ops' use, aligned to TRINE_WORKSPACE_ALIGNMENT (INVALID_ARGUMENT otherwise);
+                              NULL: the stream has its own, which grows */
     size_t workspace_size; /* bytes at `workspace`, or, with workspace NULL, bytes to reserve now */
     uint32_t flags;        /* TRINE_STREAM_... */
 } trine_stream_options;
 
 /* options may be NULL: all defaults. Errors: INVALID_ARGUMENT, UNKNOWN_BACKEND, UNAVAILABLE, ABI_MISMATCH, OUT_OF_MEMORY,
- * DEVICE; *stream is then NULL. */
+ * DEVICE, UNSUPPORTED (an arch that the backend or the processor does not have); *stream is then NULL. */
 TRINE_API trine_status trine_stream_create(const trine_stream_options *options, trine_stream **stream);
-/* Waits for the stream's work, frees its workspace. NULL is fine. */
+/* Waits for the stream's work, frees its workspace. NULL is fine. Events and graphs that were made from it may be destroyed
+ * later, but such a graph is launched no more. */
 TRINE_API void trine_stream_destroy(trine_stream *stream);
 /* Waits until all work of the stream is done; faults of kernels surface here. */
 TRINE_API trine_status trine_stream_synchronize(trine_stream *stream);
@@ -105,6 +109,7 @@ TRINE_API trine_status trine_set_host_allocator(void *(*alloc)(size_t bytes, voi
 /* ---- Time ---- */
 
 typedef struct trine_event trine_event;
+/* An event may be recorded in any stream of its backend and device, and may outlive the stream that it was created with. */
 TRINE_API trine_status trine_event_create(trine_stream *stream, trine_event **event);
 TRINE_API void trine_event_destroy(trine_event *event);
 TRINE_API trine_status trine_event_record(trine_event *event, trine_stream *stream);
@@ -129,7 +134,7 @@ typedef struct trine_graph trine_graph;
  * caller began with the vendor's functions is respected in the same way. */
 TRINE_API trine_status trine_graph_begin(trine_stream *stream);
 TRINE_API trine_status trine_graph_end(trine_stream *stream, trine_graph **graph);
-/* Runs the graph in the order of the stream that recorded it. */
+/* Runs the graph in the order of the stream that recorded it; INVALID_ARGUMENT once that is destroyed. */
 TRINE_API trine_status trine_graph_launch(trine_graph *graph);
 TRINE_API void trine_graph_destroy(trine_graph *graph);
 

@@ -142,7 +142,7 @@ static void workspace_grows(const void *user)
 
 static void workspace_of_the_caller(const void *user)
 {
-    static _Alignas(256) unsigned char workspace[1024];
+    static _Alignas(TRINE_WORKSPACE_ALIGNMENT) unsigned char workspace[1024];
     float memory[16] = {0};
     trine_add_args a;
     trine_query_result answer;
@@ -163,6 +163,11 @@ static void workspace_of_the_caller(const void *user)
     EXPECT_TEXT("trine_stream_reserve", "1001");
     EXPECT(control->ran == 1);
     trine_stream_destroy(s);
+    for (int shift = 1; shift < TRINE_WORKSPACE_ALIGNMENT; shift *= 2) {
+        const trine_stream_options askew = {.backend = "cuda", .workspace = workspace + shift, .workspace_size = 512};
+        EXPECT(trine_stream_create(&askew, &s) == TRINE_ERROR_INVALID_ARGUMENT && !s);
+        EXPECT(names_word(trine_error_text(), "workspace") && names_word(trine_error_text(), "256"));
+    }
     EXPECT(control->live == 0);
 }
 

@@ -115,6 +115,30 @@ static void destroyed_while_captured(const void *user)
     EXPECT(control->live == 0);
 }
 
+/* Events and graphs may outlive their stream; no more than to be destroyed, in any order. */
+static void outlive_the_stream(const void *user)
+{
+    trine_graph *graph = NULL;
+    trine_event *event = NULL;
+    double seconds;
+    bool event_first = user != NULL;
+    use_fake();
+    trine_stream *s = fake_stream_create(&(trine_stream_options){.backend = "cuda", .workspace_size = 500});
+    EXPECT(trine_event_create(s, &event) == TRINE_OK && trine_graph_begin(s) == TRINE_OK && trine_add(s, &add) == TRINE_OK &&
+           trine_graph_end(s, &graph) == TRINE_OK);
+    trine_stream_destroy(s);
+    EXPECT(control->live > 0);
+    EXPECT(trine_graph_launch(graph) == TRINE_ERROR_INVALID_ARGUMENT && control->ran == 0);
+    EXPECT_TEXT("trine_graph_launch", "destroyed");
+    s = fake_stream_create(NULL);
+    EXPECT(trine_event_record(event, s) == TRINE_OK && trine_event_elapsed(event, event, &seconds) == TRINE_OK);
+    if (event_first) trine_event_destroy(event);
+    trine_graph_destroy(graph);
+    if (!event_first) trine_event_destroy(event);
+    trine_stream_destroy(s);
+    EXPECT(control->live == 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) return 2;
@@ -123,5 +147,7 @@ int main(int argc, char **argv)
     in_child("refused while captured", refused_while_captured, NULL);
     in_child("native capture", native_capture, NULL);
     in_child("destroyed while captured", destroyed_while_captured, NULL);
+    in_child("outlive the stream", outlive_the_stream, NULL);
+    in_child("outlive the stream, event first", outlive_the_stream, "event");
     return finish();
 }

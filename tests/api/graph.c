@@ -67,6 +67,20 @@ static void test_sequence(trine_stream *s)
     trine_graph_destroy(graph);
 }
 
+static void test_outlives_its_stream(void)
+{
+    float x[4] = {0};
+    trine_graph *graph = NULL;
+    trine_event *event = NULL;
+    trine_stream *s = cpu_stream();
+    EXPECT(trine_event_create(s, &event) == TRINE_OK && trine_event_record(event, s) == TRINE_OK);
+    EXPECT(trine_graph_begin(s) == TRINE_OK && trine_memset(s, x, 1, 4) == TRINE_OK && trine_graph_end(s, &graph) == TRINE_OK);
+    trine_stream_destroy(s);
+    REFUSED(trine_graph_launch(graph), TRINE_ERROR_INVALID_ARGUMENT, "trine_graph_launch");
+    trine_graph_destroy(graph);
+    trine_event_destroy(event);
+}
+
 static void test_refused(trine_stream *s)
 {
     float x[4] = {0};
@@ -150,6 +164,7 @@ int main(void)
     for (int op = 0; op < TRINE_OP_COUNT; op++) test_op(s, (trine_op)op);
     test_sequence(s);
     test_refused(s);
+    test_outlives_its_stream();
     EXPECT(trine_graph_begin(s) == TRINE_OK);
     trine_stream_destroy(s); /* while it records */
     for (int op = 0; op < TRINE_OP_COUNT; op++) needy += test_workspace((trine_op)op);
