@@ -2,48 +2,77 @@
  * outputs, whose gaps between strided elements must survive) come down, outputs go up. Waits for the stream on both ways. */
 #include "core/internal.h"
 
-enum { MAX_TENSORS = 16, MAX_ARGS = 4096 };
+enum { MAX_TENSORS = 16, MAX_ARGS = 4096, HOST_ALIGNMENT = 16 };
+
+/* Device memory that is staged as one. Tensors that are the same, or lie in each other's gaps, share a region: two copies of it
+ * would go up one after the other, the second with old values where the first has results. */
+typedef struct region {
+    uintptr_t begin, end; /* on the device */
+    unsigned char *host;
+    bool output;
+} region;
 
 typedef struct staging {
     trine_stream *from, *cpu;
     const trine_op_info *info;
-    void *device[MAX_TENSORS], *host[MAX_TENSORS];
-    size_t bytes[MAX_TENSORS];
+    region regions[MAX_TENSORS];
+    int count;
     _Alignas(16) unsigned char args[MAX_ARGS];
 } staging;
 
 static trine_tensor *tensor_of(staging *s, int32_t i) { return (trine_tensor *)(s->args + s->info->fields[i].offset); }
 
-/* In-place arguments share one staging buffer. */
-static void *already_staged(const staging *s, int32_t before, const void *device, size_t bytes)
+static bool is_staged(const trine_tensor *t)
 {
-    for (int32_t i = 0; i < before; i++)
-        if (s->device[i] == device && s->bytes[i] == bytes) return s->host[i];
-    return NULL;
+    return t->dtype != TRINE_DTYPE_NONE && t->data && trine_tensor_extent_bytes(t) > 0;
+}
+
+static void add_region(staging *s, region added)
+{
+    for (int r = 0; r < s->count;) {
+        const region *old = &s->regions[r];
+        if (added.end <= old->begin || old->end <= added.begin) {
+            r++;
+            continue;
+        }
+        if (old->begin < added.begin) added.begin = old->begin;
+        if (old->end > added.end) added.end = old->end;
+        added.output |= old->output;
+        s->regions[r] = s->regions[--s->count];
+        r = 0; /* the larger one may touch those passed by */
+    }
+    s->regions[s->count++] = added;
+}
+
+static void find_regions(staging *s)
+{
+    for (int32_t i = 0; i < s->info->field_count; i++) {
+        const trine_tensor *t = tensor_of(s, i);
+        if (!is_staged(t)) continue;
+        uintptr_t begin = (uintptr_t)t->data;
+        add_region(s, (region){.begin = begin,
+                               .end = begin + (uintptr_t)trine_tensor_extent_bytes(t),
+                               .output = s->info->fields[i].flags & TRINE_FIELD_OUT});
+    }
+}
+
+/* As far from a multiple of HOST_ALIGNMENT as on the device: elements stay aligned. */
+static unsigned char *host_of(const region *r, uintptr_t address)
+{
+    return r->host + r->begin % HOST_ALIGNMENT + (address - r->begin);
 }
 
 static trine_status copy_down(staging *s)
 {
-    for (int32_t i = 0; i < s->info->field_count; i++) {
-        trine_tensor *t = tensor_of(s, i);
-        if (t->dtype == TRINE_DTYPE_NONE || !t->data) continue;
-        size_t bytes = (size_t)trine_tensor_extent_bytes(t);
-        void *host = already_staged(s, i, t->data, bytes);
-        if (!host) {
-            host = trine_host_alloc(bytes);
-            if (!host)
-                return trine_fail(TRINE_ERROR_OUT_OF_MEMORY, "%s: %s: no host memory to fall back to the CPU",
-                                  s->from->backend->name, s->info->name);
-            trine_status status = trine_memcpy(s->from, host, t->data, bytes, TRINE_DEVICE_TO_HOST);
-            if (status != TRINE_OK) {
-                trine_host_free(host);
-                return status;
-            }
-        }
-        s->host[i] = host;
-        s->device[i] = t->data;
-        s->bytes[i] = bytes;
-        t->data = host;
+    for (int i = 0; i < s->count; i++) {
+        region *r = &s->regions[i];
+        size_t bytes = r->end - r->begin;
+        r->host = trine_host_alloc(bytes + HOST_ALIGNMENT);
+        if (!r->host)
+            return trine_fail(TRINE_ERROR_OUT_OF_MEMORY, "%s: %s: no host memory to fall back to the CPU", s->from->backend->name,
+                              s->info->name);
+        trine_status status = trine_memcpy(s->from, host_of(r, r->begin), (const void *)r->begin, bytes, TRINE_DEVICE_TO_HOST);
+        if (status != TRINE_OK) return status;
     }
     return TRINE_OK;
 }
@@ -55,20 +84,32 @@ static trine_status stage_down(staging *s)
     return status == TRINE_OK ? waited : status;
 }
 
+static void point_to_host(staging *s)
+{
+    for (int32_t i = 0; i < s->info->field_count; i++) {
+        trine_tensor *t = tensor_of(s, i);
+        const region *r = s->regions;
+        if (!is_staged(t)) continue;
+        while ((uintptr_t)t->data < r->begin || (uintptr_t)t->data >= r->end) r++;
+        t->data = host_of(r, (uintptr_t)t->data);
+    }
+}
+
 static trine_status stage_up(const staging *s)
 {
     trine_status status = TRINE_OK;
-    for (int32_t i = 0; i < s->info->field_count && status == TRINE_OK; i++)
-        if (s->host[i] && (s->info->fields[i].flags & TRINE_FIELD_OUT))
-            status = trine_memcpy(s->from, s->device[i], s->host[i], s->bytes[i], TRINE_HOST_TO_DEVICE);
+    for (int i = 0; i < s->count && status == TRINE_OK; i++) {
+        const region *r = &s->regions[i];
+        if (r->output)
+            status = trine_memcpy(s->from, (void *)r->begin, host_of(r, r->begin), r->end - r->begin, TRINE_HOST_TO_DEVICE);
+    }
     trine_status waited = trine_stream_synchronize(s->from);
     return status == TRINE_OK ? waited : status;
 }
 
 static void free_staging(staging *s)
 {
-    for (int32_t i = 0; i < s->info->field_count; i++)
-        if (s->host[i] && already_staged(s, i, s->device[i], s->bytes[i]) == NULL) trine_host_free(s->host[i]);
+    for (int i = 0; i < s->count; i++) trine_host_free(s->regions[i].host);
     trine_stream_destroy(s->cpu);
     trine_host_free(s);
 }
@@ -94,7 +135,9 @@ trine_status trine_fallback_run(trine_stream *stream, trine_op op, const void *a
     trine_stream_options cpu = {
         .backend = "cpu", .variant = "", .flags = stream->nondeterministic ? TRINE_STREAM_NONDETERMINISTIC : 0};
     trine_status status = trine_stream_create(&cpu, &s->cpu);
+    if (status == TRINE_OK) find_regions(s);
     if (status == TRINE_OK) status = stage_down(s);
+    if (status == TRINE_OK) point_to_host(s);
     if (status == TRINE_OK) status = trine_run(s->cpu, op, s->args);
     if (status == TRINE_OK) status = stage_up(s);
     free_staging(s);

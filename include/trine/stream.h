@@ -17,7 +17,8 @@ extern "C" {
  * variable counts as unset ----
  *   TRINE_BACKEND     auto (default: the first of cuda, hip, cpu that has a device), a name, name:index, or a comma-separated
  *                     list in order of preference: the first that can be had. An unknown name is an error wherever it stands.
- *   TRINE_FALLBACK    cpu: an op that the backend refuses runs on the CPU, staged through host memory.
+ *   TRINE_FALLBACK    cpu: an op that the backend refuses runs on the CPU, staged through host memory. Gaps between an
+ *                     output's elements are then written back as they were: no other stream may write there at that time.
  *   TRINE_VARIANT     forces a variant: NAME for every op that has variants, or OP=NAME[,OP=NAME...]. A name that the op does
  *                     not have makes its calls UNSUPPORTED; an op without variants has the one name that trine_query tells.
  *   TRINE_LOG         error, warn, info, dispatch, profile (to stderr).

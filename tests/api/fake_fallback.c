@@ -81,6 +81,28 @@ static void several_outputs(const void *user)
     EXPECT(control->live == 0);
 }
 
+/* A matrix whose columns are x, y and a gap that holds mean: one region, which goes down and up once. */
+static void outputs_in_each_others_gaps(const void *user)
+{
+    float matrix[2][8] = {{1, 3, 9, 9, 7, 7, 7, 7}, {2, 6, 9, 9, 7, 7, 7, 7}};
+    (void)user;
+    use_fake();
+    trine_stream *s = fake_stream_create(&(trine_stream_options){.backend = "cuda", .flags = TRINE_STREAM_FALLBACK_CPU});
+    control->refuse = true;
+    trine_layernorm_args a = {.x = trine_tensor_2d(matrix[0], TRINE_F32, 2, 2), .eps = 1e-30f};
+    a.x.stride[0] = 8;
+    a.y = a.x;
+    a.y.data = matrix[0] + 2;
+    a.mean = trine_tensor_1d(matrix[0] + 4, TRINE_F32, 2);
+    a.rstd = trine_tensor_1d(matrix[0] + 6, TRINE_F32, 2);
+    trine_status status = trine_layernorm(s, &a);
+    CHECK(status == TRINE_OK, "layernorm: %s", trine_error_text());
+    static const float wanted[2][8] = {{1, 3, -1, 1, 2, 4, 1, 0.5f}, {2, 6, -1, 1, 7, 7, 7, 7}};
+    EXPECT(trine_stream_synchronize(s) == TRINE_OK && memcmp(matrix, wanted, sizeof wanted) == 0);
+    trine_stream_destroy(s);
+    EXPECT(control->live == 0);
+}
+
 /* Off by default; the flag against it wins; and an error of the device is no refusal. */
 static void does_not(const void *user)
 {
@@ -152,6 +174,7 @@ int main(int argc, char **argv)
     in_child("by the variable", falls_back, "variable");
     in_child("by the flag", falls_back, "flag");
     in_child("several outputs", several_outputs, NULL);
+    in_child("outputs in each other's gaps", outputs_in_each_others_gaps, NULL);
     in_child("does not fall back", does_not, NULL);
     in_child("fails on the way", fails_on_the_way, NULL);
     return finish();
