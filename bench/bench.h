@@ -26,6 +26,8 @@ typedef struct bench_data {
     _Alignas(16) unsigned char args[CASE_ARGS_MAX];
 } bench_data;
 
+/* Memory that the target has left, as far as it is known: on a GPU, what is not another process's. */
+double bench_memory_free(const target *t);
 /* Bytes of device memory that the case's tensors take. */
 double bench_data_bytes(const test_case *c);
 /* Allocates and fills args; the case must be prepared. Destroy it in any case. */
@@ -77,9 +79,16 @@ double bench_now(void);
 
 /* ---- roofline.c ---- */
 
+/* A ceiling, a second. What ops reach is told by their medians, so that is what they are compared with; the best repetition is
+ * kept to show how far apart the two are. 0: not measured. */
+typedef struct bench_ceiling {
+    double median, best;
+} bench_ceiling;
+
 typedef struct bench_roofline {
-    double copy; /* bytes a second, read plus written: the better of trine_copy and a device-to-device memcpy */
-    double fma;  /* f32 flops a second; 0 where the backend can't tell */
+    bench_ceiling copy; /* bytes, read plus written: the better of trine_copy and a device-to-device memcpy */
+    bench_ceiling read; /* bytes that are only read: the best of sum, amax and, on the CPU, a plain loop */
+    bench_ceiling fma;  /* f32 flops */
 } bench_roofline;
 
 /* Measures it. The errors are those of memory and of trine_memcpy. */
@@ -89,7 +98,8 @@ trine_status bench_roofline_measure(bench_roofline *roof, const target *t, doubl
  * probe does not measure (matrix units). */
 typedef struct bench_standing {
     const char *bound; /* "memory" or "compute" */
-    double percent;
+    double percent;    /* of the copy's rate where memory is the bound */
+    double read;       /* percent of the read's rate, of a case that writes next to nothing; 0 for others */
 } bench_standing;
 bench_standing bench_stand(const bench_roofline *roof, const test_case *c, double seconds);
 

@@ -136,23 +136,11 @@ static void run_contest(bench_session *s, contest *k, target *t)
     }
 }
 
-/* Memory of the device for a case, as far as it is known. */
-static double memory_free(const bench_session *s, const target *t)
-{
-    double bytes = 0.9 * (double)t->props.memory_bytes - (double)s->flush.bytes, kib;
-    char line[128];
-    FILE *file = bench_on_cpu(t) ? fopen("/proc/meminfo", "r") : NULL;
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %lf kB", &kib) == 1 && 0.9 * 1024 * kib < bytes) bytes = 0.9 * 1024 * kib;
-    if (file) fclose(file);
-    return bytes;
-}
-
 void bench_run_case(bench_session *s, target *t, test_case *c)
 {
     static contest k; /* large */
     char why[BENCH_TEXT];
-    double bytes = bench_data_bytes(c), room = memory_free(s, t);
+    double bytes = bench_data_bytes(c), room = bench_memory_free(t) - (double)s->flush.bytes;
     memset(&k, 0, sizeof k);
     trine_status status = TRINE_ERROR_OUT_OF_MEMORY;
     snprintf(why, sizeof why, "%.1f GB of memory are needed, %.1f GB are there", 1e-9 * bytes, 1e-9 * room);

@@ -18,6 +18,17 @@ static size_t memory_of(const case_tensor *t, trine_tensor *view, int64_t *begin
     return (size_t)trine_tensor_extent_bytes(view) + (size_t)*begin * size_of(t);
 }
 
+double bench_memory_free(const target *t)
+{
+    double bytes = 0.9 * (double)t->props.memory_bytes, kib;
+    char line[128];
+    FILE *file = bench_on_cpu(t) ? fopen("/proc/meminfo", "r") : NULL;
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "MemAvailable: %lf kB", &kib) == 1 && 0.9 * 1024 * kib < bytes) bytes = 0.9 * 1024 * kib;
+    if (file) fclose(file);
+    return bytes;
+}
+
 double bench_data_bytes(const test_case *c)
 {
     double bytes = 0;

@@ -31,6 +31,15 @@ static void add_number(cJSON *object, const char *name, double value)
         cJSON_AddNullToObject(object, name);
 }
 
+/* The median by this name, the best repetition by this name and "_best". */
+static void add_ceiling(cJSON *object, const char *name, const bench_ceiling *ceiling)
+{
+    char best[64];
+    snprintf(best, sizeof best, "%s_best", name);
+    add_number(object, name, ceiling->median);
+    add_number(object, best, ceiling->best);
+}
+
 static cJSON *target_object(const target *t, const bench_roofline *roof)
 {
     const trine_device_props *p = &t->props;
@@ -45,8 +54,9 @@ static cJSON *target_object(const target *t, const bench_roofline *roof)
     cJSON_AddNumberToObject(o, "memory_bytes", (double)p->memory_bytes);
     cJSON_AddNumberToObject(o, "l2_bytes", (double)p->l2_bytes);
     cJSON_AddNumberToObject(o, "shared_bytes", (double)p->shared_bytes);
-    add_number(o, "copy_bytes_per_second", roof->copy);
-    add_number(o, "fma_f32_flops_per_second", roof->fma);
+    add_ceiling(o, "copy_bytes_per_second", &roof->copy);
+    add_ceiling(o, "read_bytes_per_second", &roof->read);
+    add_ceiling(o, "fma_f32_flops_per_second", &roof->fma);
     return o;
 }
 
@@ -123,6 +133,7 @@ static void add_times(cJSON *o, const bench_result *result, const bench_times *t
     cJSON_AddNumberToObject(o, "tflops", 1e-12 * result->c->flops / times->median);
     cJSON_AddStringToObject(o, "bound", stand.bound);
     add_number(o, "percent_of_roofline", stand.percent);
+    if (stand.read > 0) cJSON_AddNumberToObject(o, "percent_of_read", stand.read);
 }
 
 /* The fastest peer, or NULL. */
@@ -170,9 +181,10 @@ static void write_result(const bench_report *r, const bench_result *result, int 
 
 void bench_report_target(const bench_report *r, const target *t, const bench_roofline *roof)
 {
-    char copy[FORMAT_TEXT], fma[FORMAT_TEXT];
+    char copy[FORMAT_TEXT], read[FORMAT_TEXT], fma[FORMAT_TEXT];
     printf("\n%s: %s (%s, %s)\n", t->backend, t->props.name, t->props.arch, t->props.driver);
-    printf("roofline: copy %s, f32 multiply-add %s\n", format_rate(roof->copy, copy), format_flops(roof->fma, fma));
+    printf("roofline: copy %s, read %s, f32 multiply-add %s\n", format_rate(roof->copy.median, copy),
+           format_rate(roof->read.median, read), format_flops(roof->fma.median, fma));
     printf("%-48s %-14s %9s %6s %8s %8s %7s %-7s%s\n", "case", "variant", "median", "+-", "GB/s", "TFLOP/s", "% roof", "bound",
            r->peers ? "   ratio" : "");
 }
@@ -188,6 +200,7 @@ static void print_row(const bench_report *r, const bench_result *result, int i, 
            50 * (t->p90 - t->p10) / t->median, format_number(1e-9 * result->c->bytes / t->median, 1, rate),
            format_number(1e-12 * result->c->flops / t->median, 3, flops), format_number(stand.percent, 1, percent), stand.bound);
     if (r->peers && peer) printf(" %7.2f", peer->times.median / t->median);
+    if (stand.read > 0) printf("  read %.1f%%", stand.read);
     if (t->graph > 0) printf("  graph %s", format_time(t->graph, graph));
     printf("\n");
 }
