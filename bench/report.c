@@ -1,14 +1,10 @@
 /* The results: a table for people on stdout, a JSON object a line in a file, the first of which is a header. bench/results.c
  * reads such files: a change of what it needs is a new format number. */
 #include <string.h>
-#include <time.h>
 
 #include "bench/bench.h"
 #include "bench/format.h"
-
-#ifndef TRINE_COMMIT
-#define TRINE_COMMIT "unknown"
-#endif
+#include "tools/describe.h"
 
 trine_dtype bench_dtype(const test_case *c) { return c->tensor_count ? c->tensor[0].dtype : TRINE_DTYPE_NONE; }
 
@@ -42,18 +38,9 @@ static void add_ceiling(cJSON *object, const char *name, const bench_ceiling *ce
 
 static cJSON *target_object(const target *t, const bench_roofline *roof)
 {
-    const trine_device_props *p = &t->props;
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "backend", t->backend);
-    cJSON_AddStringToObject(o, "arch", p->arch);
-    cJSON_AddStringToObject(o, "name", p->name);
-    cJSON_AddStringToObject(o, "driver", p->driver);
-    cJSON_AddNumberToObject(o, "compute_units", p->compute_units);
-    cJSON_AddNumberToObject(o, "wave_size", p->wave_size);
-    cJSON_AddNumberToObject(o, "clock_khz", p->clock_khz);
-    cJSON_AddNumberToObject(o, "memory_bytes", (double)p->memory_bytes);
-    cJSON_AddNumberToObject(o, "l2_bytes", (double)p->l2_bytes);
-    cJSON_AddNumberToObject(o, "shared_bytes", (double)p->shared_bytes);
+    describe_device(o, &t->props);
     add_ceiling(o, "copy_bytes_per_second", &roof->copy);
     add_ceiling(o, "read_bytes_per_second", &roof->read);
     add_ceiling(o, "fma_f32_flops_per_second", &roof->fma);
@@ -62,17 +49,10 @@ static cJSON *target_object(const target *t, const bench_roofline *roof)
 
 void bench_report_header(const bench_report *r, const target *targets, const bench_roofline *roofs, int count)
 {
-    char date[32] = "";
-    time_t now = time(NULL);
-    struct tm utc;
-    if (gmtime_r(&now, &utc)) strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc);
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "type", "header");
     cJSON_AddNumberToObject(o, "format", 1);
-    cJSON_AddStringToObject(o, "version", trine_version());
-    cJSON_AddStringToObject(o, "commit", TRINE_COMMIT);
-    cJSON_AddStringToObject(o, "date", date);
-    cJSON_AddStringToObject(o, "compiler", __VERSION__);
+    describe_build(o);
     cJSON *list = cJSON_AddArrayToObject(o, "targets");
     for (int i = 0; i < count; i++) cJSON_AddItemToArray(list, target_object(&targets[i], &roofs[i]));
     write_line(r, o);

@@ -75,7 +75,7 @@ static trine_status measure_copy(bench_ceiling *ceiling, copy_buffers *b, trine_
     return entries[1].status;
 }
 
-/* ---- Reading: reductions write nothing to speak of, and memory that is only read is faster ----
+/* ---- Reading: reductions write nothing to speak of, and memory that is only read has another rate than a copy's ----
  *
  * On a GPU the ceiling is what our own reductions reach, since no call of the vendor's reads without writing: a lower bound,
  * which the op that sets it meets with 100 percent. On the CPU a plain loop, which owes nothing to the library, runs against

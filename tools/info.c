@@ -11,6 +11,7 @@
 
 #include "tests/driver/targets.h"
 #include "tools/commands.h"
+#include "tools/describe.h"
 #include "tools/survey.h"
 
 enum { BACKENDS = 8, STATUS_MISSING = 3 };
@@ -229,15 +230,7 @@ static cJSON *device_object(const target *t, bool assumed)
     cJSON_AddStringToObject(o, "backend", p->backend);
     cJSON_AddNumberToObject(o, "index", p->index);
     cJSON_AddBoolToObject(o, "assumed", assumed);
-    cJSON_AddStringToObject(o, "name", p->name);
-    cJSON_AddStringToObject(o, "arch", p->arch);
-    cJSON_AddStringToObject(o, "driver", p->driver);
-    cJSON_AddNumberToObject(o, "compute_units", p->compute_units);
-    cJSON_AddNumberToObject(o, "wave_size", p->wave_size);
-    cJSON_AddNumberToObject(o, "clock_khz", p->clock_khz);
-    cJSON_AddNumberToObject(o, "memory_bytes", (double)p->memory_bytes);
-    cJSON_AddNumberToObject(o, "l2_bytes", (double)p->l2_bytes);
-    cJSON_AddNumberToObject(o, "shared_bytes", (double)p->shared_bytes);
+    describe_device(o, p);
     return o;
 }
 

@@ -8,21 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/driver/check_report.h"
 #include "tests/driver/place.h"
 #include "tests/driver/targets.h"
 #include "tests/driver/verdict.h"
 #include "tools/commands.h"
 
 typedef struct options {
-    const char *backend, *arch, *variant, *op, *filter;
+    const char *backend, *arch, *variant, *op, *filter, *json;
     double max_work;
     bool digest, verbose, list;
+    check_report *report;
 } options;
-
-typedef struct tally {
-    int64_t passed, failed, refused, left_out;
-    double worst;
-} tally;
 
 /* ---- One case ---- */
 
@@ -195,13 +192,17 @@ static outcome run_parallel(const target *t, const test_case *c)
 
 /* ---- All cases of an op on a target ---- */
 
-static void count_outcome(tally *sum, const outcome *o, const target *t, const char *variant, const test_case *c,
+static void count_outcome(check_tally *sum, const outcome *o, const target *t, const char *variant, const test_case *c,
                           const options *opt)
 {
     if (o->kind == PASSED) sum->passed++;
     if (o->kind == FAILED) sum->failed++;
     if (o->kind == REFUSED) sum->refused++;
-    if (o->worst > sum->worst) sum->worst = o->worst;
+    if (o->worst > sum->worst) {
+        sum->worst = o->worst;
+        snprintf(sum->worst_case, sizeof sum->worst_case, "%s", c->name);
+    }
+    if (o->kind != PASSED) check_report_case(opt->report, o->kind == FAILED ? "failures" : "refusals", c, variant, o->text);
     if (o->kind == FAILED) printf("FAILED %s %s [%s] %s: %s\n", t->backend, t->props.arch, variant, c->name, o->text);
     if (o->kind == REFUSED && opt->verbose)
         printf("refused %s %s [%s] %s: %s\n", t->backend, t->props.arch, variant, c->name, o->text);
@@ -212,7 +213,7 @@ static void count_outcome(tally *sum, const outcome *o, const target *t, const c
 }
 
 /* Every variant that accepts the case; those of other cases of the op differ. */
-static void check_case(tally *sum, target *t, test_case *c, const options *opt)
+static void check_case(check_tally *sum, target *t, test_case *c, const options *opt)
 {
     trine_query_result answer;
     _Alignas(16) unsigned char args[CASE_ARGS_MAX];
@@ -233,10 +234,10 @@ static void check_case(tally *sum, target *t, test_case *c, const options *opt)
     }
 }
 
-static tally check_op(target *t, trine_op op, const options *opt)
+static check_tally check_op(target *t, trine_op op, const options *opt)
 {
     case_list list = {0};
-    tally sum = {0};
+    check_tally sum = {0};
     bool parallel_done = false;
     cases_of(op, &list, CASES_CHECK);
     for (int64_t i = 0; i < list.count; i++) {
@@ -247,8 +248,8 @@ static tally check_op(target *t, trine_op op, const options *opt)
             continue;
         }
         if (!case_prepare(c, 0)) {
-            sum.failed++;
-            printf("FAILED %s: no memory\n", c->name);
+            outcome o = failed("error", "no memory");
+            count_outcome(&sum, &o, t, "", c, opt);
             continue;
         }
         int64_t failures = sum.failed;
@@ -264,18 +265,29 @@ static tally check_op(target *t, trine_op op, const options *opt)
     return sum;
 }
 
-static tally check_target(target *t, const options *opt)
+static void add_up(check_tally *all, const check_tally *sum)
 {
-    tally all = {0};
+    all->passed += sum->passed;
+    all->failed += sum->failed;
+    all->refused += sum->refused;
+    all->left_out += sum->left_out;
+    if (sum->worst <= all->worst) return;
+    all->worst = sum->worst;
+    memcpy(all->worst_case, sum->worst_case, sizeof all->worst_case);
+}
+
+static check_tally check_target(target *t, const options *opt)
+{
+    check_tally all = {0};
+    check_report_target(opt->report, t);
     printf("%s: %s (%s, %s)\n", t->backend, t->props.name, t->props.arch, t->props.driver);
     for (int op = 0; op < TRINE_OP_COUNT; op++) {
         const trine_op_info *info = trine_op_get_info((trine_op)op);
         if (opt->op && strcmp(opt->op, info->name) != 0 && strcmp(opt->op, info->family) != 0) continue;
-        tally sum = check_op(t, (trine_op)op, opt);
-        all.passed += sum.passed;
-        all.failed += sum.failed;
-        all.refused += sum.refused;
-        all.left_out += sum.left_out;
+        check_report_op(opt->report, (trine_op)op);
+        check_tally sum = check_op(t, (trine_op)op, opt);
+        check_report_op_end(opt->report, &sum);
+        add_up(&all, &sum);
         if (sum.passed + sum.failed + sum.refused + sum.left_out == 0) continue;
         printf("  %-22s %5lld passed %3lld failed", info->name, (long long)sum.passed, (long long)sum.failed);
         if (sum.refused) printf(" %3lld refused", (long long)sum.refused);
@@ -288,16 +300,18 @@ static tally check_target(target *t, const options *opt)
 
 /* ---- The command ---- */
 
-static const char usage[] = "usage: trine check [options]\n"
-                            "  --backend B    cuda, hip, cpu or name:index (default: all that have a device)\n"
-                            "  --arch A       (cpu) one level, x86-64-v3 say; default: all that run here\n"
-                            "  --op NAME      one op or family\n"
-                            "  --case TEXT    cases whose name contains TEXT\n"
-                            "  --variant V    one variant\n"
-                            "  --max-work N   leave out cases of more than N element operations\n"
-                            "  --digest       print a hash of the outputs of every case that is bit-exact across vendors\n"
-                            "  --list         print the cases' names\n"
-                            "  --verbose      a line a case\n";
+static const char usage[] =
+    "usage: trine check [options]\n"
+    "  --backend B    cuda, hip, cpu or name:index (default: all that have a device)\n"
+    "  --arch A       (cpu) one level, x86-64-v3 say; default: all that run here\n"
+    "  --op NAME      one op or family\n"
+    "  --case TEXT    cases whose name contains TEXT\n"
+    "  --variant V    one variant\n"
+    "  --max-work N   leave out cases of more than N element operations\n"
+    "  --digest       print a hash of the outputs of every case that is bit-exact across vendors\n"
+    "  --json FILE    also write a report there: devices, versions, counts, worst errors, first failures\n"
+    "  --list         print the cases' names\n"
+    "  --verbose      a line a case\n";
 
 static int list_cases(const options *opt)
 {
@@ -317,7 +331,7 @@ static bool parse(int argc, char **argv, options *opt)
     static const struct option longs[] = {{"backend", 1, NULL, 'b'}, {"arch", 1, NULL, 'a'},    {"op", 1, NULL, 'o'},
                                           {"case", 1, NULL, 'c'},    {"variant", 1, NULL, 'v'}, {"max-work", 1, NULL, 'w'},
                                           {"digest", 0, NULL, 'd'},  {"list", 0, NULL, 'l'},    {"verbose", 0, NULL, 'V'},
-                                          {NULL, 0, NULL, 0}};
+                                          {"json", 1, NULL, 'j'},    {NULL, 0, NULL, 0}};
     *opt = (options){0};
     for (int key; (key = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         switch (key) {
@@ -327,6 +341,7 @@ static bool parse(int argc, char **argv, options *opt)
         case 'c': opt->filter = optarg; break;
         case 'v': opt->variant = optarg; break;
         case 'w': opt->max_work = atof(optarg); break;
+        case 'j': opt->json = optarg; break;
         case 'd': opt->digest = true; break;
         case 'l': opt->list = true; break;
         case 'V': opt->verbose = true; break;
@@ -336,23 +351,30 @@ static bool parse(int argc, char **argv, options *opt)
     return optind == argc;
 }
 
+static int report_unwritten(const char *path)
+{
+    fprintf(stderr, "trine check: %s: ", path);
+    perror(NULL);
+    return 2;
+}
+
 int command_check(int argc, char **argv)
 {
     options opt;
     target targets[TARGETS_MAX];
-    tally all = {0};
+    check_tally all = {0};
+    check_report report;
     if (!parse(argc, argv, &opt)) {
         fputs(usage, stderr);
         return 2;
     }
     if (opt.list) return list_cases(&opt);
+    opt.report = &report;
+    if (!check_report_begin(&report, opt.json, argc, argv)) return report_unwritten(opt.json);
     int count = targets_open(targets, opt.backend, opt.arch, stdout);
     for (int i = 0; i < count; i++) {
-        tally sum = check_target(&targets[i], &opt);
-        all.passed += sum.passed;
-        all.failed += sum.failed;
-        all.refused += sum.refused;
-        all.left_out += sum.left_out;
+        check_tally sum = check_target(&targets[i], &opt);
+        add_up(&all, &sum);
     }
     targets_close(targets, count);
     if (all.passed + all.failed == 0) {
@@ -361,5 +383,6 @@ int command_check(int argc, char **argv)
     }
     printf("%lld refused, %lld left out\n%lld passed, %lld failed\n", (long long)all.refused, (long long)all.left_out,
            (long long)all.passed, (long long)all.failed);
+    if (!check_report_end(&report, &all)) return report_unwritten(opt.json);
     return all.failed ? 1 : 0;
 }
