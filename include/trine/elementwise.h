@@ -1,8 +1,5 @@
-/* Elementwise ops. Source: NumPy's broadcasting rules; IEEE 754 arithmetic.
- *
- * All: any strides on inputs (0 broadcasts); outputs may be strided but may not overlap themselves. In place (output the same
- * view as an input) is allowed where said; every other overlap of an output is INVALID_ARGUMENT. Asynchronous in the stream's
- * order. */
+/* Elementwise ops. Sources: NumPy's broadcasting rules (axes count from the last; a missing one or one of size 1 repeats), IEEE
+ * 754 arithmetic. Any strides. What holds for every op is in trine.h. */
 #ifndef TRINE_ELEMENTWISE_H
 #define TRINE_ELEMENTWISE_H
 
@@ -19,16 +16,16 @@ typedef struct trine_copy_args {
 } trine_copy_args;
 TRINE_API trine_status trine_copy(trine_stream *stream, const trine_copy_args *args);
 
-/* y = value, converted to y's dtype as trine_convert does from f64. y: any dtype but nf4. */
+/* y = value, converted to y's dtype as trine_convert does from f64. y [any shape]: any dtype but nf4. */
 typedef struct trine_fill_args {
     trine_tensor y;
     double value;
 } trine_fill_args;
 TRINE_API trine_status trine_fill(trine_stream *stream, const trine_fill_args *args);
 
-/* y = a op b, a and b broadcast to y's shape. One dtype for all three: f64, f32, f16, bf16, i64, i32, i8, u8. In place allowed.
- *   f16, bf16   computed in f32, rounded once.
- *   integers    wrap; division truncates, x / 0 = 0 and smallest / -1 = smallest.
+/* y = a op b. a, b [broadcastable to y's shape], y [shape]. One dtype for all three: f64, f32, f16, bf16, i64, i32, i8, u8. In
+ * place allowed, y as a or b of its own shape.
+ *   integers           wrap; division truncates, x / 0 = 0 and smallest / -1 = smallest.
  *   minimum, maximum   NaN if either is NaN; -0 < +0. */
 typedef struct trine_binary_args {
     trine_tensor a, b, y;
@@ -41,8 +38,9 @@ TRINE_API trine_status trine_div(trine_stream *stream, const trine_div_args *arg
 TRINE_API trine_status trine_minimum(trine_stream *stream, const trine_minimum_args *args);
 TRINE_API trine_status trine_maximum(trine_stream *stream, const trine_maximum_args *args);
 
-/* add_scalar: y = x + value; scale: y = x * value. x [broadcastable to y], one dtype: f64, f32, f16, bf16, i64, i32, i8, u8.
- * `value` is first converted (f32 for f16 and bf16, else to the dtype by trine_convert's rules). In place allowed. */
+/* add_scalar: y = x + value; scale: y = x * value. x [broadcastable to y's shape], y [shape], one dtype: f64, f32, f16, bf16,
+ * i64, i32, i8, u8. `value` is first converted (to f32 for f16 and bf16, else to the dtype by trine_convert's rules); integers
+ * wrap. In place allowed. */
 typedef struct trine_scalar_args {
     trine_tensor x, y;
     double value;

@@ -1,4 +1,4 @@
-/* Matrix products. */
+/* Matrix products. What holds for every op is in trine.h. */
 #ifndef TRINE_MATMUL_H
 #define TRINE_MATMUL_H
 
@@ -13,14 +13,19 @@ typedef enum trine_matmul_precision {
     TRINE_MATMUL_TF32         /* f32 inputs may be rounded to tf32 (10 bits of mantissa) first; backends without it use f32 */
 } trine_matmul_precision;
 
-/* d = act(alpha a b + beta c + bias)
- *   a [..., M, K], b [..., K, N], d [..., M, N], ndim >= 2; batch axes of a and b broadcast to d's. Any strides on a and b (so
- * transposed operands are views; stride 0 broadcasts); d has stride 1 along N or along M. c    [..., M, N] broadcastable to d,
- * optional (then beta is ignored); any strides; may be d in place bias [N], optional, a's dtype or f32, stride 1 dtypes: a and b
- * one of f32, f16, bf16; d and c that dtype or f32. alpha, beta are taken as they are: alpha = 0 gives act(beta c + bias) without
- * reading a and b; beta = 0 does not read c. K = 0 is a sum over nothing: 0. Accumulation and epilogue in f32, one rounding.
- *   activation with activation_alpha: as in activation.h.
- * Variants: naive, coalesced, tiled, register_tiled: the teaching ladder; docs/matmul-ladder.md walks through it. */
+/* d = act(alpha a b + beta c + bias). Source: BLAS's gemm, with NumPy's matmul for the batch axes.
+ *   a, b   [..., M, K] and [..., K, N], ndim >= 2; batch axes broadcast to d's. One dtype: f32, f16, bf16. Any strides, so that
+ *          transposed operands are views
+ *   c      [..., M, N] broadcastable to d's shape, optional (beta is then ignored); a's dtype or f32; any strides
+ *   bias   [N], optional; a's dtype or f32; stride 1
+ *   d      [..., M, N]; a's dtype or f32; stride 1 along N or along M (UNSUPPORTED otherwise). In place allowed, d as c; d over a
+ *          or b is INVALID_ARGUMENT
+ *   alpha, beta        taken as they are: alpha = 0 gives act(beta c + bias) without reading a and b; beta = 0 does not read c
+ *   activation         with activation_alpha, as in activation.h; 0 is identity
+ * K = 0 is a sum over nothing: 0. Sums and epilogue in f32, one rounding. INVALID_ARGUMENT for an unknown activation or
+ * precision.
+ * Variants: gemv (at most four rows or columns), register_tiled, and the teaching ladder naive, coalesced, tiled;
+ * docs/matmul-ladder.md walks through them. */
 typedef struct trine_matmul_args {
     trine_tensor a, b, c, bias, d;
     float alpha, beta;

@@ -1,4 +1,4 @@
-/* Normalisation over the last axis. */
+/* Normalisation over the last axis. What holds for every op is in trine.h. */
 #ifndef TRINE_NORM_H
 #define TRINE_NORM_H
 
@@ -9,10 +9,12 @@ extern "C" {
 #endif
 
 /* y = (x - mean) / sqrt(var + eps) * weight + bias, mean and (biased) variance over the last axis. Ba, Kiros, Hinton 2016.
- *   x, y     [..., N], ndim >= 1, one dtype: f32, f16, bf16; the last axis has stride 1 (UNSUPPORTED otherwise), the others any.
- * In place allowed. weight, bias   [N], optional, stride 1, x's dtype or f32 mean, rstd     [...] (x's shape without the last
- * axis), optional, contiguous f32: what a backward pass needs Statistics in f32, the variance from centred values. Error:
- * INVALID_ARGUMENT unless eps > 0. */
+ *   x, y          [..., N], ndim >= 1, one dtype: f32, f16, bf16; the last axis has stride 1 (UNSUPPORTED otherwise), the others
+ *                 any. In place allowed, y as x.
+ *   weight, bias  [N], optional (1 and 0), stride 1, x's dtype or f32
+ *   mean, rstd    [...] (x's shape without the last axis), optional outputs, contiguous f32: the mean, and 1 / sqrt(var + eps),
+ *                 which a backward pass needs
+ * Statistics in f32, the variance from centred values. INVALID_ARGUMENT unless eps > 0. */
 typedef struct trine_layernorm_args {
     trine_tensor x, weight, bias, y, mean, rstd;
     float eps;
@@ -20,10 +22,13 @@ typedef struct trine_layernorm_args {
 TRINE_API trine_status trine_layernorm(trine_stream *stream, const trine_layernorm_args *args);
 
 /* y = x / sqrt(mean(x^2) + eps) * (weight_offset + weight). Zhang & Sennrich 2019.
- *   x, y [..., N], weight [N] (optional: 1), rstd [...] (optional), as in layernorm.
- *   weight_offset  0 (Llama) or 1 (Gemma)
- *   round_first    0: all in f32, one rounding. 1: the normalised value is rounded to x's dtype before the weight multiplies it
- * (Llama's reference). */
+ *   x, y           [..., N], as in layernorm. In place allowed, y as x.
+ *   weight         [N], optional (the factor is then 1, without the offset), stride 1, x's dtype or f32
+ *   rstd           [...], optional output, contiguous f32: 1 / sqrt(mean(x^2) + eps)
+ *   weight_offset  0 (Llama) or 1 (Gemma); any number is taken as it is
+ *   round_first    0: all in f32, one rounding. Otherwise the normalised value is rounded to x's dtype before the weight
+ *                  multiplies it (Llama's reference).
+ * INVALID_ARGUMENT unless eps > 0. */
 typedef struct trine_rmsnorm_args {
     trine_tensor x, weight, y, rstd;
     float eps;

@@ -1,5 +1,5 @@
-/* Reductions over one axis or all. Accumulation in f32 (f64 and i64 for those dtypes), by a fixed tree: the same bits every time
- * on one device. */
+/* Reductions over one axis or all. Sums are accumulated in f32 or wider, whatever the dtype, by a fixed tree: the same bits every
+ * time on one device. Source: NumPy's reductions; BLAS's asum, nrm2 and dot. What holds for every op is in trine.h. */
 #ifndef TRINE_REDUCE_H
 #define TRINE_REDUCE_H
 
@@ -14,10 +14,10 @@ enum { TRINE_AXIS_ALL = INT32_MIN };
 /* x [shape]; axis 0..ndim-1, or from the end when negative, or TRINE_AXIS_ALL.
  * y: x's shape with that axis removed, or with size 1 there; for all: ndim 0, or all sizes 1. Any strides on both. Not in place.
  *   sum, mean, norm_l1 (sum |x|), norm_l2 (sqrt of sum x^2)   x f32, f16, bf16; y the same dtype or f32
- *   amax, amin   x f32, f16, bf16, i32, i64; y the same. NaN wins.
- *   argmax       x as amax; y i64 or i32: the index along the axis (row-major index for all) of the first largest; a NaN counts
- * as largest Over zero elements: sum and norms give 0, mean gives NaN; amax, amin and argmax are INVALID_ARGUMENT unless y is
- * empty too. */
+ *   amax, amin   x f32, f16, bf16, i32, i64; y the same dtype. NaN wins.
+ *   argmax       x as amax; y i64 or i32: the index along the axis (the row-major index for all) of the first largest, where a
+ *                NaN counts as largest. INVALID_ARGUMENT if i32 can't hold every index.
+ * Over zero elements: sum and norms give 0, mean gives NaN; amax, amin and argmax are INVALID_ARGUMENT unless y is empty too. */
 typedef struct trine_reduce_args {
     trine_tensor x, y;
     int32_t axis;
@@ -32,7 +32,8 @@ TRINE_API trine_status trine_argmax(trine_stream *stream, const trine_argmax_arg
 TRINE_API trine_status trine_norm_l1(trine_stream *stream, const trine_norm_l1_args *args);
 TRINE_API trine_status trine_norm_l2(trine_stream *stream, const trine_norm_l2_args *args);
 
-/* Inner product along one axis or all: y = sum a * b. a, b [one shape], one dtype: f32, f16, bf16; y as for sum. */
+/* Inner product along one axis or all: y = sum a * b. a, b [one shape], one dtype: f32, f16, bf16; axis, y's shape and dtype, and
+ * what is given over zero elements as for sum. Any strides. Not in place. */
 typedef struct trine_dot_args {
     trine_tensor a, b, y;
     int32_t axis;

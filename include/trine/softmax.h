@@ -1,4 +1,5 @@
-/* Softmax over the last axis. Source: Milakov & Gimelshein, "Online normalizer calculation for softmax", 2018. */
+/* Softmax over the last axis. Source: Milakov & Gimelshein, "Online normalizer calculation for softmax", 2018. What holds for
+ * every op is in trine.h. */
 #ifndef TRINE_SOFTMAX_H
 #define TRINE_SOFTMAX_H
 
@@ -10,8 +11,9 @@ extern "C" {
 
 /* softmax:     y = exp(x - max) / sum exp(x - max)      log_softmax: y = x - max - log(sum exp(x - max))
  *   x, y [..., N], ndim >= 1, one dtype: f32, f16, bf16; the last axis has stride 1 (UNSUPPORTED otherwise), the others any. In
- * place allowed. A row whose entries are all -inf gives NaN, as the formula says; single -inf entries give 0 (softmax) or -inf
- * (log_softmax). A NaN or +inf makes its whole row NaN. N = 0 is fine. Statistics in f32. */
+ *   place allowed. Statistics in f32.
+ * A row whose entries are all -inf gives NaN, as the formula says; single -inf entries give 0 (softmax) or -inf (log_softmax). A
+ * NaN or +inf makes its whole row NaN. */
 typedef struct trine_softmax_args {
     trine_tensor x, y;
 } trine_softmax_args;
@@ -20,7 +22,8 @@ TRINE_API trine_status trine_softmax(trine_stream *stream, const trine_softmax_a
 TRINE_API trine_status trine_log_softmax(trine_stream *stream, const trine_log_softmax_args *args);
 
 /* From the forward's OUTPUT y:   softmax: dx = y (dy - sum(y dy))      log_softmax: dx = dy - exp(y) sum(dy)
- *   y, dy, dx [..., N], one dtype: f32, f16, bf16, last axis with stride 1. dx may be dy or y in place. */
+ *   y, dy, dx [..., N], ndim >= 1, one dtype: f32, f16, bf16; the last axis has stride 1 (UNSUPPORTED otherwise), the others any.
+ *   In place allowed, dx as dy or y. Sums in f32. */
 typedef struct trine_softmax_backward_args {
     trine_tensor y, dy, dx;
 } trine_softmax_backward_args;
