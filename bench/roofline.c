@@ -131,7 +131,7 @@ trine_status bench_roofline_measure(bench_roofline *roof, const target *t, doubl
 {
     double flops = 0;
     bench_entry probe = {.name = "fma", .stream = t->stream, .run = run_fma, .state = &flops};
-    *roof = (bench_roofline){{0}};
+    *roof = (bench_roofline){.fma = {0, 0}};
     bench_time(&probe, 1, NULL, seconds);
     roof->fma = ceiling_of(&probe, 1, flops);
     return measure_memory(roof, t, seconds);

@@ -162,6 +162,8 @@ trine_status trine_query(trine_stream *stream, trine_op op, const void *args, tr
     return TRINE_OK;
 }
 
+/* One without a prototype in its public header would be hidden in the library. */
+#pragma GCC diagnostic error "-Wmissing-prototypes"
 #define OP(family, name) \
     trine_status trine_##name(trine_stream *stream, const trine_##name##_args *args) \
     { \

@@ -34,7 +34,7 @@ static void add_backends(cJSON *list)
 bool check_report_begin(check_report *r, const char *path, int argc, char **argv)
 {
     struct utsname system;
-    char text[2 * sizeof system.release] = "";
+    char text[sizeof system] = "";
     *r = (check_report){.path = path};
     if (!path) return true;
     r->root = cJSON_CreateObject();
