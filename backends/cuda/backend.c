@@ -1,6 +1,11 @@
 /* The CUDA backend's table: what is NVIDIA's own; the rest is backends/simt/vendor_backend.h. */
 #include <cuda_runtime_api.h>
+#include <pthread.h>
 #include <stdlib.h>
+#if __has_include(<nvtx3/nvToolsExt.h>)
+#include <nvtx3/nvToolsExt.h>
+#define HAVE_NVTX 1
+#endif
 
 #define TRINE_BACKEND_FN(name) trine_cuda_##name
 #include "backends/simt/device.h"
@@ -84,5 +89,20 @@ static void version_text(int number, char *text, size_t size)
 {
     snprintf(text, size, "%d.%d", number / 1000, number % 1000 / 10);
 }
+
+/* NVTX 3 is a header: a profiler that is there brings the library, and without one a range is an empty call. */
+#ifdef HAVE_NVTX
+static bool open_ranges(void) { return true; }
+
+static void push_range(const char *name) { nvtxRangePushA(name); }
+
+static void pop_range(void) { nvtxRangePop(); }
+#else
+static bool open_ranges(void) { return false; }
+
+static void push_range(const char *name) { (void)name; }
+
+static void pop_range(void) {}
+#endif
 
 #include "backends/simt/vendor_backend.h"

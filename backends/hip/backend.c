@@ -1,5 +1,7 @@
 /* The HIP backend's table: what is AMD's own; the rest is backends/simt/vendor_backend.h. */
+#include <dlfcn.h>
 #include <hip/hip_runtime_api.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #define TRINE_BACKEND_FN(name) trine_hip_##name
@@ -92,5 +94,29 @@ static void version_text(int number, char *text, size_t size)
 {
     snprintf(text, size, "%d.%d.%d", number / 10000000, number / 100000 % 100, number % 100000);
 }
+
+/* roctx, which rocprofv3 and rocprof take ranges from: opened when they are asked for, never linked and never closed. */
+static struct {
+    int (*push)(const char *name);
+    int (*pop)(void);
+} roctx;
+
+static bool open_ranges(void)
+{
+    static const char *const names[] = {"librocprofiler-sdk-roctx.so.1", "librocprofiler-sdk-roctx.so.0", "libroctx64.so.4"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        if (!library) continue;
+        *(void **)&roctx.push = dlsym(library, "roctxRangePushA");
+        *(void **)&roctx.pop = dlsym(library, "roctxRangePop");
+        if (roctx.push && roctx.pop) return true;
+        dlclose(library);
+    }
+    return false;
+}
+
+static void push_range(const char *name) { roctx.push(name); }
+
+static void pop_range(void) { roctx.pop(); }
 
 #include "backends/simt/vendor_backend.h"

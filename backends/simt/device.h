@@ -8,6 +8,7 @@
 struct trine_device {
     trine_device_props props;
     bool assumed; /* for queries about a device that is not here */
+    bool ranges;  /* ops are marked for the vendor's profiler: TRINE_RANGES */
 };
 
 #ifdef __cplusplus

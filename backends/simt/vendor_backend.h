@@ -1,6 +1,6 @@
 /* The table of a GPU backend (core/backend.h), written once for two run times that are call by call alike. Plain C, included
  * at the end of backends/cuda/backend.c and backends/hip/backend.c. Before it they
- *   include   the vendor's run-time header, stdlib.h and backends/simt/device.h
+ *   include   the vendor's run-time header, pthread.h, stdlib.h and backends/simt/device.h
  *   define    VENDOR(name)          cuda##name or hip##name
  *             VENDOR_NAME           "cuda" or "hip"
  *             VENDOR_PROPERTIES     the type that VENDOR(GetDeviceProperties) fills
@@ -11,6 +11,8 @@
  *             describe(found, props)            what the vendors report differently: arch, clock, shared memory, cache
  *             has_code(arch)                    whether TRINE_ARCHS serves an arch
  *             version_text(number, text, size)  a version number of the vendor as text
+ *             open_ranges()                     finds the profiler's marks; false if there are none. Called once
+ *             push_range(name), pop_range()     marks of the calling thread, which nest; after open_ranges gave true
  *
  * The calling thread's current device is the same after every call as before: each entry point that needs a device sets it and
  * puts the caller's back. That also serves the ops, which launch on the current device. */
@@ -125,12 +127,27 @@ static void describe_driver(trine_device_props *props)
     snprintf(props->driver, sizeof props->driver, "driver %s, runtime %s", driver_text, runtime_text);
 }
 
+static pthread_once_t ranges_once = PTHREAD_ONCE_INIT;
+static bool ranges_are_open;
+
+static void open_ranges_once(void) { ranges_are_open = open_ranges(); }
+
+/* Opening may load a library, so the variable is not believed in setuid and setgid programs. */
+static bool ranges_wanted(void)
+{
+    const char *value = secure_getenv("TRINE_RANGES");
+    if (!value || !value[0]) return false;
+    pthread_once(&ranges_once, open_ranges_once);
+    return ranges_are_open;
+}
+
 static trine_status open_present(int32_t index, trine_device *device, char *why)
 {
     VENDOR_PROPERTIES found;
     trine_device_props *props = &device->props;
     trine_status status = TRY(GetDeviceProperties, &found, index);
     if (status != TRINE_OK) return status;
+    device->ranges = ranges_wanted();
     props->index = index;
     snprintf(props->backend, sizeof props->backend, VENDOR_NAME);
     snprintf(props->name, sizeof props->name, "%.127s", found.name);
@@ -299,12 +316,20 @@ static trine_status probe(trine_device *device, void *native, trine_probe_kind w
 
 /* Each op, on its device. A query about an assumed device touches no run time. */
 #define OP(family, name) \
-    static trine_status op_##name(trine_call *call, const trine_##name##_args *args) \
+    static trine_status run_##name(trine_call *call, const trine_##name##_args *args) \
     { \
         const trine_device *device = call->device; \
         char *why = call->why; \
         if (device->assumed && call->query) return TRINE_BACKEND_FN(name)(call, args); \
         RETURN_ON_DEVICE(TRINE_BACKEND_FN(name)(call, args)); \
+    } \
+    static trine_status op_##name(trine_call *call, const trine_##name##_args *args) \
+    { \
+        bool marked = call->device->ranges && !call->query; \
+        if (marked) push_range("trine_" #name); \
+        trine_status status = run_##name(call, args); \
+        if (marked) pop_range(); \
+        return status; \
     }
 #include "trine/ops.def"
 #undef OP

@@ -23,6 +23,8 @@ extern "C" {
  *                     not have makes its calls UNSUPPORTED; an op without variants has the one name that trine_query tells.
  *   TRINE_LOG         error, warn, info, dispatch, profile (to stderr).
  *   TRINE_PLUGIN_DIR  where the plugins are, instead of the library's own folder. (*)
+ *   TRINE_RANGES      set to anything: every op is a range, trine_<op>, for the vendor's profiler (cuda: NVTX, if the plugin was
+ *                     built with its header; hip: roctx, if it is installed; cpu: none). (*)
  *   TRINE_CPU_ISA     x86-64-v2, -v3, -v4 or generic: at most what the processor has. (*)
  * (*) ignored in a program that runs setuid or setgid. */
 
