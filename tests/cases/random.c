@@ -138,7 +138,8 @@ static test_case *new_uniform(case_list *list, trine_dtype dtype, int64_t rows, 
 
 void cases_uniform(case_list *list, case_kind kind)
 {
-    static const float ranges[][2] = {{0, 1}, {-1, 1}, {3, 3}, {-2.5f, 1000}, {-1e30f, 3e37f}, {0, 1e-40f}, {-FLT_MAX / 2, FLT_MAX / 2}};
+    static const float ranges[][2] = {
+        {0, 1}, {-1, 1}, {3, 3}, {-2.5f, 1000}, {-1e30f, 3e37f}, {0, 1e-40f}, {-FLT_MAX / 2, FLT_MAX / 2}};
     for (int d = 0; d < 3 && kind == CASES_BENCH; d++) new_uniform(list, case_floats[d], 16384, 8192, 0, 1, 1);
     for (int d = 0; d < 3 && kind == CASES_CHECK; d++) {
         for (size_t r = 0; r < sizeof ranges / sizeof ranges[0]; r++)
