@@ -49,7 +49,9 @@ bool check_report_begin(check_report *r, const char *path, int argc, char **argv
     add_backends(cJSON_AddArrayToObject(r->root, "backends"));
     cJSON_AddBoolToObject(r->root, "complete", false);
     cJSON_AddArrayToObject(r->root, "targets");
-    return write_report(r);
+    if (write_report(r)) return true;
+    cJSON_Delete(r->root);
+    return false;
 }
 
 void check_report_target(check_report *r, const target *t)
