@@ -1,7 +1,6 @@
 /* Layernorm and rmsnorm on the CPU, in the frame of rows.h. Bound by bytes. Sums of chunks are f32, everything above them f64. */
 #include <math.h>
 
-#include "backends/cpu/lanes.h"
 #include "backends/cpu/rows.h"
 
 typedef struct norm_context {
@@ -11,8 +10,8 @@ typedef struct norm_context {
     bool round_first;
 } norm_context;
 
-LANES_SUM(span_sum, x[i])
-LANES_SUM(span_squares, (x[i] - about) * (x[i] - about))
+LANES_SUM(lanes_plain, 1, a)
+LANES_SUM(lanes_squares, 1, (a - about) * (a - about))
 
 /* ---- The output ---- */
 
@@ -92,10 +91,10 @@ static trine_status norm_call(trine_call *call, const row_op *op, norm_context *
 static void layernorm_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
     (void)context;
-    const double n = (double)part->n,
-                 mean = part->n ? (double)(part->far ? span_sum_far : span_sum)(part->x[0], NULL, 0, part->n) / n : 0;
+    const double n = (double)part->n, sum = (double)lanes_plain(&part->source, 0), mean = part->n ? sum / n : 0;
+    const lanes_input second = rows_second(part, 0);
     /* about the mean as f32 has it; what that leaves is taken out after */
-    const double off = mean - (double)(float)mean, squares = (double)span_squares(part->x[0], NULL, (float)mean, part->n);
+    const double off = mean - (double)(float)mean, squares = (double)lanes_squares(&second, (float)mean);
     stats[0] = n;
     stats[1] = mean;
     stats[2] = squares - n * off * off;
@@ -128,7 +127,7 @@ static void layernorm_emit(const void *context, const row_part *part, const doub
 
 trine_status TRINE_CPU(layernorm)(trine_call *call, const trine_layernorm_args *a)
 {
-    static const row_op op = {1, false, layernorm_partial, layernorm_merge, layernorm_finish, NULL, NULL, layernorm_emit};
+    static const row_op op = {1, false, 2, layernorm_partial, layernorm_merge, layernorm_finish, NULL, NULL, layernorm_emit};
     norm_context context = {a->x.dtype, a->weight, a->bias, a->mean, a->rstd, a->eps, 0, false};
     return norm_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x});
 }
@@ -138,7 +137,7 @@ trine_status TRINE_CPU(layernorm)(trine_call *call, const trine_layernorm_args *
 static void rmsnorm_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
     (void)context;
-    stats[0] = (double)(part->far ? span_squares_far : span_squares)(part->x[0], NULL, 0, part->n);
+    stats[0] = (double)lanes_squares(&part->source, 0);
 }
 
 static void rmsnorm_merge(double into[ROW_STATS], const double from[ROW_STATS]) { into[0] += from[0]; }
@@ -159,7 +158,7 @@ static void rmsnorm_emit(const void *context, const row_part *part, const double
 
 trine_status TRINE_CPU(rmsnorm)(trine_call *call, const trine_rmsnorm_args *a)
 {
-    static const row_op op = {1, false, rmsnorm_partial, rmsnorm_merge, rmsnorm_finish, NULL, NULL, rmsnorm_emit};
+    static const row_op op = {1, false, 1, rmsnorm_partial, rmsnorm_merge, rmsnorm_finish, NULL, NULL, rmsnorm_emit};
     norm_context context = {.dtype = a->x.dtype,
                             .weight = a->weight,
                             .rstd = a->rstd,

@@ -9,26 +9,49 @@ enum { REDUCE_CHUNK = 32768 };
 
 /* ---- Runs ---- */
 
+/* Dense elements that are read where they lie, and while they are, what comes this many bytes later. */
+enum { AHEAD = 4096 };
+
+static lanes_input dense_input(const reduction *r, const char *const *in, int64_t i, int64_t n)
+{
+    lanes_input input = {.dtype = r->dtype, .n = n, .lines = (int)r->size};
+    for (int k = 0; k < REDUCTION_INPUTS; k++) {
+        input.x[k] = in[k] + i * r->size;
+        input.ahead[k] = in[k] + i * r->size + AHEAD;
+    }
+    return input;
+}
+
 /* Elements [begin, end) of the run whose element 0 is at in[]; `at`: index of that. */
-static void run_take(const reduction *r, const char *const *in, int64_t begin, int64_t end, int64_t at, partial *p)
+static void floats_run(const reduction *r, const char *const *in, int64_t begin, int64_t end, int64_t at, partial *p)
 {
     SPAN_BUFFER(buffer_x);
     SPAN_BUFFER(buffer_y);
     const int64_t *step = r->shape.step;
-    if (is_integer(r)) {
-        const char *x = in[0] + begin * step[0] * r->size;
-        if (r->dtype == TRINE_I32)
-            take_i32(r, p, (const int32_t *)(const void *)x, end - begin, step[0], at + begin);
-        else
-            take_i64(r, p, (const int64_t *)(const void *)x, end - begin, step[0], at + begin);
-        return;
+    const bool dense = step[0] == 1 && step[1] == 1;
+    const int64_t most = dense ? REDUCE_SPAN : SPAN_MAX;
+    for (int64_t i = begin; i < end; i += most) {
+        lanes_input input = dense_input(r, in, i, end - i < most ? end - i : most);
+        if (!dense) {
+            input.x[0] = cpu_load(buffer_x, in[0] + i * step[0] * r->size, r->dtype, input.n, step[0]);
+            input.x[1] = r->kind == DOT ? cpu_load(buffer_y, in[1] + i * step[1] * r->size, r->dtype, input.n, step[1]) : NULL;
+            input.dtype = TRINE_F32;
+            input.lines = 0;
+        }
+        floats_take(r, p, &input, at + i);
     }
-    for (int64_t i = begin, m; i < end; i += m) {
-        m = end - i < SPAN_MAX ? end - i : SPAN_MAX;
-        const float *x = cpu_load(buffer_x, in[0] + i * step[0] * r->size, r->dtype, m, step[0]);
-        const float *y = r->kind == DOT ? cpu_load(buffer_y, in[1] + i * step[1] * r->size, r->dtype, m, step[1]) : x;
-        span_take(r, p, x, y, m, at + i);
-    }
+}
+
+static void run_take(const reduction *r, const char *const *in, int64_t begin, int64_t end, int64_t at, partial *p)
+{
+    const int64_t step = r->shape.step[0];
+    const void *x = in[0] + begin * step * r->size;
+    if (r->dtype == TRINE_I32)
+        take_i32(r, p, x, end - begin, step, at + begin);
+    else if (r->dtype == TRINE_I64)
+        take_i64(r, p, x, end - begin, step, at + begin);
+    else
+        floats_run(r, in, begin, end, at, p);
 }
 
 /* One chunk of run `row` of output `output`. */
@@ -63,18 +86,15 @@ static void output_run(const reduction *r, int64_t output)
     output_put(r, output, &p);
 }
 
-/* Short dense runs of floats that follow each other: a span of them is loaded at once. */
+/* Short dense runs of floats that follow each other: their results are stored together. */
 static void outputs_block(const reduction *r, int64_t output, int64_t outputs)
 {
-    SPAN_BUFFER(buffer_x);
-    SPAN_BUFFER(buffer_y);
     SPAN_BUFFER(out);
     const int64_t n = r->shape.n, y_step = r->shape.kept.stride[REDUCTION_Y][0];
-    const float *x = span_load(buffer_x, r->in[0] + output * n * r->size, r->dtype, outputs * n);
-    const float *y = r->kind == DOT ? span_load(buffer_y, r->in[1] + output * n * r->size, r->dtype, outputs * n) : x;
     for (int64_t o = 0; o < outputs; o++) {
         partial p = partial_start(r, 0);
-        span_take(r, &p, x + o * n, y + o * n, n, 0);
+        const lanes_input input = dense_input(r, r->in, (output + o) * n, n);
+        floats_take(r, &p, &input, 0);
         if (r->kind == ARGMAX)
             partial_put(r, (output + o) * y_step, &p);
         else
@@ -88,9 +108,9 @@ static void outputs_block(const reduction *r, int64_t output, int64_t outputs)
 static int64_t block_of(const reduction *r)
 {
     const trine_reduction *s = &r->shape;
-    bool dense = !is_integer(r) && s->kept.ndim == 1 && s->n > 0 && 2 * s->n <= SPAN_MAX;
+    bool dense = !is_integer(r) && s->kept.ndim == 1 && s->n > 0 && s->n <= REDUCE_SPAN;
     for (int k = 0; k < REDUCTION_INPUTS; k++) dense = dense && s->step[k] == 1 && s->kept.stride[k][0] == s->n;
-    return dense ? SPAN_MAX / s->n : 1;
+    return dense ? SPAN_MAX : 1;
 }
 
 static void outputs_apart(const reduction *r)

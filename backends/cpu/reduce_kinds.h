@@ -10,9 +10,11 @@
 #include "backends/cpu/walk.h"
 #include "core/reduction.h"
 
+enum { REDUCE_SPAN = 4096 };
+
 typedef enum reduce_kind { SUM, MEAN, NORM_L1, NORM_L2, DOT, AMAX, AMIN, ARGMAX } reduce_kind;
 
-/* One output, or part of it. Sums are f32 over at most a span (or a few rows of columns) and f64 above. The smallest is the
+/* One output, or part of it. Sums are f32 over REDUCE_SPAN elements (or a few rows of columns) and f64 above. The smallest is the
  * largest of numbers whose sign, or bits, are turned. */
 typedef struct partial {
     double value;  /* floats */
@@ -74,52 +76,29 @@ static inline void partial_put(const reduction *r, int64_t offset, const partial
         trine_convert(&value, TRINE_F32, to, r->y.dtype, 1);
 }
 
-/* ---- Spans of floats ---- */
+/* ---- Floats ---- */
 
-LANES_SUM(span_sum, x[i])
-LANES_SUM(span_l1, fabsf(x[i]))
-LANES_SUM(span_l2, x[i] * x[i])
-LANES_SUM(span_dot, x[i] * y[i])
-typedef float (*span_sum_fn)(const float *x, const float *y, float about, int64_t n);
-static const span_sum_fn span_sums[][2] = {[SUM] = {span_sum, span_sum_far},
-                                           [MEAN] = {span_sum, span_sum_far},
-                                           [NORM_L1] = {span_l1, span_l1_far},
-                                           [NORM_L2] = {span_l2, span_l2_far},
-                                           [DOT] = {span_dot, span_dot_far}};
+LANES_SUM(lanes_plain, 1, a)
+LANES_SUM(lanes_l1, 1, (f32x16)((i32x16)(a)&0x7fffffff))
+LANES_SUM(lanes_l2, 1, (a) * (a))
+LANES_SUM(lanes_dot, 2, (a) * (b))
+typedef float (*lanes_sum_fn)(const lanes_input *in, float about);
+static const lanes_sum_fn lanes_sums[] = {
+    [SUM] = lanes_plain, [MEAN] = lanes_plain, [NORM_L1] = lanes_l1, [NORM_L2] = lanes_l2, [DOT] = lanes_dot};
 
-/* First i with x[i] == value, or the first NaN; there is one. */
-static inline int64_t span_find(const float *x, int64_t n, float value, bool nan)
-{
-    int32_t at = INT32_MAX;
-    if (nan) {
-#pragma omp simd reduction(min : at)
-        for (int32_t i = 0; i < (int32_t)n; i++) at = x[i] != x[i] && i < at ? i : at;
-    } else {
-#pragma omp simd reduction(min : at)
-        for (int32_t i = 0; i < (int32_t)n; i++) at = x[i] == value && i < at ? i : at;
-    }
-    return at;
-}
-
-static inline float span_most(const reduction *r, const float *x, int64_t n, bool *nan)
-{
-    if (r->kind == AMIN) return lanes_most_far(x, -1, n, nan);
-    return r->dtype == TRINE_F32 ? lanes_most_far(x, 1, n, nan) : lanes_most(x, n, nan);
-}
-
-/* n <= SPAN_MAX elements, the first of which has the index `at`. */
-static inline void span_take(const reduction *r, partial *p, const float *x, const float *y, int64_t n, int64_t at)
+/* in->n <= REDUCE_SPAN elements, the first of which has the index `at`. */
+static inline void floats_take(const reduction *r, partial *p, const lanes_input *in, int64_t at)
 {
     bool nan;
     if (is_sum(r)) {
-        p->value += (double)span_sums[r->kind][r->dtype == TRINE_F32](x, y, 0, n); /* f32 is read where it lies */
+        p->value += (double)lanes_sums[r->kind](in, 0);
         return;
     }
-    const float most = span_most(r, x, n, &nan);
+    const float most = lanes_most(in, r->kind == AMIN ? -1 : 1, &nan);
     const double value = nan ? NAN : (double)most;
-    if (n == 0 || !is_larger(value, p->value)) return;
+    if (in->n == 0 || !is_larger(value, p->value)) return;
     p->value = value;
-    if (r->kind == ARGMAX) p->at = at + span_find(x, n, most, nan);
+    if (r->kind == ARGMAX) p->at = at + lanes_find(in, (float)value);
 }
 
 /* ---- Integers ---- */

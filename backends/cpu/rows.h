@@ -4,29 +4,31 @@
  * floats, so that memory sees one read and one write an element; of longer rows each chunk is read again (from the L2 or L3
  * cache, if it fits there). Each chunk gives a partial; partials are merged in the order of the chunks, whoever made them, so
  * that results do not depend on the number of threads. Threads take rows, or, where there are few, the chunks of a row. Short
- * dense rows are loaded and stored several at once. */
+ * dense rows are taken several at once. */
 #ifndef TRINE_CPU_ROWS_H
 #define TRINE_CPU_ROWS_H
 
+#include "backends/cpu/lanes.h"
 #include "backends/cpu/level.h"
 #include "backends/cpu/span.h"
 #include "core/backend.h"
 #include "core/shape.h"
 
-enum { ROW_CHUNK = 4096, ROW_KEPT = 192 * 1024, ROW_STATS = 4, ROW_INPUTS = 2 };
+enum { ROW_CHUNK = 4096, ROW_KEPT = 192 * 1024, ROW_STATS = 4, ROW_INPUTS = LANES_INPUTS, ROWS_AT_ONCE = 64 };
 
-/* Part of a row as f32. `keep`: what the op wrote there itself (ops that keep nothing: NULL). far: partial reads x from memory,
- * not from the L1 cache. */
+/* Part of a row. In partial the elements are in `source`, and its first pass is over that; from then on they are also in x, as
+ * f32. `keep`: what the op wrote there itself (ops that keep nothing: NULL). */
 typedef struct row_part {
+    lanes_input source;
     const float *x[ROW_INPUTS];
     float *keep;
     int64_t n, column;
-    bool far;
 } row_part;
 
 typedef struct row_op {
     int32_t inputs;
     bool keeps; /* partial and again write part->keep, which may be part->x[0] */
+    int passes; /* that partial makes and that ask for memory: 1, or 2 */
     void (*partial)(const void *context, const row_part *part, double stats[ROW_STATS]);
     void (*merge)(double into[ROW_STATS], const double from[ROW_STATS]);
     /* of a whole row: from the partial's numbers to those that emit wants */
@@ -67,16 +69,6 @@ static inline size_t rows_scratch_bytes(const row_call *c)
            ~(size_t)63;
 }
 
-/* The calling thread's number among those of CPU_PARALLEL_FOR; outside of it the caller may be of a team of its own. */
-static inline int rows_thread(void)
-{
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
-}
-
 static inline char *rows_scratch(const row_call *c, int thread) { return c->workspace + (size_t)thread * rows_scratch_bytes(c); }
 
 static inline row_stats *rows_partials(const row_call *c, int thread)
@@ -86,46 +78,56 @@ static inline row_stats *rows_partials(const row_call *c, int thread)
 
 /* ---- Parts ---- */
 
-/* n elements at operands' addresses p, from `column` of the row on; loaded if `fresh`, else as they were kept. */
-static inline row_part rows_part(const row_call *c, char *const *p, int64_t n, int64_t column, bool fresh)
+/* n elements at operands' addresses p, from `column` of the row on, n <= ROW_CHUNK. */
+static inline row_part rows_part(const row_call *c, char *const *p, int64_t n, int64_t column)
 {
-    row_part part = {.n = n, .column = column, .far = c->dtype == TRINE_F32};
-    float *scratch = (float *)(void *)rows_scratch(c, rows_thread()) + (c->kept ? column : 0);
-    const int64_t step = c->lane;
+    row_part part = {.source = {.dtype = c->dtype, .n = n}, .n = n, .column = column};
+    float *scratch = (float *)(void *)rows_scratch(c, cpu_thread()) + (c->kept ? column : 0);
     for (int32_t k = 0; k < c->op->inputs; k++) {
         const char *from = p[1 + k] + column * c->size;
-        if (c->dtype == TRINE_F32)
-            part.x[k] = (const float *)(const void *)from;
-        else
-            part.x[k] = scratch + k * step;
-        for (int64_t i = 0, m; fresh && i < n; i += m) {
-            m = n - i < SPAN_MAX ? n - i : SPAN_MAX;
-            (void)span_load(scratch + k * step + i, from + i * c->size, c->dtype, m);
-        }
+        part.source.x[k] = from;
+        part.source.keep[k] = scratch + k * c->lane;
+        part.x[k] = c->dtype == TRINE_F32 ? (const float *)(const void *)from : scratch + k * c->lane;
     }
     if (c->op->keeps) part.keep = scratch;
     return part;
 }
 
-/* Asks for what comes next while this is computed. */
-static inline void rows_prefetch(const char *from, int64_t bytes)
+/* The first pass asks for the same part of what comes next, half of it where the op makes a second pass. */
+static inline void rows_ask(const row_call *c, row_part *part, char *const *next)
 {
-    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 2);
+    part->source.lines = (int)c->size / (c->op->passes > 1 ? 2 : 1);
+    for (int32_t k = 0; k < c->op->inputs; k++) part->source.ahead[k] = next[1 + k] + part->column * c->size;
 }
 
-static inline void rows_emit(const row_call *c, const row_part *part, char *to, const double *own, const double *stats,
-                             char *const *next)
+/* What a second pass over a part's f32 takes; it asks for the other half. */
+static inline lanes_input rows_second(const row_part *part, int input)
+{
+    lanes_input again = {.x = {part->x[input]}, .dtype = TRINE_F32, .n = part->n, .lines = part->source.lines};
+    again.ahead[0] = part->source.ahead[input] + part->n / LANES_BLOCK * (part->source.lines * 64);
+    return again;
+}
+
+static inline void rows_load(const row_call *c, const row_part *part)
+{
+    for (int32_t k = 0; k < c->op->inputs && c->dtype != TRINE_F32; k++)
+        for (int64_t i = 0, m; i < part->n; i += m) {
+            m = part->n - i < SPAN_MAX ? part->n - i : SPAN_MAX;
+            (void)span_load(part->source.keep[k] + i, (const char *)part->source.x[k] + i * c->size, c->dtype, m);
+        }
+}
+
+static inline void rows_emit(const row_call *c, const row_part *part, char *to, const double *own, const double *stats)
 {
     SPAN_BUFFER(y);
+    row_part span = *part;
     for (int64_t i = 0, m; i < part->n; i += m) {
-        row_part span = *part;
         m = span.n = span_length(to + i * c->size, c->dtype, part->n - i);
-        span.column += i;
-        for (int32_t k = 0; k < c->op->inputs; k++) span.x[k] += i;
-        if (span.keep) span.keep += i;
-        for (int32_t k = 0; k < c->op->inputs; k++) rows_prefetch(next[1 + k] + span.column * c->size, m * c->size);
         c->op->emit(c->context, &span, own, stats, y);
         span_store(to + i * c->size, c->dtype, y, m, c->stream);
+        span.column += m;
+        for (int32_t k = 0; k < c->op->inputs; k++) span.x[k] += m;
+        if (span.keep) span.keep += m;
     }
 }
 
@@ -141,19 +143,20 @@ static inline int64_t rows_chunk_length(const row_call *c, int64_t chunk)
     return c->n - chunk * ROW_CHUNK < ROW_CHUNK ? c->n - chunk * ROW_CHUNK : ROW_CHUNK;
 }
 
-static inline void rows_gather_chunk(const row_call *c, char *const *p, int64_t chunk, double *own)
+static inline void rows_gather_chunk(const row_call *c, char *const *p, char *const *next, int64_t chunk, double *own)
 {
-    const row_part part = rows_part(c, p, rows_chunk_length(c, chunk), chunk * ROW_CHUNK, true);
+    row_part part = rows_part(c, p, rows_chunk_length(c, chunk), chunk * ROW_CHUNK);
+    rows_ask(c, &part, next);
     c->op->partial(c->context, &part, own);
 }
 
-static inline void rows_emit_chunk(const row_call *c, char *const *p, char *const *next, int64_t chunk, double *own,
-                                   const double *stats)
+static inline void rows_emit_chunk(const row_call *c, char *const *p, int64_t chunk, double *own, const double *stats)
 {
-    const row_part part = rows_part(c, p, rows_chunk_length(c, chunk), chunk * ROW_CHUNK, !c->kept);
+    const row_part part = rows_part(c, p, rows_chunk_length(c, chunk), chunk * ROW_CHUNK);
+    if (!c->kept) rows_load(c, &part);
     if (!c->kept && c->op->again) c->op->again(c->context, &part, own);
     if (c->op->relate) c->op->relate(c->context, own, stats);
-    rows_emit(c, &part, p[0] + part.column * c->size, own, stats, next);
+    rows_emit(c, &part, p[0] + part.column * c->size, own, stats);
 }
 
 /* From the partials of a row's chunks. */
@@ -166,15 +169,15 @@ static inline void rows_finish(const row_call *c, int64_t row, row_stats *partia
 
 /* ---- Rows ---- */
 
-static inline void rows_serial(const row_call *c, int64_t row)
+static inline void rows_serial(const row_call *c, int64_t row, int64_t end)
 {
-    row_stats *partials = rows_partials(c, rows_thread()), stats;
+    row_stats *partials = rows_partials(c, cpu_thread()), stats;
     char *p[1 + ROW_INPUTS], *next[1 + ROW_INPUTS];
     rows_addresses(c, row, p);
-    rows_addresses(c, row + 1 < c->rows.numel ? row + 1 : row, next);
-    for (int64_t k = 0; k < c->chunks; k++) rows_gather_chunk(c, p, k, partials[k]);
+    rows_addresses(c, row + 1 < end ? row + 1 : row, next);
+    for (int64_t k = 0; k < c->chunks; k++) rows_gather_chunk(c, p, next, k, partials[k]);
     rows_finish(c, row, partials, stats);
-    for (int64_t k = 0; k < c->chunks; k++) rows_emit_chunk(c, p, next, k, partials[k], stats);
+    for (int64_t k = 0; k < c->chunks; k++) rows_emit_chunk(c, p, k, partials[k], stats);
 }
 
 /* One row by all threads; nothing is kept. */
@@ -185,35 +188,57 @@ static inline void rows_together(const row_call *c, int64_t row)
     rows_addresses(c, row, p);
     CPU_PARALLEL_FOR(range, c->chunks, 4)
     {
-        for (int64_t k = range.begin; k < range.end; k++) rows_gather_chunk(c, p, k, partials[k]);
+        for (int64_t k = range.begin; k < range.end; k++) rows_gather_chunk(c, p, p, k, partials[k]);
     }
     rows_finish(c, row, partials, stats);
     CPU_PARALLEL_FOR(range, c->chunks, 4)
     {
-        for (int64_t k = range.begin; k < range.end; k++) rows_emit_chunk(c, p, p, k, partials[k], stats);
+        for (int64_t k = range.begin; k < range.end; k++) rows_emit_chunk(c, p, k, partials[k], stats);
         span_fence();
     }
 }
 
-/* Dense rows of one short chunk: as many as a span holds are loaded, and stored, as one. */
-static inline void rows_block(const row_call *c, int64_t row, int64_t rows)
+/* The next of the dense rows of a block. */
+static inline void rows_step(const row_call *c, row_part *part)
+{
+    for (int32_t k = 0; k < c->op->inputs; k++) {
+        part->source.x[k] = (const char *)part->source.x[k] + c->n * c->size;
+        part->source.ahead[k] += c->n * c->size;
+        part->source.keep[k] += c->n;
+        part->x[k] += c->n;
+    }
+    if (part->keep) part->keep += c->n;
+}
+
+/* Short dense rows, stage by stage: what one waits for, a sum of lanes or a square root, another one's work hides. Rows that a
+ * span holds together are stored together. */
+static inline void rows_block(const row_call *c, int64_t row, int64_t rows, int64_t end)
 {
     SPAN_BUFFER(y);
-    char *p[1 + ROW_INPUTS];
+    row_stats own[ROWS_AT_ONCE], stats[ROWS_AT_ONCE];
+    char *p[1 + ROW_INPUTS], *next[1 + ROW_INPUTS];
+    const int64_t together = 2 * c->n <= SPAN_MAX ? SPAN_MAX / c->n : 1;
     rows_addresses(c, row, p);
-    row_part part = rows_part(c, p, rows * c->n, 0, true);
-    part.n = c->n;
+    rows_addresses(c, row + 2 * rows <= end ? row + rows : row, next);
+    row_part part = rows_part(c, p, c->n, 0);
+    rows_ask(c, &part, next);
+    for (int64_t r = 0; r < rows; r++, rows_step(c, &part)) c->op->partial(c->context, &part, own[r]);
     for (int64_t r = 0; r < rows; r++) {
-        row_stats own = {0}, stats;
-        c->op->partial(c->context, &part, own);
-        memcpy(stats, own, sizeof stats);
-        c->op->finish(c->context, row + r, c->n, stats);
-        if (c->op->relate) c->op->relate(c->context, own, stats);
-        c->op->emit(c->context, &part, own, stats, y + r * c->n);
-        for (int32_t k = 0; k < c->op->inputs; k++) part.x[k] += c->n;
-        if (part.keep) part.keep += c->n;
+        memcpy(stats[r], own[r], sizeof stats[r]);
+        c->op->finish(c->context, row + r, c->n, stats[r]);
+        if (c->op->relate) c->op->relate(c->context, own[r], stats[r]);
     }
-    span_store(p[0], c->dtype, y, rows * c->n, c->stream);
+    part = rows_part(c, p, c->n, 0);
+    for (int64_t first = 0, m; first < rows; first += m) {
+        char *to = p[0] + first * c->n * c->size;
+        m = rows - first < together ? rows - first : together;
+        for (int64_t r = first; r < first + m; r++, rows_step(c, &part))
+            if (m > 1)
+                c->op->emit(c->context, &part, own[r], stats[r], y + (r - first) * c->n);
+            else
+                rows_emit(c, &part, to, own[r], stats[r]);
+        if (m > 1) span_store(to, c->dtype, y, m * c->n, c->stream);
+    }
 }
 
 static inline bool rows_are_dense(const row_call *c)
@@ -223,19 +248,25 @@ static inline bool rows_are_dense(const row_call *c)
     return dense;
 }
 
+/* Rows of a block: as many as a chunk holds. */
+static inline int64_t rows_at_once(const row_call *c)
+{
+    if (c->n == 0 || 2 * c->n > ROW_CHUNK || !rows_are_dense(c)) return 1;
+    return ROW_CHUNK / c->n < ROWS_AT_ONCE ? ROW_CHUNK / c->n : ROWS_AT_ONCE;
+}
+
 /* Each row by one thread. */
 static inline void rows_apart(const row_call *c)
 {
-    const int64_t rows = c->rows.numel, grain = (CPU_GRAIN + c->n) / (c->n + 1);
-    const int64_t a_block = c->n > 0 && 2 * c->n <= SPAN_MAX && rows_are_dense(c) ? SPAN_MAX / c->n : 1;
+    const int64_t rows = c->rows.numel, grain = (CPU_GRAIN + c->n) / (c->n + 1), a_block = rows_at_once(c);
     CPU_PARALLEL_FOR(range, rows, grain)
     {
         for (int64_t row = range.begin, m; row < range.end; row += m) {
             m = range.end - row < a_block ? range.end - row : a_block;
             if (m > 1)
-                rows_block(c, row, m);
+                rows_block(c, row, m, range.end);
             else
-                rows_serial(c, row);
+                rows_serial(c, row, range.end);
         }
         span_fence();
     }
@@ -258,7 +289,7 @@ static inline trine_status rows_plan(row_call *c, trine_call *call, const row_op
     c->stream = span_should_stream(c->rows.numel * c->n * c->size);
     const bool few = c->rows.numel < c->threads && c->n > CPU_GRAIN;
     c->kept = c->chunks == 1 || (op->keeps && !few && c->n * (1 + (c->dtype == TRINE_F32)) <= ROW_KEPT);
-    c->lane = c->kept && c->n > SPAN_MAX ? (c->n + 15) / 16 * 16 : ROW_CHUNK;
+    c->lane = c->kept && c->n > ROW_CHUNK ? (c->n + 15) / 16 * 16 : ROW_CHUNK;
     call->variant = TRINE_CPU_VARIANT;
     return TRINE_OK;
 }

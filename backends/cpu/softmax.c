@@ -5,7 +5,6 @@
  * 2018). */
 #include <math.h>
 
-#include "backends/cpu/lanes.h"
 #include "backends/cpu/rows.h"
 #include "backends/cpu/vmath.h"
 
@@ -88,7 +87,7 @@ static void forward_partial(const void *context, const row_part *part, double st
 {
     bool nan;
     (void)context;
-    const float most = part->far ? lanes_most_far(part->x[0], 1, part->n, &nan) : lanes_most(part->x[0], part->n, &nan);
+    const float most = lanes_most(&part->source, 1, &nan);
     const softmax_base base = base_of((double)most);
     const float sum = part->keep ? powers(part->keep, part->x[0], base, part->n) : sum_of_powers(part->x[0], base, part->n);
     stats[MOST] = (double)most;
@@ -149,19 +148,19 @@ static void log_emit(const void *context, const row_part *part, const double own
 
 /* ---- Backward. stats: sum(y dy), or sum(dy) for the logarithm. Inputs: y, dy ---- */
 
-LANES_SUM(span_sum, x[i])
-LANES_SUM(span_dot, x[i] * y[i])
+LANES_SUM(lanes_dot, 2, (a) * (b))
+LANES_SUM(lanes_second, 2, b)
 
 static void dot_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
     (void)context;
-    stats[0] = (double)(part->far ? span_dot_far : span_dot)(part->x[0], part->x[1], 0, part->n);
+    stats[0] = (double)lanes_dot(&part->source, 0);
 }
 
 static void sum_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
     (void)context;
-    stats[0] = (double)(part->far ? span_sum_far : span_sum)(part->x[1], NULL, 0, part->n);
+    stats[0] = (double)lanes_second(&part->source, 0);
 }
 
 static void sum_merge(double into[ROW_STATS], const double from[ROW_STATS]) { into[0] += from[0]; }
@@ -203,25 +202,25 @@ static trine_status softmax_call(trine_call *call, const row_op *op, const trine
 
 trine_status TRINE_CPU(softmax)(trine_call *call, const trine_softmax_args *a)
 {
-    static const row_op op = {1,           true, forward_partial, forward_merge, forward_finish, forward_relate, forward_again,
+    static const row_op op = {1,           true, 1, forward_partial, forward_merge, forward_finish, forward_relate, forward_again,
                               forward_emit};
     return softmax_call(call, &op, (const trine_tensor *[]){&a->y, &a->x});
 }
 
 trine_status TRINE_CPU(log_softmax)(trine_call *call, const trine_log_softmax_args *a)
 {
-    static const row_op op = {1, false, forward_partial, forward_merge, log_finish, NULL, NULL, log_emit};
+    static const row_op op = {1, false, 1, forward_partial, forward_merge, log_finish, NULL, NULL, log_emit};
     return softmax_call(call, &op, (const trine_tensor *[]){&a->y, &a->x});
 }
 
 trine_status TRINE_CPU(softmax_backward)(trine_call *call, const trine_softmax_backward_args *a)
 {
-    static const row_op op = {2, false, dot_partial, sum_merge, sum_finish, NULL, NULL, backward_emit};
+    static const row_op op = {2, false, 1, dot_partial, sum_merge, sum_finish, NULL, NULL, backward_emit};
     return softmax_call(call, &op, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
 }
 
 trine_status TRINE_CPU(log_softmax_backward)(trine_call *call, const trine_log_softmax_backward_args *a)
 {
-    static const row_op op = {2, false, sum_partial, sum_merge, sum_finish, NULL, NULL, log_backward_emit};
+    static const row_op op = {2, false, 1, sum_partial, sum_merge, sum_finish, NULL, NULL, log_backward_emit};
     return softmax_call(call, &op, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
 }

@@ -1,8 +1,8 @@
 /* Spans: conversion to and from f32, and stores past the caches. Compiled once a level.
  *
  * Conversions are loops that the compiler vectorises, with the results of core/float_bits.h; f16 has instructions of its own
- * from v3 on. (AVX512-BF16's conversion is not used: it flushes subnormals.) A streamed store converts into a piece of L1 first
- * and then writes whole lines from there; the detour costs a few percent of the time that the lines take. */
+ * from v3 on. (AVX512-BF16's conversion is not used: it flushes subnormals.) A streamed store writes whole lines; of most types
+ * it makes them in a piece of L1 first. */
 #include "backends/cpu/span.h"
 
 #include <stdatomic.h>
@@ -80,20 +80,25 @@ static inline __m256 bare_nan(__m256 x)
 }
 #endif
 
-/* F16_LANES at a time; 0: no such instructions. A NaN keeps its sign, becomes quiet and loses its payload. */
+/* F16_LANES at a time, to memory or, `stream`, past the caches; 0: no such instructions. A NaN keeps its sign, becomes quiet and
+ * loses its payload. */
 #if defined __AVX512BW__ && defined __AVX512VL__
 enum { F16_LANES = 16 };
 static inline void load_f16_lanes(float *to, const char *from)
 {
     _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)));
 }
-static inline void store_f16_lanes(char *to, const float *from)
+static inline void store_f16_lanes(char *to, const float *from, bool stream)
 {
     __m512 x = _mm512_loadu_ps(from);
     __m256i y = _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
     __m256i quiet = _mm256_and_si256(y, _mm256_set1_epi16((int16_t)0xfe00)); /* the conversion itself sets the quiet bit */
-    _mm256_storeu_si256((__m256i *)to, _mm256_mask_blend_epi16(nan, y, quiet));
+    y = _mm256_mask_blend_epi16(nan, y, quiet);
+    if (stream)
+        _mm256_stream_si256((__m256i *)to, y);
+    else
+        _mm256_storeu_si256((__m256i *)to, y);
 }
 #elif defined __AVX2__ && defined __F16C__
 enum { F16_LANES = 8 };
@@ -101,15 +106,19 @@ static inline void load_f16_lanes(float *to, const char *from)
 {
     _mm256_storeu_ps(to, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)));
 }
-static inline void store_f16_lanes(char *to, const float *from)
+static inline void store_f16_lanes(char *to, const float *from, bool stream)
 {
     __m256 x = bare_nan(_mm256_loadu_ps(from));
-    _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    __m128i y = _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    if (stream)
+        _mm_stream_si128((__m128i *)to, y);
+    else
+        _mm_storeu_si128((__m128i *)to, y);
 }
 #else
 enum { F16_LANES = 0 };
 static inline void load_f16_lanes(float *to, const char *from) { (void)to, (void)from; }
-static inline void store_f16_lanes(char *to, const float *from) { (void)to, (void)from; }
+static inline void store_f16_lanes(char *to, const float *from, bool stream) { (void)to, (void)from, (void)stream; }
 #endif
 
 static void load_f16(float *restrict to, const void *restrict from, int64_t n)
@@ -122,8 +131,13 @@ static void load_f16(float *restrict to, const void *restrict from, int64_t n)
 static void store_f16(void *restrict to, const float *restrict from, int64_t n)
 {
     int64_t i = 0;
-    for (; F16_LANES > 0 && i + F16_LANES <= n; i += F16_LANES) store_f16_lanes((char *)to + 2 * i, from + i);
+    for (; F16_LANES > 0 && i + F16_LANES <= n; i += F16_LANES) store_f16_lanes((char *)to + 2 * i, from + i, false);
     store_f16_plain((char *)to + 2 * i, from + i, n - i);
+}
+
+static void stream_f16(void *restrict to, const float *restrict from, int64_t n)
+{
+    for (int64_t i = 0; F16_LANES > 0 && i < n; i += F16_LANES) store_f16_lanes((char *)to + 2 * i, from + i, true);
 }
 
 /* GCC's own code for bf16 is twice as slow. */
@@ -140,7 +154,7 @@ static inline __m512i bare_nan(__m512i x, __mmask16 nan)
     __m512i quiet = _mm512_or_si512(x, _mm512_set1_epi32(0x00400000));
     return _mm512_mask_and_epi32(x, nan, quiet, _mm512_set1_epi32((int)0xffc00000u));
 }
-static inline void store_bf16_lanes(char *to, const float *from)
+static inline void store_bf16_lanes(char *to, const float *from, bool stream)
 {
     __m512 a = _mm512_loadu_ps(from), b = _mm512_loadu_ps(from + 16);
     __m512i x = _mm512_castps_si512(a), y = _mm512_castps_si512(b);
@@ -148,7 +162,11 @@ static inline void store_bf16_lanes(char *to, const float *from)
     if (nan_a | nan_b) x = bare_nan(x, nan_a), y = bare_nan(y, nan_b);
     __m512i upper = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25, 23, 21, 19,
                                      17, 15, 13, 11, 9, 7, 5, 3, 1);
-    _mm512_storeu_si512(to, _mm512_permutex2var_epi16(round_bf16(x), upper, round_bf16(y)));
+    __m512i z = _mm512_permutex2var_epi16(round_bf16(x), upper, round_bf16(y));
+    if (stream)
+        _mm512_stream_si512((void *)to, z);
+    else
+        _mm512_storeu_si512(to, z);
 }
 #elif defined __AVX2__ && defined __F16C__
 enum { BF16_LANES = 16 };
@@ -158,23 +176,31 @@ static inline __m256i round_bf16(__m256 x)
     __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
     return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd), 16);
 }
-static inline void store_bf16_lanes(char *to, const float *from)
+static inline void store_bf16_lanes(char *to, const float *from, bool stream)
 {
     __m256 a = _mm256_loadu_ps(from), b = _mm256_loadu_ps(from + 8);
     if (_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_UNORD_Q))) a = bare_nan(a), b = bare_nan(b);
     __m256i y = _mm256_permute4x64_epi64(_mm256_packus_epi32(round_bf16(a), round_bf16(b)), 0xd8);
-    _mm256_storeu_si256((__m256i *)to, y);
+    if (stream)
+        _mm256_stream_si256((__m256i *)to, y);
+    else
+        _mm256_storeu_si256((__m256i *)to, y);
 }
 #else
 enum { BF16_LANES = 0 };
-static inline void store_bf16_lanes(char *to, const float *from) { (void)to, (void)from; }
+static inline void store_bf16_lanes(char *to, const float *from, bool stream) { (void)to, (void)from, (void)stream; }
 #endif
 
 static void store_bf16(void *restrict to, const float *restrict from, int64_t n)
 {
     int64_t i = 0;
-    for (; BF16_LANES > 0 && i + BF16_LANES <= n; i += BF16_LANES) store_bf16_lanes((char *)to + 2 * i, from + i);
+    for (; BF16_LANES > 0 && i + BF16_LANES <= n; i += BF16_LANES) store_bf16_lanes((char *)to + 2 * i, from + i, false);
     store_bf16_plain((char *)to + 2 * i, from + i, n - i);
+}
+
+static void stream_bf16(void *restrict to, const float *restrict from, int64_t n)
+{
+    for (int64_t i = 0; BF16_LANES > 0 && i < n; i += BF16_LANES) store_bf16_lanes((char *)to + 2 * i, from + i, true);
 }
 
 /* ---- One row a dtype ---- */
@@ -183,20 +209,21 @@ static const struct conversion {
     int64_t size;
     load_fn load;
     store_fn store;
+    store_fn stream; /* whole lines past the caches; NULL: by way of a piece of L1 */
 } conversions[TRINE_DTYPE_COUNT] = {
-    [TRINE_F64] = {8, load_f64, store_f64},
-    [TRINE_F32] = {4, load_f32, store_f32},
-    [TRINE_F16] = {2, load_f16, store_f16},
-    [TRINE_BF16] = {2, load_bf16, store_bf16},
-    [TRINE_F8_E4M3FN] = {1, load_e4m3fn, store_e4m3fn},
-    [TRINE_F8_E5M2] = {1, load_e5m2, store_e5m2},
-    [TRINE_F8_E4M3FNUZ] = {1, load_e4m3fnuz, store_e4m3fnuz},
-    [TRINE_F8_E5M2FNUZ] = {1, load_e5m2fnuz, store_e5m2fnuz},
-    [TRINE_I64] = {8, load_i64, store_i64},
-    [TRINE_I32] = {4, load_i32, store_i32},
-    [TRINE_I8] = {1, load_i8, store_i8},
-    [TRINE_U8] = {1, load_u8, store_u8},
-    [TRINE_BOOL] = {1, load_bool, store_bool},
+    [TRINE_F64] = {8, load_f64, store_f64, NULL},
+    [TRINE_F32] = {4, load_f32, store_f32, NULL},
+    [TRINE_F16] = {2, load_f16, store_f16, F16_LANES ? stream_f16 : NULL},
+    [TRINE_BF16] = {2, load_bf16, store_bf16, BF16_LANES ? stream_bf16 : NULL},
+    [TRINE_F8_E4M3FN] = {1, load_e4m3fn, store_e4m3fn, NULL},
+    [TRINE_F8_E5M2] = {1, load_e5m2, store_e5m2, NULL},
+    [TRINE_F8_E4M3FNUZ] = {1, load_e4m3fnuz, store_e4m3fnuz, NULL},
+    [TRINE_F8_E5M2FNUZ] = {1, load_e5m2fnuz, store_e5m2fnuz, NULL},
+    [TRINE_I64] = {8, load_i64, store_i64, NULL},
+    [TRINE_I32] = {4, load_i32, store_i32, NULL},
+    [TRINE_I8] = {1, load_i8, store_i8, NULL},
+    [TRINE_U8] = {1, load_u8, store_u8, NULL},
+    [TRINE_BOOL] = {1, load_bool, store_bool, NULL},
 };
 
 /* ---- Contiguous ---- */
@@ -250,8 +277,18 @@ void span_copy_bytes(void *dst, const void *src, int64_t bytes, bool stream)
         memcpy(dst, src, (size_t)bytes);
 }
 
+/* What lies before the first whole line and behind the last one goes the ordinary way. dst: aligned to elements. */
+static void stream_directly(char *to, const struct conversion *c, const float *src, int64_t n)
+{
+    const int64_t head = to_next_line(to) / c->size < n ? to_next_line(to) / c->size : n;
+    const int64_t lines = (n - head) * c->size / LINE, behind = head + lines * LINE / c->size;
+    if (head > 0) c->store(to, src, head);
+    c->stream(to + head * c->size, src + head, behind - head);
+    if (behind < n) c->store(to + behind * c->size, src + behind, n - behind);
+}
+
 /* Piece by piece; each piece but the last ends on a line, if elements can. */
-static void stream_converted(void *dst, const struct conversion *c, const float *src, int64_t n)
+static void stream_by_pieces(void *dst, const struct conversion *c, const float *src, int64_t n)
 {
     _Alignas(LINE) char piece[PIECE];
     char *to = dst;
@@ -268,8 +305,10 @@ void span_store(void *dst, trine_dtype dtype, const float *src, int64_t n, bool 
     const struct conversion *c = &conversions[dtype];
     if (dtype == TRINE_F32)
         span_copy_bytes(dst, src, n * c->size, stream);
+    else if (stream && c->stream && (uintptr_t)dst % (uintptr_t)c->size == 0)
+        stream_directly(dst, c, src, n);
     else if (stream)
-        stream_converted(dst, c, src, n);
+        stream_by_pieces(dst, c, src, n);
     else
         c->store(dst, src, n);
 }

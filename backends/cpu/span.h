@@ -96,6 +96,16 @@ static inline int cpu_threads(int64_t n, int64_t grain)
 #endif
 }
 
+/* The calling thread's number among those of CPU_PARALLEL_FOR; outside of it the caller may be of a team of its own. */
+static inline int cpu_thread(void)
+{
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
 /* The calling thread's part of [0, n): contiguous, bounds multiples of grain (but for n), sizes equal up to one grain. */
 static inline cpu_range cpu_range_of_thread(int64_t n, int64_t grain)
 {
