@@ -7,7 +7,7 @@
 #include "backends/cpu/reduce_kinds.h"
 
 /* Columns that are worked on together; rows whose sums are f32; slices at most, and their rows at least. */
-enum { COLUMN_TILE = 8192, COLUMN_ROWS = 64, COLUMN_SLICES = 16, COLUMN_SLICE = 64, ROWS_AT_ONCE = 4 };
+enum { COLUMN_TILE = 4096, COLUMN_ROWS = 64, COLUMN_SLICES = 16, COLUMN_SLICE = 64, ROWS_AT_ONCE = 4 };
 
 typedef struct columns {
     const reduction *r;
@@ -26,41 +26,107 @@ typedef struct column_task {
     int64_t to; /* index into values */
 } column_task;
 
-/* ---- Floats: rows as f32 ---- */
+/* ---- Sums ---- */
 
+/* n columns of up to ROWS_AT_ONCE rows, where they lie; apart: bytes from one to the one that is taken next. */
 typedef struct column_rows {
-    const float *x[ROWS_AT_ONCE], *y[ROWS_AT_ONCE];
+    const void *x[ROWS_AT_ONCE], *y[ROWS_AT_ONCE];
+    trine_dtype dtype;
+    int64_t n, apart[REDUCTION_INPUTS];
 } column_rows;
 
-#define COLUMN_SUM(name, term) \
-    static void name##_four(float *restrict s, const column_rows *rows, int64_t n) \
+LANES_INLINE f32x16 column_take(const void *x, trine_dtype dtype, int64_t i, int64_t n, bool whole)
+{
+    return whole ? lanes_load(x, dtype, i) : lanes_load_part(x, dtype, i, n - i, 0);
+}
+
+/* Of 16-bit types, whose conversion keeps the processor from looking ahead by itself: both lines of a block of each row. */
+LANES_INLINE void column_ahead(const column_rows *c, int inputs, int64_t i)
+{
+    for (int k = 0; k < ROWS_AT_ONCE; k++)
+        for (int line = 0; line < 2; line++) {
+            __builtin_prefetch((const char *)c->x[k] + c->apart[0] + i * 2 + line * 64);
+            if (inputs > 1) __builtin_prefetch((const char *)c->y[k] + c->apart[1] + i * 2 + line * 64);
+        }
+}
+
+/* Defines name(sums, rows, count): to the sums of the columns are added those of `term` of `count` rows, 1 or ROWS_AT_ONCE. */
+#define COLUMN_SUM(name, inputs, term) \
+    LANES_INLINE f32x16 name##_at(const column_rows *c, trine_dtype dtype, int k, int64_t i, bool whole) \
     { \
-        const float *x0 = rows->x[0], *x1 = rows->x[1], *x2 = rows->x[2], *x3 = rows->x[3]; \
-        const float *y0 = rows->y[0], *y1 = rows->y[1], *y2 = rows->y[2], *y3 = rows->y[3]; \
-        (void)y0, (void)y1, (void)y2, (void)y3; \
-        for (int64_t i = 0; i < n; i++) \
-            s[i] += (term(x0[i], y0[i]) + term(x1[i], y1[i])) + (term(x2[i], y2[i]) + term(x3[i], y3[i])); \
+        const f32x16 a = column_take(c->x[k], dtype, i, c->n, whole); \
+        const f32x16 b = (inputs) > 1 ? column_take(c->y[k], dtype, i, c->n, whole) : a; \
+        return (void)b, (term); \
     } \
-    static void name##_one(float *restrict s, const column_rows *rows, int64_t n) \
+    LANES_INLINE void name##_add(float *sums, const column_rows *c, trine_dtype dtype, int count, int64_t i, bool whole) \
     { \
-        const float *x = rows->x[0], *y = rows->y[0]; \
-        (void)y; \
-        for (int64_t i = 0; i < n; i++) s[i] += term(x[i], y[i]); \
+        f32x16 s, t = name##_at(c, dtype, 0, i, whole); \
+        if (count > 1) \
+            t = (t + name##_at(c, dtype, 1, i, whole)) + (name##_at(c, dtype, 2, i, whole) + name##_at(c, dtype, 3, i, whole)); \
+        memcpy(&s, sums + i, sizeof s); \
+        s += t; \
+        memcpy(sums + i, &s, sizeof s); \
+    } \
+    LANES_INLINE void name##_of(float *sums, const column_rows *rows, trine_dtype dtype, int count) \
+    { \
+        const column_rows own = *rows, *c = &own; /* which no store to sums can change */ \
+        int64_t i = 0; \
+        for (; i + LANES <= c->n; i += LANES) { \
+            if (count > 1 && dtype != TRINE_F32 && i % LANES_BLOCK == 0) column_ahead(c, inputs, i); \
+            name##_add(sums, c, dtype, count, i, true); \
+        } \
+        if (i < c->n) name##_add(sums, c, dtype, count, i, false); \
+    } \
+    static void name(float *sums, const column_rows *c, int count) \
+    { \
+        if (c->dtype == TRINE_F32) \
+            count > 1 ? name##_of(sums, c, TRINE_F32, ROWS_AT_ONCE) : name##_of(sums, c, TRINE_F32, 1); \
+        else if (c->dtype == TRINE_BF16) \
+            count > 1 ? name##_of(sums, c, TRINE_BF16, ROWS_AT_ONCE) : name##_of(sums, c, TRINE_BF16, 1); \
+        else \
+            count > 1 ? name##_of(sums, c, TRINE_F16, ROWS_AT_ONCE) : name##_of(sums, c, TRINE_F16, 1); \
     }
-#define TERM_SUM(x, y) (x)
-#define TERM_L1(x, y) fabsf(x)
-#define TERM_L2(x, y) ((x) * (x))
-#define TERM_DOT(x, y) ((x) * (y))
-COLUMN_SUM(column_sum, TERM_SUM)
-COLUMN_SUM(column_l1, TERM_L1)
-COLUMN_SUM(column_l2, TERM_L2)
-COLUMN_SUM(column_dot, TERM_DOT)
-typedef void (*column_sum_fn)(float *restrict s, const column_rows *rows, int64_t n);
-static const column_sum_fn column_sums[][2] = {[SUM] = {column_sum_one, column_sum_four},
-                                               [MEAN] = {column_sum_one, column_sum_four},
-                                               [NORM_L1] = {column_l1_one, column_l1_four},
-                                               [NORM_L2] = {column_l2_one, column_l2_four},
-                                               [DOT] = {column_dot_one, column_dot_four}};
+COLUMN_SUM(column_sum, 1, a)
+COLUMN_SUM(column_l1, 1, (f32x16)((i32x16)(a)&0x7fffffff))
+COLUMN_SUM(column_l2, 1, (a) * (a))
+COLUMN_SUM(column_dot, 2, (a) * (b))
+typedef void (*column_sum_fn)(float *sums, const column_rows *c, int count);
+static const column_sum_fn column_sums[] = {
+    [SUM] = column_sum, [MEAN] = column_sum, [NORM_L1] = column_l1, [NORM_L2] = column_l2, [DOT] = column_dot};
+
+/* Rows [row, row + count) of a tile, from its column `i` on. */
+static column_rows column_rows_at(const columns *c, const column_task *t, int64_t row, int count, int64_t i, int64_t n)
+{
+    const reduction *r = c->r;
+    column_rows rows = {.dtype = r->dtype, .n = n};
+    for (int j = 0; j < REDUCTION_INPUTS; j++) rows.apart[j] = ROWS_AT_ONCE * r->shape.step[j] * r->size;
+    for (int k = 0; k < count; k++) {
+        const int64_t down = row + k - t->begin;
+        rows.x[k] = t->in[0] + (down * r->shape.step[0] + i) * r->size;
+        rows.y[k] = t->in[1] + (down * r->shape.step[1] + i) * r->size;
+    }
+    return rows;
+}
+
+static void column_sums_of(const columns *c, const column_task *t)
+{
+    _Alignas(64) float sum[COLUMN_TILE + LANES];
+    double *to = c->values + t->to;
+    for (int64_t i = 0; i < t->n; i++) to[i] = 0;
+    for (int64_t piece = t->begin, end; piece < t->end; piece = end) {
+        end = piece + COLUMN_ROWS < t->end ? piece + COLUMN_ROWS : t->end;
+        for (int64_t i = 0; i < t->n + LANES; i++) sum[i] = 0;
+        for (int64_t row = piece; row < end;) {
+            const int count = end - row >= ROWS_AT_ONCE ? ROWS_AT_ONCE : 1;
+            const column_rows rows = column_rows_at(c, t, row, count, 0, t->n);
+            column_sums[c->r->kind](sum, &rows, count);
+            row += count;
+        }
+        for (int64_t i = 0; i < t->n; i++) to[i] += (double)sum[i];
+    }
+}
+
+/* ---- Maxima ---- */
 
 /* best[i], index[i]: the largest so far and its row; `row` counts from the slice's first. */
 static void column_best(float *restrict best, int32_t *restrict index, const float *restrict x, float sign, int32_t row,
@@ -71,42 +137,6 @@ static void column_best(float *restrict best, int32_t *restrict index, const flo
         const int32_t take = (v > b) | ((v != v) & (b == b));
         best[i] = take ? v : b;
         index[i] = take ? row : index[i];
-    }
-}
-
-/* Spans of `rows` rows, from element `i` of the tile on. */
-static void column_load(const columns *c, const column_task *t, int64_t row, int rows, int64_t i, int64_t n,
-                        float (*buffers)[SPAN_MAX], column_rows *to)
-{
-    const reduction *r = c->r;
-    for (int k = 0; k < rows; k++) {
-        const int64_t down = row + k - t->begin;
-        to->x[k] = span_load(buffers[k], t->in[0] + (down * r->shape.step[0] + i) * r->size, r->dtype, n);
-        to->y[k] = to->x[k];
-        if (r->kind == DOT)
-            to->y[k] = span_load(buffers[ROWS_AT_ONCE + k], t->in[1] + (down * r->shape.step[1] + i) * r->size, r->dtype, n);
-    }
-}
-
-static void column_sums_of(const columns *c, const column_task *t)
-{
-    _Alignas(64) float sum[COLUMN_TILE], buffers[2 * ROWS_AT_ONCE][SPAN_MAX];
-    double *to = c->values + t->to;
-    for (int64_t i = 0; i < t->n; i++) to[i] = 0;
-    for (int64_t piece = t->begin, end; piece < t->end; piece = end) {
-        end = piece + COLUMN_ROWS < t->end ? piece + COLUMN_ROWS : t->end;
-        for (int64_t i = 0; i < t->n; i++) sum[i] = 0;
-        for (int64_t row = piece; row < end;) {
-            const int rows = end - row >= ROWS_AT_ONCE ? ROWS_AT_ONCE : 1;
-            for (int64_t i = 0, m; i < t->n; i += m) {
-                column_rows loaded;
-                m = t->n - i < SPAN_MAX ? t->n - i : SPAN_MAX;
-                column_load(c, t, row, rows, i, m, buffers, &loaded);
-                column_sums[c->r->kind][rows > 1](sum + i, &loaded, m);
-            }
-            row += rows;
-        }
-        for (int64_t i = 0; i < t->n; i++) to[i] += (double)sum[i];
     }
 }
 
