@@ -16,7 +16,7 @@
 
 /* multiply: product of the lower halves. evens: lanes 0, 2, ... of a and b by turns; odds: lanes 1, 3, ... */
 #if defined __AVX512F__
-enum { LANES = 8, VECTORS = 2 };
+enum { LANES = 8, VECTORS = 4 };
 typedef uint64_t lanes __attribute__((vector_size(64)));
 static inline lanes multiply(lanes a, lanes b) { return (lanes)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
 static inline lanes evens(lanes a, lanes b) { return (lanes)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b); }
