@@ -40,18 +40,20 @@ static void load_part(wave *w, const mem_format *f, const uint32_t *address, int
     uint32_t values[4][LANES];
     uint64_t undefined[4] = {0, 0, 0, 0};
     unsigned count = (f->bytes + 3u) / 4;
+    uint32_t at[LANES];
     inst part = {.dst.reg = (uint16_t)reg};
     EACH_LANE(EXEC(w))
     {
-        uint32_t words[4] = {0},
-                 unknown = memory_read(w, (int)lane, &w->group->lds_region, place(w, (int)lane, address[lane], offset, f->bytes),
-                                       f->bytes, words, false);
+        uint64_t from = place(w, (int)lane, address[lane], offset, f->bytes);
+        uint32_t words[4] = {0}, unknown = memory_read(w, (int)lane, &w->group->lds_region, from, f->bytes, words, false);
+        at[lane] = (uint32_t)(from - w->group->lds_region.base);
         for (unsigned k = 0; k < count; k++) {
             values[k][lane] = words[k];
             undefined[k] |= (uint64_t)(unknown >> k & 1) << lane;
         }
     }
     load_result(w, &part, f, values, undefined, EXEC(w));
+    profile_lds(w, w->now, at, f->bytes, EXEC(w));
 }
 
 static void store_part(wave *w, const mem_format *f, const uint32_t *address, int32_t offset, unsigned reg)
@@ -90,8 +92,6 @@ static void run_load(wave *w, const inst *i)
         load_part(w, f, address, i->offset * second_unit(i, f), i->dst.reg);
         load_part(w, f, next, i->offset2 * second_unit(i, f), i->dst.reg + count);
     }
-    for (int l = 0; l < LANES; l++) address[l] += (uint32_t)i->offset;
-    profile_lds(w, i, address, f->bytes * (i->option == ONE ? 1u : 2u), EXEC(w));
     wait_push(w, QUEUE_LGKM, true, false, i->dst.reg, i->option == ONE ? count : 2 * count, -1);
 }
 

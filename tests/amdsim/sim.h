@@ -162,7 +162,7 @@ typedef struct kernel {
     kernel_argument *arguments;
     int argument_count;
     struct profile *profile;
-    uint32_t waves_per_simd;
+    uint32_t lds_launched, waves_per_simd; /* of the blocks last launched */
     struct kernel *next;
 } kernel;
 
