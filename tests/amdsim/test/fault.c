@@ -83,7 +83,13 @@ static const piece pieces[] = {
     {"unknown_9", "gfx9", ".long 0xffffffff", NULL, 1, 1, .fault = "unknown instruction"},
     {"unknown_11", "gfx11", ".long 0xc7ffffff", NULL, 1, 1, .fault = "unknown instruction"},
     {"jump_away", "", "s_mov_b64 s[20:21], 0\ns_setpc_b64 s[20:21]", NULL, 1, 1, .fault = "execution leaves the code"},
-    {"not_simulated", "gfx9", "v_mfma_f32_4x4x1f32 v[80:83], v16, v16, 0 cbsz:1", NULL, 1, 4, .fault = "not simulated"},
+    {"rounding_mode_9", "gfx9", "s_setreg_imm32_b32 hwreg(HW_REG_MODE, 0, 4), 1", NULL, 1, 1, .fault = "not simulated"},
+    {"rounding_mode_11", "gfx11", "s_round_mode 1", NULL, 1, 1, .fault = "not simulated"},
+    {"cbsz_of_one_block", "gfx9", "v_mfma_f32_16x16x4f32 v[80:83], v16, v16, 0 cbsz:1", NULL, 1, 4,
+     .fault = "cbsz or abid that the instruction does not have"},
+    {"blgp_where_there_is_none", "gfx94", "v_mfma_f32_16x16x16_f16 v[80:83], v[16:17], v[18:19], 0 blgp:1", NULL, 4, 4,
+     .fault = "blgp that the instruction does not have"},
+    {"neg_of_dot", "", "v_dot2_f32_f16 v80, v16, v16, v16 neg_lo:[1,0,0]", NULL, 1, 1, .fault = "not simulated"},
     {0},
 };
 const suite fault_suite = {"fault", pieces};

@@ -167,6 +167,7 @@ int main(void)
                                           &scalar_suite, &memory_suite,  &lds_suite,     &fault_suite};
     for (size_t s = 0; s < sizeof suites / sizeof suites[0]; s++) run_suite(suites[s]);
     matrix_tests();
+    gemm_tests();
     hip_tests();
     printf("%s\n%d passed, %d failed\n", chip_name(), passed, failed);
     return failed != 0;

@@ -52,7 +52,11 @@ bool run_once(void *module, const piece *p, const lanes *in, lanes *out, char *e
 /* Assembles pieces into a loaded module; NULL if that fails. */
 void *assemble(const piece *pieces, int count);
 
+/* The output of clang with these arguments, loaded. */
+void *compile(const char *arguments, const char *source);
+
 void matrix_tests(void);
+void gemm_tests(void);
 void hip_tests(void);
 
 /* ---- For references ---- */
