@@ -60,7 +60,8 @@ static int wrong(const float *c, int m, int n, int k)
     return count;
 }
 
-static hipError_t multiply(hipModule_t module, int m, int n, int k, float *c)
+/* A launch is over when it returns. */
+static hipError_t multiply(hipModule_t module, int m, int n, int k, float *c, double *seconds)
 {
     hipFunction_t f;
     uint16_t *a = matrix(m, k, 1), *b = matrix(n, k, 5);
@@ -68,8 +69,10 @@ static hipError_t multiply(hipModule_t module, int m, int n, int k, float *c)
          *dc = on_device(NULL, (size_t)(m * n) * 4);
     void *arguments[] = {&da, &db, &dc, &n, &k};
     hipError_t status = hipModuleGetFunction(&f, module, "gemm");
+    clock_t begin = clock();
     if (status == hipSuccess)
         status = hipModuleLaunchKernel(f, (unsigned)n / 128, (unsigned)m / 128, 1, 256, 1, 1, 0, NULL, arguments, NULL);
+    *seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
     (void)hipMemcpy(c, dc, (size_t)(m * n) * 4, hipMemcpyDeviceToHost);
     (void)hipFree(da);
     (void)hipFree(db);
@@ -88,15 +91,15 @@ void gemm_tests(void)
     check(module && planted && c, "gemm: it could not be compiled");
     if (!module || !planted || !c) return;
     uint64_t before = instructions();
-    clock_t begin = clock();
-    hipError_t status = multiply(module, m, n, k, c);
-    double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC, million = 1e-6 * (double)(instructions() - before);
+    double seconds;
+    hipError_t status = multiply(module, m, n, k, c, &seconds);
+    double million = 1e-6 * (double)(instructions() - before);
     if (size)
         printf("gemm %d x %d x %d: %.2f M wave-instructions in %.2f s, %.2f M/s\n", m, n, k, million, seconds, million / seconds);
     check(status == hipSuccess, "gemm: %s", hipGetErrorString(status));
     int count = status == hipSuccess ? wrong(c, m, n, k) : 0;
     check(count == 0, "gemm: %d elements are wrong", count);
-    status = multiply(planted, 128, 128, 96, c);
+    status = multiply(planted, 128, 128, 96, c, &seconds);
     const char *text =
         hipGetErrorString(status); /* by the order of the waves: a race, or a read of what nobody has written yet */
     check(status != hipSuccess && (strstr(text, "race: ") || strstr(text, "undefined")), "gemm: a missing barrier gave: %s",
