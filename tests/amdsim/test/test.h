@@ -55,6 +55,7 @@ void *assemble(const piece *pieces, int count);
 /* The output of clang with these arguments, loaded. */
 void *compile(const char *arguments, const char *source);
 
+void access_tests(void);
 void compare_tests(void);
 void atomic_tests(void);
 void matrix_tests(void);
