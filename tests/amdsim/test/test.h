@@ -36,8 +36,8 @@ typedef struct suite {
     const char *name;
     const piece *pieces; /* up to one without a name */
 } suite;
-extern const suite vector_suite, integer_suite, convert_suite, packed_suite, lane_suite, scalar_suite, memory_suite, lds_suite,
-    fault_suite;
+extern const suite half_suite, double_suite, vector_suite, integer_suite, convert_suite, packed_suite, lane_suite, scalar_suite,
+    memory_suite, lds_suite, fault_suite;
 
 /* The chip under test, from AMDSIM_ARCH. */
 const char *chip_name(void);
