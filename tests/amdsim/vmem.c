@@ -241,6 +241,7 @@ static void load_to_lds(wave *w, const inst *i, const mem_format *f, const targe
     uint64_t base = (scalar_need(w, &m0, "the place in LDS") & 0xffff) + (uint32_t)i->offset;
     uint32_t places[LANES] = {0};
     if (f->space == BUFFER && i->offset) fault(w, -1, "an offset with a buffer's load to LDS is not simulated");
+    if (t->scratch) fault(w, -1, "a load from scratch to LDS is not simulated");
     EACH_LANE(t->lanes | t->dropped)
     {
         uint32_t word[4] = {0}, unknown = 0;

@@ -7,6 +7,11 @@ EACH(copy, a)
 #define ALL_WRITTEN "ds_write_b32 v1, v16" W "s_barrier\n"
 #define OTHER_9 "v_xor_b32 v20, 0x100, v1\n"
 #define OTHER_11 "v_xor_b32 v20, 0x80, v1\n"
+#define TO_LDS_9 \
+    "s_mov_b32 s20, s8\ns_mov_b32 s21, s9\ns_movk_i32 s22, 0x400\ns_mov_b32 s23, 0x20000\nv_readfirstlane_b32 s24, " \
+    "v1\ns_mov_b32 m0, s24\nbuffer_load_dword " \
+    "v1, " \
+    "s[20:23], 0 offen lds\n"
 static const piece pieces[] = {
     /* memory */
     {"past_the_end", "", "global_load_dword v80, v1, s[8:9] offset:4\ns_waitcnt vmcnt(0)", NULL, 1, 1,
@@ -60,6 +65,18 @@ static const piece pieces[] = {
     {"scalar_out_of_order", "",
      "s_load_dword s20, s[8:9], 0x0\ns_load_dword s21, s[8:9], 0x4\ns_waitcnt lgkmcnt(1)\nv_mov_b32 v80, s20", NULL, 1, 1,
      .fault = "before the s_waitcnt"},
+    {"to_lds_read_too_soon_9", "gfx9", TO_LDS_9 "ds_read_b32 v80, v1" W, NULL, 1, 1,
+     .fault = "before the s_waitcnt of the load straight"},
+    {"to_lds_overwritten_9", "gfx9", TO_LDS_9 "ds_write_b32 v1, v16" W, NULL, 1, 1,
+     .fault = "before the s_waitcnt of the load straight"},
+    {"to_lds_waited_for_9", "gfx9", TO_LDS_9 "s_waitcnt vmcnt(0)\nds_read_b32 v80, v1" W, copy, 1, 1},
+    {"to_lds_one_of_two_9", "gfx9",
+     TO_LDS_9 "s_movk_i32 m0, 0x100\nbuffer_load_dword v1, s[20:23], 0 offen lds\ns_waitcnt vmcnt(1)\nds_read_b32 v80, v1" W,
+     copy, 1, 1},
+    {"to_lds_barrier_too_soon_9", "gfx9", TO_LDS_9 "s_barrier\n" OTHER_9 "ds_read_b32 v80, v20" W, NULL, 1, 1,
+     .fault = "before the s_waitcnt of the load straight", .threads = 128},
+    {"to_lds_with_offset", "gfx9", TO_LDS_9 "buffer_load_dword v1, s[20:23], 0 offen offset:4 lds", NULL, 1, 1,
+     .fault = "not simulated"},
     /* races */
     {"missing_barrier_9", "gfx9", ALL_WRITTEN "ds_write_b32 v1, v16" W OTHER_9 "ds_read_b32 v80, v20" W, NULL, 1, 1,
      .fault = "race: ", .threads = 128},
