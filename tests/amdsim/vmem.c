@@ -279,7 +279,8 @@ static void store(wave *w, const inst *i, const mem_format *f, const target *t)
             continue;
         }
         if (unknown == (1u << count) - 1 && space == GLOBAL) /* some of several may be a struct's padding: undefined in memory */
-            fault(w, (int)lane, "v%u, which is stored, is an undefined register", reg + (unsigned)__builtin_ctz(unknown));
+            fault(w, (int)lane, "%c%u, which is stored, is an undefined register", reg >= ACC ? 'a' : 'v',
+                  (reg + (unsigned)__builtin_ctz(unknown)) % ACC);
         region *r = region_for(w, i, f, (int)lane, space, &address, true);
         memory_write(w, (int)lane, r, address, f->bytes, words, unknown, atomic);
     }

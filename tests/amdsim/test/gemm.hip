@@ -8,7 +8,12 @@ typedef float float4 __attribute__((ext_vector_type(4)));
 typedef float float8 __attribute__((ext_vector_type(8)));
 #define DEVICE static inline __attribute__((device, always_inline))
 
-enum { TILE = 128, STEP = 32, ROW = STEP + 8 /* so that rows start in other banks */, THREADS = 256 };
+#if defined DIRECT /* loads go straight to LDS, where the lanes' pieces then lie side by side */
+enum { PAD = 0 };
+#else
+enum { PAD = 8 }; /* so that rows start in other banks */
+#endif
+enum { TILE = 128, STEP = 32, ROW = STEP + PAD, THREADS = 256 };
 typedef half tile[TILE][ROW];
 
 #if defined __GFX9__
@@ -52,6 +57,29 @@ DEVICE void store(half (*to)[ROW], share s)
     for (int p = 0; p < 2; p++) *(half8 *)&to[t / 4 + 64 * p][t % 4 * 8] = s.piece[p];
 }
 
+#if defined DIRECT
+/* A wave's quarter of a tile: 4 bytes a lane, so four rows at a time. In assembly: clang 19 fails on the builtin of it, and so
+ * does not know of the wait either. */
+DEVICE void load_direct(half (*to)[ROW], const half *from, int k)
+{
+    int t = int(__builtin_amdgcn_workitem_id_x()), wave = __builtin_amdgcn_readfirstlane(t / WAVE), lane = t % WAVE;
+    for (int piece = 0; piece < TILE / 4 / 4; piece++) {
+        int row = wave * (TILE / 4) + 4 * piece;
+        const half *place = from + (long)(row + lane / 16) * k + lane % 16 * 2;
+        unsigned offset = (unsigned)(__attribute__((address_space(3))) half *)&to[row][0];
+        asm volatile("s_mov_b32 m0, %0\n\tglobal_load_lds_dword %1, off" ::"s"(offset), "v"(place) : "memory");
+    }
+}
+DEVICE void wait_direct()
+{
+#if !defined PLANTED_NO_WAIT
+    asm volatile("s_waitcnt vmcnt(0)" ::: "memory");
+#endif
+}
+#else
+DEVICE void wait_direct() {}
+#endif
+
 DEVICE void multiply_tile(const half (*a)[ROW], const half (*b)[ROW], sums (*c)[N_TILES])
 {
     int lane = int(__builtin_amdgcn_workitem_id_x()) % WAVE;
@@ -83,13 +111,26 @@ extern "C" __attribute__((global, amdgpu_flat_work_group_size(THREADS, THREADS))
     sums sum[M_TILES][N_TILES] = {};
     a += (long)first_row * k;
     b += (long)first_column * k;
+#if defined DIRECT
+    load_direct(left[0], a, k);
+    load_direct(right[0], b, k);
+#else
     share next_a = load(a, k), next_b = load(b, k);
     store(left[0], next_a);
     store(right[0], next_b);
+#endif
+    wait_direct();
     barrier();
     for (int step = 0; step < k / STEP; step++) {
         int now = step % 2;
         bool more = step + 1 < k / STEP;
+#if defined DIRECT
+        if (more) {
+            load_direct(left[!now], a + (step + 1) * STEP, k);
+            load_direct(right[!now], b + (step + 1) * STEP, k);
+        }
+        multiply_tile(left[now] + row, right[now] + column, sum);
+#else
         if (more) {
             next_a = load(a + (step + 1) * STEP, k);
             next_b = load(b + (step + 1) * STEP, k);
@@ -99,7 +140,9 @@ extern "C" __attribute__((global, amdgpu_flat_work_group_size(THREADS, THREADS))
             store(left[!now], next_a);
             store(right[!now], next_b);
         }
-#if !defined PLANTED_FAULT
+#endif
+        wait_direct();
+#if !defined PLANTED_NO_BARRIER
         barrier();
 #endif
     }
