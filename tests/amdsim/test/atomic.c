@@ -10,18 +10,6 @@ typedef uint64_t after(uint64_t memory, uint64_t data);
         return (uint64_t)(value); \
     }
 #define LOW(x) ((uint32_t)(x))
-static double real(uint64_t u)
-{
-    double x;
-    memcpy(&x, &u, 8);
-    return x;
-}
-static uint64_t bits(double x)
-{
-    uint64_t u;
-    memcpy(&u, &x, 8);
-    return u;
-}
 static uint64_t bf16_sum(uint64_t x, uint64_t y)
 {
     uint32_t sum = B(F(LOW(x) << 16) + F(LOW(y) << 16));
@@ -46,9 +34,9 @@ A(compared, m == 5 ? d : m)
 A(float_sum, B(F(LOW(m)) + F(LOW(d))))
 A(fmin32, F(LOW(m)) < F(LOW(d)) ? m : d)
 A(fmax32, F(LOW(m)) > F(LOW(d)) ? m : d)
-A(dadd, bits(real(m) + real(d)))
-A(dmin64, real(m) < real(d) ? m : d)
-A(dmax64, real(m) > real(d) ? m : d)
+A(dadd, double_bits(as_double(m) + as_double(d)))
+A(dmin64, as_double(m) < as_double(d) ? m : d)
+A(dmax64, as_double(m) > as_double(d) ? m : d)
 A(pk_f16, half_code(half_value(LOW(m) & 0xffff) + half_value(LOW(d) & 0xffff)) |
               half_code(half_value(LOW(m) >> 16) + half_value(LOW(d) >> 16)) << 16)
 A(pk_bf16, bf16_sum(m & 0xffff, d & 0xffff) | bf16_sum(m >> 16, d >> 16) << 16)
@@ -169,7 +157,7 @@ static uint64_t datum(int kind, bool wide, int salt)
     int n = (salt * 13 + salt / 7) % 23 - 8;
     switch (kind) {
     case FLOATS: return B((float)n * 0.75f);
-    case DOUBLES: return bits(n * 0.3);
+    case DOUBLES: return double_bits(n * 0.3);
     case HALVES: return half_code(n * 0.5) | half_code(n * -1.5) << 16;
     case BFLOATS: return (B((float)n * 0.5f) >> 16) | (B((float)n * -3.0f) & 0xffff0000u);
     default: return (wide ? (uint64_t)(int64_t)n : (uint32_t)n) ^ (salt % 9 == 0 && wide ? 1ull << 40 : 0);

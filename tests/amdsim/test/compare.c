@@ -32,9 +32,7 @@ static int order_of(int type, uint64_t a, uint64_t b)
     a = a << up >> up;
     b = b << up >> up;
     if (types[type].kind == FLOAT) {
-        double x, y;
-        memcpy(&x, &a, 8);
-        memcpy(&y, &b, 8);
+        double x = as_double(a), y = as_double(b);
         if (bits < 64) x = bits == 32 ? as_float((uint32_t)a) : half_value((uint32_t)a);
         if (bits < 64) y = bits == 32 ? as_float((uint32_t)b) : half_value((uint32_t)b);
         return x < y ? 1 : x == y ? 2 : x > y ? 4 : 8;
@@ -75,10 +73,10 @@ static uint64_t value(int type, int salt)
 {
     static const double floats[] = {0, -0.0, 1, -1, 2.5, -2.5, (double)INFINITY, -(double)INFINITY, (double)NAN, 1e-5, 3, -3};
     int n = abs(salt * 7 + salt / 5) % 12;
-    uint64_t bits;
     if (types[type].kind != FLOAT) return (uint64_t)(int64_t)(n - 6) ^ (salt % 11 == 0 ? 1ull << (types[type].bits - 1) : 0);
-    memcpy(&bits, &floats[n], 8);
-    return types[type].bits == 64 ? bits : types[type].bits == 32 ? as_bits((float)floats[n]) : half_code(floats[n]);
+    return types[type].bits == 64   ? double_bits(floats[n])
+           : types[type].bits == 32 ? as_bits((float)floats[n])
+                                    : half_code(floats[n]);
 }
 
 static void run(void *module, const test *t)

@@ -1,18 +1,6 @@
 /* f64: functions, conversions and the compiler's division. Inputs become f64 from f32, so that they are of common size. */
 #include "test.h"
 
-static uint64_t code(double x)
-{
-    uint64_t u;
-    memcpy(&u, &x, 8);
-    return u;
-}
-static double of(uint64_t u)
-{
-    double x;
-    memcpy(&x, &u, 8);
-    return x;
-}
 static int exponent(double x)
 {
     int e = 0;
@@ -31,7 +19,7 @@ static double mantissa(double x)
         for (int l = 0; l < wave_size; l++) { \
             double x = (double)F(in[0][l]), y = (double)F(in[1][l]); \
             (void)x, (void)y; \
-            uint64_t d_ = code(expression); \
+            uint64_t d_ = double_bits(expression); \
             out[0][l] = (uint32_t)d_; \
             out[1][l] = (uint32_t)(d_ >> 32); \
         } \
@@ -46,8 +34,8 @@ EACH_D(larger, x > y ? x : y)
 EACH_D(scaled, ldexp(x, 5))
 EACH_D(quotient, x / y)
 EACH_D(product_sum, fma(x, y, 1.0))
-EACH64(from_int, code((int32_t)q))
-EACH64(from_unsigned, code((uint32_t)q))
+EACH64(from_int, double_bits((int32_t)q))
+EACH64(from_unsigned, double_bits((uint32_t)q))
 EACH(exponents, exponent((double)F(a)))
 EACH(to_int, F(a) != F(a)             ? 0
              : F(a) >= 2147483647.0f  ? 0x7fffffff
@@ -56,7 +44,7 @@ EACH(to_int, F(a) != F(a)             ? 0
 EACH(to_unsigned, F(a) != F(a) || F(a) <= 0 ? 0 : F(a) >= 4294967295.0f ? 0xffffffffu : (uint32_t)F(a))
 EACH(one, F(a) == 0 ? 0x7fc00000 : B(1.0f))
 EACH(itself, a & 0x7fffffff)
-EACH(class_, of(code((double)F(a))) < 0 ? 1 : 2)
+EACH(class_, as_double(double_bits((double)F(a))) < 0 ? 1 : 2)
 #define X "v_cvt_f64_f32 v[20:21], v16\nv_cvt_f64_f32 v[22:23], v17\n"
 #define ABS "v_and_b32 v16, 0x7fffffff, v16\nv_cvt_f64_f32 v[20:21], v16\n"
 /* What the compiler makes of x / y. */

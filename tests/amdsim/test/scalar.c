@@ -107,9 +107,7 @@ SAVED(save_orn1, ~a | ~0u)
     }
 /* Adds a bit to s40 or s41 if the comparison holds. */
 #define TEST(to, what, with, bit) \
-    "s_cmp_" what " s20, " with "\ns_cselect_b32 s42, " #bit ", 0\ns_or_b32 s" #to ", s" #to ", s42\n"
-#define TESTK(to, what, with, bit) \
-    "s_cmpk_" what " s20, " with "\ns_cselect_b32 s42, " #bit ", 0\ns_or_b32 s" #to ", s" #to ", s42\n"
+    "s_cmp" what " s20, " with "\ns_cselect_b32 s42, " #bit ", 0\ns_or_b32 s" #to ", s" #to ", s42\n"
 #define SAVE_9(what, expected) \
     P("s_save_" what, "gfx9", \
       "s_mov_b32 s21, s20\ns_" what \
@@ -204,14 +202,14 @@ static const piece pieces[] = {
       "s21\ns_cselect_b32 s42, 2, 0\ns_or_b32 s41, s41, s42",
       bits_tested),
     P("s_compared", "",
-      "s_mov_b32 s40, 0\ns_mov_b32 s41, 0\n" TEST(40, "eq_i32", "s21", 1) TEST(40, "lg_i32", "s21", 2)
-          TEST(40, "gt_i32", "s21", 4) TEST(40, "ge_i32", "s21", 8) TEST(40, "le_i32", "s21", 16) TEST(41, "lg_u32", "s21", 1)
-              TEST(41, "gt_u32", "s21", 2) TEST(41, "ge_u32", "s21", 4) TEST(41, "le_u32", "s21", 8),
+      "s_mov_b32 s40, 0\ns_mov_b32 s41, 0\n" TEST(40, "_eq_i32", "s21", 1) TEST(40, "_lg_i32", "s21", 2)
+          TEST(40, "_gt_i32", "s21", 4) TEST(40, "_ge_i32", "s21", 8) TEST(40, "_le_i32", "s21", 16) TEST(41, "_lg_u32", "s21", 1)
+              TEST(41, "_gt_u32", "s21", 2) TEST(41, "_ge_u32", "s21", 4) TEST(41, "_le_u32", "s21", 8),
       compared),
     P("s_compared_constant", "",
-      "s_mov_b32 s40, 0\ns_mov_b32 s41, 0\n" TESTK(40, "gt_i32", "0xfffd", 1) TESTK(40, "lt_i32", "0xfffd", 2)
-          TESTK(40, "eq_i32", "0xfffd", 4) TESTK(41, "ge_u32", "0xfff0", 1) TESTK(41, "le_u32", "0xfff0", 2)
-              TESTK(41, "lg_u32", "0xfff0", 4),
+      "s_mov_b32 s40, 0\ns_mov_b32 s41, 0\n" TEST(40, "k_gt_i32", "0xfffd", 1) TEST(40, "k_lt_i32", "0xfffd", 2)
+          TEST(40, "k_eq_i32", "0xfffd", 4) TEST(41, "k_ge_u32", "0xfff0", 1) TEST(41, "k_le_u32", "0xfff0", 2)
+              TEST(41, "k_lg_u32", "0xfff0", 4),
       compared_constant),
     P("s_pack_hh", "", "s_pack_hh_b32_b16 s40, s20, s21\ns_mov_b32 s41, s40", packed_high),
     P("s_getreg", "", "s_getreg_b32 s40, hwreg(HW_REG_MODE, 4, 2)\ns_getreg_b32 s41, hwreg(HW_REG_MODE, 4, 4)", mode_read),

@@ -76,6 +76,18 @@ static inline uint32_t as_bits(float x)
     memcpy(&u, &x, 4);
     return u;
 }
+static inline double as_double(uint64_t u)
+{
+    double x;
+    memcpy(&x, &u, 8);
+    return x;
+}
+static inline uint64_t double_bits(double x)
+{
+    uint64_t u;
+    memcpy(&u, &x, 8);
+    return u;
+}
 /* f16 by arithmetic on fields. */
 static inline double half_value(uint32_t h)
 {

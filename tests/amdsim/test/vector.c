@@ -1,20 +1,6 @@
 /* Floating-point vector instructions. */
 #include "test.h"
 
-static double as_double(uint32_t low, uint32_t high)
-{
-    uint64_t u = low | (uint64_t)high << 32;
-    double x;
-    memcpy(&x, &u, 8);
-    return x;
-}
-static uint64_t double_bits(double x)
-{
-    uint64_t u;
-    memcpy(&u, &x, 8);
-    return u;
-}
-static double dq(uint64_t q) { return as_double((uint32_t)q, (uint32_t)(q >> 32)); }
 /* v_exp_f32 and its like take and give no denormals. */
 static float normal(float x) { return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x; }
 static float least(float x, float y) { return x != x ? y : y != y ? x : x < y || (x == y && signbit(x)) ? x : y; }
@@ -64,10 +50,10 @@ EACH(division, B(F(a) / F(b)))
 EACH(half_add, half_code(half_value(a & 0xffff) + half_value(b & 0xffff)))
 EACH(half_mul, half_code(half_value(a & 0xffff) * half_value(b & 0xffff)))
 EACH(half_high, half_code(half_value(a >> 16) * half_value(b & 0xffff)) << 16)
-EACH64(add64, double_bits(dq(q) + dq(r)))
-EACH64(mul64, double_bits(dq(q) * dq(r)))
-EACH64(fma64, double_bits(fma(dq(q), dq(r), 1.0)))
-EACH64(floor64, double_bits(floor(dq(q))))
+EACH64(add64, double_bits(as_double(q) + as_double(r)))
+EACH64(mul64, double_bits(as_double(q) * as_double(r)))
+EACH64(fma64, double_bits(fma(as_double(q), as_double(r), 1.0)))
+EACH64(floor64, double_bits(floor(as_double(q))))
 EACH(min3, B(least(least(F(a), F(b)), F(c))))
 EACH(minmax, B(most(least(F(a), F(b)), F(c))))
 EACH(maxmin, B(least(most(F(a), F(b)), F(c))))
