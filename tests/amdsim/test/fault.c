@@ -50,6 +50,8 @@ static const piece pieces[] = {
      copy, 1, 1},
     /* waits */
     {"missing_wait", "", "global_load_dword v20, v1, s[8:9]\nv_mov_b32 v80, v20", NULL, 1, 1, .fault = "before the s_waitcnt"},
+    {"missing_wait_accumulator", "gfx9", "global_load_dword a3, v1, s[8:9]\nv_accvgpr_read_b32 v80, a3", NULL, 1, 1,
+     .fault = "a3 is used before the s_waitcnt"},
     {"missing_scalar_wait", "", "s_load_dword s20, s[8:9], 0x0\nv_mov_b32 v80, s20", NULL, 1, 1, .fault = "before the s_waitcnt"},
     {"missing_lds_wait", "", "ds_write_b32 v1, v16" W "ds_read_b32 v20, v1\nv_mov_b32 v80, v20", NULL, 1, 1,
      .fault = "before the s_waitcnt"},
