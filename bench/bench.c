@@ -10,6 +10,8 @@
 #include "bench/bench.h"
 #include "tools/commands.h"
 
+enum { MODELLED_WORK = 200000 }; /* some seconds on the simulator */
+
 /* ---- All cases of a target ---- */
 
 static bool op_wanted(const bench_options *opt, trine_op op)
@@ -18,14 +20,31 @@ static bool op_wanted(const bench_options *opt, trine_op op)
     return !opt->op || strcmp(opt->op, info->name) == 0 || strcmp(opt->op, info->family) == 0;
 }
 
-/* A quick run takes the first case of each op and dtype. */
+/* Of the small cases only those whose results can be checked. */
+static bool case_fits(const bench_options *opt, const test_case *c)
+{
+    for (int32_t k = 0; k < c->tensor_count && opt->max_work > 0; k++)
+        if (c->tensor[k].layout != LAYOUT_DENSE || c->tensor[k].numel == 0) return false;
+    return opt->max_work == 0 || c->work <= opt->max_work;
+}
+
+static bool case_matches(const bench_options *opt, const test_case *c)
+{
+    if (opt->filter && !strstr(c->name, opt->filter)) return false;
+    if (opt->dtype != TRINE_DTYPE_NONE && bench_dtype(c) != opt->dtype) return false;
+    return case_fits(opt, c);
+}
+
+/* A quick run takes one case of each op and dtype: the first, of the small ones the one with most work. */
 static bool case_wanted(const bench_options *opt, const case_list *list, int64_t i)
 {
     const test_case *c = list->items[i];
-    if (opt->filter && !strstr(c->name, opt->filter)) return false;
-    if (opt->dtype != TRINE_DTYPE_NONE && bench_dtype(c) != opt->dtype) return false;
-    for (int64_t j = 0; opt->quick && j < i; j++)
-        if (bench_dtype(list->items[j]) == bench_dtype(c) && case_wanted(opt, list, j)) return false;
+    if (!case_matches(opt, c)) return false;
+    for (int64_t j = 0; opt->quick && j < list->count; j++) {
+        const test_case *other = list->items[j];
+        bool before = opt->max_work > 0 && other->work != c->work ? other->work > c->work : j < i;
+        if (before && bench_dtype(other) == bench_dtype(c) && case_matches(opt, other)) return false;
+    }
     return true;
 }
 
@@ -56,7 +75,7 @@ static void each_case(bench_session *s, target *t, case_fn fn)
     for (int op = 0; op < TRINE_OP_COUNT; op++) {
         case_list list = {0};
         if (!op_wanted(s->opt, (trine_op)op)) continue;
-        cases_of((trine_op)op, &list, CASES_BENCH);
+        cases_of((trine_op)op, &list, s->opt->max_work > 0 ? CASES_CHECK : CASES_BENCH);
         for (int64_t i = 0; i < list.count; i++)
             if (case_wanted(s->opt, &list, i)) fn(s, t, list.items[i]);
         cases_free(&list);
@@ -67,7 +86,8 @@ static void run_target(bench_session *s, target *t, const bench_roofline *roof)
 {
     bench_overhead overhead;
     s->roof = roof;
-    if (bench_flush_create(&s->flush, t->stream, &t->props) != TRINE_OK) {
+    s->modelled = bench_is_modelled(t);
+    if (!s->modelled && bench_flush_create(&s->flush, t->stream, &t->props) != TRINE_OK) {
         fprintf(stderr, "trine bench: %s: no memory to flush the caches with: %s\n", t->backend, trine_error_text());
         s->failed++;
         return;
@@ -75,6 +95,7 @@ static void run_target(bench_session *s, target *t, const bench_roofline *roof)
     bench_report_target(&s->report, t, roof);
     each_case(s, t, progress_and_run);
     progress(s, NULL);
+    if (s->modelled) return;
     bench_flush_destroy(&s->flush, t->stream);
     if (s->opt->op || s->opt->filter || s->opt->dtype) return;
     if (bench_overhead_measure(&overhead, t, s->opt->seconds / 3) == TRINE_OK)
@@ -85,24 +106,27 @@ static void run_target(bench_session *s, target *t, const bench_roofline *roof)
 
 /* ---- The command ---- */
 
-static const char usage[] = "usage: trine bench [options]\n"
-                            "  --backend B     cuda, hip, cpu or name:index (default: every device)\n"
-                            "  --arch A        (cpu) a level, x86-64-v3 say, or all (default: the highest)\n"
-                            "  --op NAME       one op or family\n"
-                            "  --case TEXT     cases whose name contains TEXT\n"
-                            "  --dtype D       cases whose first tensor is of dtype D\n"
-                            "  --variant V     one variant, or all (default: what would run)\n"
-                            "  --quick         the first case of each op and dtype, a short time each\n"
-                            "  --time SECONDS  time to spend on the repetitions of a case (default 0.3)\n"
-                            "  --no-peers      without vendor libraries\n"
-                            "  --json FILE     also write the results there, a JSON object a line\n";
+static const char usage[] =
+    "usage: trine bench [options]\n"
+    "  --backend B     cuda, hip, cpu or name:index (default: every device)\n"
+    "  --arch A        (cpu) a level, x86-64-v3 say, or all (default: the highest)\n"
+    "  --op NAME       one op or family\n"
+    "  --case TEXT     cases whose name contains TEXT\n"
+    "  --dtype D       cases whose first tensor is of dtype D\n"
+    "  --variant V     one variant, or all (default: what would run)\n"
+    "  --quick         the first case of each op and dtype, a short time each\n"
+    "  --max-work N    the small cases of trine check of at most N element operations (on the simulator: 200000);\n"
+    "                  with --quick the largest of each op and dtype\n"
+    "  --time SECONDS  time to spend on the repetitions of a case (default 0.3)\n"
+    "  --no-peers      without vendor libraries\n"
+    "  --json FILE     also write the results there, a JSON object a line\n";
 
-static bool read_seconds(const char *text, double *seconds)
+static bool read_positive(const char *text, const char *what, double *value)
 {
     char *end;
-    *seconds = strtod(text, &end);
-    if (end != text && !*end && *seconds > 0) return true;
-    fprintf(stderr, "trine bench: '%s' is no number of seconds\n", text);
+    *value = strtod(text, &end);
+    if (end != text && !*end && *value > 0) return true;
+    fprintf(stderr, "trine bench: '%s' is no number of %s\n", text, what);
     return false;
 }
 
@@ -118,7 +142,8 @@ static bool parse(int argc, char **argv, bench_options *opt)
     static const struct option longs[] = {{"backend", 1, NULL, 'b'},  {"arch", 1, NULL, 'a'},  {"op", 1, NULL, 'o'},
                                           {"case", 1, NULL, 'c'},     {"dtype", 1, NULL, 'd'}, {"variant", 1, NULL, 'v'},
                                           {"quick", 0, NULL, 'q'},    {"time", 1, NULL, 't'},  {"json", 1, NULL, 'j'},
-                                          {"no-peers", 0, NULL, 'n'}, {"help", 0, NULL, 'h'},  {NULL, 0, NULL, 0}};
+                                          {"no-peers", 0, NULL, 'n'}, {"help", 0, NULL, 'h'},  {"max-work", 1, NULL, 'w'},
+                                          {NULL, 0, NULL, 0}};
     bool right = true;
     *opt = (bench_options){.seconds = 0, .budget = 2e6};
     for (int key; (key = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
@@ -130,7 +155,8 @@ static bool parse(int argc, char **argv, bench_options *opt)
         case 'd': right = read_dtype(optarg, &opt->dtype) && right; break;
         case 'v': opt->variant = optarg; break;
         case 'q': opt->quick = true; break;
-        case 't': right = read_seconds(optarg, &opt->seconds) && right; break;
+        case 't': right = read_positive(optarg, "seconds", &opt->seconds) && right; break;
+        case 'w': right = read_positive(optarg, "element operations", &opt->max_work) && right; break;
         case 'j': opt->json = optarg; break;
         case 'n': opt->no_peers = true; break;
         case 'h': opt->help = true; break;
@@ -173,7 +199,9 @@ static int bench_all(bench_session *s, target *targets, int count)
 {
     bench_roofline roofs[TARGETS_MAX];
     for (int i = 0; i < count; i++) {
-        if (bench_roofline_measure(&roofs[i], &targets[i], s->opt->seconds) == TRINE_OK) continue;
+        roofs[i] = (bench_roofline){0};
+        if (bench_is_modelled(&targets[i]) || bench_roofline_measure(&roofs[i], &targets[i], s->opt->seconds) == TRINE_OK)
+            continue;
         fprintf(stderr, "trine bench: %s: the roofline can't be measured: %s\n", targets[i].backend, trine_error_text());
         return 1;
     }
@@ -200,7 +228,10 @@ int command_bench(int argc, char **argv)
         perror(NULL);
         return 2;
     }
-    int count = open_targets(&opt, targets), result = bench_all(&s, targets, count);
+    int count = open_targets(&opt, targets);
+    for (int i = 0; i < count && opt.max_work == 0; i++)
+        if (bench_is_modelled(&targets[i])) opt.max_work = MODELLED_WORK;
+    int result = bench_all(&s, targets, count);
     targets_close(targets, count);
     if (s.report.json && (ferror(s.report.json) | fclose(s.report.json))) {
         fprintf(stderr, "trine bench: %s could not be written\n", opt.json);

@@ -49,6 +49,20 @@ typedef struct bench_times {
 
 typedef trine_status (*bench_run)(void *state, trine_stream *stream);
 
+/* What the simulated AMD GPU of tests/amdsim counts of a run; none of it was measured. */
+
+enum { MODELLED_PARTS = 5 };
+typedef struct bench_modelled {
+    char kernel[256]; /* the one that took longest; its own numbers up to sgpr_spills */
+    uint32_t vgprs, agprs, sgprs, lds_bytes, scratch_bytes, waves_per_simd, vgpr_spills, sgpr_spills;
+    int kernels; /* sums over all that ran from here on */
+    uint64_t launches;
+    double seconds, instructions; /* instructions: of waves */
+    double bytes_read, bytes_written, scratch_traffic, lds_traffic, lds_conflict_cycles;
+    double cycles[MODELLED_PARTS]; /* that parts of a compute unit are busy: vector, matrix, LDS, memory, scalar */
+    double memory_cycles;          /* that the op's own bytes take at the card's memory bandwidth */
+} bench_modelled;
+
 /* Something that is timed. */
 typedef struct bench_entry {
     const char *name;
@@ -56,8 +70,9 @@ typedef struct bench_entry {
     bench_run run;
     void *state;
     bench_times times;
-    double worst;        /* error of its check, as a part of what is allowed */
-    trine_status status; /* not TRINE_OK: left out, or failed while it was timed */
+    bench_modelled modelled; /* instead of times, on the simulator */
+    double worst;            /* error of its check, as a part of what is allowed */
+    trine_status status;     /* not TRINE_OK: left out, or failed while it was timed */
 } bench_entry;
 
 /* A buffer that is written before every repetition, so that the caches hold nothing of the case. */
@@ -109,6 +124,17 @@ typedef struct bench_overhead {
 } bench_overhead;
 trine_status bench_overhead_measure(bench_overhead *o, const target *t, double seconds);
 
+/* ---- modelled.c: instead of the timer and the roofline, where the device is the simulator ---- */
+
+/* Whether the target is the simulator. */
+bool bench_is_modelled(const target *t);
+/* One run of the entry, counted into e->modelled; e->status. */
+void bench_model(bench_entry *e, const target *t, const test_case *c);
+/* For the JSON file and the table. */
+cJSON *bench_modelled_object(const bench_modelled *m);
+void bench_modelled_heading(void);
+void bench_modelled_row(const test_case *c, const bench_entry *e);
+
 /* ---- report.c ---- */
 
 typedef struct bench_report {
@@ -123,6 +149,7 @@ typedef struct bench_result {
     const bench_roofline *roof;
     const bench_entry *entries;
     int ours, count, winner;
+    bool modelled;
 } bench_result;
 
 /* The dtype that a case is sorted by: its first tensor's. */
@@ -141,6 +168,7 @@ typedef struct bench_options {
     trine_dtype dtype;
     bool quick, no_peers, help;
     double seconds, budget; /* to time an entry; element operations of the oracle a case */
+    double max_work;        /* 0, or the small cases of at most so many element operations */
 } bench_options;
 
 typedef struct bench_session {
@@ -148,6 +176,7 @@ typedef struct bench_session {
     bench_report report;
     const bench_roofline *roof; /* of the target at hand */
     bench_flush flush;          /* likewise */
+    bool modelled;              /* likewise: it is the simulator */
     int64_t timed, failed, skipped, done, total;
 } bench_session;
 

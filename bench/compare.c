@@ -7,6 +7,13 @@
 
 #include "tools/commands.h"
 
+const char *compare_time(const cJSON *cell, char text[FORMAT_TEXT])
+{
+    char time[FORMAT_TEXT];
+    snprintf(text, FORMAT_TEXT, "%s%.20s", results_modelled(cell) ? "~" : "", format_time(results_seconds(cell), time));
+    return text;
+}
+
 const char *compare_rate(const cJSON *cell, char text[FORMAT_TEXT])
 {
     bool compute = strcmp(results_text(cell, "bound"), "compute") == 0;
@@ -25,6 +32,8 @@ static void print_columns(const results *r)
                results_text(c->target, "name"), results_text(c->target, "arch"), results_text(c->target, "driver"),
                format_rate(results_number(c->target, "copy_bytes_per_second"), copy),
                format_flops(results_number(c->target, "fma_f32_flops_per_second"), fma));
+        if (c->modelled)
+            printf("   a simulator: its times (~) are modelled, not measured, and are not compared with measured ones\n");
         printf("   %s: trine %s, commit %s, %s\n", c->file, results_text(c->header, "version"), results_text(c->header, "commit"),
                results_text(c->header, "date"));
     }
@@ -42,8 +51,8 @@ static void print_cell(const results_row *row, int i)
 {
     const cJSON *cell = row->cell[i];
     char time[FORMAT_TEXT], rate[FORMAT_TEXT], percent[FORMAT_TEXT], speed[FORMAT_TEXT];
-    printf(" | %-10.10s %9s %12s %6s", cell ? results_text(cell, "variant") : "-",
-           cell ? format_time(results_number(cell, "median"), time) : "-", cell ? compare_rate(cell, rate) : "-",
+    printf(" | %-10.10s %9s %12s %6s", cell ? results_text(cell, "variant") : "-", cell ? compare_time(cell, time) : "-",
+           cell ? compare_rate(cell, rate) : "-",
            cell ? format_number(results_number(cell, "percent_of_roofline"), 1, percent) : "-");
     if (i) printf(" %6s", format_number(results_speed(row, i), 2, speed));
 }
@@ -54,8 +63,8 @@ static void print_geomean(const results *r, const char *family, const char *labe
         int rows;
         double mean = results_geomean(r, family, i, &rows);
         if (rows)
-            printf("%s: %s runs at %.3f times the speed of %s (geometric mean of %d cases)\n", label, r->column[i].letter, mean,
-                   r->column[0].letter, rows);
+            printf("%s: %s runs at %.3f times the %sspeed of %s (geometric mean of %d cases)\n", label, r->column[i].letter, mean,
+                   r->column[i].modelled ? "modelled " : "", r->column[0].letter, rows);
     }
 }
 

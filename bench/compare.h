@@ -8,6 +8,7 @@
 #include "bench/results.h"
 
 /* "2.93 TB/s" or "686 TFLOP/s", by what bounds the case; "-" for a result that has neither (an overhead). */
+const char *compare_time(const cJSON *cell, char text[FORMAT_TEXT]); /* "1.23 us", "~1.23 us" if it is modelled */
 const char *compare_rate(const cJSON *cell, char text[FORMAT_TEXT]);
 
 /* One HTML file that needs no other: roofline plot and tables, readable on light and on dark. False if it can't be written. */

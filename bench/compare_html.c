@@ -63,8 +63,10 @@ static void put_targets(const results *r, FILE *to)
         put_cell(to, "text", results_text(c->header, "commit"));
         fprintf(to, "</tr>\n");
     }
-    fprintf(to, "</table></div>\n<p class=\"note\">Times are medians with cold caches; %% roof is of each device's own roofline, "
-                "measured in the same run; speed is relative to A, larger is faster.</p>\n");
+    fprintf(to,
+            "</table></div>\n<p class=\"note\">Times are medians with cold caches; %% roof is of each device's own roofline, "
+            "measured in the same run; speed is relative to A, larger is faster. Times with ~ are modelled by a simulator, not "
+            "measured: they are not compared with measured ones.</p>\n");
 }
 
 /* ---- Tables ---- */
@@ -89,7 +91,7 @@ static void put_result(const results_row *row, int i, FILE *to)
     } else {
         double percent = results_number(cell, "percent_of_roofline");
         put_cell(to, "text", results_text(cell, "variant"));
-        put_cell(to, "number", format_time(results_number(cell, "median"), text));
+        put_cell(to, "number", compare_time(cell, text));
         put_cell(to, "number", compare_rate(cell, text));
         fprintf(to, "<td class=\"share\" style=\"--part: %.1f%%\">%s</td>", percent < 100 ? percent : 100,
                 format_number(percent, 1, text));

@@ -24,7 +24,7 @@ static double up(const frame *f, double value)
 static bool point_of(const cJSON *cell, double *intensity, double *flops)
 {
     double bytes = cell ? results_number(cell, "bytes") : 0, work = cell ? results_number(cell, "flops") : 0;
-    if (bytes <= 0 || work <= 0) return false;
+    if (bytes <= 0 || work <= 0 || results_modelled(cell)) return false;
     *intensity = work / bytes;
     *flops = work / results_number(cell, "median");
     return true;

@@ -101,14 +101,22 @@ static void finish_peers(contest *k)
 
 /* ---- One case ---- */
 
-static void time_contest(bench_session *s, contest *k, target *t)
+static void measure(const bench_session *s, contest *k, const target *t)
 {
     bool cpu = bench_on_cpu(t), small = k->data.c->bytes <= 4 * (double)t->props.l2_bytes;
     bench_time(k->entries, k->count, !cpu || small ? &s->flush : NULL, s->opt->seconds);
     for (int i = 0; i < k->count && !cpu; i++)
         if (k->entries[i].status == TRINE_OK && k->entries[i].times.median < 1e-6 * SHORT_KERNEL_US)
             bench_time_graph(&k->entries[i]);
-    bench_result result = {t, k->data.c, s->roof, k->entries, k->ours, k->count, k->winner};
+}
+
+static void time_contest(bench_session *s, contest *k, target *t)
+{
+    if (s->modelled)
+        for (int i = 0; i < k->count; i++) bench_model(&k->entries[i], t, k->data.c);
+    else
+        measure(s, k, t);
+    bench_result result = {t, k->data.c, s->roof, k->entries, k->ours, k->count, k->winner, s->modelled};
     bench_report_result(&s->report, &result);
     for (int i = 0; i < k->ours; i++) {
         if (k->entries[i].status == TRINE_OK)
@@ -130,7 +138,7 @@ static void run_contest(bench_session *s, contest *k, target *t)
         report_failed(s, t, c, "", trine_error_text());
     } else {
         add_ours(s, k, t, &answer);
-        if (!s->opt->no_peers && k->ours) add_peers(s, k, t);
+        if (!s->opt->no_peers && !s->modelled && k->ours) add_peers(s, k, t);
         if (k->ours) time_contest(s, k, t);
         finish_peers(k);
     }

@@ -41,6 +41,7 @@ static cJSON *target_object(const target *t, const bench_roofline *roof)
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "backend", t->backend);
     describe_device(o, &t->props);
+    if (bench_is_modelled(t)) cJSON_AddTrueToObject(o, "modelled");
     add_ceiling(o, "copy_bytes_per_second", &roof->copy);
     add_ceiling(o, "read_bytes_per_second", &roof->read);
     add_ceiling(o, "fma_f32_flops_per_second", &roof->fma);
@@ -152,8 +153,12 @@ static void write_result(const bench_report *r, const bench_result *result, int 
     cJSON_AddStringToObject(o, "variant", e->name);
     cJSON_AddBoolToObject(o, "winner", i == result->winner);
     cJSON_AddNumberToObject(o, "worst_error", e->worst);
-    add_times(o, result, &e->times);
-    add_peers(o, result, e);
+    if (result->modelled) { /* no member that stands for a measured time */
+        cJSON_AddItemToObject(o, "modelled", bench_modelled_object(&e->modelled));
+    } else {
+        add_times(o, result, &e->times);
+        add_peers(o, result, e);
+    }
     write_line(r, o);
 }
 
@@ -163,6 +168,10 @@ void bench_report_target(const bench_report *r, const target *t, const bench_roo
 {
     char copy[FORMAT_TEXT], read[FORMAT_TEXT], fma[FORMAT_TEXT];
     printf("\n%s: %s (%s, %s)\n", t->backend, t->props.name, t->props.arch, t->props.driver);
+    if (bench_is_modelled(t)) {
+        bench_modelled_heading();
+        return;
+    }
     printf("roofline: copy %s, read %s, f32 multiply-add %s\n", format_rate(roof->copy.median, copy),
            format_rate(roof->read.median, read), format_flops(roof->fma.median, fma));
     printf("%-48s %-14s %9s %6s %8s %8s %7s %-7s%s\n", "case", "variant", "median", "+-", "GB/s", "TFLOP/s", "% roof", "bound",
@@ -190,7 +199,10 @@ void bench_report_result(const bench_report *r, const bench_result *result)
     bool first = true;
     for (int i = 0; i < result->count; i++) {
         if (result->entries[i].status != TRINE_OK) continue;
-        print_row(r, result, i, first);
+        if (result->modelled)
+            bench_modelled_row(result->c, &result->entries[i]);
+        else
+            print_row(r, result, i, first);
         first = false;
         if (i < result->ours) write_result(r, result, i);
     }

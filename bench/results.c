@@ -18,6 +18,15 @@ const char *results_text(const cJSON *object, const char *name)
     return cJSON_IsString(member) ? member->valuestring : "";
 }
 
+static const cJSON *modelled_of(const cJSON *cell) { return cJSON_GetObjectItemCaseSensitive(cell, "modelled"); }
+
+bool results_modelled(const cJSON *cell) { return cJSON_IsObject(modelled_of(cell)); }
+
+double results_seconds(const cJSON *cell)
+{
+    return results_modelled(cell) ? results_number(modelled_of(cell), "seconds") : results_number(cell, "median");
+}
+
 static bool is(const cJSON *object, const char *name, const char *value)
 {
     return strcmp(results_text(object, name), value) == 0;
@@ -52,6 +61,7 @@ static bool add_header(results *r, const char *path, const cJSON *header)
         c->file = path;
         c->header = header;
         c->target = target;
+        c->modelled = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(target, "modelled"));
     }
     return true;
 }
@@ -72,13 +82,13 @@ static bool add_result(results *r, const char *path, int number, const cJSON *li
 {
     if (!is(line, "type", "result")) return complain(path, number, "neither a header nor a result");
     if (!is(line, "status", "ok")) return true;
-    if (!results_text(line, "op")[0] || !results_text(line, "case")[0] || results_number(line, "median") <= 0)
-        return complain(path, number, "a result without op, case or median");
+    if (!results_text(line, "op")[0] || !results_text(line, "case")[0] || results_seconds(line) <= 0)
+        return complain(path, number, "a result without op, case or time");
     for (int i = first_column; i < r->columns; i++) {
         const cJSON *target = r->column[i].target;
         if (!is(target, "backend", results_text(line, "backend")) || !is(target, "arch", results_text(line, "arch"))) continue;
         const cJSON **cell = &find_row(r, line)->cell[i];
-        bool faster = !*cell || results_number(line, "median") < results_number(*cell, "median");
+        bool faster = !*cell || results_seconds(line) < results_seconds(*cell);
         if (is_winner(line) || (faster && !(*cell && is_winner(*cell)))) *cell = line;
         return true;
     }
@@ -133,7 +143,9 @@ void results_free(results *r)
 
 double results_speed(const results_row *row, int i)
 {
-    return row->cell[0] && row->cell[i] ? results_number(row->cell[0], "median") / results_number(row->cell[i], "median") : 0;
+    const cJSON *first = row->cell[0], *cell = row->cell[i];
+    if (!first || !cell || results_modelled(first) != results_modelled(cell)) return 0;
+    return results_seconds(first) / results_seconds(cell);
 }
 
 double results_geomean(const results *r, const char *family, int i, int *rows)

@@ -11,6 +11,7 @@ typedef struct results_column {
     char letter[4]; /* "A" */
     const char *file;
     const cJSON *header, *target; /* of the file; of its list of targets */
+    bool modelled;                /* a simulator */
 } results_column;
 
 typedef struct results_row {
@@ -35,7 +36,13 @@ void results_free(results *r);
 double results_number(const cJSON *object, const char *name);
 const char *results_text(const cJSON *object, const char *name);
 
-/* Speed of column i relative to column 0 in that row; 0 where either has no result. */
+/* What the simulator modelled is no measurement: such cells have no times but an object of the simulator's counts. */
+bool results_modelled(const cJSON *cell);
+/* The median, or the modelled seconds. */
+double results_seconds(const cJSON *cell);
+
+/* Speed of column i relative to column 0 in that row; 0 where either has no result, or one was measured and the other modelled.
+ */
 double results_speed(const results_row *row, int i);
 /* Geometric mean of it over the rows of a family (NULL: all), and how many rows that are. */
 double results_geomean(const results *r, const char *family, int i, int *rows);

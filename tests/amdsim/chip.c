@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Sources: the ISA manuals of MI200, MI300 and RDNA3; the "HIP hardware features" and "GPU architecture" pages of ROCm. */
+/* Sources: the ISA manuals of MI200, MI300 and RDNA3; the "HIP hardware features" and "GPU architecture" pages of ROCm; the
+ * products' data sheets. gfx1100's compute unit is a workgroup processor, as HIP counts them. */
 static const chip chips[] = {
     {.name = "gfx90a",
      .product = "simulated MI250X",
@@ -18,7 +19,9 @@ static const chip chips[] = {
      .lds_bytes = 65536,
      .clock_khz = 1700000,
      .l2_bytes = 8 << 20,
-     .global_bytes_per_clock = 64},
+     .global_bytes_per_clock = 64,
+     .compute_units = 220,
+     .memory_bandwidth = 3.277e12},
     {.name = "gfx942",
      .product = "simulated MI300X",
      .major = 9,
@@ -32,7 +35,9 @@ static const chip chips[] = {
      .lds_bytes = 65536,
      .clock_khz = 2100000,
      .l2_bytes = 4 << 20,
-     .global_bytes_per_clock = 64},
+     .global_bytes_per_clock = 64,
+     .compute_units = 304,
+     .memory_bandwidth = 5.3e12},
     {.name = "gfx1100",
      .product = "simulated RX 7900 XTX",
      .major = 11,
@@ -47,7 +52,9 @@ static const chip chips[] = {
      .lds_bytes = 65536,
      .clock_khz = 2500000,
      .l2_bytes = 6 << 20,
-     .global_bytes_per_clock = 128},
+     .global_bytes_per_clock = 128,
+     .compute_units = 48,
+     .memory_bandwidth = 0.96e12},
 };
 
 const chip *chip_now(void)

@@ -20,6 +20,8 @@ typedef struct chip {
     int clock_khz;
     int l2_bytes;
     int global_bytes_per_clock; /* of one compute unit's L1 */
+    int compute_units;          /* of the whole product, and its memory bandwidth */
+    double memory_bandwidth;
 } chip;
 
 /* The chip of AMDSIM_ARCH; exits with a message if it is unknown. */

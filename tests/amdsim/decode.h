@@ -19,6 +19,8 @@ typedef struct line {
 bool decode_one(char *text, char kind, operand *o, const chip *chip);
 /* Options of vector instructions. A text if one is not understood. */
 const char *decode_options(inst *i, const line *t);
+/* How the operands of such an instruction are written: bits 8 on of op_row.argument. */
+enum { PARSE_NOTHING, PARSE_TARGET, PARSE_WAIT, PARSE_COUNTER, PARSE_MODE, PARSE_CALL, PARSE_INDEX };
 /* s_waitcnt, branches and others whose operands are not registers. */
 bool decode_control(inst *i, char *rest);
 /* Each is asked in turn; true if the name is one of its own (it sets why_not if it can't go on). */

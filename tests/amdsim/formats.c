@@ -70,11 +70,7 @@ A(add_double, bits_of_double(D(m) + D(d)))
 A(dmin, D(d) < D(m) ? d : m)
 A(dmax, D(d) > D(m) ? d : m)
 static uint32_t add_halves(uint32_t x, uint32_t y) { return float_to_half(half_to_float(x) + half_to_float(y)); }
-static uint32_t add_bf16(uint32_t x, uint32_t y)
-{
-    uint32_t sum = bits_of(bf16_to_float(x) + bf16_to_float(y));
-    return (sum + 0x7fff + (sum >> 16 & 1)) >> 16;
-}
+static uint32_t add_bf16(uint32_t x, uint32_t y) { return float_to_bf16(bf16_to_float(x) + bf16_to_float(y)); }
 A(pk_f16, add_halves(m & 0xffff, d & 0xffff) | add_halves(m >> 16 & 0xffff, d >> 16 & 0xffff) << 16)
 A(pk_bf16, add_bf16(m & 0xffff, d & 0xffff) | add_bf16(m >> 16 & 0xffff, d >> 16 & 0xffff) << 16)
 

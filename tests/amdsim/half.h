@@ -44,6 +44,11 @@ static inline float half_to_float(uint32_t h)
 static inline uint16_t float_to_half(float x) { return (uint16_t)_cvtss_sh(x, 0); }
 static inline uint16_t float_to_half_toward_zero(float x) { return (uint16_t)_cvtss_sh(x, 3); }
 static inline float bf16_to_float(uint32_t b) { return float_of(b << 16); }
+static inline uint32_t float_to_bf16(float x)
+{
+    uint32_t u = bits_of(x);
+    return x != x ? u >> 16 | 0x40 : (u + 0x7fff + (u >> 16 & 1)) >> 16;
+}
 
 /* Rounded once: to odd in f32, which has enough bits more, then to f16. */
 static inline uint16_t double_to_half(double x)

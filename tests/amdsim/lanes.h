@@ -43,7 +43,7 @@ typedef int64_t i64;
         const A *restrict as = a_; \
         const B *restrict bs = b_; \
         uint8_t hit[LANES]; \
-        (void)d_, (void)c_; \
+        (void)d_, (void)c_, (void)as, (void)bs; \
         for (int l = 0; l < LANES; l++) hit[l] = (expression) ? 1 : 0; \
         io->mask_out = gather_lanes(hit); \
     }

@@ -17,6 +17,7 @@ static struct {
     wave *waves;
     uint8_t *lds, *lds_defined, *scratch, *scratch_defined;
     cell *lds_cells;
+    uint16_t *lds_loading;
     size_t scratch_size;
 } arena;
 
@@ -32,6 +33,7 @@ static void arena_for(block *g, const kernel *k)
         arena.waves = pages(MAX_WAVES * sizeof(wave));
         arena.lds = pages(65536 + 64);
         arena.lds_defined = pages(65536);
+        arena.lds_loading = pages(65536 / 4 * sizeof *arena.lds_loading);
         arena.lds_cells = pages(65536 / 4 * sizeof(cell) + 64);
     }
     if (scratch * MAX_WAVES > arena.scratch_size) {
@@ -41,6 +43,8 @@ static void arena_for(block *g, const kernel *k)
     }
     g->wave = arena.waves;
     g->lds = arena.lds;
+    g->lds_loading = arena.lds_loading;
+    memset(g->lds_loading, 0, 65536 / 4 * sizeof *g->lds_loading);
     for (uint32_t w = 0; w < g->waves; w++) {
         g->wave[w].scratch = arena.scratch + w * scratch;
         g->wave[w].scratch_defined = arena.scratch_defined + w * scratch;
@@ -110,7 +114,7 @@ static const char *refusal(const launch *l, const chip *c)
     if (l->threads > 1024 || (k->max_threads && l->threads > k->max_threads))
         return "more threads a block than the kernel was compiled for";
     if (k->lds + l->dynamic_lds > (uint32_t)c->lds_bytes) return "more LDS than there is";
-    return NULL;
+    return run_mode_problem(k->rsrc1 >> 12 & 255);
 }
 
 /* ---- The launch ---- */

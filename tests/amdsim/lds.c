@@ -30,6 +30,7 @@ static uint64_t place(wave *w, int lane, uint32_t address, int32_t offset, uint3
     if (at + bytes > r->size)
         fault(w, lane, "out of bounds: LDS offset %llu of %u bytes, of %llu", (unsigned long long)at, bytes,
               (unsigned long long)r->size);
+    if (w->group->lds_loads) wait_check_lds(w, lane, at, bytes);
     return r->base + at;
 }
 
@@ -40,18 +41,20 @@ static void load_part(wave *w, const mem_format *f, const uint32_t *address, int
     uint32_t values[4][LANES];
     uint64_t undefined[4] = {0, 0, 0, 0};
     unsigned count = (f->bytes + 3u) / 4;
+    uint32_t at[LANES];
     inst part = {.dst.reg = (uint16_t)reg};
     EACH_LANE(EXEC(w))
     {
-        uint32_t words[4] = {0},
-                 unknown = memory_read(w, (int)lane, &w->group->lds_region, place(w, (int)lane, address[lane], offset, f->bytes),
-                                       f->bytes, words, false);
+        uint64_t from = place(w, (int)lane, address[lane], offset, f->bytes);
+        uint32_t words[4] = {0}, unknown = memory_read(w, (int)lane, &w->group->lds_region, from, f->bytes, words, false);
+        at[lane] = (uint32_t)(from - w->group->lds_region.base);
         for (unsigned k = 0; k < count; k++) {
             values[k][lane] = words[k];
             undefined[k] |= (uint64_t)(unknown >> k & 1) << lane;
         }
     }
     load_result(w, &part, f, values, undefined, EXEC(w));
+    profile_lds(w, w->now, at, f->bytes, EXEC(w));
 }
 
 static void store_part(wave *w, const mem_format *f, const uint32_t *address, int32_t offset, unsigned reg)
@@ -69,7 +72,8 @@ static void store_part(wave *w, const mem_format *f, const uint32_t *address, in
         memory_write(w, (int)lane, &w->group->lds_region, to, f->bytes, words, unknown, false);
         at[lane] = (uint32_t)(to - w->group->lds_region.base);
     }
-    wait_push(w, QUEUE_LGKM, true, false, 0, 0, wait_note_lds(w, EXEC(w), at, f->bytes));
+    wait_push(w, QUEUE_LGKM, true, false, 0, 0);
+    wait_note_lds(w, QUEUE_LGKM, EXEC(w), at, f->bytes);
     profile_lds(w, w->now, at, f->bytes, EXEC(w));
 }
 
@@ -90,9 +94,7 @@ static void run_load(wave *w, const inst *i)
         load_part(w, f, address, i->offset * second_unit(i, f), i->dst.reg);
         load_part(w, f, next, i->offset2 * second_unit(i, f), i->dst.reg + count);
     }
-    for (int l = 0; l < LANES; l++) address[l] += (uint32_t)i->offset;
-    profile_lds(w, i, address, f->bytes * (i->option == ONE ? 1u : 2u), EXEC(w));
-    wait_push(w, QUEUE_LGKM, true, false, i->dst.reg, i->option == ONE ? count : 2 * count, -1);
+    wait_push(w, QUEUE_LGKM, true, false, i->dst.reg, i->option == ONE ? count : 2 * count);
 }
 
 static void run_store(wave *w, const inst *i)
@@ -134,7 +136,7 @@ static void run_atomic(wave *w, const inst *i)
     }
     profile_lds(w, i, address, f->bytes, EXEC(w));
     if (returns) load_result(w, i, f, values, undefined, EXEC(w));
-    wait_push(w, QUEUE_LGKM, true, false, i->dst.reg, returns ? words : 0, -1);
+    wait_push(w, QUEUE_LGKM, true, false, i->dst.reg, returns ? words : 0);
 }
 
 /* ---- Permutations ---- */
@@ -144,7 +146,7 @@ static void finish_permutation(wave *w, const inst *i, uint32_t values[][LANES],
     static const mem_format dword = {.bytes = 4};
     load_result(w, i, &dword, values, &undefined, lanes);
     profile_permutation(w, i);
-    wait_push(w, QUEUE_LGKM, true, false, i->dst.reg, 1, -1);
+    wait_push(w, QUEUE_LGKM, true, false, i->dst.reg, 1);
 }
 
 /* What an inactive lane would give is undefined here, though the chip gives 0. */

@@ -3,6 +3,7 @@
  * undefined. */
 #include "matrix.h"
 
+#include <immintrin.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,9 @@
 #include "decode.h"
 #include "half.h"
 #include "valu.h"
+#include "vmem.h"
 
-enum { EDGE = 32, STEPS = 32, BLOCKS = 16 };
+enum { EDGE = 32, STEPS = 64, BLOCKS = 16 };
 
 typedef struct side {
     float f[STEPS][EDGE];
@@ -21,7 +23,21 @@ typedef struct side {
 
 /* ---- Elements: neighbours in a row or column lie in neighbouring lanes, in the same place of their registers ---- */
 
+/* Where an operand's values come from: its registers, or a copy of them with the lanes in another order. */
+typedef struct source {
+    const uint32_t (*v)[LANES];
+    const uint64_t *undefined;
+} source;
+
 static bool is_int(element e) { return e == E_I8 || e == E_IU8 || e == E_IU4; }
+
+static void convert_halves(const uint32_t *restrict bits, float *restrict out, int count)
+{
+    for (int x = 0; x < count; x += 4) {
+        __m128i words = _mm_loadu_si128((const __m128i *)(bits + x));
+        _mm_storeu_ps(out + x, _mm_cvtph_ps(_mm_packus_epi32(words, words)));
+    }
+}
 
 static void convert(element e, const uint32_t *restrict bits, float *restrict out, int count)
 {
@@ -32,7 +48,7 @@ static void convert(element e, const uint32_t *restrict bits, float *restrict ou
 #define EACH(value) \
     for (int x = 0; x < count; x++) out[x] = (value)
     switch (e) {
-    case E_F16: EACH(half_to_float(bits[x])); break;
+    case E_F16: convert_halves(bits, out, count); break;
     case E_BF16: EACH(bf16_to_float(bits[x])); break;
     case E_FP8: EACH(fp8[0][bits[x]]); break;
     case E_BF8: EACH(fp8[1][bits[x]]); break;
@@ -49,53 +65,113 @@ static void flush_denormals(element e, float *values, int count)
         if (fabsf(values[x]) < least) values[x] = copysignf(0, values[x]);
 }
 
-/* One step of K: the elements of all rows or columns. */
-static void gather_step(const wave *w, const inst *i, const matrix_format *f, bool is_b, int k, int block, side *s)
+/* Elements of type e at bit `at` of neighbouring lanes, into step k. */
+static void take(const inst *i, element e, bool is_b, const uint32_t *low, const uint32_t *high, int at, int count, side *s,
+                 int k)
 {
-    const operand *o = &i->src[is_b];
-    element e = is_b ? f->b : f->a;
-    element_place p = matrix_input(f, is_b, 0, k, block);
-    int edge = is_b ? f->n : f->m, bits = matrix_bits(e), at = p.item * bits, shift = at % 32;
-    const uint32_t *v = w->v[o->reg + at / 32] + p.lane;
+    int bits = matrix_bits(e);
     uint32_t part[EDGE], all = bits >= 32 ? ~0u : (1u << bits) - 1;
     if (e == E_F64) {
-        const uint32_t *high = w->v[o->reg + at / 32 + 1] + p.lane;
-        for (int x = 0; x < edge; x++) s->d[k][x] = double_of(v[x] | (uint64_t)high[x] << 32);
+        for (int x = 0; x < count; x++) s->d[k][x] = double_of(low[x] | (uint64_t)high[x] << 32);
         return;
     }
-    for (int x = 0; x < edge; x++) part[x] = v[x] >> shift & all;
+    for (int x = 0; x < count; x++) part[x] = low[x] >> at & all;
     if (is_int(e)) {
         bool is_signed = e == E_I8 || i->neg_lo >> is_b & 1;
-        for (int x = 0; x < edge; x++)
+        for (int x = 0; x < count; x++)
             s->i[k][x] = is_signed ? (int32_t)(part[x] << (32 - bits)) >> (32 - bits) : (int32_t)part[x];
     } else {
-        convert(e, part, s->f[k], edge);
-        if (chip_now()->mfma_flushes && !f->wmma) flush_denormals(e, s->f[k], edge);
+        convert(e, part, s->f[k], count);
     }
+}
+
+/* neg_lo and neg_hi of floats: f64 has one, of WMMA one is for even steps and the other for odd ones. */
+static void negate_step(const inst *i, const matrix_format *f, bool is_b, int k, int count, side *s)
+{
+    uint32_t which = f->wmma && k % 2 ? i->neg_hi : i->neg_lo;
+    if (!(which >> is_b & 1)) return;
+    for (int x = 0; x < count; x++) s->f[k][x] = -s->f[k][x];
+    for (int x = 0; x < count && f->a == E_F64; x++) s->d[k][x] = -s->d[k][x];
+}
+
+/* One step of K: the elements of all rows or columns. Gives those that are undefined. */
+static uint64_t gather_step(const inst *i, const matrix_format *f, bool is_b, int k, int block, const source *from, side *s)
+{
+    element e = is_b ? f->b : f->a;
+    element_place p = matrix_input(f, is_b, 0, k, block);
+    int edge = is_b ? f->n : f->m, bits = matrix_bits(e), at = p.item * bits, words = bits > 32 ? 2 : 1;
+    const uint32_t *low = from->v[at / 32] + p.lane;
+    take(i, e, is_b, low, from->v[at / 32 + words - 1] + p.lane, at % 32, edge, s, k);
+    if (!is_int(e)) {
+        if (chip_now()->mfma_flushes && !f->wmma && e != E_F64) flush_denormals(e, s->f[k], edge);
+        if (i->neg_lo | i->neg_hi) negate_step(i, f, is_b, k, edge, s);
+    }
+    uint64_t undefined = from->undefined ? from->undefined[at / 32] | from->undefined[at / 32 + words - 1] : 0;
+    return undefined >> p.lane;
+}
+
+/* All of A or B of one block; the mask of rows or columns with an undefined element. */
+static uint32_t gather(const inst *i, const matrix_format *f, bool is_b, int block, const source *from, side *s)
+{
+    int edge = is_b ? f->n : f->m, cbsz = (int)(i->option & 255), abid = (int)(i->option >> 8 & 255);
+    uint64_t undefined = 0;
+    if (!is_b && cbsz) block = (block & ~((1 << cbsz) - 1)) + abid; /* one block of A for 2^cbsz */
+    for (int k = 0; k < f->k; k++) undefined |= gather_step(i, f, is_b, k, block, from, s);
+    return (uint32_t)(undefined & ((1ull << edge) - 1));
+}
+
+/* A of SMFMAC: of each four steps two are held, and two bits for each say which. An index of 16 or 32 bits holds several sets. */
+static uint32_t gather_sparse(const inst *i, const matrix_format *f, const source *from, const uint32_t *index, side *s)
+{
+    int bits = matrix_bits(f->a), each = f->k * f->m / LANES, cbsz = (int)(i->option & 255), abid = (int)(i->option >> 8 & 255);
+    int set = cbsz ? 0 : abid * each; /* `each` bits a set */
+    uint64_t undefined = 0;
+    static side held;
+    memset(s->f, 0, sizeof s->f);
+    memset(s->i, 0, sizeof s->i);
+    for (int lane = 0; lane < LANES; lane += f->m)
+        for (int item = 0; item < each / 2; item++) {
+            int at = item * bits, group = lane / f->m * each + item / 2 * 4;
+            take(i, f->a, false, from->v[at / 32] + lane, NULL, at % 32, f->m, &held, 0);
+            for (int x = 0; x < f->m; x++) {
+                int k = group + (int)(index[lane + x] >> (set + 2 * item) & 3);
+                s->f[k][x] += held.f[0][x];
+                s->i[k][x] += held.i[0][x];
+            }
+            if (from->undefined) undefined |= from->undefined[at / 32] >> lane;
+        }
+    return (uint32_t)(undefined & ((1ull << f->m) - 1));
 }
 
 static bool any_undefined(const wave *w, const operand *o)
 {
     uint64_t any = 0, all = w->group->launch->all_lanes;
-    if (o->where != IN_VGPR) return false;
     for (unsigned r = 0; r < o->count; r++) any |= w->v_undef[o->reg + r];
     return (any & all) != 0;
 }
 
-/* All of A or B of one block; the mask of rows or columns with an undefined element. */
-static uint32_t gather(const wave *w, const inst *i, const matrix_format *f, bool is_b, int block, side *s)
+/* The operand's registers; of B with the lanes as blgp says (the manuals' "B-matrix lane-group pattern"). */
+static source source_of(const wave *w, const inst *i, bool is_b)
 {
+    enum { MOST = 8 };
+    static uint32_t copy[MOST][LANES];
+    static uint64_t undefined[MOST];
     const operand *o = &i->src[is_b];
-    int edge = is_b ? f->n : f->m, bits = matrix_bits(is_b ? f->b : f->a);
-    bool watch = any_undefined(w, o);
-    uint64_t undefined = 0;
-    for (int k = 0; k < f->k; k++) {
-        gather_step(w, i, f, is_b, k, block, s);
-        element_place p = matrix_input(f, is_b, 0, k, block);
-        for (int r = p.item * bits / 32; watch && r <= (p.item * bits + bits - 1) / 32; r++)
-            undefined |= w->v_undef[o->reg + r] >> p.lane;
+    uint32_t blgp = i->option >> 16 & 7;
+    source s = {&w->v[o->reg], any_undefined(w, o) ? &w->v_undef[o->reg] : NULL};
+    if (!is_b || !blgp) return s;
+    for (unsigned r = 0; r < o->count; r++) {
+        undefined[r] = 0;
+        for (unsigned l = 0; l < LANES; l++) {
+            unsigned from = blgp == 1   ? l % 32
+                            : blgp == 2 ? 32 + l % 32
+                            : blgp == 3 ? (l + 16) % LANES
+                                        : l % 16 + 16 * (blgp - 4);
+            copy[r][l] = s.v[r][from];
+            if (s.undefined) undefined[r] |= (s.undefined[r] >> from & 1) << l;
+        }
     }
-    return (uint32_t)(undefined & ((1ull << edge) - 1));
+    return (source){copy, s.undefined ? undefined : NULL};
 }
 
 /* ---- Products: d[i][j] += sum over k ---- */
@@ -106,16 +182,43 @@ typedef union square {
     double d[EDGE][EDGE];
 } square;
 
-#define PRODUCT(name, field, expression) \
+/* Four rows at a time, of N columns: sums that stay in registers and do not wait for each other. */
+enum { ROWS = 4 };
+#define PRODUCT(name, V, T, field, N, all, expression) \
     static void name(const matrix_format *f, const side *restrict a, const side *restrict b, square *restrict d) \
     { \
-        for (int i = 0; i < f->m; i++) \
+        enum { PARTS = N * sizeof(T) / sizeof(V), EACH = sizeof(V) / sizeof(T) }; \
+        for (int i = 0; i < f->m; i += ROWS) { \
+            V sum[ROWS][PARTS]; \
+            for (int r = 0; r < ROWS; r++) memcpy(sum[r], d->field[i + r], sizeof sum[r]); \
             for (int k = 0; k < f->k; k++) \
-                for (int j = 0; j < f->n; j++) d->field[i][j] = expression; \
+                for (int r = 0; r < ROWS; r++) { \
+                    V x = all(a->field[k][i + r]); \
+                    for (int p = 0; p < PARTS; p++) { \
+                        V y, z = sum[r][p]; \
+                        memcpy(&y, &b->field[k][p * EACH], sizeof y); \
+                        sum[r][p] = expression; \
+                    } \
+                } \
+            for (int r = 0; r < ROWS; r++) memcpy(d->field[i + r], sum[r], sizeof sum[r]); \
+        } \
     }
-PRODUCT(product_float, f, __builtin_fmaf(a->f[k][i], b->f[k][j], d->f[i][j]))
-PRODUCT(product_double, d, __builtin_fma(a->d[k][i], b->d[k][j], d->d[i][j]))
-PRODUCT(product_int, i, (int32_t)((uint32_t)d->i[i][j] + (uint32_t)(a->i[k][i] * b->i[k][j])))
+PRODUCT(float_4, __m128, float, f, 4, _mm_set1_ps, _mm_fmadd_ps(x, y, z))
+PRODUCT(float_16, __m256, float, f, 16, _mm256_set1_ps, _mm256_fmadd_ps(x, y, z))
+PRODUCT(float_32, __m256, float, f, 32, _mm256_set1_ps, _mm256_fmadd_ps(x, y, z))
+PRODUCT(double_4, __m256d, double, d, 4, _mm256_set1_pd, _mm256_fmadd_pd(x, y, z))
+PRODUCT(double_16, __m256d, double, d, 16, _mm256_set1_pd, _mm256_fmadd_pd(x, y, z))
+PRODUCT(int_4, __m128i, int32_t, i, 4, _mm_set1_epi32, _mm_add_epi32(z, _mm_mullo_epi32(x, y)))
+PRODUCT(int_16, __m256i, int32_t, i, 16, _mm256_set1_epi32, _mm256_add_epi32(z, _mm256_mullo_epi32(x, y)))
+PRODUCT(int_32, __m256i, int32_t, i, 32, _mm256_set1_epi32, _mm256_add_epi32(z, _mm256_mullo_epi32(x, y)))
+
+typedef void product_fn(const matrix_format *f, const side *restrict a, const side *restrict b, square *restrict d);
+static product_fn *product_of(const matrix_format *f)
+{
+    static product_fn *const products[3][3] = {
+        {float_4, float_16, float_32}, {double_4, double_16, NULL}, {int_4, int_16, int_32}};
+    return products[f->a == E_F64 ? 1 : is_int(f->a) ? 2 : 0][f->n == 4 ? 0 : f->n == 16 ? 1 : 2];
+}
 
 /* ---- C and D ---- */
 
@@ -142,9 +245,23 @@ static void read_row(const inst *i, const matrix_format *f, const uint32_t *low,
     }
 }
 
+/* C's own neg_lo negates, neg_hi is WMMA's absolute value. */
+static void change_c(const inst *i, const matrix_format *f, square *d)
+{
+    for (int r = 0; r < f->m; r++)
+        for (int j = 0; j < f->n; j++) {
+            if (f->out == E_F64)
+                d->d[r][j] = -d->d[r][j];
+            else if (i->neg_hi >> 2 & 1)
+                d->f[r][j] = i->neg_lo >> 2 & 1 ? -fabsf(d->f[r][j]) : fabsf(d->f[r][j]);
+            else
+                d->f[r][j] = -d->f[r][j];
+        }
+}
+
 static void read_c(const wave *w, const inst *i, const matrix_format *f, int block, sum *s)
 {
-    const operand *o = &i->src[2];
+    const operand *o = f->sparse ? &i->dst : &i->src[2];
     uint32_t constant[2][EDGE];
     int words = f->out == E_F64 ? 2 : 1;
     for (int k = 0; k < 2; k++)
@@ -156,14 +273,15 @@ static void read_c(const wave *w, const inst *i, const matrix_format *f, int blo
             read_row(i, f, constant[0], constant[1], &s->value, r);
         } else {
             read_row(i, f, w->v[reg] + p.lane, w->v[reg + words - 1] + p.lane, &s->value, r);
-            s->undefined[r] = (uint32_t)(w->v_undef[reg] >> p.lane);
+            s->undefined[r] = (uint32_t)((w->v_undef[reg] | w->v_undef[reg + words - 1]) >> p.lane);
         }
     }
+    if ((i->neg_lo | i->neg_hi) >> 2 & 1) change_c(i, f, &s->value);
 }
 
 static uint32_t half_result(const inst *i, const matrix_format *f, float value, uint32_t old)
 {
-    uint32_t bits = bits_of(value), half = f->out == E_F16 ? float_to_half(value) : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    uint32_t half = f->out == E_F16 ? float_to_half(value) : float_to_bf16(value);
     int shift = half_shift(i);
     return (old & ~(0xffffu << shift)) | half << shift;
 }
@@ -208,6 +326,12 @@ static void check_copies(wave *w, const operand *o, const char *which)
                 fault(w, l, "%s of a WMMA differs between lane %d and lane %d, which must hold the same", which, l, l + 16);
 }
 
+static const uint32_t *sparse_index(wave *w, const inst *i)
+{
+    need_defined(w, w->v_undef[i->src[2].reg], "the index of a sparse product");
+    return w->v[i->src[2].reg];
+}
+
 static void check_operands(wave *w, const inst *i, const matrix_format *f)
 {
     for (int k = 0; k < 3; k++)
@@ -226,39 +350,51 @@ static void multiply(wave *w, const inst *i)
     static sum d[BLOCKS];
     const matrix_format *f = i->format;
     check_operands(w, i, f);
+    source from_a = source_of(w, i, false), from_b = source_of(w, i, true);
+    product_fn *product = product_of(f);
     for (int block = 0; block < f->blocks; block++) {
         sum *s = &d[block];
         memset(s->undefined, 0, sizeof s->undefined);
-        uint32_t rows = gather(w, i, f, false, block, &a), columns = gather(w, i, f, true, block, &b);
+        uint32_t rows =
+            f->sparse ? gather_sparse(i, f, &from_a, sparse_index(w, i), &a) : gather(i, f, false, block, &from_a, &a);
+        uint32_t columns = gather(i, f, true, block, &from_b, &b);
         read_c(w, i, f, block, s);
         for (int r = 0; r < f->m && (rows | columns); r++) s->undefined[r] |= rows >> r & 1 ? ~0u : columns;
-        if (f->a == E_F64)
-            product_double(f, &a, &b, &s->value);
-        else if (is_int(f->a))
-            product_int(f, &a, &b, &s->value);
-        else
-            product_float(f, &a, &b, &s->value);
+        product(f, &a, &b, &s->value);
     }
     for (int block = 0; block < f->blocks; block++) write_d(w, i, f, block, &d[block]);
 }
 
+/* ---- Decoding ---- */
+
+/* What a chip ignores or forbids is no instruction to rely on. */
+static const char *check_modifiers(const inst *i, const matrix_format *f, const chip *chip)
+{
+    uint32_t cbsz = i->option & 255, abid = i->option >> 8 & 255, blgp = i->option >> 16, negations = i->neg_lo | i->neg_hi;
+    uint32_t sets = 32u / (uint32_t)(f->k * f->m / LANES); /* of sparse indices in a register */
+    bool no_broadcast = (cbsz || abid) && (f->wmma || 1u << cbsz > f->blocks || abid >= 1u << cbsz);
+    if (f->sparse ? cbsz > 3 || abid >= sets : no_broadcast) return "cbsz or abid that the instruction does not have";
+    if (blgp && !matrix_has_blgp(f, chip)) return "blgp that the instruction does not have";
+    if (negations && !f->wmma && f->a != E_F64) return "neg that the instruction does not have";
+    if (is_int(f->a) && (i->neg_hi || i->neg_lo >> 2)) return "neg that the instruction does not have";
+    return NULL;
+}
+
 bool decode_matrix(inst *i, const char *name, line *t, const chip *chip)
 {
-    bool mfma = strncmp(name, "v_mfma_", 7) == 0, wmma = strncmp(name, "v_wmma_", 7) == 0;
     matrix_format f;
-    if (!mfma && !wmma) return false;
+    if (strncmp(name, "v_mfma_", 7) != 0 && strncmp(name, "v_wmma_", 7) != 0 && strncmp(name, "v_smfmac_", 9) != 0) return false;
     bool good = t->count == 4 && decode_one(t->piece[0], 'v', &i->dst, chip);
-    const char *out = name + 7;
     i->sources = 3;
     for (int k = 0; k < 3; k++)
-        good = good && decode_one(t->piece[k + 1], k == 2 && strncmp(out, "f64", 3) == 0 ? 'd' : 'v', &i->src[k], chip);
-    const char *wrong = good ? decode_options(i, t) : NULL;
-    if (!good || wrong)
-        i->why_not = wrong ? wrong : "operands that the simulator does not understand";
-    else if (i->option)
-        i->why_not = "cbsz, abid and blgp are not simulated";
-    else if (!matrix_parse(out, wmma, i->dst.count, &f))
+        good = good && decode_one(t->piece[k + 1], k == 2 && strstr(name, "_f64") ? 'd' : 'v', &i->src[k], chip);
+    const char *wrong = good ? decode_options(i, t) : "operands that the simulator does not understand";
+    if (wrong)
+        i->why_not = wrong;
+    else if (!matrix_parse(name, i->dst.count, &f))
         i->why_not = "unknown instruction";
+    else
+        i->why_not = check_modifiers(i, &f, chip);
     if (i->why_not) return true;
     matrix_format *own = malloc(sizeof *own);
     *own = f;

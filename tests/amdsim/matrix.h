@@ -9,13 +9,15 @@ typedef enum element { E_F32, E_F64, E_F16, E_BF16, E_FP8, E_BF8, E_I8, E_XF32, 
 typedef struct matrix_format {
     uint8_t m, n, k, blocks;
     uint8_t a, b, out; /* element */
-    bool wmma;
+    bool wmma, sparse; /* sparse: of four steps of A two are held, which ones says an index */
 } matrix_format;
 
 /* Bits of an element in a register. */
 int matrix_bits(element e);
-/* The name's part after v_mfma_ or v_wmma_; blocks follow from the registers of the result. False: no such. */
-bool matrix_parse(const char *name, bool wmma, unsigned result_registers, matrix_format *f);
+/* v_mfma_f32_16x16x16f16 and the like; blocks follow from the registers of the result. False: no such. */
+bool matrix_parse(const char *name, unsigned result_registers, matrix_format *f);
+/* Whether the chip's instruction heeds blgp. */
+bool matrix_has_blgp(const matrix_format *f, const chip *c);
 
 /* Where element (row or column x, step k, block) of A or B lies: lane and place in the lane's registers. */
 typedef struct element_place {

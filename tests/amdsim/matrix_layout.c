@@ -30,12 +30,17 @@ static bool element_at(const char **text, uint8_t *e)
     return false;
 }
 
-/* f32_16x16x16f16, f32_32x32x8bf16_1k, f32_4x4x4_16b_f16, f32_16x16x32_fp8_bf8. */
-bool matrix_parse(const char *name, bool wmma, unsigned result_registers, matrix_format *f)
+/* After the kind: f32_16x16x16f16, f32_32x32x8bf16_1k, f32_4x4x4_16b_f16, f32_16x16x32_fp8_bf8. */
+bool matrix_parse(const char *name, unsigned result_registers, matrix_format *f)
 {
+    static const char *const kinds[] = {"v_mfma_", "v_wmma_", "v_smfmac_"};
+    size_t kind = 0;
+    while (kind < 3 && strncmp(name, kinds[kind], strlen(kinds[kind])) != 0) kind++;
+    if (kind == 3) return false;
+    name += strlen(kinds[kind]);
     unsigned m, n, k, blocks;
     int used = 0;
-    *f = (matrix_format){.wmma = wmma};
+    *f = (matrix_format){.wmma = kind == 1, .sparse = kind == 2};
     if (!element_at(&name, &f->out) || sscanf(name, "_%ux%ux%u%n", &m, &n, &k, &used) != 3) return false;
     name += used;
     if (*name == '_') name++;
@@ -50,7 +55,7 @@ bool matrix_parse(const char *name, bool wmma, unsigned result_registers, matrix
     f->m = (uint8_t)m;
     f->n = (uint8_t)n;
     f->k = (uint8_t)k;
-    f->blocks = (uint8_t)(wmma ? 1 : result_registers * LANES / (f->out == E_F64 ? 2 : 1) / (m * n));
+    f->blocks = (uint8_t)(f->wmma ? 1 : result_registers * LANES / (f->out == E_F64 ? 2 : 1) / (m * n));
     return *name == '\0' && f->blocks > 0;
 }
 
@@ -80,13 +85,22 @@ element_place matrix_output(const matrix_format *f, int i, int j, int block)
     return (element_place){j + n * (i % rows / 4), i % 4 + 4 * (i / rows) + block * (f->m * n / LANES)};
 }
 
+bool matrix_has_blgp(const matrix_format *f, const chip *c)
+{
+    bool old = f->blocks > 1 || f->a == E_F32; /* what gfx942 took over from gfx908 */
+    return !f->wmma && !f->sparse && f->a != E_F64 && (!c->cdna3 || old);
+}
+
+/* The matrix instruction calculator's cycles. */
 int matrix_cycles(const matrix_format *f, const chip *c)
 {
-    int rate = elements[f->a].rate[c->major != 9 ? 2 : c->cdna3];
-    int flops = 2 * f->m * f->n * f->k * f->blocks;
+    bool small_double = is_small_double(f);
+    bool old = c->cdna3 && f->blocks > 1 && f->a != E_F32 && !small_double; /* several blocks: no faster than on gfx90a */
+    int rate = elements[f->a].rate[c->major != 9 ? 2 : c->cdna3 && !old];
+    int flops = 2 * f->m * f->n * f->k * f->blocks / (f->sparse ? 2 : 1);
     bool slow_bf16 = f->a == E_BF16 && !f->wmma && !c->cdna3 &&
                      f->k * f->blocks * f->m == 128; /* without _1k: half the steps at half the rate */
     if (!rate) return 16;
-    int cycles = flops / (slow_bf16 ? rate / 2 : rate);
+    int cycles = flops / (slow_bf16 || small_double ? rate / 2 : rate);
     return cycles < 8 ? 8 : cycles;
 }

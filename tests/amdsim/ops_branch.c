@@ -12,8 +12,6 @@
 #undef b
 #undef c
 
-enum { P_NOTHING, P_TARGET, P_WAIT, P_COUNTER, P_MODE, P_REGISTERS };
-
 /* ---- Branches ---- */
 
 enum { ALWAYS, SCC0, SCC1, VCCZ, VCCNZ, EXECZ, EXECNZ };
@@ -133,10 +131,16 @@ static uint32_t field_mask(const inst *i)
     uint32_t width = i->option >> 8 & 255;
     return (width >= 32 ? ~0u : (1u << width) - 1) << (i->option & 255);
 }
+static void set_mode(wave *w, uint32_t mode)
+{
+    const char *wrong = run_mode_problem(mode);
+    if (wrong) fault(w, -1, "%s", wrong);
+    w->mode = mode;
+}
 static void write_mode(wave *w, const inst *i, uint32_t value)
 {
     uint32_t mask = field_mask(i);
-    if (i->option >> 16) w->mode = (w->mode & ~mask) | (value << (i->option & 255) & mask);
+    if (i->option >> 16) set_mode(w, (w->mode & ~mask) | (value << (i->option & 255) & mask));
 }
 static void setreg_imm(wave *w, const inst *i) { write_mode(w, i, (uint32_t)i->offset); }
 static void setreg(wave *w, const inst *i) { write_mode(w, i, scalar_need(w, &i->src[0], "the mode register")); }
@@ -145,12 +149,8 @@ static void getreg(wave *w, const inst *i)
     uint32_t value = i->option >> 16 ? w->mode : 0;
     scalar_write(w, &i->dst, (value & field_mask(i)) >> (i->option & 255), 0);
 }
-static void denorm_mode(wave *w, const inst *i) { w->mode = (w->mode & ~0xf0u) | ((uint32_t)i->offset & 15) << 4; }
-static void round_mode(wave *w, const inst *i)
-{
-    if (i->offset & 15) fault(w, -1, "rounding modes other than to nearest are not simulated");
-    w->mode &= ~15u;
-}
+static void denorm_mode(wave *w, const inst *i) { set_mode(w, (w->mode & ~0xf0u) | ((uint32_t)i->offset & 15) << 4); }
+static void round_mode(wave *w, const inst *i) { set_mode(w, (w->mode & ~15u) | ((uint32_t)i->offset & 15)); }
 
 static bool parse_mode(inst *i, char *text)
 {
@@ -186,14 +186,27 @@ static bool parse_call(inst *i, char *text)
     return decode_one(text, 'q', &i->dst, chip_now());
 }
 
+/* s_set_gpr_idx_on s4, gpr_idx(SRC0,DST) */
+static bool parse_index(inst *i, char *text)
+{
+    static const char *const names[] = {"SRC0", "SRC1", "SRC2", "DST"};
+    char *comma = strchr(text, ',');
+    if (!comma) return false;
+    *comma = '\0';
+    for (uint32_t k = 0; k < COUNT(names); k++)
+        if (strstr(comma + 1, names[k])) i->option |= 1u << k;
+    return decode_one(text, 'i', &i->src[0], chip_now());
+}
+
 bool decode_control(inst *i, char *rest)
 {
     switch (i->op->argument >> 8) {
-    case P_TARGET: i->offset = (int16_t)strtol(rest, NULL, 0); return *rest != '\0';
-    case P_WAIT: return parse_waits(i, rest);
-    case P_COUNTER: return parse_counter(i, rest);
-    case P_MODE: return parse_mode(i, rest);
-    case P_REGISTERS: return parse_call(i, rest);
+    case PARSE_TARGET: i->offset = (int16_t)strtol(rest, NULL, 0); return *rest != '\0';
+    case PARSE_WAIT: return parse_waits(i, rest);
+    case PARSE_COUNTER: return parse_counter(i, rest);
+    case PARSE_MODE: return parse_mode(i, rest);
+    case PARSE_CALL: return parse_call(i, rest);
+    case PARSE_INDEX: return parse_index(i, rest);
     default: return true;
     }
 }
@@ -208,31 +221,31 @@ bool decode_control(inst *i, char *rest)
     }
 
 const op_row ops_branch[] = {
-    ROW("branch", branch, P_TARGET, ALWAYS),
-    ROW("cbranch_scc0", branch, P_TARGET, SCC0),
-    ROW("cbranch_scc1", branch, P_TARGET, SCC1),
-    ROW("cbranch_vccz", branch, P_TARGET, VCCZ),
-    ROW("cbranch_vccnz", branch, P_TARGET, VCCNZ),
-    ROW("cbranch_execz", branch, P_TARGET, EXECZ),
-    ROW("cbranch_execnz", branch, P_TARGET, EXECNZ),
+    ROW("branch", branch, PARSE_TARGET, ALWAYS),
+    ROW("cbranch_scc0", branch, PARSE_TARGET, SCC0),
+    ROW("cbranch_scc1", branch, PARSE_TARGET, SCC1),
+    ROW("cbranch_vccz", branch, PARSE_TARGET, VCCZ),
+    ROW("cbranch_vccnz", branch, PARSE_TARGET, VCCNZ),
+    ROW("cbranch_execz", branch, PARSE_TARGET, EXECZ),
+    ROW("cbranch_execnz", branch, PARSE_TARGET, EXECNZ),
     {"s_getpc_b64", "q:", 0, getpc, 0, 0},
     {"s_setpc_b64", ":q", 0, setpc, 0, 0},
     {"s_swappc_b64", "q:q", 0, swappc, 0, 0},
-    ROW("call_b64", call, P_REGISTERS, 0),
-    ROW("endpgm", endpgm, P_NOTHING, 0),
-    ROW("barrier", barrier, P_NOTHING, 0),
-    ROW("trap", stop, P_NOTHING, 0),
-    ROW("code_end", stop, P_NOTHING, 0),
-    ROW("sethalt", stop, P_NOTHING, 0),
-    ROW("waitcnt", waitcnt, P_WAIT, 0),
-    ROW("waitcnt_vmcnt", waitcnt, P_COUNTER, WAIT_VM),
-    ROW("waitcnt_lgkmcnt", waitcnt, P_COUNTER, WAIT_LGKM),
-    ROW("waitcnt_vscnt", waitcnt, P_COUNTER, WAIT_VS),
-    ROW("setreg_imm32_b32", setreg_imm, P_MODE, 0),
-    ROW("setreg_b32", setreg, P_MODE, 0),
-    ROW("getreg_b32", getreg, P_MODE, 0),
-    ROW("denorm_mode", denorm_mode, P_TARGET, 0),
-    ROW("round_mode", round_mode, P_TARGET, 0),
+    ROW("call_b64", call, PARSE_CALL, 0),
+    ROW("endpgm", endpgm, PARSE_NOTHING, 0),
+    ROW("barrier", barrier, PARSE_NOTHING, 0),
+    ROW("trap", stop, PARSE_NOTHING, 0),
+    ROW("code_end", stop, PARSE_NOTHING, 0),
+    ROW("sethalt", stop, PARSE_NOTHING, 0),
+    ROW("waitcnt", waitcnt, PARSE_WAIT, 0),
+    ROW("waitcnt_vmcnt", waitcnt, PARSE_COUNTER, WAIT_VM),
+    ROW("waitcnt_lgkmcnt", waitcnt, PARSE_COUNTER, WAIT_LGKM),
+    ROW("waitcnt_vscnt", waitcnt, PARSE_COUNTER, WAIT_VS),
+    ROW("setreg_imm32_b32", setreg_imm, PARSE_MODE, 0),
+    ROW("setreg_b32", setreg, PARSE_MODE, 0),
+    ROW("getreg_b32", getreg, PARSE_MODE, 0),
+    ROW("denorm_mode", denorm_mode, PARSE_TARGET, 0),
+    ROW("round_mode", round_mode, PARSE_TARGET, 0),
     {"s_memtime", "q:", 0, memtime, 0, 0},
     {"s_memrealtime", "q:", 0, memtime, 0, 0},
     NOTHING("s_nop"),

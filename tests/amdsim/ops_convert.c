@@ -46,6 +46,8 @@ LANE_FN(pk_i16_i32, u32, i32, i32, i32, pack16((u32)clamped(a, -32768, 32767), (
 LANE_FN(pk_u8_f32, u32, f32, u32, u32, with_byte(to_u8(a), b, c))
 LANE_FN(norm_i16, u32, f32, f32, f32, pack16((u32)to_i16(rintf(a * 32767)), (u32)to_i16(rintf(b * 32767))))
 LANE_FN(norm_u16, u32, f32, f32, f32, pack16(to_u16(rintf(a * 65535)), to_u16(rintf(b * 65535))))
+LANE_FN(norm_i16_f16, i32, f32, f32, f32, to_i16(rintf(a * 32767)))
+LANE_FN(norm_u16_f16, u32, f32, f32, f32, to_u16(rintf(a * 65535)))
 
 /* 8-bit floats of MI300. The source's byte or half is picked by SDWA or op_sel before; the result's half after. */
 LANE_FN(f32_fp8, f32, u32, u32, u32, fp8_to_float(a & 255, FP8))
@@ -102,6 +104,8 @@ const op_row ops_convert[] = {
     CVT("pknorm_u16_f32", "i:ff", norm_u16),
     CVT("pk_norm_i16_f32", "i:ff", norm_i16),
     CVT("pk_norm_u16_f32", "i:ff", norm_u16),
+    CVT("norm_i16_f16", "s:h", norm_i16_f16),
+    CVT("norm_u16_f16", "s:h", norm_u16_f16),
     CVT("f32_fp8", "f:i", f32_fp8),
     CVT("f32_bf8", "f:i", f32_bf8),
     CVT("pk_f32_fp8", "q:s", pk_f32_fp8),

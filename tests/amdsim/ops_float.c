@@ -193,6 +193,8 @@ const op_row ops_float[] = {
     ONE("fmaak_f32", "f:fff", fma_, 0),
     ONE("fmamk_f32", "f:fff", fma_, 0),
     ONE("fma_dx9_zero_f32", "f:fff", fma_legacy, 0),
+    ONE("fmac_dx9_zero_f32", "f:fff", fma_legacy, OP_ACC),
+    ONE("fmac_legacy_f32", "f:fff", fma_legacy, OP_ACC),
     ONE("fma_legacy_f32", "f:fff", fma_legacy, 0),
     ONE("mad_f32", "f:fff", mad, 0),
     ONE("mac_f32", "f:fff", mad, OP_ACC),

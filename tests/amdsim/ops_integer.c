@@ -48,6 +48,23 @@ static inline u32 sad8(u32 x, u32 y)
     return sum;
 }
 
+/* V_MSAD_U8: bytes that are 0 in the second source do not count. */
+static inline u32 masked_sad8(u32 x, u32 y)
+{
+    u32 sum = 0;
+    for (int k = 0; k < 32; k += 8) sum += y >> k & 255 ? (u32)abs(S(x >> k & 255) - S(y >> k & 255)) : 0;
+    return sum;
+}
+static inline u32 sad16(u32 x, u32 y) { return (u32)abs(S(x & 0xffff) - S(y & 0xffff)) + (u32)abs(S(x >> 16) - S(y >> 16)); }
+/* V_LERP_U8: means of bytes, rounded up where the third source's byte is odd. */
+static inline u32 means8(u32 x, u32 y, u32 z)
+{
+    u32 r = 0;
+    for (int k = 0; k < 32; k += 8) r |= ((x >> k & 255) + (y >> k & 255) + (z >> k & 1)) >> 1 << k;
+    return r;
+}
+static inline u32 saturated8(int16_t x) { return x < 0 ? 0 : x > 255 ? 255 : (u32)x; }
+
 /* ---- 32 bits ---- */
 
 U1(move, a)
@@ -78,6 +95,10 @@ I1(min3_i, smin(smin(a, b), c))
 I1(max3_i, smax(smax(a, b), c))
 U1(med3_u, umax(umin(a, b), umin(umax(a, b), c)))
 I1(med3_i, smax(smin(a, b), smin(smax(a, b), c)))
+U1(minmax_u, umax(umin(a, b), c))
+U1(maxmin_u, umin(umax(a, b), c))
+I1(minmax_i, smax(smin(a, b), c))
+I1(maxmin_i, smin(smax(a, b), c))
 U1(and_, a &b)
 U1(or_, a | b)
 U1(xor_, a ^ b)
@@ -113,6 +134,12 @@ U1(mbcnt_lo, (u32)__builtin_popcount(l < 32 ? a & ((1u << (l & 31)) - 1) : a) + 
 U1(mbcnt_hi, (u32)__builtin_popcount(l < 32 ? 0 : a & ((1u << (l & 31)) - 1)) + b)
 U1(sad_u8, sad8(a, b) + c)
 U1(sad_u32, (a > b ? a - b : b - a) + c)
+U1(sad_hi_u8, (sad8(a, b) << 16) + c)
+U1(sad_u16, sad16(a, b) + c)
+U1(msad_u8, masked_sad8(a, b) + c)
+U1(lerp_u8, means8(a, b, c))
+U1(sat_pk, saturated8(H(a)) | saturated8(H(a >> 16)) << 8)
+U1(sign16, (u32)H(a))
 
 static void cndmask(void *restrict d_, const void *restrict a_, const void *restrict b_, const void *restrict c_, lane_io *io)
 {
@@ -256,6 +283,10 @@ const op_row ops_integer[] = {
     ONE("max3_i32", "i:iii", max3_i),
     ONE("med3_u32", "i:iii", med3_u),
     ONE("med3_i32", "i:iii", med3_i),
+    ONE("minmax_u32", "i:iii", minmax_u),
+    ONE("maxmin_u32", "i:iii", maxmin_u),
+    ONE("minmax_i32", "i:iii", minmax_i),
+    ONE("maxmin_i32", "i:iii", maxmin_i),
     ONE("and_b32", "i:ii", and_),
     FLAGS("or_b32", "i:ii", or_, OP_MERGE),
     ONE("xor_b32", "i:ii", xor_),
@@ -294,6 +325,13 @@ const op_row ops_integer[] = {
     ONE("mbcnt_hi_u32_b32", "i:ii", mbcnt_hi),
     ONE("sad_u8", "i:iii", sad_u8),
     ONE("sad_u32", "i:iii", sad_u32),
+    ONE("sad_hi_u8", "i:iii", sad_hi_u8),
+    ONE("sad_u16", "i:iii", sad_u16),
+    ONE("msad_u8", "i:iii", msad_u8),
+    ONE("lerp_u8", "i:iii", lerp_u8),
+    ONE("sat_pk_u8_i16", "s:i", sat_pk),
+    ONE("cvt_i32_i16", "i:s", sign16),
+    ONE("cvt_u32_u16", "i:s", move),
     FLAGS("cndmask_b32", "i:iim", cndmask, OP_SELECT),
     FLAGS("cndmask_b16", "s:ssm", cndmask, OP_SELECT),
     FLAGS("lshlrev_b64", "q:iq", lshlrev64, OP_UPWARD),

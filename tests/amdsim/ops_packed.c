@@ -50,6 +50,8 @@ static inline u32 dot(u32 x, u32 y, u32 z, int bits, bool sign_x, bool sign_y)
 }
 LANE_FN(dot2_f32_f16, f32, u32, u32, f32, dot_f16(a, b, c))
 LANE_FN(dot2_f32_bf16, f32, u32, u32, f32, dot_bf16(a, b, c))
+LANE_FN(dot2_f16, u32, u32, u32, u32, float_to_half(dot_f16(a, b, half_to_float(c))))
+LANE_FN(dot2_bf16, u32, u32, u32, u32, float_to_bf16(dot_bf16(a, b, bf16_to_float(c))))
 U1(dot2_i32_i16, dot(a, b, c, 16, true, true))
 U1(dot2_u32_u16, dot(a, b, c, 16, false, false))
 U1(dot4_i32_i8, dot(a, b, c, 8, true, true))
@@ -142,6 +144,10 @@ const op_row ops_packed[] = {
     {"v_dot2c_f32_f16", "f:iif", dot2_f32_f16, 0, OP_ACC, 0},
     {"v_dot2acc_f32_f16", "f:iif", dot2_f32_f16, 0, OP_ACC, 0},
     {"v_dot2c_f32_bf16", "f:iif", dot2_f32_bf16, 0, OP_ACC, 0},
+    DOT("2_f16_f16", "s:iis", dot2_f16),
+    DOT("2_bf16_bf16", "s:iis", dot2_bf16),
+    {"v_dot2c_i32_i16", "i:iii", dot2_i32_i16, 0, OP_ACC, 0},
+    {"v_dot8c_i32_i4", "i:iii", dot8_i32_i4, 0, OP_ACC, 0},
     DOT("2_i32_i16", "i:iii", dot2_i32_i16),
     DOT("2_u32_u16", "i:iii", dot2_u32_u16),
     DOT("4_i32_i8", "i:iii", dot4_i32_i8),

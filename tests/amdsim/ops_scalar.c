@@ -15,6 +15,21 @@ static u32 reversed(u32 x)
     return r;
 }
 
+/* A bit for each four of which any is set. */
+static u64 quads(u64 x)
+{
+    u64 r = 0;
+    for (int quad = 0; quad < 16; quad++) r |= (u64)((x >> 4 * quad & 15) != 0) << quad;
+    return r;
+}
+
+static u64 twice_each(u32 x)
+{
+    u64 r = 0;
+    for (int bit = 0; bit < 32; bit++) r |= (u64)(x >> bit & 1) * 3 << 2 * bit;
+    return r;
+}
+
 typedef uint64_t arithmetic(uint64_t x, uint64_t y, bool in, bool *out);
 #define A32(name, T, value, scc) \
     static uint64_t name(uint64_t x_, uint64_t y_, bool in, bool *out) \
@@ -89,12 +104,22 @@ A32(ff1_64, u64, x ? __builtin_ctzll(x) : -1, 0)
 A32(flbit64, u64, x ? __builtin_clzll(x) : -1, 0)
 A32(bcnt1_64, u64, __builtin_popcountll(x), r != 0)
 A64(wqm, u64, x, r != 0)
+A64(brev64, u64, (u64)reversed((u32)x) << 32 | reversed((u32)(x >> 32)), 0)
+A32(bcnt0_64, u64, 64 - __builtin_popcountll(x), r != 0)
+A32(ff0, u32, ~x ? __builtin_ctz(~x) : -1, 0)
+A32(ff0_64, u64, ~x ? __builtin_ctzll(~x) : -1, 0)
+A32(flbit_i64, i64, x == 0 || x == -1 ? -1 : __builtin_clzll((u64)(x < 0 ? ~x : x)), 0)
+A64(bitset0_64, u64, y & ~(1ull << (x & 63)), 0)
+A64(bitset1_64, u64, y | 1ull << (x & 63), 0)
+A64(quadmask, u64, quads(x), r != 0)
+A64(bitreplicate, u32, twice_each((u32)x), 0)
 
 static arithmetic *const arithmetics[] = {
-    add_u,   sub_u,   add_i,   sub_i,  addc,   subb,      min_i,     max_i,     min_u,     max_u,   mul,      mul_hi_u, mul_hi_i,
-    abs_i,   absdiff, lshl,    lshr,   ashr,   lshl1_add, lshl2_add, lshl3_add, lshl4_add, bfm,     bfe_u,    bfe_i,    pack_ll,
-    pack_lh, pack_hh, pack_hl, brev,   ff1,    flbit,     flbit_i,   bcnt1,     bcnt0,     sext8,   sext16,   bitset0,  bitset1,
-    move,    move64,  lshl64,  lshr64, ashr64, bfm64,     bfe_u64,   bfe_i64,   ff1_64,    flbit64, bcnt1_64, wqm};
+    add_u,    sub_u,    add_i,   sub_i,   addc,     subb,   min_i,     max_i,     min_u,      max_u,      mul,      mul_hi_u,
+    mul_hi_i, abs_i,    absdiff, lshl,    lshr,     ashr,   lshl1_add, lshl2_add, lshl3_add,  lshl4_add,  bfm,      bfe_u,
+    bfe_i,    pack_ll,  pack_lh, pack_hh, pack_hl,  brev,   ff1,       flbit,     flbit_i,    bcnt1,      bcnt0,    sext8,
+    sext16,   bitset0,  bitset1, move,    move64,   lshl64, lshr64,    ashr64,    bfm64,      bfe_u64,    bfe_i64,  ff1_64,
+    flbit64,  bcnt1_64, wqm,     brev64,  bcnt0_64, ff0,    ff0_64,    flbit_i64, bitset0_64, bitset1_64, quadmask, bitreplicate};
 enum {
     ADD_U,
     SUB_U,
@@ -147,6 +172,15 @@ enum {
     FLBIT64,
     BCNT1_64,
     WQM,
+    BREV64,
+    BCNT0_64,
+    FF0,
+    FF0_64,
+    FLBIT_I64,
+    BITSET0_64,
+    BITSET1_64,
+    QUADMASK,
+    BITREPLICATE,
     KEEP_SCC = 256,
     USE_SCC = 512,
     WITH_DST = 1024
@@ -160,7 +194,8 @@ static void run_arithmetic(wave *w, const inst *i)
         inst self = *i;
         self.src[0] = i->dst;
         bits old = get(w, &self, 0);
-        if ((how & 255) == BITSET0 || (how & 255) == BITSET1)
+        bool bitset = (how & 255) == BITSET0 || (how & 255) == BITSET1 || (how & 255) == BITSET0_64 || (how & 255) == BITSET1_64;
+        if (bitset)
             y = old;
         else
             y.value = (uint32_t)(int16_t)x.value, x = old;
@@ -240,5 +275,16 @@ const op_row ops_scalar[] = {
     ARITH("bcnt1_i32_b64", "i:q", BCNT1_64),
     ARITH("wqm_b64", "q:q", WQM),
     ARITH("wqm_b32", "i:i", WQM),
+    ARITH("brev_b64", "q:q", BREV64 | KEEP_SCC),
+    ARITH("bcnt0_i32_b64", "i:q", BCNT0_64),
+    ARITH("ff0_i32_b32", "i:i", FF0 | KEEP_SCC),
+    ARITH("ff0_i32_b64", "i:q", FF0_64 | KEEP_SCC),
+    ARITH("flbit_i32_i64", "i:q", FLBIT_I64 | KEEP_SCC),
+    ARITH("cls_i32_i64", "i:q", FLBIT_I64 | KEEP_SCC),
+    ARITH("bitset0_b64", "q:i", BITSET0_64 | WITH_DST | KEEP_SCC),
+    ARITH("bitset1_b64", "q:i", BITSET1_64 | WITH_DST | KEEP_SCC),
+    ARITH("quadmask_b32", "i:i", QUADMASK),
+    ARITH("quadmask_b64", "q:q", QUADMASK),
+    ARITH("bitreplicate_b64_b32", "q:i", BITREPLICATE | KEEP_SCC),
     TABLE_END,
 };

@@ -94,6 +94,11 @@ static void run_cmov(wave *w, const inst *i)
     if (need_scc(w)) put(w, i, get(w, i, 0));
 }
 
+static void run_cmovk(wave *w, const inst *i)
+{
+    if (need_scc(w)) put(w, i, (bits){(uint32_t)(int16_t)i->src[0].value, 0});
+}
+
 #define OP(name, kinds, run, argument) \
     { \
         "s_" name, kinds, 0, run, 0, argument \
@@ -151,6 +156,7 @@ const op_row ops_scalar_logic[] = {
     OP("cselect_b32", "i:ii", run_cselect, 0),
     OP("cselect_b64", "q:qq", run_cselect, 0),
     OP("cmov_b32", "i:i", run_cmov, 0),
+    OP("cmovk_i32", "i:i", run_cmovk, 0),
     OP("cmov_b64", "q:q", run_cmov, 0),
     TABLE_END,
 };

@@ -1,5 +1,9 @@
 /* Vector instructions that look across lanes or between the register files. */
+#include <string.h>
+
+#include "decode.h"
 #include "lanes.h"
+#include "profile.h"
 #include "valu.h"
 
 #undef a
@@ -113,6 +117,47 @@ static void swap(wave *w, const inst *i)
     valu_write(w, i->src[0].reg, y, EXEC(w), undefined[1]);
 }
 
+/* gfx11: a register at m0 after the one that is named. */
+enum { INDEX_SOURCE = 1, INDEX_RESULT = 8 };
+static void move_indexed(wave *w, const inst *i, uint32_t index, uint32_t which)
+{
+    inst moved = *i;
+    uint32_t source = i->src[0].reg + (which & INDEX_SOURCE ? index : 0),
+             result = i->dst.reg + (which & INDEX_RESULT ? index : 0);
+    if (source >= ACC || result >= ACC) fault(w, -1, "register index %u leaves the registers", index);
+    moved.src[0].reg = (uint16_t)source;
+    moved.dst.reg = (uint16_t)result;
+    row room;
+    uint64_t undefined;
+    const uint32_t *values = valu_read(w, &moved, &moved.src[0], &room, &undefined);
+    valu_write(w, result, values, EXEC(w), undefined);
+}
+static void move_relative(wave *w, const inst *i)
+{
+    operand m0 = {.where = IN_SGPR, .reg = S_M0, .count = 1};
+    move_indexed(w, i, scalar_need(w, &m0, "a register index"), i->op->argument);
+}
+
+/* gfx9: from s_set_gpr_idx_on to _off registers are counted from an index. Compilers put single moves between the two. */
+static void index_on(wave *w, const inst *i)
+{
+    uint32_t index = scalar_need(w, &i->src[0], "a register index") & 255;
+    w->s[S_M0] = (w->s[S_M0] & ~0xf0ffu) | index | i->option << 12;
+    for (;;) {
+        const inst *next = code_decode(w->kernel->code, w->pc);
+        if (!next) return; /* reported where it is run */
+        w->now = next;
+        w->pc = next->next;
+        profile_count(w->kernel->profile, next);
+        const char *name = next->op ? next->op->name : "";
+        if (strcmp(name, "s_set_gpr_idx_off") == 0) return;
+        if (strcmp(name, "s_nop") == 0) continue;
+        bool moves = strcmp(name, "v_mov_b32") == 0 && next->src[0].where == IN_VGPR && !next->dpp && !next->dst_sel;
+        if (!moves) fault(w, -1, "this instruction with indexed registers is not simulated");
+        move_indexed(w, next, index, i->option);
+    }
+}
+
 static void nothing(wave *w, const inst *i) { (void)w, (void)i; }
 
 #define ROW(name, kinds, function, argument) \
@@ -129,6 +174,11 @@ const op_row ops_special[] = {
     ROW("pk_mov_b32", "i:ii", pk_mov, 0),
     ROW("mov_b64", "q:q", mov_b64, 0),
     ROW("swap_b32", "i:i", swap, 0),
+    ROW("movrels_b32", "i:i", move_relative, INDEX_SOURCE),
+    ROW("movreld_b32", "i:i", move_relative, INDEX_RESULT),
+    ROW("movrelsd_b32", "i:i", move_relative, INDEX_SOURCE | INDEX_RESULT),
+    {"s_set_gpr_idx_on", "*", 0, index_on, 0, PARSE_INDEX << 8},
+    {"s_set_gpr_idx_off", "*", 0, nothing, 0, 0},
     ROW("nop", "*", nothing, 0),
     TABLE_END,
 };

@@ -112,11 +112,13 @@ enum {
     FI,
     CBSZ,
     ABID,
-    BLGP
+    BLGP,
+    NEG
 };
 static const char *const names[] = {
-    "clamp",     "mul:",      "div:",      "op_sel:",    "op_sel_hi:",  "neg_lo:", "neg_hi:", "dst_sel:", "dst_unused:",
-    "src0_sel:", "src1_sel:", "row_mask:", "bank_mask:", "bound_ctrl:", "fi:",     "cbsz:",   "abid:",    "blgp:"};
+    "clamp",    "mul:",        "div:",      "op_sel:",   "op_sel_hi:", "neg_lo:",    "neg_hi:",
+    "dst_sel:", "dst_unused:", "src0_sel:", "src1_sel:", "row_mask:",  "bank_mask:", "bound_ctrl:",
+    "fi:",      "cbsz:",       "abid:",     "blgp:",     "neg:"};
 
 /* VOP3's op_sel on 16-bit operands: a bit a source, then one for the result. */
 static void place_halves(inst *i)
@@ -152,6 +154,7 @@ static void set(inst *i, int which, const char *v)
     case CBSZ: i->option |= (uint32_t)number; break;
     case ABID: i->option |= (uint32_t)number << 8; break;
     case BLGP: i->option |= (uint32_t)number << 16; break;
+    case NEG: i->neg_lo = decode_bits(v); break;
     }
 }
 
@@ -163,6 +166,9 @@ const char *decode_options(inst *i, const line *t)
     for (int k = 0; k < t->options; k++) {
         size_t n = 0, count = sizeof names / sizeof names[0];
         while (n < count && strncmp(t->option[k], names[n], strlen(names[n])) != 0) n++;
+        bool of_packed = n == OP_SEL_HI || n == NEG_LO || n == NEG_HI;
+        if (of_packed && i->op && !i->op->run && !(i->op->flags & (OP_PACKED | OP_MIX)))
+            return "an option that is not simulated with this instruction";
         if (n < count)
             set(i, (int)n, t->option[k] + strlen(names[n]));
         else if (!set_dpp(i, t->option[k]))

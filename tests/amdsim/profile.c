@@ -110,30 +110,37 @@ void profile_memory(wave *w, const inst *i, const mem_format *f, const uint64_t 
 
 /* 32 banks of 4 bytes: lanes go in groups of 128 bytes at best; a group takes as many cycles as its fullest bank has different
  * words. */
+static uint32_t lds_cycles(const uint32_t *address, uint32_t words, uint64_t lanes)
+{
+    uint32_t first[32], used = 0, clashes[32] = {0}, clash_count = 0, other[32];
+    for (uint64_t left = lanes; left; left &= left - 1) {
+        uint32_t at = address[__builtin_ctzll(left)] / 4;
+        for (uint32_t word = at; word < at + words; word++) {
+            uint32_t bank = word % 32, seen = 0;
+            if (!(used >> bank & 1)) {
+                used |= 1u << bank;
+                first[bank] = word;
+            } else if (first[bank] != word) { /* a clash, unless another lane has brought the same */
+                while (seen < clash_count && other[seen] != word) seen++;
+                if (seen == clash_count) other[clash_count++] = word, clashes[bank]++;
+            }
+        }
+    }
+    uint32_t most = 0;
+    for (int bank = 0; clash_count && bank < 32; bank++)
+        if (clashes[bank] > most) most = clashes[bank];
+    return most + (used != 0);
+}
+
 void profile_lds(wave *w, const inst *i, const uint32_t *address, uint32_t bytes, uint64_t lanes)
 {
     amdsim_counts *c = &w->kernel->profile->counts;
     uint32_t words = (bytes + 3) / 4, group = 32 / words, cycles = 0, best = 0;
-    uint64_t all_bytes = (uint64_t)__builtin_popcountll(lanes) * bytes;
-    c->lds_bytes += all_bytes;
-    if (!destination()) { /* without conflicts, which take time to find */
-        c->cycles[i->unit] += all_bytes / 128;
-        return;
-    }
-    for (uint32_t first = 0; first < LANES; first += group) {
-        uint32_t seen[32][8], count[32] = {0}, worst = 0;
-        for (uint32_t l = first; l < first + group && l < LANES; l++) {
-            if (!(lanes >> l & 1)) continue;
-            for (uint32_t k = 0; k < words; k++) {
-                uint32_t word = address[l] / 4 + k, bank = word % 32, s = 0;
-                while (s < count[bank] && s < 8 && seen[bank][s] != word) s++;
-                if (s < count[bank] && s < 8) continue;
-                if (s < 8) seen[bank][s] = word;
-                if (++count[bank] > worst) worst = count[bank];
-            }
-        }
-        cycles += worst;
-        best += worst > 0;
+    c->lds_bytes += (uint64_t)__builtin_popcountll(lanes) * bytes;
+    for (uint32_t begin = 0; begin < LANES && lanes >> begin; begin += group) {
+        uint64_t part = lanes & ((1ull << group) - 1) << begin;
+        cycles += lds_cycles(address, words, part);
+        best += part != 0;
     }
     c->lds_conflicts += cycles - best;
     c->cycles[i->unit] += cycles;
@@ -161,14 +168,18 @@ double profile_launch(kernel *k, const launch *l, const amdsim_counts *before)
     amdsim_counts *now = &k->profile->counts;
     uint64_t busy[UNITS], per_simd = (uint64_t)c->simds, most = 1;
     for (int u = 0; u < UNITS; u++) busy[u] = now->cycles[u] - before->cycles[u];
-    const uint64_t units[] = {(busy[UNIT_VALU] + busy[UNIT_TRANS]) / per_simd, busy[UNIT_MATRIX] / per_simd, busy[UNIT_LDS],
-                              busy[UNIT_LOAD] + busy[UNIT_STORE] + busy[UNIT_ATOMIC], busy[UNIT_SCALAR] / per_simd};
-    for (size_t u = 0; u < sizeof units / sizeof units[0]; u++)
-        if (units[u] > most) most = units[u];
+    const uint64_t parts[AMDSIM_PARTS] = {(busy[UNIT_VALU] + busy[UNIT_TRANS]) / per_simd, busy[UNIT_MATRIX] / per_simd,
+                                          busy[UNIT_LDS], busy[UNIT_LOAD] + busy[UNIT_STORE] + busy[UNIT_ATOMIC],
+                                          busy[UNIT_SCALAR] / per_simd};
+    for (int u = 0; u < AMDSIM_PARTS; u++) {
+        now->part_cycles[u] += parts[u];
+        if (parts[u] > most) most = parts[u];
+    }
     uint64_t filled = l->blocks < (uint32_t)device_compute_units() ? l->blocks : (uint64_t)device_compute_units();
     double seconds = (double)most / (double)filled / (1e3 * c->clock_khz) + 2e-6; /* and what a launch takes */
     now->seconds += seconds;
-    k->waves_per_simd = occupancy(k, l->waves, k->lds + l->dynamic_lds);
+    k->lds_launched = k->lds + l->dynamic_lds;
+    k->waves_per_simd = occupancy(k, l->waves, k->lds_launched);
     return seconds;
 }
 
@@ -182,10 +193,16 @@ int amdsim_counters(amdsim_kernel *kernels, int room)
                                      .sgprs = k->sgprs,
                                      .vgpr_spills = k->vgpr_spills,
                                      .sgpr_spills = k->sgpr_spills,
-                                     .lds = k->lds,
+                                     .lds = k->lds_launched,
                                      .scratch = k->scratch,
                                      .waves_per_simd = k->waves_per_simd,
                                      .counts = k->profile->counts};
     }
     return all.count;
+}
+
+double amdsim_memory_bytes_per_clock(void)
+{
+    const chip *c = chip_now();
+    return c->memory_bandwidth / (c->compute_units * 1e3 * c->clock_khz);
 }

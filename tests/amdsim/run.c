@@ -154,6 +154,13 @@ static void wave_start(block *g, uint32_t number)
     first_vectors(w);
 }
 
+const char *run_mode_problem(uint32_t mode)
+{
+    if (mode & 15) return "rounding modes other than to nearest are not simulated";
+    if ((mode >> 6 & 3) != 3) return "flushing of f16 and f64 denormals is not simulated";
+    return NULL;
+}
+
 /* ---- The loop ---- */
 
 /* AMDSIM_TRACE=block.wave.lane: each instruction of that wave, with what its result is in that lane. */
@@ -237,6 +244,8 @@ static void block_start(block *g, uint32_t number)
     g->at_barrier = g->done = 0;
     g->barrier_clock = ++sim_clock;
     g->acquired = 0;
+    if (g->lds_loads) memset(g->lds_loading, 0, 65536 / 4 * sizeof *g->lds_loading); /* of waves that ended before they waited */
+    g->lds_loads = 0;
     if (g->lds_region.defined) memset(g->lds_region.defined, 0, g->lds_region.size / 4 + 1);
     for (uint32_t k = 0; k < g->waves; k++) wave_start(g, k);
 }

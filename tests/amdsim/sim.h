@@ -162,7 +162,7 @@ typedef struct kernel {
     kernel_argument *arguments;
     int argument_count;
     struct profile *profile;
-    uint32_t waves_per_simd;
+    uint32_t lds_launched, waves_per_simd; /* of the blocks last launched */
     struct kernel *next;
 } kernel;
 
@@ -187,11 +187,11 @@ const inst *code_decode(code_object *code, uint64_t address);
 typedef struct pending {
     uint8_t vector; /* registers are vector registers */
     uint8_t scalar_memory;
+    bool noted; /* a store to LDS: the note at the same place says where */
     uint16_t reg, count;
-    int16_t lds_note; /* of stores to LDS: index of the addresses written, or -1 */
 } pending;
 
-enum { QUEUE_VM, QUEUE_LGKM, QUEUE_VS, QUEUES, QUEUE_ROOM = 256, LDS_NOTES = 64 };
+enum { QUEUE_VM, QUEUE_LGKM, QUEUE_VS, QUEUES, QUEUE_ROOM = 256 };
 typedef struct queue {
     uint32_t first, count, scalar_memory;
     pending entry[QUEUE_ROOM];
@@ -222,13 +222,13 @@ struct wave {
     uint32_t who;    /* in the launch, plus one */
     enum { WAVE_RUNS, WAVE_AT_BARRIER, WAVE_DONE } state;
     queue queue[QUEUES];
-    lds_note note[LDS_NOTES];
-    int next_note;
     uint8_t *scratch, *scratch_defined;
     uint64_t all_lanes;      /* of a full wave */
     uint64_t v_undef[VGPRS]; /* a bit a lane */
     uint8_t v_pending[VGPRS];
+    /* What a new wave does not clear. */
     _Alignas(64) uint32_t v[VGPRS][LANES];
+    lds_note note[QUEUES][QUEUE_ROOM];
 };
 /* A bit a lane to a byte a lane, and back. */
 static inline void spread_lanes(uint64_t mask, uint8_t out[LANES])
@@ -260,6 +260,8 @@ struct block {
     uint32_t barrier_clock, acquired;
     uint8_t *lds;
     region lds_region;
+    uint16_t *lds_loading; /* a dword: loads straight into it that no wait has covered */
+    uint32_t lds_loads;    /* such loads */
     wave *wave;
 };
 
@@ -297,9 +299,12 @@ void decode_text(inst *i, const char *text, const chip *c);
 /* A constant in every lane, in the type of the kind. Lives on. */
 const void *constant_row(char kind, uint64_t value);
 
-void wait_push(wave *w, int which, bool vector, bool scalar_memory, unsigned reg, unsigned count, int note);
+void wait_push(wave *w, int which, bool vector, bool scalar_memory, unsigned reg, unsigned count);
 void wait_until(wave *w, int which, uint32_t left);
-int wait_note_lds(wave *w, uint64_t lanes, const uint32_t *address, uint32_t bytes);
+/* Where in LDS the instruction pushed last writes: a store (QUEUE_LGKM) or a load straight to LDS (QUEUE_VM). */
+void wait_note_lds(wave *w, int which, uint64_t lanes, const uint32_t *address, uint32_t bytes);
+/* Faults if a load straight to LDS may still be under way there. */
+void wait_check_lds(wave *w, int lane, uint64_t offset, uint32_t bytes);
 void wait_restamp(wave *w); /* at a barrier: stores to LDS that are still under way count as made after it */
 
 /* Memory of one lane, checked: bounds, definedness, races. Reads give false where all bytes of a dword are undefined, a bit a

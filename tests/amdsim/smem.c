@@ -30,7 +30,7 @@ static void load(wave *w, const inst *i)
         w->s[i->dst.reg + k] = words[k];
         w->s_undef[i->dst.reg + k] = undefined ? ~0u : 0;
     }
-    wait_push(w, QUEUE_LGKM, false, true, i->dst.reg, count, -1);
+    wait_push(w, QUEUE_LGKM, false, true, i->dst.reg, count);
 }
 
 /* dword, dwordx2 ..., b32, b64 ...: nothing to read, the result's registers say it. */

@@ -184,7 +184,11 @@ static region *lds_at(wave *w, int lane, uint64_t *address, uint32_t bytes)
 
 static region *region_for(wave *w, const inst *i, const mem_format *f, int lane, int space, uint64_t *address, bool write)
 {
-    if (space == LDS) return lds_at(w, lane, address, f->bytes);
+    if (space == LDS) {
+        region *lds = lds_at(w, lane, address, f->bytes);
+        if (w->group->lds_loads) wait_check_lds(w, lane, *address - lds->base, f->bytes);
+        return lds;
+    }
     region *r = memory_at(w, lane, *address, f->bytes, i->cache, write);
     ((inst *)i)->cache = r;
     return r;
@@ -229,11 +233,15 @@ static void load(wave *w, const inst *i, const mem_format *f, const target *t)
     load_result(w, i, f, values, undefined, t->lanes | t->dropped);
 }
 
-/* Straight to LDS, at m0 plus the instruction's offset plus 4 bytes a lane. */
+/* Straight to LDS, at m0 plus the instruction's offset plus 4 bytes a lane; less than a dword is extended to one. With a buffer
+ * an offset is refused: the manuals do not say plainly whether it moves the place in LDS too. */
 static void load_to_lds(wave *w, const inst *i, const mem_format *f, const target *t)
 {
     operand m0 = {.where = IN_SGPR, .reg = S_M0, .count = 1};
-    uint64_t base = scalar_need(w, &m0, "the place in LDS") + (f->space == BUFFER ? 0u : (uint32_t)i->offset);
+    uint64_t base = (scalar_need(w, &m0, "the place in LDS") & 0xffff) + (uint32_t)i->offset;
+    uint32_t places[LANES] = {0};
+    if (f->space == BUFFER && i->offset) fault(w, -1, "an offset with a buffer's load to LDS is not simulated");
+    if (t->scratch) fault(w, -1, "a load from scratch to LDS is not simulated");
     EACH_LANE(t->lanes | t->dropped)
     {
         uint32_t word[4] = {0}, unknown = 0;
@@ -242,9 +250,13 @@ static void load_to_lds(wave *w, const inst *i, const mem_format *f, const targe
             region *r = region_for(w, i, f, (int)lane, GLOBAL, &address, false);
             unknown = memory_read(w, (int)lane, r, address, f->bytes, word, false);
         }
+        word[0] = shaped(f, word[0], 0);
         region *l = lds_at(w, (int)lane, &to, 4);
         memory_write(w, (int)lane, l, to, 4, word, unknown, false);
+        places[lane] = (uint32_t)(to - l->base);
     }
+    wait_push(w, QUEUE_VM, true, false, 0, 0);
+    wait_note_lds(w, QUEUE_VM, t->lanes | t->dropped, places, 4);
 }
 
 static uint32_t stored(const mem_format *f, uint32_t value) { return f->half == 2 ? value >> 16 : value; }
@@ -267,7 +279,8 @@ static void store(wave *w, const inst *i, const mem_format *f, const target *t)
             continue;
         }
         if (unknown == (1u << count) - 1 && space == GLOBAL) /* some of several may be a struct's padding: undefined in memory */
-            fault(w, (int)lane, "v%u, which is stored, is an undefined register", reg + (unsigned)__builtin_ctz(unknown));
+            fault(w, (int)lane, "%c%u, which is stored, is an undefined register", reg >= ACC ? 'a' : 'v',
+                  (reg + (unsigned)__builtin_ctz(unknown)) % ACC);
         region *r = region_for(w, i, f, (int)lane, space, &address, true);
         memory_write(w, (int)lane, r, address, f->bytes, words, unknown, atomic);
     }
@@ -298,11 +311,10 @@ static void atomic(wave *w, const inst *i, const mem_format *f, const target *t)
 
 static void set_pending(wave *w, const inst *i, const mem_format *f)
 {
-    bool result = (f->what == LOAD && !(i->flags & M_LDS)) || (f->what == ATOMIC && i->flags & M_GLC);
+    bool result = f->what == LOAD || (f->what == ATOMIC && i->flags & M_GLC);
     unsigned count = result ? (f->bytes + 3u) / 4 : 0;
-    bool returns = f->what == LOAD || result;
-    wait_push(w, chip_now()->store_counter && !returns ? QUEUE_VS : QUEUE_VM, true, false, i->dst.reg, count, -1);
-    if (f->space == FLAT) wait_push(w, QUEUE_LGKM, true, false, i->dst.reg, count, -1);
+    wait_push(w, chip_now()->store_counter && !result ? QUEUE_VS : QUEUE_VM, true, false, i->dst.reg, count);
+    if (f->space == FLAT) wait_push(w, QUEUE_LGKM, true, false, i->dst.reg, count);
 }
 
 void vmem_run(wave *w, const inst *i)
@@ -328,5 +340,5 @@ void vmem_run(wave *w, const inst *i)
     else
         load(w, i, f, &t);
     profile_memory(w, i, f, t.address, t.lanes, t.scratch);
-    set_pending(w, i, f);
+    if (!(i->flags & M_LDS)) set_pending(w, i, f);
 }

@@ -89,14 +89,13 @@ static bool place(inst *i, line *t, const layout *l, const chip *chip)
 static bool place_all(inst *i, line *t, const mem_format *f, const chip *chip)
 {
     layout l = layouts[f->space][f->what];
-    bool no_address =
-        f->space == BUFFER && !(i->flags & (M_OFFEN | M_IDXEN)) && t->count == l.count - 1; /* some texts leave `off` out */
     if (f->what == ATOMIC && i->flags & M_GLC && f->space != BUFFER) { /* the old value comes back, in front */
         l.count++, l.address++, l.data++, l.dst = 0;
         if (l.scalar >= 0) l.scalar++;
     }
     if (i->flags & M_LDS) l.count--, l.address--, l.scalar--, l.offset--, l.dst = -1; /* to LDS: no register */
-    if (no_address) l.count--, l.scalar--, l.offset--, l.address = -1;
+    if (f->space == BUFFER && t->count == l.count - 1)                                /* some texts leave `off` out */
+        l.count--, l.scalar--, l.offset--, l.address = -1;
     if (!place(i, t, &l, chip)) return false;
     if (f->what == ATOMIC && i->flags & M_GLC && f->space == BUFFER) i->dst = i->src[1];
     return true;

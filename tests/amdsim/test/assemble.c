@@ -99,22 +99,30 @@ static void *read_file(const char *path)
     return got == (size_t)size ? bytes : NULL;
 }
 
-void *assemble(const piece *pieces, int count)
+void *compile(const char *arguments, const char *source)
 {
-    char source[] = "/tmp/amdsim-XXXXXX", object[sizeof source + 3], command[512];
+    char object[] = "/tmp/amdsim-XXXXXX", command[1024];
     const char *clang = getenv("AMDSIM_TEST_CLANG");
-    int file = mkstemp(source);
+    int file = mkstemp(object);
     hipModule_t module = NULL;
     if (file < 0) return NULL;
     close(file);
-    snprintf(object, sizeof object, "%s.o", source);
-    snprintf(command, sizeof command, "%s -x assembler -target amdgcn-amd-amdhsa -mcpu=%s -mcode-object-version=5 %s -o %s",
-             clang ? clang : "clang-19", chip_name(), source, object);
-    void *image = write_source(source, pieces, count) && system(command) == 0 ? read_file(object) : NULL;
+    snprintf(command, sizeof command, "%s %s -mcode-object-version=5 %s -o %s", clang ? clang : "clang-19", arguments, source,
+             object);
+    void *image = system(command) == 0 ? read_file(object) : NULL;
     if (image && hipModuleLoadData(&module, image) != hipSuccess) module = NULL;
-    if (image || !getenv("AMDSIM_TEST_KEEP")) {
-        unlink(source);
-        unlink(object);
-    }
+    unlink(object);
     return module; /* the image stays: the module reads it */
+}
+
+void *assemble(const piece *pieces, int count)
+{
+    char source[] = "/tmp/amdsim-XXXXXX", arguments[128];
+    int file = mkstemp(source);
+    if (file < 0) return NULL;
+    close(file);
+    snprintf(arguments, sizeof arguments, "-x assembler -target amdgcn-amd-amdhsa -mcpu=%s", chip_name());
+    void *module = write_source(source, pieces, count) ? compile(arguments, source) : NULL;
+    if (module || !getenv("AMDSIM_TEST_KEEP")) unlink(source);
+    return module;
 }

@@ -7,6 +7,11 @@ EACH(copy, a)
 #define ALL_WRITTEN "ds_write_b32 v1, v16" W "s_barrier\n"
 #define OTHER_9 "v_xor_b32 v20, 0x100, v1\n"
 #define OTHER_11 "v_xor_b32 v20, 0x80, v1\n"
+#define TO_LDS_9 \
+    "s_mov_b32 s20, s8\ns_mov_b32 s21, s9\ns_movk_i32 s22, 0x400\ns_mov_b32 s23, 0x20000\nv_readfirstlane_b32 s24, " \
+    "v1\ns_mov_b32 m0, s24\nbuffer_load_dword " \
+    "v1, " \
+    "s[20:23], 0 offen lds\n"
 static const piece pieces[] = {
     /* memory */
     {"past_the_end", "", "global_load_dword v80, v1, s[8:9] offset:4\ns_waitcnt vmcnt(0)", NULL, 1, 1,
@@ -45,6 +50,8 @@ static const piece pieces[] = {
      copy, 1, 1},
     /* waits */
     {"missing_wait", "", "global_load_dword v20, v1, s[8:9]\nv_mov_b32 v80, v20", NULL, 1, 1, .fault = "before the s_waitcnt"},
+    {"missing_wait_accumulator", "gfx9", "global_load_dword a3, v1, s[8:9]\nv_accvgpr_read_b32 v80, a3", NULL, 1, 1,
+     .fault = "a3 is used before the s_waitcnt"},
     {"missing_scalar_wait", "", "s_load_dword s20, s[8:9], 0x0\nv_mov_b32 v80, s20", NULL, 1, 1, .fault = "before the s_waitcnt"},
     {"missing_lds_wait", "", "ds_write_b32 v1, v16" W "ds_read_b32 v20, v1\nv_mov_b32 v80, v20", NULL, 1, 1,
      .fault = "before the s_waitcnt"},
@@ -60,6 +67,18 @@ static const piece pieces[] = {
     {"scalar_out_of_order", "",
      "s_load_dword s20, s[8:9], 0x0\ns_load_dword s21, s[8:9], 0x4\ns_waitcnt lgkmcnt(1)\nv_mov_b32 v80, s20", NULL, 1, 1,
      .fault = "before the s_waitcnt"},
+    {"to_lds_read_too_soon_9", "gfx9", TO_LDS_9 "ds_read_b32 v80, v1" W, NULL, 1, 1,
+     .fault = "before the s_waitcnt of the load straight"},
+    {"to_lds_overwritten_9", "gfx9", TO_LDS_9 "ds_write_b32 v1, v16" W, NULL, 1, 1,
+     .fault = "before the s_waitcnt of the load straight"},
+    {"to_lds_waited_for_9", "gfx9", TO_LDS_9 "s_waitcnt vmcnt(0)\nds_read_b32 v80, v1" W, copy, 1, 1},
+    {"to_lds_one_of_two_9", "gfx9",
+     TO_LDS_9 "s_movk_i32 m0, 0x100\nbuffer_load_dword v1, s[20:23], 0 offen lds\ns_waitcnt vmcnt(1)\nds_read_b32 v80, v1" W,
+     copy, 1, 1},
+    {"to_lds_barrier_too_soon_9", "gfx9", TO_LDS_9 "s_barrier\n" OTHER_9 "ds_read_b32 v80, v20" W, NULL, 1, 1,
+     .fault = "before the s_waitcnt of the load straight", .threads = 128},
+    {"to_lds_with_offset", "gfx9", TO_LDS_9 "buffer_load_dword v1, s[20:23], 0 offen offset:4 lds", NULL, 1, 1,
+     .fault = "not simulated"},
     /* races */
     {"missing_barrier_9", "gfx9", ALL_WRITTEN "ds_write_b32 v1, v16" W OTHER_9 "ds_read_b32 v80, v20" W, NULL, 1, 1,
      .fault = "race: ", .threads = 128},
@@ -83,7 +102,13 @@ static const piece pieces[] = {
     {"unknown_9", "gfx9", ".long 0xffffffff", NULL, 1, 1, .fault = "unknown instruction"},
     {"unknown_11", "gfx11", ".long 0xc7ffffff", NULL, 1, 1, .fault = "unknown instruction"},
     {"jump_away", "", "s_mov_b64 s[20:21], 0\ns_setpc_b64 s[20:21]", NULL, 1, 1, .fault = "execution leaves the code"},
-    {"not_simulated", "gfx9", "v_mfma_f32_4x4x1f32 v[80:83], v16, v16, 0 cbsz:1", NULL, 1, 4, .fault = "not simulated"},
+    {"rounding_mode_9", "gfx9", "s_setreg_imm32_b32 hwreg(HW_REG_MODE, 0, 4), 1", NULL, 1, 1, .fault = "not simulated"},
+    {"rounding_mode_11", "gfx11", "s_round_mode 1", NULL, 1, 1, .fault = "not simulated"},
+    {"cbsz_of_one_block", "gfx9", "v_mfma_f32_16x16x4f32 v[80:83], v16, v16, 0 cbsz:1", NULL, 1, 4,
+     .fault = "cbsz or abid that the instruction does not have"},
+    {"blgp_where_there_is_none", "gfx94", "v_mfma_f32_16x16x16_f16 v[80:83], v[16:17], v[18:19], 0 blgp:1", NULL, 4, 4,
+     .fault = "blgp that the instruction does not have"},
+    {"neg_of_dot", "", "v_dot2_f32_f16 v80, v16, v16, v16 neg_lo:[1,0,0]", NULL, 1, 1, .fault = "not simulated"},
     {0},
 };
 const suite fault_suite = {"fault", pieces};

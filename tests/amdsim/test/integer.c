@@ -62,6 +62,64 @@ EACH64(mad_u64, (q & 0xffffffff) * (q >> 32) + r)
 EACH64(sum64, q + r)
 EACH64(difference64, q - r)
 EACH64(lshl_add64, (q << 3) + r)
+#define BYTE(x, k) ((x) >> (k)&255)
+static uint32_t byte_distance(uint32_t x, uint32_t y, bool masked)
+{
+    uint32_t sum = 0;
+    for (int k = 0; k < 32; k += 8)
+        if (!masked || BYTE(y, k)) sum += BYTE(x, k) > BYTE(y, k) ? BYTE(x, k) - BYTE(y, k) : BYTE(y, k) - BYTE(x, k);
+    return sum;
+}
+static uint32_t word_distance(uint32_t x, uint32_t y) { return x > y ? x - y : y - x; }
+static uint32_t byte_means(uint32_t x, uint32_t y, uint32_t z)
+{
+    uint32_t r = 0;
+    for (int k = 0; k < 32; k += 8) r |= (BYTE(x, k) + BYTE(y, k) + (z >> k & 1)) / 2 << k;
+    return r;
+}
+/* Leading bits that equal the sign; -1 if all do. */
+static uint32_t signs(uint32_t x)
+{
+    uint32_t n = 1;
+    while (n < 32 && (x >> (31 - n) & 1) == x >> 31) n++;
+    return n == 32 ? ~0u : n;
+}
+#define LESS(x, y) ((x) < (y) ? (x) : (y))
+#define MORE(x, y) ((x) > (y) ? (x) : (y))
+#define S24(x) ((int32_t)((x) << 8) >> 8)
+EACH(min3_i, LESS(LESS(S(a), S(b)), S(c)))
+EACH(max3_i, MORE(MORE(S(a), S(b)), S(c)))
+EACH(max3_u, MORE(MORE(a, b), c))
+EACH(med3_u, MORE(LESS(a, b), LESS(MORE(a, b), c)))
+EACH(min_u, LESS(a, b))
+EACH(max_i, MORE(S(a), S(b)))
+EACH(minmax_i, MORE(LESS(S(a), S(b)), S(c)))
+EACH(maxmin_i, LESS(MORE(S(a), S(b)), S(c)))
+EACH(minmax_u, MORE(LESS(a, b), c))
+EACH(maxmin_u, LESS(MORE(a, b), c))
+EACH(mul_i24, S24(a) * S24(b))
+EACH(mul_hi_u24, (uint64_t)(a & 0xffffff) * (b & 0xffffff) >> 32)
+EACH(mul_hi_i24, (uint64_t)((int64_t)S24(a) * S24(b)) >> 32)
+EACH(mad_i24, S24(a) * S24(b) + (int32_t)c)
+EACH(sad_u8, byte_distance(a, b, false) + c)
+EACH(msad_u8, byte_distance(a, b, true) + c)
+EACH(sad_hi_u8, (byte_distance(a, b, false) << 16) + c)
+EACH(sad_u16, word_distance(a & 0xffff, b & 0xffff) + word_distance(a >> 16, b >> 16) + c)
+EACH(lerp_u8, byte_means(a, b, c))
+EACH(alignbyte, ((uint64_t)a << 32 | b) >> 8 * (c % 4))
+EACH(xnor, ~(a ^ b))
+EACH(xor3, a ^ b ^ c)
+EACH(rsub, b - a)
+EACH(leading_signs, signs(a))
+static void exchanged(const lanes *in, lanes *out, int n)
+{
+    for (int l = 0; l < n; l++) out[0][l] = in[1][l], out[1][l] = in[0][l];
+}
+static void wide_move(const lanes *in, lanes *out, int n)
+{
+    for (int l = 0; l < n; l++) out[0][l] = in[0][l], out[1][l] = in[1][l];
+}
+EACH64(difference_swapped, r - q)
 static void mbcnt(const lanes *in, lanes *out, int n)
 {
     uint64_t mask = in[0][0] | (uint64_t)in[1][0] << 32;
@@ -139,6 +197,49 @@ static const piece pieces[] = {
     {"borrows_9", "gfx9", "v_sub_co_u32 v80, s[20:21], v16, v18\nv_subb_co_u32 v81, s[20:21], v17, v19, s[20:21]", difference64,
      4, 2},
     {"borrows_11", "gfx11", "v_sub_co_u32 v80, s20, v16, v18\nv_sub_co_ci_u32 v81, s20, v17, v19, s20", difference64, 4, 2},
+    {"min3_i32", "", "v_min3_i32 v80, v16, v17, v18", min3_i, 3, 1},
+    {"max3_i32", "", "v_max3_i32 v80, v16, v17, v18", max3_i, 3, 1},
+    {"max3_u32", "", "v_max3_u32 v80, v16, v17, v18", max3_u, 3, 1},
+    {"med3_u32", "", "v_med3_u32 v80, v16, v17, v18", med3_u, 3, 1},
+    {"min_u32", "", "v_min_u32 v80, v16, v17", min_u, 2, 1},
+    {"max_i32", "", "v_max_i32 v80, v16, v17", max_i, 2, 1},
+    {"minmax_i32", "gfx11", "v_minmax_i32 v80, v16, v17, v18", minmax_i, 3, 1},
+    {"maxmin_i32", "gfx11", "v_maxmin_i32 v80, v16, v17, v18", maxmin_i, 3, 1},
+    {"minmax_u32", "gfx11", "v_minmax_u32 v80, v16, v17, v18", minmax_u, 3, 1},
+    {"maxmin_u32", "gfx11", "v_maxmin_u32 v80, v16, v17, v18", maxmin_u, 3, 1},
+    {"mul_i32_i24", "", "v_mul_i32_i24 v80, v16, v17", mul_i24, 2, 1},
+    {"mul_hi_u32_u24", "", "v_mul_hi_u32_u24 v80, v16, v17", mul_hi_u24, 2, 1},
+    {"mul_hi_i32_i24", "", "v_mul_hi_i32_i24 v80, v16, v17", mul_hi_i24, 2, 1},
+    {"mad_i32_i24", "", "v_mad_i32_i24 v80, v16, v17, v18", mad_i24, 3, 1},
+    {"sad_u8", "", "v_sad_u8 v80, v16, v17, v18", sad_u8, 3, 1},
+    {"msad_u8", "", "v_msad_u8 v80, v16, v17, v18", msad_u8, 3, 1},
+    {"sad_hi_u8", "", "v_sad_hi_u8 v80, v16, v17, v18", sad_hi_u8, 3, 1},
+    {"sad_u16", "", "v_sad_u16 v80, v16, v17, v18", sad_u16, 3, 1},
+    {"lerp_u8", "", "v_lerp_u8 v80, v16, v17, v18", lerp_u8, 3, 1},
+    {"alignbyte_b32", "", "v_alignbyte_b32 v80, v16, v17, v18", alignbyte, 3, 1},
+    {"xnor_b32", "", "v_xnor_b32 v80, v16, v17", xnor, 2, 1},
+    {"xor3_b32", "gfx11", "v_xor3_b32 v80, v16, v17, v18", xor3, 3, 1},
+    {"subrev_u32", "gfx9", "v_subrev_u32 v80, v16, v17", rsub, 2, 1},
+    {"ffbh_i32", "gfx9", "v_ffbh_i32 v80, v16", leading_signs, 1, 1},
+    {"cls_i32", "gfx11", "v_cls_i32 v80, v16", leading_signs, 1, 1},
+    {"swap_b32", "", "v_swap_b32 v16, v17\nv_mov_b32 v80, v16\nv_mov_b32 v81, v17", exchanged, 2, 2},
+    {"mov_b64", "gfx94", "v_mov_b64 v[80:81], v[16:17]", wide_move, 2, 2},
+    {"accumulators", "gfx9",
+     "v_accvgpr_write_b32 a4, v16\nv_accvgpr_write_b32 a6, v17\nv_accvgpr_mov_b32 a5, a4\nv_accvgpr_read_b32 v80, "
+     "a5\nv_accvgpr_read_b32 "
+     "v81, a6",
+     wide_move, 2, 2},
+    {"indexed_read_9", "gfx9",
+     "s_mov_b32 s20, 1\ns_set_gpr_idx_on s20, gpr_idx(SRC0)\nv_mov_b32 v80, v16\ns_set_gpr_idx_off\ns_mov_b32 s20, "
+     "65\ns_set_gpr_idx_on "
+     "s20, gpr_idx(DST)\nv_mov_b32 v16, v16\ns_set_gpr_idx_off",
+     exchanged, 2, 2},
+    {"indexed_read_11", "gfx11", "s_mov_b32 m0, 1\nv_movrels_b32 v80, v16\ns_mov_b32 m0, 65\nv_movreld_b32 v16, v16", exchanged,
+     2, 2},
+    {"borrows_swapped_9", "gfx9", "v_subrev_co_u32 v80, vcc, v16, v18\nv_subbrev_co_u32 v81, vcc, v17, v19, vcc",
+     difference_swapped, 4, 2},
+    {"borrows_swapped_11", "gfx11", "v_subrev_co_u32 v80, vcc_lo, v16, v18\nv_subrev_co_ci_u32 v81, vcc_lo, v17, v19, vcc_lo",
+     difference_swapped, 4, 2},
     {"mbcnt_9", "gfx9",
      "v_readfirstlane_b32 s20, v16\nv_readfirstlane_b32 s21, v17\nv_mbcnt_lo_u32_b32 v80, s20, 0\nv_mbcnt_hi_u32_b32 v80, s21, "
      "v80",

@@ -85,6 +85,18 @@ static const piece pieces[] = {
      "s_load_b32 s20, s[8:9], 0x4\ns_load_b256 s[24:31], s[8:9], 0x0\ns_waitcnt lgkmcnt(0)\nv_mov_b32 v80, s20\nv_mov_b32 v81, "
      "s31",
      scalar_loads, 1, 2},
+    {"scalar_wide", "",
+     "s_load_dwordx16 s[24:39], s[8:9], 0x0\ns_load_dwordx2 s[42:43], s[8:9], 0x18\ns_waitcnt lgkmcnt(0)\nv_mov_b32 v80, "
+     "s25\nv_mov_b32 v81, "
+     "s43",
+     scalar_loads, 1, 2},
+    {"scalar_buffer", "",
+     "s_mov_b32 s20, s8\ns_mov_b32 s21, s9\ns_mov_b32 s22, 64\ns_mov_b32 s23, 0x20000\ns_buffer_load_dword s24, s[20:23], 0x4\n"
+     "s_buffer_load_dwordx4 s[28:31], s[20:23], 0x10\ns_waitcnt lgkmcnt(0)\nv_mov_b32 v80, s24\nv_mov_b32 v81, s31",
+     scalar_loads, 1, 2},
+    {"to_accumulators", "gfx9", "global_load_dword a3, v1, s[8:9]" WAIT "\nv_accvgpr_read_b32 v80, a3", copy, 1, 1},
+    {"from_accumulators", "gfx9", "v_accvgpr_write_b32 a5, v16\ns_nop 1\nglobal_store_dword v1, a5, s[10:11]\ns_endpgm", copy, 1,
+     1},
     {"atomics", "gfx94",
      "v_mov_b32 v20, 0\nglobal_atomic_add v20, v16, s[10:11]\nglobal_atomic_umax v20, v16, s[10:11] "
      "offset:256\nglobal_store_dword v1, v16, s[10:11] offset:512\ns_waitcnt vmcnt(0)\nv_mov_b32 v22, v17\nv_mov_b32 v23, "

@@ -163,10 +163,15 @@ void run_suite(const suite *s)
 
 int main(void)
 {
-    static const suite *const suites[] = {&vector_suite, &integer_suite, &convert_suite, &packed_suite, &lane_suite,
-                                          &scalar_suite, &memory_suite,  &lds_suite,     &fault_suite};
+    static const suite *const suites[] = {&half_suite,    &double_suite, &vector_suite, &integer_suite,
+                                          &convert_suite, &packed_suite, &lane_suite,   &scalar_suite,
+                                          &memory_suite,  &lds_suite,    &fault_suite};
     for (size_t s = 0; s < sizeof suites / sizeof suites[0]; s++) run_suite(suites[s]);
+    access_tests();
+    compare_tests();
+    atomic_tests();
     matrix_tests();
+    gemm_tests();
     hip_tests();
     printf("%s\n%d passed, %d failed\n", chip_name(), passed, failed);
     return failed != 0;

@@ -36,8 +36,8 @@ typedef struct suite {
     const char *name;
     const piece *pieces; /* up to one without a name */
 } suite;
-extern const suite vector_suite, integer_suite, convert_suite, packed_suite, lane_suite, scalar_suite, memory_suite, lds_suite,
-    fault_suite;
+extern const suite half_suite, double_suite, vector_suite, integer_suite, convert_suite, packed_suite, lane_suite, scalar_suite,
+    memory_suite, lds_suite, fault_suite;
 
 /* The chip under test, from AMDSIM_ARCH. */
 const char *chip_name(void);
@@ -52,7 +52,14 @@ bool run_once(void *module, const piece *p, const lanes *in, lanes *out, char *e
 /* Assembles pieces into a loaded module; NULL if that fails. */
 void *assemble(const piece *pieces, int count);
 
+/* The output of clang with these arguments, loaded. */
+void *compile(const char *arguments, const char *source);
+
+void access_tests(void);
+void compare_tests(void);
+void atomic_tests(void);
 void matrix_tests(void);
+void gemm_tests(void);
 void hip_tests(void);
 
 /* ---- For references ---- */
@@ -67,6 +74,18 @@ static inline uint32_t as_bits(float x)
 {
     uint32_t u;
     memcpy(&u, &x, 4);
+    return u;
+}
+static inline double as_double(uint64_t u)
+{
+    double x;
+    memcpy(&x, &u, 8);
+    return x;
+}
+static inline uint64_t double_bits(double x)
+{
+    uint64_t u;
+    memcpy(&u, &x, 8);
     return u;
 }
 /* f16 by arithmetic on fields. */

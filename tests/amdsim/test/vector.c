@@ -1,20 +1,6 @@
 /* Floating-point vector instructions. */
 #include "test.h"
 
-static double as_double(uint32_t low, uint32_t high)
-{
-    uint64_t u = low | (uint64_t)high << 32;
-    double x;
-    memcpy(&x, &u, 8);
-    return x;
-}
-static uint64_t double_bits(double x)
-{
-    uint64_t u;
-    memcpy(&u, &x, 8);
-    return u;
-}
-static double dq(uint64_t q) { return as_double((uint32_t)q, (uint32_t)(q >> 32)); }
 /* v_exp_f32 and its like take and give no denormals. */
 static float normal(float x) { return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x; }
 static float least(float x, float y) { return x != x ? y : y != y ? x : x < y || (x == y && signbit(x)) ? x : y; }
@@ -64,10 +50,20 @@ EACH(division, B(F(a) / F(b)))
 EACH(half_add, half_code(half_value(a & 0xffff) + half_value(b & 0xffff)))
 EACH(half_mul, half_code(half_value(a & 0xffff) * half_value(b & 0xffff)))
 EACH(half_high, half_code(half_value(a >> 16) * half_value(b & 0xffff)) << 16)
-EACH64(add64, double_bits(dq(q) + dq(r)))
-EACH64(mul64, double_bits(dq(q) * dq(r)))
-EACH64(fma64, double_bits(fma(dq(q), dq(r), 1.0)))
-EACH64(floor64, double_bits(floor(dq(q))))
+EACH64(add64, double_bits(as_double(q) + as_double(r)))
+EACH64(mul64, double_bits(as_double(q) * as_double(r)))
+EACH64(fma64, double_bits(fma(as_double(q), as_double(r), 1.0)))
+EACH64(floor64, double_bits(floor(as_double(q))))
+EACH(min3, B(least(least(F(a), F(b)), F(c))))
+EACH(minmax, B(most(least(F(a), F(b)), F(c))))
+EACH(maxmin, B(least(most(F(a), F(b)), F(c))))
+EACH(sine, B(4 + sinf(6.2831853f * F(a))))
+EACH(cosine, B(4 + cosf(6.2831853f * F(a))))
+EACH(dx9_product, B(F(a) == 0 || F(b) == 0 ? 0 : F(a) * F(b)))
+/* 2^-126 / 2 and the like: what comes in is kept or flushed, and what goes out. */
+static const float smallest = 0x1p-126f;
+EACH(results_flushed, B(fabsf(F(a) * 0.5f) < smallest ? copysignf(0, F(a)) : F(a) * 0.5f))
+EACH(sources_flushed, B(fabsf(F(a)) < smallest ? copysignf(0, F(a)) : F(a) * 0.5f))
 static void compare(const lanes *in, lanes *out, int n)
 {
     for (int l = 0; l < n; l++) {
@@ -150,6 +146,21 @@ static const piece pieces[] = {
     {"mul_f64", "", "v_mul_f64 v[80:81], v[16:17], v[18:19]", mul64, 4, 2, .data = D_BITS},
     {"fma_f64", "", "v_fma_f64 v[80:81], v[16:17], v[18:19], 1.0", fma64, 4, 2, .data = D_BITS},
     {"floor_f64", "", "v_floor_f64 v[80:81], v[16:17]", floor64, 4, 2, .data = D_BITS},
+    {"min3_f32", "", "v_min3_f32 v80, v16, v17, v18", min3, 3, 1, .data = D_FLOATS | D_SPECIAL},
+    {"minmax_f32", "gfx11", "v_minmax_f32 v80, v16, v17, v18", minmax, 3, 1, .data = D_FLOATS},
+    {"maxmin_f32", "gfx11", "v_maxmin_f32 v80, v16, v17, v18", maxmin, 3, 1, .data = D_FLOATS},
+    {"sin_f32", "", "v_sin_f32 v80, v16\ns_nop 1\nv_add_f32 v80, 4.0, v80", sine, 1, 1, .tolerance = 1e-5, .data = D_FLOATS},
+    {"cos_f32", "", "v_cos_f32 v80, v16\ns_nop 1\nv_add_f32 v80, 4.0, v80", cosine, 1, 1, .tolerance = 1e-5, .data = D_FLOATS},
+    {"mul_dx9_zero_f32", "gfx11", "v_mul_dx9_zero_f32 v80, v16, v17", dx9_product, 2, 1, .data = D_FLOATS | D_SPECIAL},
+    {"rcp_iflag_f32", "", "v_rcp_iflag_f32 v80, v16", rcp, 1, 1, 1e-6},
+    {"mode_results_9", "gfx9",
+     "s_setreg_imm32_b32 hwreg(HW_REG_MODE, 4, 2), 1\nv_mul_f32 v80, 0.5, v16\ns_setreg_imm32_b32 hwreg(HW_REG_MODE, 4, 2), 3",
+     results_flushed, 1, 1},
+    {"mode_sources_9", "gfx9",
+     "s_setreg_imm32_b32 hwreg(HW_REG_MODE, 4, 2), 2\nv_mul_f32 v80, 0.5, v16\ns_setreg_imm32_b32 hwreg(HW_REG_MODE, 4, 2), 3",
+     sources_flushed, 1, 1},
+    {"mode_results_11", "gfx11", "s_denorm_mode 13\nv_mul_f32 v80, 0.5, v16\ns_denorm_mode 15", results_flushed, 1, 1},
+    {"mode_sources_11", "gfx11", "s_denorm_mode 14\nv_mul_f32 v80, 0.5, v16\ns_denorm_mode 15", sources_flushed, 1, 1},
     {"mode_flush_9", "gfx9",
      "s_setreg_imm32_b32 hwreg(HW_REG_MODE, 4, 2), 0\nv_mul_f32 v80, 1.0, v16\ns_setreg_imm32_b32 hwreg(HW_REG_MODE, 4, 2), 3",
      denormals_flushed, 1, 1},
