@@ -1,7 +1,7 @@
 #!/bin/sh
 # trine bench on the simulated GPU gives modelled figures, and neither it nor trine compare shows them as measured.
 # Usage: bench_modelled.sh TOOL FOLDER_OF_THE_SIMULATOR
-tool=$1 simulator=$2
+tool=$(realpath "$1") simulator=$(realpath "$2")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
