@@ -48,7 +48,7 @@ template <class T> struct row_parameter {
         for (int k = 0; k < V / each; k++) {
             const int64_t from = first + column + k * each;
             r.at[k] = row_words<N>::all(neutral);
-            if (!data || !at.touches<V>(i)) continue;
+            if (!data) continue;
             if (at.simple || (aligned() && at.whole<V>(i) && column % V == 0 && !is_mixed<W>)) {
                 r.at[k] = row_words<N>::load_shared(static_cast<const N *>(data) + from);
             } else {

@@ -232,21 +232,15 @@ TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile<row
     using T = row_element<Op>;
     op.template choose<simple>([&](auto shared) {
         using W = typename decltype(shared)::type;
-        auto fetched = op.template fetch<W>(at, 0, first);
-        /* long rows share so much that it comes from afar: a pack's is on its way while the one before is made, if registers
-         * allow */
-        constexpr bool early = simple && P == row_most<Op> && sizeof fetched <= 32;
 #pragma unroll
         for (int i = 0; i < P; i++) {
             if (!at.touches<row_pack<T>>(i)) continue;
-            if (!early && i > 0) fetched = op.template fetch<W>(at, i, first);
-            const auto mine = fetched;
-            if (early && i + 1 < P) fetched = op.template fetch<W>(at, i + 1, first);
+            const auto fetched = op.template fetch<W>(at, i, first);
             row_words<T> out;
 #pragma unroll
             for (int q = 0; q < row_pack<T> / 4; q++) {
                 float y[4];
-                op.emit(y, stats, tile, i, q, mine);
+                op.emit(y, stats, tile, i, q, fetched);
                 out.set_four(q, y);
             }
             store_row(row.out, out, at, i, row.out_alike);
