@@ -1,5 +1,5 @@
 /* NVIDIA's side of simt/row.h: how much a thread holds, and clusters of blocks (compute capability 9.0 on) for rows that one
- * block can't hold. Sources: PTX ISA, "barrier.cluster", "mapa", "st.shared::cluster"; CUDA programming guide, "Thread block
+ * block can't hold. Sources: PTX ISA, "barrier.cluster", "mapa", "st.async", "mbarrier"; CUDA programming guide, "Thread block
  * clusters". Included after target.h and before the family's header. */
 #ifndef TRINE_CUDA_ROW_H
 #define TRINE_CUDA_ROW_H
@@ -27,9 +27,10 @@ TRINE_DEVICE uint32_t cluster_address(const void *shared, int block)
     return there;
 }
 
-/* The interface of simt::lone_block. */
+/* The interface of simt::lone_block. Blocks meet at a barrier each in its own shared memory, which counts the bytes that arrive:
+ * a barrier of the cluster would have to wait until all memory accesses of its threads are over, and empties the L1 cache. */
 struct row_cluster {
-    enum { most_blocks = 8 }; /* more need a permission and may not fit */
+    enum { most_blocks = 16 };
 #if !defined __CUDA_ARCH__ || __CUDA_ARCH__ >= 900
     static TRINE_DEVICE_METHOD int rank()
     {
@@ -43,55 +44,97 @@ struct row_cluster {
         asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(n));
         return int(n);
     }
-    static TRINE_DEVICE_METHOD void begin() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
-    static TRINE_DEVICE_METHOD void started() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
-    static TRINE_DEVICE_METHOD void barrier()
+    static TRINE_DEVICE_METHOD void begin(int bytes)
     {
-        begin();
-        started();
+        if (thread_x() == 0) {
+            asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(own_address()) : "memory");
+            asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+            asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(own_address()), "r"(bytes) : "memory");
+        }
+        asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory");
     }
+    static TRINE_DEVICE_METHOD void started() { asm volatile("barrier.cluster.wait;" ::: "memory"); }
     template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int to, T value)
     {
         static_assert(sizeof(T) % 4 == 0, "moved by words");
-        const uint32_t there = cluster_address(slot, to);
+        const uint32_t there = cluster_address(slot, to), barrier = cluster_address(arrived(), to);
         uint32_t words[sizeof(T) / 4];
         memcpy(words, &value, sizeof value);
 #pragma unroll
         for (unsigned i = 0; i < sizeof(T) / 4; i++)
-            asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(there + 4 * i), "r"(words[i]) : "memory");
+            asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(there + 4 * i),
+                         "r"(words[i]), "r"(barrier)
+                         : "memory");
     }
+    static TRINE_DEVICE_METHOD void meet()
+    {
+        uint32_t done;
+        do
+            asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], 0; selp.u32 %0, 1, 0, p; }"
+                         : "=r"(done)
+                         : "r"(own_address())
+                         : "memory");
+        while (!done);
+    }
+
+  private:
+    static TRINE_DEVICE_METHOD uint64_t *arrived()
+    {
+        TRINE_SHARED uint64_t barrier;
+        return &barrier;
+    }
+    static TRINE_DEVICE_METHOD uint32_t own_address() { return uint32_t(__cvta_generic_to_shared(arrived())); }
 #else
     static TRINE_DEVICE_METHOD int rank() { return 0; }
     static TRINE_DEVICE_METHOD int blocks() { return 1; }
-    static TRINE_DEVICE_METHOD void begin() {}
+    static TRINE_DEVICE_METHOD void begin(int) {}
     static TRINE_DEVICE_METHOD void started() {}
-    static TRINE_DEVICE_METHOD void barrier() { target::barrier(); }
+    static TRINE_DEVICE_METHOD void meet() { target::barrier(); }
     template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value) { *slot = value; }
 #endif
 };
 using row_wide_team = row_cluster;
 
-/* Blocks that may work on one row. */
-inline int row_most_blocks(const trine_call *call)
+/* Blocks that may work on one row, on any device of the architecture. */
+inline int row_most_blocks(const trine_call *call) { return atoi(call->device->props.arch + sizeof "sm_" - 1) >= 90 ? 8 : 1; }
+
+/* A launch with the grid in clusters of `blocks`. */
+struct wide_launch {
+    cudaLaunchAttribute cluster;
+    cudaLaunchConfig_t config = {};
+    wide_launch(trine_call *call, int64_t grid, int blocks, int threads)
+    {
+        cluster.id = cudaLaunchAttributeClusterDimension;
+        cluster.val.clusterDim.x = unsigned(blocks);
+        cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+        config.gridDim = dim3(unsigned(grid));
+        config.blockDim = dim3(unsigned(threads));
+        config.stream = static_cast<stream>(call->native);
+        config.attrs = &cluster;
+        config.numAttrs = 1;
+    }
+};
+
+/* The largest clusters of such blocks that this device can run: 16, which needs a permission and as many multiprocessors side by
+ * side, or what all have. */
+template <class... P> inline int row_most_blocks_here(trine_call *call, void (*kernel)(P...), int threads)
 {
-    return atoi(call->device->props.arch + sizeof "sm_" - 1) >= 90 ? int(row_cluster::most_blocks) : 1;
+    const int most = row_most_blocks(call);
+    if (most == 1) return 1;
+    const wide_launch wide(call, row_cluster::most_blocks, row_cluster::most_blocks, threads);
+    int clusters = 0;
+    const bool fits = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) == cudaSuccess &&
+                      cudaOccupancyMaxActiveClusters(&clusters, kernel, &wide.config) == cudaSuccess && clusters > 0;
+    if (!fits) cudaGetLastError(); /* not an error of the launch that follows */
+    return fits ? int(row_cluster::most_blocks) : most;
 }
 
 /* simt::launch with the grid in clusters of `blocks`. */
 template <class... P, class... A>
 inline trine_status launch_wide(trine_call *call, void (*kernel)(P...), int64_t grid, int blocks, int threads, A... args)
 {
-    cudaLaunchAttribute cluster;
-    cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim.x = unsigned(blocks);
-    cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(unsigned(grid));
-    config.blockDim = dim3(unsigned(threads));
-    config.stream = static_cast<stream>(call->native);
-    config.attrs = &cluster;
-    config.numAttrs = 1;
-    cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...);
+    const wide_launch wide(call, grid, blocks, threads);
+    cudaLaunchKernelEx(&wide.config, kernel, static_cast<P>(args)...);
     return launched(call);
 }
 

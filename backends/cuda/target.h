@@ -105,7 +105,7 @@ TRINE_DEVICE uint16_t f32_to_bf16(float x)
     return y;
 }
 
-/* fp8 by bits, saturating. From compute capability 8.9 on one instruction for the OCP formats. */
+/* fp8 by bits, equal to core/float_bits.h, saturating. From compute capability 8.9 on by instructions for the OCP formats. */
 template <int e5, int fnuz> TRINE_DEVICE uint8_t f32_to_f8(float x)
 {
 #if defined __CUDA_ARCH__ && __CUDA_ARCH__ >= 890
@@ -121,6 +121,25 @@ template <int e5, int fnuz> TRINE_DEVICE uint8_t f32_to_f8(float x)
     return trine_bits_f32_to_f8(x, e5, fnuz);
 }
 
+template <int e5, int fnuz> TRINE_DEVICE float f8_to_f32(uint8_t bits)
+{
+#if defined __CUDA_ARCH__ && __CUDA_ARCH__ >= 890
+    if constexpr (!fnuz) {
+        uint32_t pair;
+        if constexpr (e5)
+            asm("cvt.rn.f16x2.e5m2x2 %0, %1;" : "=r"(pair) : "h"(uint16_t(bits)));
+        else
+            asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pair) : "h"(uint16_t(bits)));
+        const float y = f16_to_f32(uint16_t(pair));
+        /* the same NaN as there, with the code's fraction */
+        const uint32_t nan =
+            TRINE_F32_NAN | uint32_t(bits & 0x80u) << 24 | (e5 ? uint32_t(bits & 3u) << 21 : uint32_t(bits & 7u) << 20);
+        return y == y ? y : __uint_as_float(nan);
+    }
+#endif
+    return trine_bits_f8_to_f32(bits, e5, fnuz);
+}
+
 /* Bytes 0-3 of low and 4-7 of high, chosen by the four hexadecimal digits of `selector`, the lowest byte's last. */
 template <uint32_t selector> TRINE_DEVICE uint32_t byte_permute(uint32_t low, uint32_t high)
 {
@@ -133,6 +152,9 @@ TRINE_DEVICE uint4 load16(const void *p) { return *static_cast<const uint4 *>(p)
 TRINE_DEVICE uint4 load16_once(const void *p) { return __ldcs(static_cast<const uint4 *>(p)); }
 TRINE_DEVICE void store16(void *p, uint4 v) { *static_cast<uint4 *>(p) = v; }
 TRINE_DEVICE void store16_once(void *p, uint4 v) { __stcs(static_cast<uint4 *>(p), v); }
+
+/* To the cache that all blocks share. */
+TRINE_DEVICE void prefetch(const void *p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 
 /* Dynamic shared memory, 16-byte aligned. */
 TRINE_DEVICE unsigned char *dynamic_shared()

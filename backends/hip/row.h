@@ -24,6 +24,7 @@ TRINE_DEVICE void opaque(uint32_t &word, uint32_t)
 
 using row_wide_team = simt::lone_block;
 inline int row_most_blocks(const trine_call *) { return 1; }
+template <class Kernel> inline int row_most_blocks_here(trine_call *, Kernel *, int) { return 1; }
 
 template <class... P, class... A>
 inline trine_status launch_wide(trine_call *call, void (*kernel)(P...), int64_t grid, int, int threads, A... args)

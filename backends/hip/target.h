@@ -194,6 +194,7 @@ TRINE_DEVICE uint16_t f32_to_bf16(float x)
 
 /* fp8 by bits, saturating. */
 template <int e5, int fnuz> TRINE_DEVICE uint8_t f32_to_f8(float x) { return trine_bits_f32_to_f8(x, e5, fnuz); }
+template <int e5, int fnuz> TRINE_DEVICE float f8_to_f32(uint8_t bits) { return trine_bits_f8_to_f32(bits, e5, fnuz); }
 
 /* Bytes 0-3 of low and 4-7 of high, chosen by the four hexadecimal digits of `selector`, the lowest byte's last. */
 template <uint32_t selector> TRINE_DEVICE uint32_t byte_permute(uint32_t low, uint32_t high)
@@ -218,6 +219,9 @@ TRINE_DEVICE uint4 load16(const void *p) { return from_vector(*(const global16 *
 TRINE_DEVICE uint4 load16_once(const void *p) { return from_vector(__builtin_nontemporal_load((const global16 *)p)); }
 TRINE_DEVICE void store16(void *p, uint4 v) { *(global16 *)p = to_vector(v); }
 TRINE_DEVICE void store16_once(void *p, uint4 v) { __builtin_nontemporal_store(to_vector(v), (global16 *)p); }
+
+/* To the cache that all blocks share: no instruction of these chips does so. */
+TRINE_DEVICE void prefetch(const void *) {}
 
 /* Dynamic shared memory, 16-byte aligned. */
 TRINE_DEVICE unsigned char *dynamic_shared()

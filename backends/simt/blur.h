@@ -3,14 +3,15 @@
  * threads lie side by side on a row; nothing passes between them, so that there are no barriers, and neighbours meet in the L1
  * cache. A block makes several times more rows than the ring has, for the 2 radius rows that it needs beyond its own are extra.
  *
- * Bytes bound small radii only; in general it is 2 (2 radius + 1) multiply-adds and loads an element. Small radii of u8 have a
- * kernel of their own, blur_small.h.
+ * Bytes bound small radii only; in general it is 2 (2 radius + 1) multiply-adds and loads an element. Small radii have
+ * kernels of their own, blur_small.h and blur_floats.h.
  *
  * u8: exact. Sums along a row fit 32 bits (255 (2^12 * 129) < 2^28); along a column a box's do (255 * 129^2), a gaussian's
  * take 64. Floats: f32 sums, weights / 2^12. */
 #ifndef TRINE_SIMT_BLUR_H
 #define TRINE_SIMT_BLUR_H
 
+#include "backends/simt/blur_floats.h"
 #include "backends/simt/blur_small.h"
 #include "backends/simt/launch.h"
 #include "backends/simt/types.h"
@@ -146,8 +147,12 @@ inline trine_status blur(trine_call *call, const trine_blur_args *a, float sigma
     }
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        return blur_launch<T, float>(call, blur_taps_of(t, w, sigma), shape, data_of<T>(a->y),
-                                     static_cast<const T *>(data_of<T>(a->x)));
+        const blur_taps<float> taps = blur_taps_of(t, w, sigma);
+        T *y = data_of<T>(a->y);
+        const T *x = data_of<T>(a->x);
+        trine_status status;
+        if (blur_floats(call, taps.at, taps.radius, shape, y, x, &status)) return status;
+        return blur_launch<T, float>(call, taps, shape, y, x);
     });
 }
 

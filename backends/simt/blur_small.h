@@ -68,15 +68,15 @@ template <class S> TRINE_DEVICE uint32_t blur_quotient(S sum, S total, float rec
 
 enum { blur_small_threads = 128, blur_small_radius = 3 };
 
-struct blur_small_weights {
-    uint32_t at[blur_small_radius + 1];
+template <class W> struct blur_small_weights {
+    W at[blur_small_radius + 1];
     /* at[0] and, on either side, those that are reached; no index that is known at run time only, which would take it to memory.
      */
-    template <int radius> TRINE_DEVICE_METHOD uint32_t sum(int32_t before, int32_t after) const
+    template <int radius> TRINE_DEVICE_METHOD W sum(int32_t before, int32_t after) const
     {
-        uint32_t total = at[0];
+        W total = at[0];
 #pragma unroll
-        for (int d = 1; d <= radius; d++) total += (d <= before ? at[d] : 0u) + (d <= after ? at[d] : 0u);
+        for (int d = 1; d <= radius; d++) total += (d <= before ? at[d] : W(0)) + (d <= after ? at[d] : W(0));
         return total;
     }
 };
@@ -112,7 +112,7 @@ template <int step, int radius> struct blur_box {
         o += t >> 8 & even_bytes;
         if constexpr (d < radius) add<d + 1>(w, e, o);
     }
-    template <int k> TRINE_DEVICE_METHOD void push(const blur_small_weights &, const blur_window<step, radius> &w)
+    template <int k> TRINE_DEVICE_METHOD void push(const blur_small_weights<uint32_t> &, const blur_window<step, radius> &w)
     {
         uint32_t e = 0, o = 0;
         add<-radius>(w, e, o);
@@ -135,7 +135,7 @@ template <int step, int radius> struct blur_box {
         half_even = half[0] | half[2] << 16;
         half_odd = half[1] | half[3] << 16;
     }
-    template <int k> TRINE_DEVICE_METHOD uint32_t result(const blur_small_weights &) const
+    template <int k> TRINE_DEVICE_METHOD uint32_t result(const blur_small_weights<uint32_t> &) const
     {
         const uint32_t e = even_sum + half_even, o = odd_sum + half_odd;
         const uint32_t b0 = (e & 0xffffu) * factor[0], b1 = (o & 0xffffu) * factor[1], b2 = (e >> 16) * factor[2],
@@ -150,8 +150,8 @@ template <int step, int radius> struct blur_gaussian {
     uint64_t total[4];
     float reciprocal[4];
 
-    template <int d>
-    TRINE_DEVICE_METHOD static void add(const blur_small_weights &weights, const blur_window<step, radius> &w, uint32_t (&sum)[4])
+    template <int d> TRINE_DEVICE_METHOD static void add(const blur_small_weights<uint32_t> &weights,
+                                                         const blur_window<step, radius> &w, uint32_t (&sum)[4])
     {
         const uint32_t a = w.template tap<d>(), b = d ? w.template tap<-d>() : 0u;
         const uint32_t e = (a & even_bytes) + (b & even_bytes), o = (a >> 8 & even_bytes) + (b >> 8 & even_bytes);
@@ -161,7 +161,8 @@ template <int step, int radius> struct blur_gaussian {
         sum[3] += weights.at[d] * (o >> 16);
         if constexpr (d < radius) add<d + 1>(weights, w, sum);
     }
-    template <int k> TRINE_DEVICE_METHOD void push(const blur_small_weights &weights, const blur_window<step, radius> &w)
+    template <int k>
+    TRINE_DEVICE_METHOD void push(const blur_small_weights<uint32_t> &weights, const blur_window<step, radius> &w)
     {
         uint32_t sum[4] = {};
         add<0>(weights, w, sum);
@@ -176,7 +177,7 @@ template <int step, int radius> struct blur_gaussian {
             reciprocal[i] = target::rcp_fast(float(total[i]));
         }
     }
-    template <int k> TRINE_DEVICE_METHOD uint32_t result(const blur_small_weights &weights) const
+    template <int k> TRINE_DEVICE_METHOD uint32_t result(const blur_small_weights<uint32_t> &weights) const
     {
         constexpr int middle = (k + radius + 1) % rows; /* k - radius */
         uint32_t word = 0;
@@ -197,7 +198,7 @@ template <int step, int radius> struct blur_gaussian {
 /* A thread's way down the image, as many rows at a time as the ring has. */
 template <int step, int radius, class Sums> struct blur_descent {
     const blur_blocks &blocks;
-    const blur_small_weights &weights;
+    const blur_small_weights<uint32_t> &weights;
     const blur_place place;
     const int64_t words; /* of a row */
     uint32_t *y;         /* the thread's word in row 0 */
@@ -222,9 +223,9 @@ template <int step, int radius, class Sums> struct blur_descent {
 };
 
 template <int step, int radius, class Sums> TRINE_KERNEL(blur_small_threads)
-blur_small_kernel(blur_small_weights weights, blur_blocks blocks, uint32_t *y, const uint32_t *x)
+blur_small_kernel(blur_small_weights<uint32_t> weights, blur_blocks blocks, uint32_t *y, const uint32_t *x)
 {
-    constexpr int reach = blur_window<step, radius>::reach, count = blur_window<step, radius>::count, rows = Sums::rows;
+    constexpr int reach = blur_window<step, radius>::reach, rows = Sums::rows;
     const trine_blur_shape &s = blocks.shape;
     const blur_place place = blur_place_of(blocks);
     const int64_t words = s.row / 4, plane = place.plane * s.height * words;
@@ -235,16 +236,16 @@ blur_small_kernel(blur_small_weights weights, blur_blocks blocks, uint32_t *y, c
         const int64_t column = (place.across * 4 + i) / step;
         way.across[i] = weights.template sum<radius>(blur_reach(column, radius), blur_reach(s.width - 1 - column, radius));
     }
+    const uint32_t *own = x + plane + place.across;
+    const int32_t before = blur_reach(place.across, reach), after = blur_reach(words - 1 - place.across, reach);
     for (int64_t base = place.first - radius; base < place.last + radius; base += rows) {
         blur_window<step, radius> window[rows];
 #pragma unroll
         for (int k = 0; k < rows; k++) {
             const bool inside = base + k >= 0 && base + k < s.height && base + k < place.last + radius;
+            const uint32_t *row = own + (base + k) * words;
 #pragma unroll
-            for (int j = 0; j < count; j++) {
-                const int64_t at = place.across + j - reach;
-                window[k].word[j] = inside && at >= 0 && at < words ? x[plane + (base + k) * words + at] : 0u;
-            }
+            for (int j = -reach; j <= reach; j++) window[k].word[j + reach] = inside && -j <= before && j <= after ? row[j] : 0u;
         }
         way.template step_rows<0>(window, base);
     }
@@ -255,7 +256,7 @@ blur_small_kernel(blur_small_weights weights, blur_blocks blocks, uint32_t *y, c
 template <int step, int radius> inline trine_status blur_small_run(trine_call *call, const trine_blur_weights &w, bool gaussian,
                                                                    const trine_blur_shape &shape, uint8_t *y, const uint8_t *x)
 {
-    blur_small_weights weights;
+    blur_small_weights<uint32_t> weights;
     memcpy(weights.at, w.at, sizeof weights.at);
     const blur_blocks blocks = blur_blocks_of(call, shape, ceil_div(shape.row / 4, blur_small_threads), radius);
     uint32_t *to = reinterpret_cast<uint32_t *>(y);
@@ -265,6 +266,15 @@ template <int step, int radius> inline trine_status blur_small_run(trine_call *c
                       weights, blocks, to, from);
     return launch(call, blur_small_kernel<step, radius, blur_box<step, radius>>, blocks.all(), blur_small_threads, 0, weights,
                   blocks, to, from);
+}
+
+/* The line of a table of kernels for 1, 3 and 4 channels; -1 where rows are not made of whole packs of `bytes` bytes. */
+inline int blur_small_row(const trine_blur_shape &shape, const void *y, const void *x, size_t bytes)
+{
+    const bool whole =
+        shape.row % 4 == 0 && reinterpret_cast<uintptr_t>(y) % bytes == 0 && reinterpret_cast<uintptr_t>(x) % bytes == 0;
+    if (!whole) return -1;
+    return shape.step == 1 ? 0 : shape.step == 3 ? 1 : shape.step == 4 ? 2 : -1;
 }
 
 using blur_small_fn = trine_status (*)(trine_call *, const trine_blur_weights &, bool, const trine_blur_shape &, uint8_t *,
@@ -279,10 +289,8 @@ inline bool blur_small(trine_call *call, const trine_blur_weights &w, bool gauss
         {blur_small_run<3, 1>, blur_small_run<3, 2>, blur_small_run<3, 3>},
         {blur_small_run<4, 1>, blur_small_run<4, 2>, blur_small_run<4, 3>},
     };
-    const int row = shape.step == 1 ? 0 : shape.step == 3 ? 1 : shape.step == 4 ? 2 : -1;
-    const bool whole_words =
-        shape.row % 4 == 0 && reinterpret_cast<uintptr_t>(y) % 4 == 0 && reinterpret_cast<uintptr_t>(x) % 4 == 0;
-    if (row < 0 || !whole_words || w.radius < 1 || w.radius > blur_small_radius) return false;
+    const int row = blur_small_row(shape, y, x, 4);
+    if (row < 0 || w.radius < 1 || w.radius > blur_small_radius) return false;
     *status = table[row][w.radius - 1](call, w, gaussian, shape, y, x);
     return true;
 }

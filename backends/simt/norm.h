@@ -11,40 +11,77 @@
 
 namespace simt {
 
-/* A weight or bias [n] of T or f32, or none. */
+/* V numbers as they lie in memory. */
+template <class W, int V> struct row_numbers {
+    row_words<W> at[V / row_pack<W>];
+    TRINE_DEVICE_METHOD float value(int j) const { return at[j / row_pack<W>].value(j % row_pack<W>); }
+};
+
+/* Parameters that are not all of one type. */
+struct row_mixed {};
+template <class W> struct row_number_type {
+    using type = W;
+};
+template <> struct row_number_type<row_mixed> {
+    using type = float;
+};
+
+/* A weight or bias [n] of T or f32, or none, which stands for `neutral` everywhere. */
 template <class T> struct row_parameter {
     const void *data;
-    bool wide, given, aligned; /* f32; four elements may be loaded at once at every fourth column */
+    float neutral;
+    bool wide, narrow; /* may be taken as f32; as T */
 
-    explicit row_parameter(const trine_tensor &t)
-        : data(t.data), wide(t.dtype == TRINE_F32), given(t.dtype != TRINE_DTYPE_NONE), aligned(aligned16(t.data))
+    explicit row_parameter(const trine_tensor &t, float neutral_)
+        : data(t.dtype == TRINE_DTYPE_NONE ? nullptr : t.data), neutral(neutral_), wide(!data || t.dtype == TRINE_F32),
+          narrow(!data || !wide)
     {
     }
-    /* For elements 4q to 4q + 3 of pack i of the row, or of the slice that begins at column `first`, a multiple of 4. */
-    TRINE_DEVICE_METHOD void load(float (&to)[4], const row_place &at, int i, int q, int64_t first) const
+    /* Those of pack i of the row, or of the slice that begins at column `first`, a multiple of a pack. */
+    template <class W> TRINE_DEVICE_METHOD auto fetch(const row_place &at, int i, int64_t first) const
     {
-        const int column = at.column(i) + 4 * q;
-        if (wide)
-            load(to, static_cast<const float *>(data) + first, at, i, q, column);
-        else
-            load(to, static_cast<const T *>(data) + first, at, i, q, column);
+        using N = typename row_number_type<W>::type;
+        constexpr int each = row_pack<N>, V = row_pack<T>;
+        const int column = at.column(i);
+        row_numbers<N, V> r;
+#pragma unroll
+        for (int k = 0; k < V / each; k++) {
+            const int64_t from = first + column + k * each;
+            r.at[k] = row_words<N>::all(neutral);
+            if (!data) continue;
+            if (at.simple || (aligned() && at.whole<V>(i) && column % V == 0 && !is_mixed<W>)) {
+                r.at[k] = row_words<N>::load_shared(static_cast<const N *>(data) + from);
+            } else {
+#pragma unroll 1
+                for (int j = 0; j < each; j++) r.at[k].push(at.has(i, k * each + j) ? one(tag<W>{}, from + j) : 0u);
+            }
+        }
+        return r;
     }
+    TRINE_METHOD bool aligned() const { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
 
   private:
-    template <class P>
-    TRINE_DEVICE_METHOD void load(float (&to)[4], const P *p, const row_place &at, int i, int q, int column) const
+    template <class W> static constexpr bool is_mixed = sizeof(W) == sizeof(row_mixed);
+    template <class W> TRINE_DEVICE_METHOD uint32_t one(tag<W>, int64_t i) const
     {
-        if (aligned && at.whole<row_pack<T>>(i) && column % 4 == 0) {
-            const pack<P, 4> four = load_pack<P, 4>(p + column);
-#pragma unroll
-            for (int j = 0; j < 4; j++) to[j] = to_f32(four.at[j]);
-        } else {
-#pragma unroll
-            for (int j = 0; j < 4; j++)
-                if (at.has(i, 4 * q + j)) to[j] = to_f32(p[column + j]);
-        }
+        return element_bits(static_cast<const W *>(data)[i]);
+    }
+    TRINE_DEVICE_METHOD uint32_t one(tag<row_mixed>, int64_t i) const
+    {
+        return element_bits(wide ? static_cast<const float *>(data)[i] : to_f32(static_cast<const T *>(data)[i]));
     }
 };
+
+/* f(tag<W>{}) for the type of a and b. */
+template <bool simple, class T, class F>
+TRINE_DEVICE void choose_parameters(const row_parameter<T> &a, const row_parameter<T> &b, F f)
+{
+    if constexpr (sizeof(T) < sizeof(float)) {
+        if (a.narrow && b.narrow) return f(tag<T>{});
+    }
+    if (simple || (a.wide && b.wide)) return f(tag<float>{});
+    if constexpr (!simple && sizeof(T) < sizeof(float)) f(tag<row_mixed>{});
+}
 
 template <class T> struct layernorm_rows {
     using element = T;
@@ -72,30 +109,20 @@ template <class T> struct layernorm_rows {
 #pragma unroll
         for (int i = 0; i < P; i++) {
             count += float(at.count<row_pack<T>>(i));
+            float own = 0.0f; /* packs side by side: an addition need not wait for all before it */
 #pragma unroll
-            for (int j = 0; j < row_pack<T>; j++) sum += tile.at[0][i].value(j);
+            for (int j = 0; j < row_pack<T>; j++) own += tile.at[0][i].value(j);
+            sum += own;
         }
         partial p = {wave_reduce(count, op_sum{}, width), wave_reduce(sum, op_sum{}, width), 0.0f};
         const float mean = p.mean();
         tile.pass(at.zero());
-        p.squares =
-            wave_reduce(at.simple ? squares<true>(tile, at.again(), mean) : odd_squares(tile, at.again(), mean), op_sum{}, width);
+        p.squares = wave_reduce(squares(tile, at.again(), mean), op_sum{}, width);
         return p;
     }
 
-    /* Of other bits, as far as the compiler can know: or it would take the differences for both cases at once, before it asks
-     * which it is, and spill. */
-    template <int P> static TRINE_DEVICE_METHOD float odd_squares(row_tile<T, 1, P> &tile, const row_place &at, float mean)
-    {
-        uint32_t bits = element_bits(mean);
-        target::opaque(bits, at.zero());
-        tile.pass(at.zero());
-        return squares<false>(tile, at, element_value(tag<float>{}, bits, 0));
-    }
-
     /* About `mean`, of what the row has: asked once a pack where packs are whole. */
-    template <bool simple, int P>
-    static TRINE_DEVICE_METHOD float squares(const row_tile<T, 1, P> &tile, const row_place &at, float mean)
+    template <int P> static TRINE_DEVICE_METHOD float squares(const row_tile<T, 1, P> &tile, const row_place &at, float mean)
     {
         float sum = 0.0f;
 #pragma unroll
@@ -104,9 +131,9 @@ template <class T> struct layernorm_rows {
 #pragma unroll
             for (int j = 0; j < row_pack<T>; j++) {
                 const float d = tile.at[0][i].value(j) - mean;
-                if (simple || at.has(i, j)) own = target::fma_rn(d, d, own);
+                if (at.simple || at.has(i, j)) own = target::fma_rn(d, d, own);
             }
-            sum += !simple || at.column(i) < at.n ? own : 0.0f;
+            sum += !at.simple || at.column(i) < at.n ? own : 0.0f;
         }
         return sum;
     }
@@ -140,17 +167,26 @@ template <class T> struct layernorm_rows {
         if (rstd) rstd[row] = s.rstd;
     }
 
-    template <int P> TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q,
-                                                   const row_place &at, int64_t first) const
+    bool aligned() const
     {
-        float w[4] = {}, b[4] = {};
-        if (weight.given) weight.load(w, at, i, q, first);
-        if (bias.given) bias.load(b, at, i, q, first);
+        return weight.aligned() && bias.aligned() && ((weight.wide && bias.wide) || (weight.narrow && bias.narrow));
+    }
+    template <bool simple, class F> TRINE_DEVICE_METHOD void choose(F f) const { choose_parameters<simple>(weight, bias, f); }
+    template <class W> TRINE_DEVICE_METHOD auto fetch(const row_place &at, int i, int64_t first) const
+    {
+        using numbers = decltype(weight.template fetch<W>(at, i, first));
+        struct {
+            numbers weight, bias;
+        } r = {weight.template fetch<W>(at, i, first), bias.template fetch<W>(at, i, first)};
+        return r;
+    }
+    template <int P, class N> static TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile,
+                                                                   int i, int q, const N &given)
+    {
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            y[j] = (tile.at[0][i].value(4 * q + j) - s.mean) * s.rstd;
-            if (weight.given) y[j] *= w[j];
-            if (bias.given) y[j] += b[j];
+            const float x = (tile.at[0][i].value(4 * q + j) - s.mean) * s.rstd;
+            y[j] = target::fma_rn(x, given.weight.value(4 * q + j), given.bias.value(4 * q + j));
         }
     }
 };
@@ -179,12 +215,15 @@ template <class T> struct rmsnorm_rows {
     {
         float squares = 0.0f;
 #pragma unroll
-        for (int i = 0; i < P; i++)
+        for (int i = 0; i < P; i++) {
+            float own = 0.0f;
 #pragma unroll
             for (int j = 0; j < row_pack<T>; j++) {
                 const float x = tile.at[0][i].value(j);
-                squares = target::fma_rn(x, x, squares);
+                own = target::fma_rn(x, x, own);
             }
+            squares += own;
+        }
         return partial{wave_reduce(squares, op_sum{}, width)};
     }
     static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b) { return partial{a.squares + b.squares}; }
@@ -198,16 +237,20 @@ template <class T> struct rmsnorm_rows {
         if (rstd) rstd[row] = s.rstd;
     }
 
-    template <int P> TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q,
-                                                   const row_place &at, int64_t first) const
+    bool aligned() const { return weight.aligned(); }
+    template <bool simple, class F> TRINE_DEVICE_METHOD void choose(F f) const { choose_parameters<simple>(weight, weight, f); }
+    template <class W> TRINE_DEVICE_METHOD auto fetch(const row_place &at, int i, int64_t first) const
     {
-        float w[4] = {};
-        if (weight.given) weight.load(w, at, i, q, first);
+        return weight.template fetch<W>(at, i, first);
+    }
+    template <int P, class N> TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i,
+                                                            int q, const N &given) const
+    {
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             y[j] = tile.at[0][i].value(4 * q + j) * s.rstd;
             if (sizeof(T) < 4 && round_first) y[j] = to_f32(from_f32<T>(y[j]));
-            y[j] *= weight.given ? offset + w[j] : offset + 1.0f;
+            y[j] *= offset + given.value(4 * q + j);
         }
     }
 };
@@ -222,8 +265,8 @@ inline trine_status layernorm(trine_call *call, const trine_layernorm_args *a)
         return run_rows(call,
                         layernorm_rows<T>{{data_of<T>(a->x)},
                                           data_of<T>(a->y),
-                                          row_parameter<T>(a->weight),
-                                          row_parameter<T>(a->bias),
+                                          row_parameter<T>(a->weight, 1.0f),
+                                          row_parameter<T>(a->bias, 0.0f),
                                           data_of<float>(a->mean),
                                           data_of<float>(a->rstd),
                                           a->eps},
@@ -239,7 +282,7 @@ inline trine_status rmsnorm(trine_call *call, const trine_rmsnorm_args *a)
         return run_rows(call,
                         rmsnorm_rows<T>{{data_of<T>(a->x)},
                                         data_of<T>(a->y),
-                                        row_parameter<T>(a->weight),
+                                        row_parameter<T>(a->weight, 1.0f),
                                         data_of<float>(a->rstd),
                                         a->eps,
                                         a->weight_offset,

@@ -30,15 +30,16 @@ template <class Kind> inline reduce_rows_plan plan_rows(const trine_call *call, 
     const bool whole_block = loads > 16 * wave;
     reduce_rows_plan plan = {};
     plan.outputs = r.kept.numel;
-    plan.rows = r.rows.numel;
     plan.n = r.n;
     for (int k = 0; k < 2; k++) plan.step[k] = r.step[k];
-    plan.shift = whole_block ? -1 : int(clamped(log2_at_least(ceil_div(loads, 4)), 0, log2_at_least(wave)));
-    const int64_t parts = whole_block ? clamped(many / (plan.outputs * plan.rows), 1, loads / (8 * reduce_threads)) : 1;
+    plan.shift =
+        whole_block ? log2_at_least(reduce_threads) : int(clamped(log2_at_least(ceil_div(loads, 4)), 0, log2_at_least(wave)));
+    const int64_t parts = whole_block ? clamped(many / (plan.outputs * r.rows.numel), 1, loads / (8 * reduce_threads)) : 1;
     plan.part = clamped(ceil_div(ceil_div(r.n, parts), V) * V, 1, r.n);
     plan.parts = divider_any(r.n ? ceil_div(r.n, plan.part) : 1);
-    const int64_t groups = whole_block ? 1 : reduce_threads >> plan.shift, pieces = plan.rows * plan.parts.d;
-    if (whole_block || pieces > 1) plan.blocks = clamped(ceil_div(pieces, groups), 1, many);
+    plan.pieces = r.rows.numel * plan.parts.d;
+    if (whole_block || plan.pieces > 1) plan.blocks = clamped(ceil_div(plan.pieces, reduce_threads >> plan.shift), 1, many);
+    plan.of_output = divider32(plan.blocks ? plan.blocks : 1);
     return plan;
 }
 
@@ -68,7 +69,9 @@ template <class Kind> inline reduce_columns_plan plan_columns(const trine_call *
 template <class Kind> inline trine_status launch_finish(trine_call *call, const Kind &kind, const trine_iter &kept,
                                                         int64_t outputs, int64_t count, int64_t output_step, int64_t state_step)
 {
-    const int shift = int(clamped(log2_at_least(ceil_div(count, 4)), 0, log2_at_least(reduce_threads)));
+    /* where states of neighbouring outputs are neighbours, 16 of them a block, which is at least a line of the caches */
+    const int most = log2_at_least(reduce_threads) - (output_step == 1 ? 4 : 0);
+    const int shift = int(clamped(log2_at_least(ceil_div(count, 4)), 0, most));
     return launch(call, reduce_finish_kernel<Kind>, grid(ceil_div(outputs, reduce_threads >> shift)), reduce_threads, 0, kind,
                   walk<3, divider_any>(kept), outputs, count, output_step, state_step, shift,
                   static_cast<const reduce_state<Kind> *>(call->workspace));
@@ -154,9 +157,13 @@ inline trine_status reduce_sums(trine_call *call, const trine_reduce_args *a, su
     const trine_reduction r = trine_reduction_make(&a->x, &a->x, &a->y, a->axis, 0);
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        const uint32_t mask = what == NORM_L1 ? 0x7fffffffu : 0xffffffffu;
-        return reduce(
-            call, reduce_sum<T>{{data_of<T>(a->x)}, output_of(a->y, r, what == MEAN, what == NORM_L2), mask, what == NORM_L2}, r);
+        const T *x = data_of<T>(a->x);
+        const sum_output out = output_of(a->y, r, what == MEAN, what == NORM_L2);
+        switch (what) {
+        case NORM_L1: return reduce(call, reduce_sum<T, TERMS_ABSOLUTE>{{x}, out}, r);
+        case NORM_L2: return reduce(call, reduce_sum<T, TERMS_SQUARED>{{x}, out}, r);
+        default: return reduce(call, reduce_sum<T, TERMS_PLAIN>{{x}, out}, r);
+        }
     });
 }
 
@@ -178,12 +185,19 @@ template <class F> inline trine_status visit_ordered(trine_call *call, trine_dty
     }
 }
 
-inline trine_status reduce_extremes(trine_call *call, const trine_reduce_args *a, int32_t flip)
+inline trine_status reduce_extremes(trine_call *call, const trine_reduce_args *a, bool least)
 {
     const trine_reduction r = trine_reduction_make(&a->x, &a->x, &a->y, a->axis, 0);
     return visit_ordered(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        return reduce(call, typename extreme_of<T>::kind{{data_of<T>(a->x)}, data_of<T>(a->y), flip}, r);
+        const T *x = data_of<T>(a->x);
+        T *y = data_of<T>(a->y);
+        if constexpr (is_integer<T>)
+            return reduce(call, reduce_extreme_integer<T>{{x}, y, least ? -1 : 0}, r);
+        else if (least)
+            return reduce(call, reduce_extreme_float<T, true>{{x}, y}, r);
+        else
+            return reduce(call, reduce_extreme_float<T, false>{{x}, y}, r);
     });
 }
 
@@ -207,8 +221,8 @@ TRINE_REDUCE(mean, simt::reduce_sums(call, a, simt::MEAN))
 TRINE_REDUCE(norm_l1, simt::reduce_sums(call, a, simt::NORM_L1))
 TRINE_REDUCE(norm_l2, simt::reduce_sums(call, a, simt::NORM_L2))
 TRINE_REDUCE(dot, simt::reduce_dots(call, a))
-TRINE_REDUCE(amax, simt::reduce_extremes(call, a, 0))
-TRINE_REDUCE(amin, simt::reduce_extremes(call, a, -1))
+TRINE_REDUCE(amax, simt::reduce_extremes(call, a, false))
+TRINE_REDUCE(amin, simt::reduce_extremes(call, a, true))
 TRINE_REDUCE(argmax, simt::reduce_argmaxes(call, a))
 #undef TRINE_REDUCE
 

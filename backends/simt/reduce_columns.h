@@ -34,14 +34,39 @@ template <class Kind, int V> TRINE_DEVICE void load_columns(pack<reduce_element<
     }
 }
 
-template <class Kind, int V> TRINE_DEVICE void add_columns(const Kind &kind, reduce_state<Kind> (&s)[V],
-                                                           const pack<reduce_element<Kind>, V> (&x)[Kind::inputs], int64_t row)
+/* What a thread carries for a column while it goes down, and the state that comes of it. */
+template <class Kind> struct column_part {
+    reduce_state<Kind> s = Kind::start();
+    template <class E> TRINE_DEVICE_METHOD void add(const Kind &kind, const E *x, uint32_t) { add_elements(kind, s, x, 0); }
+    TRINE_DEVICE_METHOD reduce_state<Kind> state(int64_t, int64_t) const { return s; }
+};
+/* The largest and how many of the thread's rows came before it: fewer instructions than a key and an index of 64 bits. A slice
+ * has less than 2^32 rows, or it would not fit a device's memory. */
+template <class T> struct column_part<reduce_argmax<T>> {
+    using keys = key_traits<T>;
+    typename keys::number most = keys::lowest();
+    uint32_t at = 0;
+    TRINE_DEVICE_METHOD void add(const reduce_argmax<T> &, const T *x, uint32_t number)
+    {
+        const typename keys::number larger = keys::larger(most, keys::equal_zeros(keys::of(x[0])));
+        at = keys::same_bits(larger, most) ? at : number;
+        most = larger;
+    }
+    TRINE_DEVICE_METHOD reduce_state<reduce_argmax<T>> state(int64_t first, int64_t apart) const
+    {
+        return reduce_state<reduce_argmax<T>>{keys::key_of(most), first + at * apart};
+    }
+};
+
+template <class Kind, int V> TRINE_DEVICE void add_columns(const Kind &kind, column_part<Kind> (&part)[V],
+                                                           const pack<reduce_element<Kind>, V> (&x)[Kind::inputs],
+                                                           uint32_t number)
 {
 #pragma unroll
     for (int j = 0; j < V; j++) {
         reduce_element<Kind> one[Kind::inputs];
         for (int k = 0; k < Kind::inputs; k++) one[k] = x[k].at[j];
-        add_elements(kind, s[j], one, row);
+        part[j].add(kind, one, number);
     }
 }
 
@@ -68,24 +93,22 @@ reduce_columns_kernel(Kind kind, walk<3, divider_any> outer, reduce_columns_plan
         down[k] = deep * plan.step[k];
     }
 
-    reduce_state<Kind> s[V];
-#pragma unroll
-    for (int j = 0; j < V; j++) s[j] = Kind::start();
-    for (; row + (columns_unroll - 1) * deep < end; row += columns_unroll * deep) {
+    const int64_t first = row;
+    column_part<Kind> part[V];
+    uint32_t number = 0; /* of the thread's rows that it has come to */
+    /* the last rows are in flight together too */
+    for (; row < end; row += columns_unroll * deep, number += columns_unroll) {
         pack<T, V> x[columns_unroll][Kind::inputs];
 #pragma unroll
-        for (int u = 0; u < columns_unroll; u++) load_columns<Kind, V>(x[u], p, down);
+        for (int u = 0; u < columns_unroll; u++)
+            if (row + u * deep < end) load_columns<Kind, V>(x[u], p, down);
 #pragma unroll
-        for (int u = 0; u < columns_unroll; u++) add_columns<Kind, V>(kind, s, x[u], row + u * deep);
-    }
-    for (; row < end; row += deep) {
-        pack<T, V> x[Kind::inputs];
-        load_columns<Kind, V>(x, p, down);
-        add_columns<Kind, V>(kind, s, x, row);
+        for (int u = 0; u < columns_unroll; u++)
+            if (row + u * deep < end) add_columns<Kind, V>(kind, part, x[u], number + u);
     }
 
 #pragma unroll
-    for (int j = 0; j < V; j++) list[j][target::thread_x()] = s[j];
+    for (int j = 0; j < V; j++) list[j][target::thread_x()] = part[j].state(first, deep);
     for (int half = deep / 2; half > 0; half /= 2) {
         target::barrier();
         if (line >= half) continue;

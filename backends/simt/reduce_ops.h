@@ -34,20 +34,21 @@ struct sum_output {
     }
 };
 
+enum sum_terms { TERMS_PLAIN, TERMS_ABSOLUTE, TERMS_SQUARED };
+
 /* sum x, sum |x|, sum x^2 */
-template <class T> struct reduce_sum {
+template <class T, sum_terms terms> struct reduce_sum {
     using element = T;
     enum { inputs = 1, column_bytes = 16 };
     const T *in[1];
     sum_output out;
-    uint32_t mask; /* keeps or drops the sign */
-    bool square;
     using state = float;
     static TRINE_DEVICE_METHOD state start() { return 0.0f; }
     TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const
     {
-        const float v = trine_f32_of_bits(trine_bits_of_f32(to_f32(x)) & mask);
-        s = target::fma_rn(v, square ? v : 1.0f, s);
+        const float v = to_f32(x);
+        s = terms == TERMS_SQUARED ? target::fma_rn(v, v, s)
+                                   : target::add_rn(s, terms == TERMS_ABSOLUTE ? __builtin_fabsf(v) : v);
     }
     static TRINE_DEVICE_METHOD state merge(state a, state b) { return target::add_rn(a, b); }
     static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
@@ -67,50 +68,52 @@ template <class T> struct reduce_dot {
     TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { out.write(s, offset); }
 };
 
-/* ---- The largest, by integer keys: a larger key is a larger element, NaN is the largest of all. flip = -1 turns the order of
- * numbers round, for the smallest. ---- */
+/* ---- The largest, by integer keys: a larger key is a larger element, NaN is the largest of all. ---- */
 
 constexpr int32_t nan_key = 0x7fffffff;
+template <class K> TRINE_DEVICE constexpr K lowest_key() { return sizeof(K) == 4 ? K(INT32_MIN) : K(INT64_MIN); }
 
 TRINE_DEVICE int32_t float_key(float x)
 {
     const int32_t bits = int32_t(trine_bits_of_f32(x));
     return x != x ? nan_key : bits ^ (bits >> 31 & 0x7fffffff);
 }
-/* Key of an element; of integers also back. */
+/* Elements as numbers that compare in few instructions, and the key of a number; of integers also back. */
 template <class T> struct key_traits {
     using key = int32_t;
-    static TRINE_DEVICE_METHOD key of_equal_zeros(T x) { return float_key(target::add_rn(to_f32(x), 0.0f)); /* -0 + 0 = +0 */ }
-    /* The largest key of a pack; numbers are compared as such, which takes fewer instructions. */
-    template <int V> static TRINE_DEVICE_METHOD key most(const pack<T, V> &x)
-    {
-        float largest = to_f32(x.at[0]);
-#pragma unroll
-        for (int j = 1; j < V; j++) largest = target::maximum(largest, to_f32(x.at[j]));
-        return float_key(target::add_rn(largest, 0.0f));
-    }
+    using number = float;
+    static TRINE_DEVICE_METHOD number lowest() { return -__builtin_inff(); }
+    static TRINE_DEVICE_METHOD number of(T x) { return to_f32(x); }
+    static TRINE_DEVICE_METHOD number equal_zeros(number x) { return target::add_rn(x, 0.0f); /* -0 + 0 = +0 */ }
+    /* The larger one; a if both are NaN. */
+    static TRINE_DEVICE_METHOD number larger(number a, number b) { return target::maximum(a, b); }
+    /* Whether x, of numbers whose largest is `most`, is one of the largest. */
+    static TRINE_DEVICE_METHOD bool is_most(number x, number most) { return x == most || x != x; }
+    static TRINE_DEVICE_METHOD bool same_bits(number a, number b) { return trine_bits_of_f32(a) == trine_bits_of_f32(b); }
+    static TRINE_DEVICE_METHOD key key_of(number x) { return float_key(equal_zeros(x)); }
 };
 template <class I> struct int_key_traits {
     using key = I;
-    static TRINE_DEVICE_METHOD key of(I x, int32_t flip) { return x ^ key(flip); }
-    static TRINE_DEVICE_METHOD key of_equal_zeros(I x) { return x; }
-    template <int V> static TRINE_DEVICE_METHOD key most(const pack<I, V> &x)
-    {
-        key largest = x.at[0];
-#pragma unroll
-        for (int j = 1; j < V; j++) largest = x.at[j] > largest ? x.at[j] : largest;
-        return largest;
-    }
-    static TRINE_DEVICE_METHOD I back(key k, int32_t flip) { return k ^ key(flip); }
+    using number = I;
+    static TRINE_DEVICE_METHOD number lowest() { return lowest_key<I>(); }
+    static TRINE_DEVICE_METHOD number of(I x) { return x; }
+    static TRINE_DEVICE_METHOD number equal_zeros(number x) { return x; }
+    static TRINE_DEVICE_METHOD number larger(number a, number b) { return b > a ? b : a; }
+    static TRINE_DEVICE_METHOD bool is_most(number x, number most) { return x == most; }
+    static TRINE_DEVICE_METHOD bool same_bits(number a, number b) { return a == b; }
+    static TRINE_DEVICE_METHOD key key_of(number x) { return x; }
+    /* Turned round by flip = -1; its own inverse. */
+    static TRINE_DEVICE_METHOD key flipped(key k, int32_t flip) { return k ^ key(flip); }
 };
 template <> struct key_traits<int32_t> : int_key_traits<int32_t> {
 };
 template <> struct key_traits<int64_t> : int_key_traits<int64_t> {
 };
+template <class T> constexpr bool is_integer = false;
+template <> constexpr bool is_integer<int32_t> = true;
+template <> constexpr bool is_integer<int64_t> = true;
 
-template <class K> TRINE_DEVICE constexpr K lowest_key() { return sizeof(K) == 4 ? K(INT32_MIN) : K(INT64_MIN); }
-
-/* Of integers. */
+/* Of integers; flip = -1 turns their order round, for the smallest. */
 template <class T> struct reduce_extreme_integer {
     using element = T;
     using keys = key_traits<T>;
@@ -120,39 +123,24 @@ template <class T> struct reduce_extreme_integer {
     int32_t flip;
     using state = typename keys::key;
     static TRINE_DEVICE_METHOD state start() { return lowest_key<state>(); }
-    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const { s = merge(s, keys::of(x, flip)); }
+    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const { s = merge(s, keys::flipped(x, flip)); }
     static TRINE_DEVICE_METHOD state merge(state a, state b) { return a > b ? a : b; }
     static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
-    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { y[offset] = keys::back(s, flip); }
+    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { y[offset] = keys::flipped(s, flip); }
 };
 
-/* Floats need no keys: the larger of two is one instruction that knows NaN. flip = -1 turns signs round, for the smallest. */
-template <class T> struct reduce_extreme_float {
+/* Floats need no keys: the larger or smaller of two is one instruction that knows NaN. */
+template <class T, bool least> struct reduce_extreme_float {
     using element = T;
     enum { inputs = 1, column_bytes = 16 };
     const T *in[1];
     T *y;
-    int32_t flip;
     using state = float;
-    TRINE_DEVICE_METHOD float turned(float x) const
-    {
-        return trine_f32_of_bits(trine_bits_of_f32(x) ^ (uint32_t(flip) & 0x80000000u));
-    }
-    static TRINE_DEVICE_METHOD state start() { return -__builtin_inff(); }
-    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const { s = merge(s, turned(to_f32(x))); }
-    static TRINE_DEVICE_METHOD state merge(state a, state b) { return target::maximum(a, b); }
+    static TRINE_DEVICE_METHOD state start() { return least ? __builtin_inff() : -__builtin_inff(); }
+    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const { s = merge(s, to_f32(x)); }
+    static TRINE_DEVICE_METHOD state merge(state a, state b) { return least ? target::minimum(a, b) : target::maximum(a, b); }
     static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
-    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { y[offset] = from_f32<T>(turned(s)); }
-};
-
-template <class T> struct extreme_of {
-    using kind = reduce_extreme_float<T>;
-};
-template <> struct extreme_of<int32_t> {
-    using kind = reduce_extreme_integer<int32_t>;
-};
-template <> struct extreme_of<int64_t> {
-    using kind = reduce_extreme_integer<int64_t>;
+    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { y[offset] = from_f32<T>(s); }
 };
 
 /* The start has index 0: where nothing is larger than the lowest key, all elements are equal and the first is the right answer.
@@ -160,7 +148,7 @@ template <> struct extreme_of<int64_t> {
 template <class T> struct reduce_argmax {
     using element = T;
     using keys = key_traits<T>;
-    enum { inputs = 1, column_bytes = sizeof(T) < 4 ? 8 : 16 };
+    enum { inputs = 1, column_bytes = 16 };
     const T *in[1];
     void *y;
     bool wide; /* i64 */
@@ -171,7 +159,7 @@ template <class T> struct reduce_argmax {
     static TRINE_DEVICE_METHOD state start() { return state{lowest_key<typename keys::key>(), 0}; }
     TRINE_DEVICE_METHOD void add(state &s, T x, int64_t index) const
     {
-        const typename keys::key key = keys::of_equal_zeros(x);
+        const typename keys::key key = keys::key_of(keys::of(x));
         const bool better = key > s.key;
         s.key = better ? key : s.key;
         s.index = better ? index : s.index;

@@ -29,15 +29,15 @@ template <class Kind> TRINE_DEVICE reduce_state<Kind> merge_wave(reduce_state<Ki
     return s;
 }
 
-/* Over the block. `list`: of max_waves. The result is right in the first thread. */
+/* Over a block of reduce_threads. `list`: of max_waves. The result is right in the first thread. */
 template <class Kind> TRINE_DEVICE reduce_state<Kind> merge_block(reduce_state<Kind> s, reduce_state<Kind> *list)
 {
-    const int waves = target::block_threads() / target::wave_size();
-    s = merge_wave<Kind>(s, target::wave_size());
-    if (target::thread_x() % target::wave_size() == 0) list[target::thread_x() / target::wave_size()] = s;
+    constexpr int wave_size = target::wave_size(), waves = reduce_threads / wave_size;
+    const int lane = target::thread_x() % wave_size;
+    s = merge_wave<Kind>(s, wave_size);
+    if (lane == 0) list[target::thread_x() / wave_size] = s;
     target::barrier();
-    for (int i = 1; i < waves && target::thread_x() == 0; i++) s = Kind::merge(s, list[i]);
-    return s;
+    return target::thread_x() < wave_size ? merge_wave<Kind>(lane < waves ? list[lane] : Kind::start(), waves) : s;
 }
 
 /* ---- A segment ---- */
@@ -72,21 +72,30 @@ TRINE_DEVICE void add_pack(const Kind &kind, reduce_state<Kind> &s, const pack<T
     }
 }
 
-/* Where it stands is looked for only if a pack has a larger one than is known, which soon becomes rare. */
-template <class T, int V>
-TRINE_DEVICE void add_pack(const reduce_argmax<T> &, reduce_state<reduce_argmax<T>> &s, const pack<T, V> (&x)[1], int64_t index)
+/* Of U packs, `apart` elements from each other, of which the first `count` are there. The index becomes that of the pack;
+ * find_first() looks where in it the largest stands, once for all threads. */
+template <int U, class T, int V> TRINE_DEVICE void add_best(reduce_state<reduce_argmax<T>> &s, const pack<T, V> (&x)[U][1],
+                                                            int count, int64_t index, int64_t apart)
 {
     using keys = key_traits<T>;
-    const typename keys::key most = keys::most(x[0]);
-    if (most <= s.key) return;
-    int at = 0;
+    typename keys::number most[U], best = keys::lowest();
 #pragma unroll
-    for (int j = V - 1; j >= 0; j--) at = keys::of_equal_zeros(x[0].at[j]) == most ? j : at;
-    s.key = most;
-    s.index = index + at;
+    for (int u = 0; u < U; u++) {
+        most[u] = keys::of(x[u][0].at[0]);
+#pragma unroll
+        for (int j = 1; j < V; j++) most[u] = keys::larger(most[u], keys::of(x[u][0].at[j]));
+        if (u < count) best = keys::larger(best, most[u]);
+    }
+    const typename keys::key key = keys::key_of(best);
+    if (key <= s.key) return;
+    int which = 0;
+#pragma unroll
+    for (int u = U - 1; u >= 0; u--) which = u < count && keys::is_most(most[u], best) ? u : which;
+    s.key = key;
+    s.index = index + which * apart;
 }
 
-/* Kinds whose states are better compared with than merged. */
+/* Kinds whose elements are better taken many at once. */
 template <class Kind> constexpr bool reduce_picks = false;
 template <class T> constexpr bool reduce_picks<reduce_argmax<T>> = true;
 
@@ -103,20 +112,25 @@ template <class Kind> struct reduce_segment {
         add_elements(kind, s, x, index + i);
     }
 
-    /* U packs, `apart` packs from each other; summed up on their own first, which also keeps the error of a long sum small. */
-    template <int U>
-    TRINE_DEVICE_METHOD void add_packs(const Kind &kind, reduce_state<Kind> &s, int64_t first, int64_t apart) const
+    /* `count` of reduce_unroll packs, `apart` elements from each other; summed up on their own first, which also keeps the error
+     * of a long sum small. All are in flight together. */
+    TRINE_DEVICE_METHOD void add_packs(const Kind &kind, reduce_state<Kind> &s, int64_t first, int64_t apart, int count) const
     {
-        constexpr int V = 16 / int(sizeof(T));
+        constexpr int V = 16 / int(sizeof(T)), U = reduce_unroll;
         pack<T, V> x[U][Kind::inputs];
-        reduce_state<Kind> own = reduce_picks<Kind> ? s : Kind::start();
 #pragma unroll
         for (int u = 0; u < U; u++)
 #pragma unroll
-            for (int k = 0; k < Kind::inputs; k++) x[u][k] = load_once<T, V>(in[k] + first + u * apart * V);
+            for (int k = 0; k < Kind::inputs; k++) x[u][k] = load_once<T, V>(in[k] + first + (u < count ? u * apart : 0));
+        if constexpr (reduce_picks<Kind>) {
+            add_best(s, x, count, index + first, apart);
+        } else {
+            reduce_state<Kind> own = Kind::start();
 #pragma unroll
-        for (int u = 0; u < U; u++) add_pack(kind, own, x[u], index + first + u * apart * V);
-        s = reduce_picks<Kind> ? own : Kind::merge(s, own);
+            for (int u = 0; u < U; u++)
+                if (u < count) add_pack(kind, own, x[u], index + first + u * apart);
+            s = Kind::merge(s, own);
+        }
     }
 
     /* By thread t of `width`. Dense segments go in packs from the first 16-byte boundary on, if the inputs have theirs at the
@@ -133,8 +147,8 @@ template <class Kind> struct reduce_segment {
         for (int64_t i = t; i < head; i += width) add_one(kind, s, i);
         int64_t p = t;
         for (; p + (reduce_unroll - 1) * int64_t(width) < packs; p += reduce_unroll * int64_t(width))
-            add_packs<reduce_unroll>(kind, s, head + p * V, width);
-        for (; p < packs; p += width) add_packs<1>(kind, s, head + p * V, width);
+            add_packs(kind, s, head + p * V, int64_t(width) * V, reduce_unroll);
+        if (p < packs) add_packs(kind, s, head + p * V, int64_t(width) * V, int((packs - p + width - 1) / width));
 #pragma unroll 4
         for (int64_t i = head + packs * V + t; i < n; i += width) add_one(kind, s, i); /* all of it if it is not dense */
     }
@@ -147,13 +161,40 @@ template <class Kind> struct reduce_segment {
 
 struct reduce_rows_plan {
     int64_t outputs;
-    int64_t rows, n;   /* segments of an output, elements of a segment */
-    divider_any parts; /* pieces that a segment is cut into */
-    int64_t part;      /* elements of a piece */
-    int64_t blocks;    /* that work on one output together; 0: a block has several outputs, one a group */
-    int32_t shift;     /* 2^shift threads a group; negative: the block */
+    int64_t n;            /* elements of a segment */
+    divider_any parts;    /* pieces that a segment is cut into */
+    int64_t part, pieces; /* elements of a piece, pieces of an output */
+    int64_t blocks;       /* that work on one output together; 0: a block has several outputs, one a group */
+    divider32 of_output;  /* blocks, or 1 */
+    int32_t shift;        /* 2^shift threads a group */
     int64_t step[2];
 };
+
+/* Moves the index on to the first element that has the key. Where that is the lowest key all elements are equal, and index 0 is
+ * right. `x`: the output's first segment. */
+template <class T> TRINE_DEVICE void find_first(reduce_state<reduce_argmax<T>> &s, const T *x, const walk<2, divider_any> &rows,
+                                                const reduce_rows_plan &plan)
+{
+    using keys = key_traits<T>;
+    if (s.key == lowest_key<typename keys::key>()) return;
+    const int64_t row = plan.pieces == plan.parts.d ? 0 : s.index / plan.n;
+    int64_t offset[2];
+    rows.offsets(row, offset);
+    x += offset[0] + (s.index - row * plan.n) * plan.step[0];
+    for (; keys::key_of(keys::of(*x)) != s.key; s.index++) x += plan.step[0];
+}
+
+/* The state of a group, by one of its threads: to the output, or to where the states of an output's blocks are kept. */
+template <class Kind> TRINE_DEVICE void end_rows(const Kind &kind, reduce_state<Kind> s, const int64_t (&base)[3],
+                                                 const walk<2, divider_any> &rows, const reduce_rows_plan &plan,
+                                                 reduce_state<Kind> *states)
+{
+    if constexpr (reduce_picks<Kind>) find_first(s, kind.in[0] + base[0], rows, plan);
+    if (plan.blocks > 1)
+        states[target::block_x()] = s;
+    else
+        kind.write(s, base[2]);
+}
 
 template <class Kind> TRINE_KERNEL(reduce_threads)
 reduce_rows_kernel(Kind kind, walk<3, divider_any> kept, walk<2, divider_any> rows, reduce_rows_plan plan,
@@ -161,10 +202,9 @@ reduce_rows_kernel(Kind kind, walk<3, divider_any> kept, walk<2, divider_any> ro
 {
     TRINE_SHARED reduce_state<Kind> list[target::max_waves];
     const bool together = plan.blocks > 0;
-    const int width = plan.shift < 0 ? reduce_threads : 1 << plan.shift, groups = reduce_threads / width;
-    const int t = target::thread_x() & (width - 1), group = target::thread_x() / width;
-    const int64_t block = target::block_x(),
-                  asked = together ? target::block_x() / unsigned(plan.blocks) : block * groups + group;
+    const int width = 1 << plan.shift, groups = reduce_threads >> plan.shift;
+    const int t = target::thread_x() & (width - 1), group = target::thread_x() >> plan.shift;
+    const int64_t block = target::block_x(), asked = together ? plan.of_output.divide(block) : block * groups + group;
     const int64_t output = asked < plan.outputs ? asked : plan.outputs - 1;
     int64_t base[3];
     kept.offsets(output, base);
@@ -172,7 +212,7 @@ reduce_rows_kernel(Kind kind, walk<3, divider_any> kept, walk<2, divider_any> ro
     /* the pieces of all segments, dealt out to the groups of all blocks */
     const int64_t first = together ? (block - output * plan.blocks) * groups + group : 0,
                   apart = together ? plan.blocks * groups : 1;
-    for (int64_t piece = first; piece < plan.rows * plan.parts.d; piece += apart) {
+    for (int64_t piece = first; piece < plan.pieces; piece += apart) {
         const int64_t row = plan.parts.divide(piece), begin = (piece - row * plan.parts.d) * plan.part;
         int64_t offset[2];
         rows.offsets(row, offset);
@@ -185,17 +225,9 @@ reduce_rows_kernel(Kind kind, walk<3, divider_any> kept, walk<2, divider_any> ro
         segment.index = row * plan.n + begin;
         segment.add_all(kind, s, t, width);
     }
-    if (together) {
-        s = merge_block<Kind>(s, list);
-        if (target::thread_x() != 0) return;
-        if (plan.blocks > 1)
-            states[block] = s;
-        else
-            kind.write(s, base[2]);
-    } else {
-        s = merge_wave<Kind>(s, width);
-        if (t == 0 && asked < plan.outputs) kind.write(s, base[2]);
-    }
+    s = together ? merge_block<Kind>(s, list) : merge_wave<Kind>(s, width);
+    const bool first_of_group = together ? target::thread_x() == 0 : t == 0 && asked < plan.outputs;
+    if (first_of_group) end_rows(kind, s, base, rows, plan, states);
 }
 
 /* Merges `count` states of each output in their order: states[output * output_step + i * state_step]. 2^shift threads an output,
@@ -209,6 +241,7 @@ reduce_finish_kernel(Kind kind, walk<3, divider_any> kept, int64_t outputs, int6
     const int64_t output = int64_t(target::block_x()) * across + mine;
     reduce_state<Kind> s = Kind::start();
     if (output < outputs)
+#pragma unroll 4
         for (int64_t i = t; i < count; i += 1 << shift) s = Kind::merge(s, states[output * output_step + i * state_step]);
     list[target::thread_x()] = s;
     for (int half = 1 << shift >> 1; half > 0; half /= 2) {

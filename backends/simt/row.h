@@ -19,8 +19,13 @@
  *   combine(p)                                          over a wave, each lane with one; the same in all lanes
  *   finish(p, n) -> stats                               of the whole row
  *   note(stats, row)                                    by one thread a row, for outputs that are one a row
- *   emit(y, stats, tile, i, q, place, first)            elements 4q to 4q + 3 of pack i of the output; `first`: column of the
- * row's (or slice's) first element */
+ *   aligned()                                           on the host: what fetch() loads may be loaded in packs
+ *   choose<simple>(f)                                   f(tag<W>{}) with what fetch() is made for, asked once a tile
+ *   fetch<W>(place, i, first)                           what pack i needs of what all rows share; `first`: column of the row's
+ * (or slice's) first element emit(y, stats, tile, i, q, fetched)                 elements 4q to 4q + 3 of pack i of the output
+ *
+ * Kernels are compiled twice: `simple` ones for operands that all lie on 16-byte boundaries with rows of whole packs, which is
+ * what is fast; and those for everything else. Together they would not fit the instruction caches. */
 #ifndef TRINE_SIMT_ROW_H
 #define TRINE_SIMT_ROW_H
 
@@ -57,13 +62,17 @@ template <class Op> using row_element = typename Op::element;
 /* Pack i of the thread has the elements column(i), column(i) + 1, ... of the row; those outside [0, n) do not exist. */
 struct row_place {
     int n, begin, step; /* columns of pack 0 and from one pack to the next */
-    bool simple;        /* every pack is whole or wholly outside, and all operands lie alike */
+    bool simple;        /* every pack is whole or wholly outside, and all operands lie alike: known while compiling */
     TRINE_DEVICE_METHOD int column(int i) const { return begin + i * step; }
-    template <int V> TRINE_DEVICE_METHOD bool whole(int i) const { return column(i) >= 0 && column(i) + V <= n; }
-    template <int V> TRINE_DEVICE_METHOD bool touches(int i) const { return column(i) + V > 0 && column(i) < n; }
+    template <int V> TRINE_DEVICE_METHOD bool whole(int i) const
+    {
+        return simple ? column(i) < n : column(i) >= 0 && column(i) + V <= n;
+    }
+    template <int V> TRINE_DEVICE_METHOD bool touches(int i) const { return column(i) < n && (simple || column(i) + V > 0); }
     /* Elements of pack i that exist. */
     template <int V> TRINE_DEVICE_METHOD int count(int i) const
     {
+        if (simple) return column(i) < n ? V : 0;
         const int begin_ = column(i) < 0 ? 0 : column(i), end = column(i) + V < n ? column(i) + V : n;
         return end > begin_ ? end - begin_ : 0;
     }
@@ -124,6 +133,12 @@ template <class T> struct row_words {
         const uint4 v = target::load16_once(p);
         return row_words{{v.x, v.y, v.z, v.w}};
     }
+    /* Of what other rows need too. */
+    static TRINE_DEVICE_METHOD row_words load_shared(const T *p)
+    {
+        const uint4 v = target::load16(p);
+        return row_words{{v.x, v.y, v.z, v.w}};
+    }
     TRINE_DEVICE_METHOD void store(T *p) const { target::store16(p, uint4{word[0], word[1], word[2], word[3]}); }
 
   private:
@@ -151,7 +166,7 @@ template <class T, int I, int P> struct row_tile {
 };
 
 /* Operands of one row, or of a slice of it. */
-template <class Op> struct row_operands {
+template <class Op, bool simple> struct row_operands {
     using T = row_element<Op>;
     const T *in[Op::inputs];
     T *out;
@@ -162,16 +177,14 @@ template <class Op> struct row_operands {
     {
         out = op.out + offset[0] + first;
         for (int k = 0; k < Op::inputs; k++) in[k] = op.in[k] + offset[1 + k] + first;
-        lead = misplaced(in[0]);
-        for (int k = 0; k < Op::inputs; k++) alike[k] = misplaced(in[k]) == lead;
-        out_alike = misplaced(out) == lead;
+        lead = simple ? 0 : misplaced(in[0]);
+        for (int k = 0; k < Op::inputs; k++) alike[k] = simple || misplaced(in[k]) == lead;
+        out_alike = simple || misplaced(out) == lead;
     }
     static TRINE_DEVICE_METHOD int misplaced(const T *p) { return int(reinterpret_cast<uintptr_t>(p) % 16 / sizeof(T)); }
     TRINE_DEVICE_METHOD row_place place(int n, int first_pack, int packs_apart) const
     {
         constexpr int V = row_pack<T>;
-        bool simple = lead == 0 && n % V == 0 && out_alike;
-        for (int k = 0; k < Op::inputs; k++) simple = simple && alike[k];
         return row_place{n, first_pack * V - lead, packs_apart * V, simple};
     }
 };
@@ -206,30 +219,42 @@ template <class T> TRINE_DEVICE void store_row(T *row, const row_words<T> &from,
     }
 }
 
-template <class Op, int P> TRINE_DEVICE void load_tile(row_tile<row_element<Op>, Op::inputs, P> &tile, const Op &op,
-                                                       const row_operands<Op> &row, const row_place &at)
+template <class Op, int P, bool simple> TRINE_DEVICE void load_tile(row_tile<row_element<Op>, Op::inputs, P> &tile, const Op &op,
+                                                                    const row_operands<Op, simple> &row, const row_place &at)
 {
     for (int k = 0; k < Op::inputs; k++) load_row(tile.at[k], row.in[k], at, row.alike[k], op.neutral());
 }
 
-template <class Op, int P> TRINE_DEVICE void store_tile(const typename Op::stats &stats,
-                                                        row_tile<row_element<Op>, Op::inputs, P> &tile, const Op &op,
-                                                        const row_operands<Op> &row, const row_place &at, int64_t first)
+template <class Op, int P, bool simple>
+TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile<row_element<Op>, Op::inputs, P> &tile, const Op &op,
+                             const row_operands<Op, simple> &row, const row_place &at, int64_t first)
 {
     using T = row_element<Op>;
+    op.template choose<simple>([&](auto shared) {
+        using W = typename decltype(shared)::type;
 #pragma unroll
-    for (int i = 0; i < P; i++) {
-        if (!at.touches<row_pack<T>>(i)) continue;
-        row_words<T> out;
+        for (int i = 0; i < P; i++) {
+            if (!at.touches<row_pack<T>>(i)) continue;
+            const auto fetched = op.template fetch<W>(at, i, first);
+            row_words<T> out;
 #pragma unroll
-        for (int q = 0; q < row_pack<T> / 4; q++) {
-            float y[4];
-            op.emit(y, stats, tile, i, q, at, first);
-            out.set_four(q, y);
+            for (int q = 0; q < row_pack<T> / 4; q++) {
+                float y[4];
+                op.emit(y, stats, tile, i, q, fetched);
+                out.set_four(q, y);
+            }
+            store_row(row.out, out, at, i, row.out_alike);
         }
-        store_row(row.out, out, at, i, row.out_alike);
-    }
+    });
 }
+
+/* For an Op whose rows share nothing. */
+struct row_shares_nothing {
+    struct nothing {};
+    static bool aligned() { return true; }
+    template <bool simple, class F> static TRINE_DEVICE_METHOD void choose(F f) { f(tag<float>{}); }
+    template <class W> static TRINE_DEVICE_METHOD nothing fetch(const row_place &, int, int64_t) { return nothing{}; }
+};
 
 /* ---- Teams ---- */
 
@@ -242,30 +267,30 @@ TRINE_DEVICE typename Op::partial exchange(const Op &op, typename Op::partial mi
     const int waves = target::block_threads() / wave_size, lane = target::thread_x() % wave_size,
               wave = target::thread_x() / wave_size;
     if (lane < Team::blocks()) Team::put(&list[Team::rank() * waves + wave], lane, mine);
-    Team::barrier();
+    Team::meet();
     typename Op::partial p = op.identity();
     for (int i = lane; i < waves * Team::blocks(); i += wave_size) p = op.merge(p, list[i]);
     return op.combine(p);
 }
 
 /* 2^shift threads of a wave a row, so that a block has several rows; or, with a negative shift, all threads of the team. */
-template <class Op, int P, class Team> TRINE_KERNEL(P < row_most<Op> ? row_small_block : row_threads)
+template <class Op, int P, class Team, bool simple> TRINE_KERNEL(P < row_most<Op> ? row_small_block : row_threads)
 row_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t rows, int n, int shift)
 {
     TRINE_SHARED typename Op::partial list[Team::most_blocks * target::max_waves];
     const bool alone = shift >= 0; /* no exchange */
     const int threads = target::block_threads(), in_team = Team::rank() * threads + target::thread_x();
     const int width = alone ? 1 << shift : threads * Team::blocks(), t = alone ? in_team & (width - 1) : in_team;
-    Team::begin();
+    if (!alone) Team::begin(int(sizeof(typename Op::partial)) * (width / target::wave_size()));
     /* the threads of a row that is not there do as the last one's, but for loads and stores: a wave stays together */
     const int64_t team = target::block_x() / Team::blocks(), mine = alone ? team * (threads >> shift) + (in_team >> shift) : team,
                   row = mine < rows ? mine : rows - 1;
     int64_t offset[1 + Op::inputs];
     outer.offsets(row, offset);
-    const row_operands<Op> operands(op, offset, 0);
+    const row_operands<Op, simple> operands(op, offset, 0);
     const row_place at = operands.place(mine < rows ? n : 0, t, width);
     row_tile<row_element<Op>, Op::inputs, P> tile;
-    load_tile<Op, P>(tile, op, operands, at);
+    load_tile(tile, op, operands, at);
     typename Op::partial p = op.gather(tile, at, alone ? width : target::wave_size());
     if (!alone) {
         Team::started();
@@ -275,7 +300,7 @@ row_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t rows, int n, 
     const typename Op::stats stats = op.finish(p, n);
     if (t == 0) op.note(stats, row);
     tile.pass(at.zero());
-    store_tile<Op, P>(stats, tile, op, operands, at.again().again(), 0);
+    store_tile(stats, tile, op, operands, at.again().again(), 0);
 }
 
 } // namespace simt

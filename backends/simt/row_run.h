@@ -42,17 +42,37 @@ inline row_team choose_team(int64_t packs, int wave, int most, int most_blocks)
     return {0, 0, 0, 0};
 }
 
-template <class Op, int P> inline trine_status launch_rows(trine_call *call, const Op &op,
-                                                           const walk<1 + Op::inputs, divider_any> &outer, int64_t rows,
-                                                           int64_t n, const row_team &team)
+template <class Op, int P, bool simple> inline trine_status launch_rows(trine_call *call, const Op &op,
+                                                                        const walk<1 + Op::inputs, divider_any> &outer,
+                                                                        int64_t rows, int64_t n, const row_team &team)
 {
     const int64_t blocks = ceil_div(rows, team.shift >= 0 ? team.threads >> team.shift : 1) * team.blocks;
     if (team.blocks == 1)
-        return launch(call, row_kernel<Op, P, lone_block>, grid(blocks), team.threads, 0, op, outer, rows, int(n), team.shift);
+        return launch(call, row_kernel<Op, P, lone_block, simple>, grid(blocks), team.threads, 0, op, outer, rows, int(n),
+                      team.shift);
     if constexpr (P == row_most<Op>)
-        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team>, blocks, team.blocks, team.threads, op, outer,
-                                   rows, int(n), team.shift);
+        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team, simple>, blocks, team.blocks, team.threads, op,
+                                   outer, rows, int(n), team.shift);
     return trine_refuse(call, "clusters are for rows that fill their threads");
+}
+
+/* `packs`: of a row. */
+template <class Op, bool simple> inline trine_status run_team(trine_call *call, const Op &op,
+                                                              const walk<1 + Op::inputs, divider_any> &outer, int64_t rows,
+                                                              int64_t n, int64_t packs, const row_split &split)
+{
+    const int wave = call->device->props.wave_size, most = row_most<Op>, blocks = target::row_most_blocks(call);
+    row_team team = choose_team(packs, wave, most, blocks);
+    if (blocks > 1 && (team.packs == 0 || team.threads > target::row_team_block)) {
+        const auto kernel = row_kernel<Op, row_most<Op>, target::row_wide_team, simple>;
+        team = choose_team(packs, wave, most, target::row_most_blocks_here(call, kernel, row_threads));
+    }
+    switch (team.packs) {
+    case 0: return run_split<Op, simple>(call, op, outer, rows, split);
+    case 1: return launch_rows<Op, 1, simple>(call, op, outer, rows, n, team);
+    case row_few: return launch_rows<Op, row_few, simple>(call, op, outer, rows, n, team);
+    default: return launch_rows<Op, row_most<Op>, simple>(call, op, outer, rows, n, team);
+    }
 }
 
 /* What a family calls: the guard, the plan and the launch. tensors: the output, then the inputs. The workspace that is stated
@@ -76,13 +96,9 @@ template <class Op> inline trine_status run_rows(trine_call *call, Op op, const 
         for (int d = 0; d < rows.ndim; d++) aligned = aligned && (rows.size[d] == 1 || rows.stride[k][d] % V == 0);
     }
     const walk<1 + Op::inputs, divider_any> outer(rows);
-    const row_team team = choose_team(aligned ? n / V : ceil_div(n + V - 1, V), wave, row_most<Op>, blocks);
-    switch (team.packs) {
-    case 0: return run_split(call, op, outer, rows.numel, split);
-    case 1: return launch_rows<Op, 1>(call, op, outer, rows.numel, n, team);
-    case row_few: return launch_rows<Op, row_few>(call, op, outer, rows.numel, n, team);
-    default: return launch_rows<Op, row_most<Op>>(call, op, outer, rows.numel, n, team);
-    }
+    const int64_t packs = aligned ? n / V : ceil_div(n + V - 1, V);
+    return aligned && op.aligned() ? run_team<Op, true>(call, op, outer, rows.numel, n, packs, split)
+                                   : run_team<Op, false>(call, op, outer, rows.numel, n, packs, split);
 }
 
 } // namespace simt

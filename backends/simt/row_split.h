@@ -29,7 +29,7 @@ struct row_slice {
 };
 
 /* Calls f(place) for every tile of the slice. */
-template <class Op, class F> TRINE_DEVICE void each_tile(const row_operands<Op> &operands, int n, F f)
+template <class Op, bool simple, class F> TRINE_DEVICE void each_tile(const row_operands<Op, simple> &operands, int n, F f)
 {
     constexpr int V = row_pack<row_element<Op>>;
     const int threads = target::block_threads();
@@ -37,7 +37,7 @@ template <class Op, class F> TRINE_DEVICE void each_tile(const row_operands<Op> 
         f(operands.place(n, pack + target::thread_x(), threads));
 }
 
-template <class Op> TRINE_KERNEL(row_small_block)
+template <class Op, bool simple> TRINE_KERNEL(row_small_block)
 row_gather_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_row, row_slices slices,
                   typename Op::partial *partials)
 {
@@ -45,18 +45,18 @@ row_gather_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_
     const row_slice slice(slices);
     int64_t offset[1 + Op::inputs];
     outer.offsets(first_row + slice.row, offset);
-    const row_operands<Op> operands(op, offset, slice.first);
+    const row_operands<Op, simple> operands(op, offset, slice.first);
     typename Op::partial p = op.identity();
     each_tile(operands, slice.n, [&](const row_place &at) {
         row_tile<row_element<Op>, Op::inputs, split_packs> tile;
-        load_tile<Op, split_packs>(tile, op, operands, at);
+        load_tile(tile, op, operands, at);
         p = op.merge(p, op.gather(tile, at, target::wave_size()));
     });
     p = exchange<lone_block>(op, p, list);
     if (target::thread_x() == 0) partials[target::block_x()] = p;
 }
 
-template <class Op> TRINE_KERNEL(row_small_block)
+template <class Op, bool simple> TRINE_KERNEL(row_small_block)
 row_emit_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_row, row_slices slices,
                 const typename Op::partial *partials)
 {
@@ -68,11 +68,11 @@ row_emit_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_ro
         p = op.merge(p, partials[slice.row * slices.count + i]);
     const typename Op::stats stats = op.finish(op.combine(p), slices.n);
     if (slice.first == 0 && target::thread_x() == 0) op.note(stats, first_row + slice.row);
-    const row_operands<Op> operands(op, offset, slice.first);
+    const row_operands<Op, simple> operands(op, offset, slice.first);
     each_tile(operands, slice.n, [&](const row_place &at) {
         row_tile<row_element<Op>, Op::inputs, split_packs> tile;
-        load_tile<Op, split_packs>(tile, op, operands, at);
-        store_tile<Op, split_packs>(stats, tile, op, operands, at, slice.first);
+        load_tile(tile, op, operands, at);
+        store_tile(stats, tile, op, operands, at, slice.first);
     });
 }
 
@@ -100,17 +100,17 @@ template <class Op> inline size_t split_workspace(const row_split &plan)
     return size_t(plan.group * plan.slices.count) * sizeof(typename Op::partial);
 }
 
-template <class Op> inline trine_status run_split(trine_call *call, const Op &op, const walk<1 + Op::inputs, divider_any> &outer,
-                                                  int64_t rows, const row_split &plan)
+template <class Op, bool simple> inline trine_status
+run_split(trine_call *call, const Op &op, const walk<1 + Op::inputs, divider_any> &outer, int64_t rows, const row_split &plan)
 {
     auto *partials = static_cast<typename Op::partial *>(call->workspace);
     trine_status status = TRINE_OK;
     for (int64_t first = 0; first < rows && status == TRINE_OK; first += plan.group) {
         const int64_t group = rows - first < plan.group ? rows - first : plan.group;
         const grid g(group * plan.slices.count);
-        status = launch(call, row_gather_kernel<Op>, g, row_small_block, 0, op, outer, first, plan.slices, partials);
+        status = launch(call, row_gather_kernel<Op, simple>, g, row_small_block, 0, op, outer, first, plan.slices, partials);
         if (status == TRINE_OK)
-            status = launch(call, row_emit_kernel<Op>, g, row_small_block, 0, op, outer, first, plan.slices, partials);
+            status = launch(call, row_emit_kernel<Op, simple>, g, row_small_block, 0, op, outer, first, plan.slices, partials);
     }
     return status;
 }

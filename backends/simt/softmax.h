@@ -33,7 +33,7 @@ struct softmax_base {
     static TRINE_DEVICE_METHOD float finite_or_zero(float most) { return most == -__builtin_inff() ? 0.0f : most; }
 };
 
-template <class T, bool log> struct softmax_rows {
+template <class T, bool log> struct softmax_rows : row_shares_nothing {
     using element = T;
     enum { inputs = 1 };
     const T *in[1];
@@ -91,8 +91,8 @@ template <class T, bool log> struct softmax_rows {
     }
     static TRINE_DEVICE_METHOD void note(const stats &, int64_t) {}
 
-    template <int P> static TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i,
-                                                          int q, const row_place &, int64_t)
+    template <int P>
+    static TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q, nothing)
     {
 #pragma unroll
         for (int j = 0; j < 4; j++) {
@@ -103,7 +103,7 @@ template <class T, bool log> struct softmax_rows {
 };
 
 /* in[0] = y, in[1] = dy. A partial is sum(y dy), or sum(dy) for the logarithm. */
-template <class T, bool log> struct softmax_gradient_rows {
+template <class T, bool log> struct softmax_gradient_rows : row_shares_nothing {
     using element = T;
     enum { inputs = 2 };
     const T *in[2];
@@ -134,8 +134,8 @@ template <class T, bool log> struct softmax_gradient_rows {
     static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t) { return p; }
     static TRINE_DEVICE_METHOD void note(const stats &, int64_t) {}
 
-    template <int P> static TRINE_DEVICE_METHOD void emit(float (&dx)[4], const stats &s, const row_tile<T, 2, P> &tile, int i,
-                                                          int q, const row_place &, int64_t)
+    template <int P>
+    static TRINE_DEVICE_METHOD void emit(float (&dx)[4], const stats &s, const row_tile<T, 2, P> &tile, int i, int q, nothing)
     {
 #pragma unroll
         for (int j = 0; j < 4; j++) {
@@ -153,7 +153,7 @@ inline trine_status softmax_forward(trine_call *call, const trine_softmax_args *
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         const trine_tensor *tensors[] = {&a->y, &a->x};
-        return run_rows(call, Rows<T, log>{{data_of<T>(a->x)}, data_of<T>(a->y)}, tensors);
+        return run_rows(call, Rows<T, log>{{}, {data_of<T>(a->x)}, data_of<T>(a->y)}, tensors);
     });
 }
 
@@ -163,7 +163,7 @@ inline trine_status softmax_backward(trine_call *call, const trine_softmax_backw
     return visit_floats(call, a->y.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         const trine_tensor *tensors[] = {&a->dx, &a->y, &a->dy};
-        return run_rows(call, Rows<T, log>{{data_of<T>(a->y), data_of<T>(a->dy)}, data_of<T>(a->dx)}, tensors);
+        return run_rows(call, Rows<T, log>{{}, {data_of<T>(a->y), data_of<T>(a->dy)}, data_of<T>(a->dx)}, tensors);
     });
 }
 

@@ -9,12 +9,13 @@ struct lone_block {
     enum { most_blocks = 1 };
     static TRINE_DEVICE_METHOD int rank() { return 0; }
     static TRINE_DEVICE_METHOD int blocks() { return 1; }
-    /* All blocks of the team have started: begin() as early as may be, started() before the first put(). */
-    static TRINE_DEVICE_METHOD void begin() {}
+    /* Once a kernel: begin() as early as may be, told how many bytes will be put into each block; started() before the first
+     * put(); meet() when a block needs what was put into it. */
+    static TRINE_DEVICE_METHOD void begin(int) {}
     static TRINE_DEVICE_METHOD void started() {}
-    /* Writes `value` to block `to`'s copy of *slot; seen there after the next barrier. */
+    /* Writes `value` to block `to`'s copy of *slot. */
     template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value) { *slot = value; }
-    static TRINE_DEVICE_METHOD void barrier() { target::barrier(); }
+    static TRINE_DEVICE_METHOD void meet() { target::barrier(); }
 };
 
 } // namespace simt

@@ -29,7 +29,7 @@ template <class T> struct tag {
 TRINE_DEVICE float to_f32(float x) { return x; }
 TRINE_DEVICE float to_f32(f16 x) { return target::f16_to_f32(x.bits); }
 TRINE_DEVICE float to_f32(bf16 x) { return target::bf16_to_f32(x.bits); }
-template <int e5, int fnuz> TRINE_DEVICE float to_f32(f8<e5, fnuz> x) { return trine_bits_f8_to_f32(x.bits, e5, fnuz); }
+template <int e5, int fnuz> TRINE_DEVICE float to_f32(f8<e5, fnuz> x) { return target::f8_to_f32<e5, fnuz>(x.bits); }
 TRINE_DEVICE float to_f32(int8_t x) { return float(x); }
 TRINE_DEVICE float to_f32(uint8_t x) { return float(x); }
 TRINE_DEVICE float to_f32(boolean x) { return x.bits ? 1.0f : 0.0f; }

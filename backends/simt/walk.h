@@ -45,13 +45,13 @@ template <int N, class Divider> struct walk {
             for (int k = 0; k < N; k++) stride[k][d] = it.stride[k][d];
         }
     }
-    /* Offsets in elements at position `index` of the walk. The outermost axis takes what is left. */
+    /* Offsets in elements at position `index` of the walk. The outermost axis takes what is left. A loop, since most walks have
+     * one axis or two: unrolled it would be most of a kernel's code, and a block that lives for a row waits for instructions. */
     TRINE_DEVICE_METHOD void offsets(int64_t index, int64_t (&offset)[N]) const
     {
         for (int k = 0; k < N; k++) offset[k] = 0;
-#pragma unroll
-        for (int d = TRINE_MAX_DIMS - 1; d > 0; d--) {
-            if (d >= ndim) continue;
+#pragma unroll 1
+        for (int d = ndim - 1; d > 0; d--) {
             int64_t outer = size[d].divide(index), i = index - outer * int64_t(size[d].d);
             index = outer;
             for (int k = 0; k < N; k++) offset[k] += i * stride[k][d];
