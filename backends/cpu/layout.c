@@ -1,9 +1,11 @@
-/* transpose and permute on the CPU. Bound by bytes.
+/* transpose, permute, concat and split on the CPU; gather.h and scatter.h have the ops that go by ids. Bound by bytes.
  *
  * A permutation is a copy from a view of x whose axes stand in y's order. Where y's dense axis is also x's, runs are copied. Else
  * tiles of the two dense axes are turned in L1, by exchanges between vectors of 16 bytes, so that both sides move whole lines;
  * other axes are walked outside. */
+#include "backends/cpu/gather.h"
 #include "backends/cpu/level.h"
+#include "backends/cpu/scatter.h"
 #include "backends/cpu/walk.h"
 
 /* Side of a tile: rows of at least two lines, and a tile within L1 and its pages within the first-level TLB. */
@@ -159,4 +161,53 @@ trine_status TRINE_CPU(permute)(trine_call *call, const trine_permute_args *a)
     call->variant = TRINE_CPU_VARIANT;
     TRINE_END_OF_QUERY(call, 0);
     return copy_permuted(&a->y, &x);
+}
+
+/* Between `whole` and the pieces that lie in it one after the other. */
+static trine_status copy_pieces(trine_call *call, const trine_tensor *whole, const trine_tensor pieces[TRINE_CONCAT_MAX],
+                                int32_t axis, bool to_whole)
+{
+    trine_tensor part = *whole;
+    trine_status status = TRINE_OK;
+    if (axis < 0) axis += whole->ndim;
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, 0);
+    for (int i = 0; i < TRINE_CONCAT_MAX && status == TRINE_OK; i++) {
+        if (!trine_is_given(&pieces[i])) continue;
+        part.shape[axis] = pieces[i].shape[axis];
+        status = to_whole ? copy_permuted(&part, &pieces[i]) : copy_permuted(&pieces[i], &part);
+        part.data = (char *)part.data + part.shape[axis] * part.stride[axis] * (trine_dtype_bits(part.dtype) / 8);
+    }
+    return status;
+}
+
+trine_status TRINE_CPU(concat)(trine_call *call, const trine_concat_args *a)
+{
+    return copy_pieces(call, &a->y, a->x, a->axis, true);
+}
+
+trine_status TRINE_CPU(split)(trine_call *call, const trine_split_args *a)
+{
+    return copy_pieces(call, &a->x, a->y, a->axis, false);
+}
+
+trine_status TRINE_CPU(gather)(trine_call *call, const trine_gather_args *a)
+{
+    return gather_rows(call, &a->x, &a->ids, &a->y, a->axis < 0 ? a->axis + a->x.ndim : a->axis);
+}
+
+trine_status TRINE_CPU(embedding)(trine_call *call, const trine_embedding_args *a)
+{
+    return gather_rows(call, &a->weight, &a->ids, &a->y, 0);
+}
+
+trine_status TRINE_CPU(scatter_add)(trine_call *call, const trine_scatter_add_args *a)
+{
+    return scatter_call(call, &a->x, &a->ids, &a->src, &a->y, a->axis < 0 ? a->axis + a->y.ndim : a->axis, false);
+}
+
+trine_status TRINE_CPU(embedding_backward)(trine_call *call, const trine_embedding_backward_args *a)
+{
+    const trine_tensor none = {0};
+    return scatter_call(call, &none, &a->ids, &a->dy, &a->dweight, 0, false);
 }

@@ -120,7 +120,15 @@ static void stretch_output(trine_tensor *t)
     ROW(77, add, BAD, y, a->a.dtype = a->b.dtype = a->y.dtype = TRINE_BOOL) \
     ROW(78, scale, BAD, y, a->x.dtype = a->y.dtype = TRINE_F8_E4M3FN) \
     ROW(79, mul, BAD, a, (a->y.ndim = 0, a->b.ndim = 0)) \
-    ROW(80, copy, BAD, x, a->y.ndim = 0)
+    ROW(80, copy, BAD, x, a->y.ndim = 0) \
+    ROW(81, concat, BAD, axis, a->axis = a->y.ndim) \
+    ROW(82, split, BAD, axis, a->axis = -a->x.ndim - 1) \
+    ROW(83, gather, BAD, axis, a->axis = INT32_MAX) \
+    ROW(84, scatter_add, BAD, axis, a->axis = INT32_MIN) \
+    ROW(85, gather, BAD, ids, a->ids.dtype = TRINE_F32) \
+    ROW(86, scatter_add, BAD, src, a->src.dtype = a->y.dtype = a->x.dtype = TRINE_F64) \
+    ROW(87, embedding, BAD, weight, a->weight.ndim = 1) \
+    ROW(88, embedding_backward, BAD, dweight, a->dweight.dtype = TRINE_F64)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)

@@ -183,6 +183,7 @@ static double fill_value(const case_tensor *t, uint64_t seed, uint64_t i)
     case FILL_NORMAL: return t->a + t->b * standard_normal(seed, i);
     case FILL_UNIFORM: return t->a + (t->b - t->a) * uniform01(case_hash(seed, i));
     case FILL_INTEGERS: return t->a + floor((t->b - t->a + 1) * uniform01(case_hash(seed, i)));
+    case FILL_SORTED: return t->a + floor((t->b - t->a + 1) * (double)i / (double)t->numel * (double)i / (double)t->numel);
     case FILL_SPECIAL: return special_value(seed, i);
     default: return t->a;
     }
