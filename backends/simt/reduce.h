@@ -4,6 +4,7 @@
 #define TRINE_SIMT_REDUCE_H
 
 #include "backends/simt/reduce_columns.h"
+#include "backends/simt/scatter.h"
 #include "core/reduction.h"
 
 namespace simt {
@@ -211,5 +212,11 @@ TRINE_REDUCE(amax, simt::reduce_extremes(call, a, 0))
 TRINE_REDUCE(amin, simt::reduce_extremes(call, a, -1))
 TRINE_REDUCE(argmax, simt::reduce_argmaxes(call, a))
 #undef TRINE_REDUCE
+
+extern "C" trine_status TRINE_BACKEND_FN(segment_sum)(trine_call *call, const trine_segment_sum_args *a)
+{
+    const trine_tensor none = {};
+    return simt::scatter_rows(call, simt::scatter_call{&none, &a->ids, &a->x, &a->y, 0, a->sorted != 0});
+}
 
 #endif

@@ -128,7 +128,9 @@ static void stretch_output(trine_tensor *t)
     ROW(85, gather, BAD, ids, a->ids.dtype = TRINE_F32) \
     ROW(86, scatter_add, BAD, src, a->src.dtype = a->y.dtype = a->x.dtype = TRINE_F64) \
     ROW(87, embedding, BAD, weight, a->weight.ndim = 1) \
-    ROW(88, embedding_backward, BAD, dweight, a->dweight.dtype = TRINE_F64)
+    ROW(88, embedding_backward, BAD, dweight, a->dweight.dtype = TRINE_F64) \
+    ROW(89, segment_sum, BAD, sorted, a->sorted = 2) \
+    ROW(90, segment_sum, BAD, ids, a->ids.dtype = TRINE_U8)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)

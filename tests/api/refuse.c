@@ -188,6 +188,7 @@ static bool is_free_axis(const valid_call *x, int32_t field, int32_t axis)
 {
     const char *name = x->info->fields[field].name;
     int32_t along;
+    if (x->op == TRINE_OP_segment_sum) return axis == 0 && strcmp(name, "y") == 0;
     if (strcmp(x->info->family, "reduce") == 0 && strcmp(name, "x") == 0)
         along = ((const trine_reduce_args *)(const void *)x->place.args)->axis;
     else if (x->op == TRINE_OP_gather && strcmp(name, "x") == 0)
