@@ -12,6 +12,7 @@
 #include "trine/op.h"
 #include "trine/random.h"
 #include "trine/reduce.h"
+#include "trine/scan.h"
 #include "trine/softmax.h"
 #include "trine/status.h"
 #include "trine/stream.h"

@@ -130,7 +130,11 @@ static void stretch_output(trine_tensor *t)
     ROW(87, embedding, BAD, weight, a->weight.ndim = 1) \
     ROW(88, embedding_backward, BAD, dweight, a->dweight.dtype = TRINE_F64) \
     ROW(89, segment_sum, BAD, sorted, a->sorted = 2) \
-    ROW(90, segment_sum, BAD, ids, a->ids.dtype = TRINE_U8)
+    ROW(90, segment_sum, BAD, ids, a->ids.dtype = TRINE_U8) \
+    ROW(91, scan, BAD, axis, a->axis = a->x.ndim) \
+    ROW(92, scan, BAD, kind, a->kind = TRINE_SCAN_COUNT) \
+    ROW(93, scan, BAD, exclusive, a->exclusive = 2) \
+    ROW(94, scan, BAD, reverse, a->reverse = -1)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)
