@@ -7,6 +7,7 @@
 #include "trine/elementwise.h"
 #include "trine/image.h"
 #include "trine/layout.h"
+#include "trine/loss.h"
 #include "trine/matmul.h"
 #include "trine/norm.h"
 #include "trine/op.h"

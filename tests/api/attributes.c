@@ -134,7 +134,21 @@ static void stretch_output(trine_tensor *t)
     ROW(91, scan, BAD, axis, a->axis = a->x.ndim) \
     ROW(92, scan, BAD, kind, a->kind = TRINE_SCAN_COUNT) \
     ROW(93, scan, BAD, exclusive, a->exclusive = 2) \
-    ROW(94, scan, BAD, reverse, a->reverse = -1)
+    ROW(94, scan, BAD, reverse, a->reverse = -1) \
+    ROW(95, cross_entropy, BAD, label_smoothing, a->options.label_smoothing = 1.5f) \
+    ROW(96, cross_entropy, BAD, z_loss, a->options.z_loss = -1) \
+    ROW(97, cross_entropy_backward, BAD, softcap, a->options.softcap = NAN) \
+    ROW(98, cross_entropy_backward, BAD, ignore, a->options.ignore = 2) \
+    ROW(99, cross_entropy, BAD, reduction, a->options.reduction = TRINE_LOSS_BATCH_MEAN) \
+    ROW(100, cross_entropy, BAD, labels, a->labels.dtype = TRINE_F32) \
+    ROW(101, cross_entropy, NOT, stride, stretch(&a->logits)) \
+    ROW(102, cross_entropy_backward, NOT, stride, stretch(&a->logits)) \
+    ROW(103, huber, BAD, delta, a->delta = 0) \
+    ROW(104, huber_backward, BAD, delta, a->delta = NAN) \
+    ROW(105, kl_div, BAD, log_target, a->log_target = 2) \
+    ROW(106, mse, BAD, reduction, a->reduction = TRINE_LOSS_BATCH_MEAN) \
+    ROW(107, kl_div_backward, BAD, reduction, a->reduction = TRINE_LOSS_REDUCTION_COUNT) \
+    ROW(108, mse_backward, BAD, dloss, a->dloss.dtype = TRINE_F16)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)

@@ -183,11 +183,12 @@ static void test_other_dtype(valid_call *x, int32_t field)
     expect_query_refused(x, "of bool");
 }
 
-/* The axis that a reduction goes along, and that of a table by ids, may have any size. */
+/* The axis that a reduction goes along, that of a table by ids, and classes may have any size. */
 static bool is_free_axis(const valid_call *x, int32_t field, int32_t axis)
 {
     const char *name = x->info->fields[field].name;
     int32_t along;
+    if (x->op == TRINE_OP_cross_entropy) return axis == x->c->tensor[0].ndim - 1 && strcmp(name, "logits") == 0;
     if (x->op == TRINE_OP_segment_sum) return axis == 0 && strcmp(name, "y") == 0;
     if (strcmp(x->info->family, "reduce") == 0 && strcmp(name, "x") == 0)
         along = ((const trine_reduce_args *)(const void *)x->place.args)->axis;
