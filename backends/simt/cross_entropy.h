@@ -102,6 +102,8 @@ template <class T, bool capped> struct entropy_forward {
     }
 };
 template <class T, bool capped> constexpr bool row_emits<entropy_forward<T, capped>> = false;
+/* Capped values are kept from the maximum to the sum, in registers of their own. */
+template <class T> constexpr int row_most<entropy_forward<T, true>> = target::row_packs < 8 ? target::row_packs : 8;
 
 /* ---- The rows' losses ---- */
 
@@ -134,9 +136,9 @@ entropy_total_kernel(int64_t n, walk<4, divider_any> at, id_list labels, entropy
     if (target::thread_x() == 0) totals[target::block_x()] = Total{sum, count, count};
 }
 
-/* Adds the blocks' totals up in their order; loss may be NULL. */
+/* Adds the blocks' totals up in their order; loss may be NULL, and weight, what a row's loss counts. */
 template <class Total> TRINE_KERNEL(entropy_threads)
-entropy_finish_kernel(int blocks, trine_loss_reduction reduction, Total *totals, float *loss)
+entropy_finish_kernel(int blocks, trine_loss_reduction reduction, Total *totals, float *loss, float *weight)
 {
     if (target::thread_x() != 0) return;
     Total all = totals[0];
@@ -145,19 +147,21 @@ entropy_finish_kernel(int blocks, trine_loss_reduction reduction, Total *totals,
         all.rows += totals[i].rows;
     }
     totals[0].rows = all.rows;
+    if (weight) *weight = reduction == TRINE_LOSS_MEAN ? target::div_ieee(1.0f, float(all.rows)) : 1.0f;
     if (loss) *loss = reduction == TRINE_LOSS_MEAN ? target::div_ieee(all.sum, float(all.rows)) : all.sum;
 }
 
 /* totals: of entropy_most_blocks. */
 inline trine_status add_rows(trine_call *call, int64_t n, const entropy_rows &rows, const entropy_options &options,
-                             const float *losses, entropy_total *totals, float *loss)
+                             const float *losses, entropy_total *totals, float *loss, float *weight = nullptr)
 {
     const int64_t wanted = ceil_div(n, 4 * entropy_threads), some = wanted < 1 ? 1 : wanted,
                   blocks = some < entropy_most_blocks ? some : int64_t(entropy_most_blocks);
     const trine_status status = launch(call, entropy_total_kernel<entropy_total>, grid(blocks), entropy_threads, 0, n, rows.at,
                                        rows.labels, options, losses, totals);
     if (status != TRINE_OK) return status;
-    return launch(call, entropy_finish_kernel<entropy_total>, grid(1), 1, 0, int(blocks), options.reduction, totals, loss);
+    return launch(call, entropy_finish_kernel<entropy_total>, grid(1), 1, 0, int(blocks), options.reduction, totals, loss,
+                  weight);
 }
 
 /* ---- Backward ---- */
@@ -324,6 +328,17 @@ inline trine_status run_entropy_backward(trine_call *call, const trine_cross_ent
     return launch(call, row_map_kernel<entropy_backward<T, capped>>,
                   grid(ceil_div(outer.numel * slices.count, row_small_block >> shift)), row_small_block, 0, op,
                   walk<2, divider_any>(outer), outer.numel, slices, divider_any(slices.count), shift);
+}
+
+/* For core/linear_cross_entropy.h. */
+inline trine_status entropy_weight(trine_call *call, const trine_tensor *labels, const trine_cross_entropy_options *o,
+                                   float *weight)
+{
+    const trine_tensor *operands[] = {labels, labels, labels, labels};
+    const entropy_rows rows = {walk<4, divider_any>(trine_iter_make(operands, 4, 1)), id_list(*labels), nullptr, nullptr, false};
+    TRINE_END_OF_QUERY(call, entropy_totals_bytes);
+    return add_rows(call, trine_tensor_numel(labels), rows, entropy_options(*o, 1), nullptr,
+                    static_cast<entropy_total *>(call->workspace), nullptr, weight);
 }
 
 } // namespace simt

@@ -71,6 +71,43 @@ static trine_status check_entropy_backward(const trine_check *check, const void 
     return check_loss(check, "dloss", &a->dloss, "labels", &each, a->options.reduction, false);
 }
 
+/* ---- A linear layer's ---- */
+
+static const trine_op_field linear_entropy_fields[] = {FIELD(trine_linear_cross_entropy_args, x, IN),
+                                                       FIELD(trine_linear_cross_entropy_args, weight, IN),
+                                                       FIELD(trine_linear_cross_entropy_args, labels, IN),
+                                                       FIELD(trine_linear_cross_entropy_args, loss, OUT),
+                                                       FIELD(trine_linear_cross_entropy_args, lse, OUT | OPTIONAL),
+                                                       FIELD(trine_linear_cross_entropy_args, dx, OUT | OPTIONAL),
+                                                       FIELD(trine_linear_cross_entropy_args, dweight, OUT | OPTIONAL)};
+
+static trine_status check_linear_entropy(const trine_check *check, const void *args)
+{
+    const trine_linear_cross_entropy_args *a = args;
+    trine_tensor logits = a->x, each;
+    if (a->x.ndim != 2) return trine_bad(check, "x", "has %d axes where 2 are wanted", (int)a->x.ndim);
+    if (a->weight.ndim != 2) return trine_bad(check, "weight", "has %d axes where 2 are wanted", (int)a->weight.ndim);
+    TRY(trine_check_dtype(check, "x", &a->x, DT_FLOATS));
+    TRY(trine_check_same_dtype(check, "weight", &a->weight, "x", &a->x));
+    if (a->weight.shape[1] != a->x.shape[1])
+        return trine_bad(check, "weight", "has %lld columns where x has %lld", (long long)a->weight.shape[1],
+                         (long long)a->x.shape[1]);
+    logits.shape[1] = a->weight.shape[0];
+    TRY(check_rows(check, &logits, &a->labels, &a->lse, &each));
+    TRY(check_options(check, &a->options));
+    TRY(check_loss(check, "loss", &a->loss, "labels", &each, a->options.reduction, false));
+    if (trine_is_given(&a->dx)) {
+        TRY(trine_check_same_dtype(check, "dx", &a->dx, "x", &a->x));
+        TRY(trine_check_same_shape(check, "dx", &a->dx, "x", &a->x));
+    }
+    if (trine_is_given(&a->dweight)) {
+        TRY(trine_check_dtype(check, "dweight", &a->dweight, DT(F32) | 1u << a->x.dtype));
+        TRY(trine_check_same_shape(check, "dweight", &a->dweight, "weight", &a->weight));
+    }
+    return a->chunk >= 0 ? TRINE_OK : trine_bad(check, "chunk", "%lld is negative", (long long)a->chunk);
+}
+OP_DESC(loss, linear_cross_entropy, linear_entropy_fields, check_linear_entropy);
+
 /* ---- Element by element ---- */
 
 #define PAIR_FIELDS(name) \

@@ -148,7 +148,11 @@ static void stretch_output(trine_tensor *t)
     ROW(105, kl_div, BAD, log_target, a->log_target = 2) \
     ROW(106, mse, BAD, reduction, a->reduction = TRINE_LOSS_BATCH_MEAN) \
     ROW(107, kl_div_backward, BAD, reduction, a->reduction = TRINE_LOSS_REDUCTION_COUNT) \
-    ROW(108, mse_backward, BAD, dloss, a->dloss.dtype = TRINE_F16)
+    ROW(108, mse_backward, BAD, dloss, a->dloss.dtype = TRINE_F16) \
+    ROW(109, linear_cross_entropy, BAD, chunk, a->chunk = -1) \
+    ROW(110, linear_cross_entropy, BAD, weight, a->weight.ndim = 3) \
+    ROW(111, linear_cross_entropy, BAD, softcap, a->options.softcap = -1) \
+    ROW(112, linear_cross_entropy, BAD, dweight, a->dweight.dtype = TRINE_F64)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)

@@ -8,16 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/cases/cases.h"
-
-static const double u = 0x1p-24;
-
-/* Central difference of f against its slope; errors of f64 and of third order. */
-static bool agrees(double slope, double above, double below, double step, double size)
-{
-    const double difference = (above - below) / (2 * step);
-    return isnan(slope) || fabs(difference - slope) <= 1e-5 * (1 + size + fabs(slope));
-}
+#include "tests/cases/linear_entropy.h"
 
 /* ---- Cross entropy ---- */
 
