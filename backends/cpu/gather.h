@@ -12,9 +12,8 @@ typedef struct gather_table {
 } gather_table;
 
 /* p: y, x's slice 0, the run's first id. */
-static inline void gather_run(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
+static inline void gather_run(const gather_table *t, char *const *p, const int64_t *step, int64_t n, bool stream)
 {
-    const gather_table *t = context;
     if (step[0] == 1 && step[1] == 1 && step[2] == 0) {
         const int64_t id = cpu_id(p[2], t->ids);
         if (id >= 0 && id < t->rows)
@@ -33,6 +32,27 @@ static inline void gather_run(const void *context, char *const *p, const int64_t
     }
 }
 
+/* Elements [begin, end) of the walk, run by run as cpu_walk_range does, with the slice of a run asked for some runs before. */
+static inline void gather_range(const cpu_walk *w, const gather_table *t, cpu_range range)
+{
+    enum { AHEAD = 4, ASKED = 512 };
+    const int64_t asked = w->n * t->size < ASKED ? w->n * t->size : ASKED;
+    for (int64_t i = range.begin; i < range.end;) {
+        const int64_t row = i / w->n, column = i - row * w->n, n = w->n - column < range.end - i ? w->n - column : range.end - i;
+        int64_t offset[TRINE_ITER_OPERANDS];
+        char *p[TRINE_ITER_OPERANDS];
+        if (w->step[2] == 0 && row + AHEAD < w->outer.numel) {
+            trine_iter_offsets(&w->outer, row + AHEAD, offset);
+            const int64_t id = cpu_id(w->data[2] + offset[2] * w->size[2], t->ids);
+            if (id >= 0 && id < t->rows) span_prefetch(w->data[1] + offset[1] * t->size + id * t->step, asked);
+        }
+        trine_iter_offsets(&w->outer, row, offset);
+        for (int32_t k = 0; k < 3; k++) p[k] = w->data[k] + (offset[k] + column * w->step[k]) * w->size[k];
+        gather_run(t, p, w->step, n, w->stream);
+        i += n;
+    }
+}
+
 /* axis counts from 0. */
 static inline trine_status gather_rows(trine_call *call, const trine_tensor *x, const trine_tensor *ids, const trine_tensor *y,
                                        int32_t axis)
@@ -45,7 +65,11 @@ static inline trine_status gather_rows(trine_call *call, const trine_tensor *x, 
     TRINE_END_OF_QUERY(call, 0);
     if (trine_tensor_numel(y) == 0) return TRINE_OK;
     const cpu_walk w = cpu_walk_make(operands, 3);
-    cpu_walk_run(&w, gather_run, &table);
+    CPU_PARALLEL_FOR(range, w.outer.numel * w.n, CPU_GRAIN)
+    {
+        gather_range(&w, &table, range);
+        span_fence();
+    }
     return TRINE_OK;
 }
 

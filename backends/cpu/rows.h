@@ -107,12 +107,6 @@ static inline row_part rows_part(const row_call *c, char *const *p, int64_t n, i
     return part;
 }
 
-/* Asks for what comes next while this is computed. */
-static inline void rows_prefetch(const char *from, int64_t bytes)
-{
-    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 2);
-}
-
 static inline void rows_emit(const row_call *c, const row_part *part, char *to, const double *own, const double *stats,
                              char *const *next)
 {
@@ -123,7 +117,7 @@ static inline void rows_emit(const row_call *c, const row_part *part, char *to, 
         span.column += i;
         for (int32_t k = 0; k < c->op->inputs; k++) span.x[k] += i;
         if (span.keep) span.keep += i;
-        for (int32_t k = 0; k < c->op->inputs; k++) rows_prefetch(next[1 + k] + span.column * c->size, m * c->size);
+        for (int32_t k = 0; k < c->op->inputs; k++) span_prefetch(next[1 + k] + span.column * c->size, m * c->size);
         c->op->emit(c->context, &span, own, stats, y);
         span_store(to + i * c->size, c->dtype, y, m, c->stream);
     }

@@ -39,14 +39,18 @@ typedef void (*scan_rows_fn)(float *into, const float *x, int64_t n);
     { \
         const four neutral = {neutral_, neutral_, neutral_, neutral_}; \
         int64_t i = 0; \
-        for (; i + 4 <= n; i += 4) { \
-            four v; \
-            memcpy(&v, x + i, sizeof v); \
-            v = both4_##kind(__builtin_shuffle(neutral, v, (mask4){0, 4, 5, 6}), v); \
-            v = both4_##kind(__builtin_shuffle(neutral, v, (mask4){0, 1, 4, 5}), v); \
-            v = both4_##kind((four){carry, carry, carry, carry}, v); \
-            memcpy(y + i, &v, sizeof v); \
-            carry = v[3]; \
+        for (; i + 16 <= n; i += 16) { \
+            four v[4]; \
+            memcpy(v, x + i, sizeof v); \
+            for (int k = 0; k < 4; k++) { \
+                v[k] = both4_##kind(__builtin_shuffle(neutral, v[k], (mask4){0, 4, 5, 6}), v[k]); \
+                v[k] = both4_##kind(__builtin_shuffle(neutral, v[k], (mask4){0, 1, 4, 5}), v[k]); \
+            } \
+            for (int k = 1; k < 4; k++) v[k] = both4_##kind(__builtin_shuffle(v[k - 1], (mask4){3, 3, 3, 3}), v[k]); \
+            const float total = v[3][3]; \
+            for (int k = 0; k < 4; k++) v[k] = both4_##kind((four){carry, carry, carry, carry}, v[k]); \
+            memcpy(y + i, v, sizeof v); \
+            carry = both_##kind(carry, total); \
         } \
         for (; i < n; i++) y[i] = carry = both_##kind(carry, x[i]); \
         return carry; \

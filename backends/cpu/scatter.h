@@ -11,6 +11,8 @@
 #include "backends/cpu/walk.h"
 #include "core/taken.h"
 
+/* Rows stand anywhere: the beginning of one is asked for while those before it are added. */
+enum { SCATTER_AHEAD = 4, SCATTER_ASKED = 512 };
 enum { SCATTER_TILE = 256, SCATTER_Y = 0, SCATTER_ROWS, SCATTER_X };
 
 typedef struct scatter {
@@ -57,11 +59,20 @@ static inline void scatter_write(const scatter *s, int64_t row, const scatter_sp
     cpu_store(y, s->y->dtype, sum, span->n, s->inner[SCATTER_Y], s->stream);
 }
 
+/* Entry i of the sorted list, which must have a place. */
+static inline const char *scatter_row(const scatter *s, int64_t i, const scatter_span *span)
+{
+    int64_t offset[TRINE_ITER_OPERANDS];
+    trine_iter_offsets(&s->places, s->place[i], offset);
+    return (const char *)s->rows->data + (span->offset[SCATTER_ROWS] + offset[0]) * s->row_size;
+}
+
 static inline void scatter_tile(const scatter *s, int64_t tile, const scatter_span *span)
 {
     SPAN_BUFFER(sum);
     SPAN_BUFFER(buffer);
-    const int64_t begin = tile * SCATTER_TILE, end = begin + SCATTER_TILE < s->n ? begin + SCATTER_TILE : s->n;
+    const int64_t begin = tile * SCATTER_TILE, end = begin + SCATTER_TILE < s->n ? begin + SCATTER_TILE : s->n,
+                  asked = span->n * s->row_size < SCATTER_ASKED ? span->n * s->row_size : SCATTER_ASKED;
     for (int64_t i = begin, next; i < end; i = next) {
         const int32_t key = s->key[i];
         if (key < 0 || key >= s->slices) {
@@ -70,9 +81,9 @@ static inline void scatter_tile(const scatter *s, int64_t tile, const scatter_sp
         }
         memset(sum, 0, (size_t)span->n * sizeof *sum);
         for (next = i; next < end && s->key[next] == key; next++) {
-            int64_t offset[TRINE_ITER_OPERANDS];
-            trine_iter_offsets(&s->places, s->place[next], offset);
-            const char *from = (const char *)s->rows->data + (span->offset[SCATTER_ROWS] + offset[0]) * s->row_size;
+            const char *from = scatter_row(s, next, span);
+            if (next + SCATTER_AHEAD < end && s->key[next + SCATTER_AHEAD] < s->slices)
+                span_prefetch(scatter_row(s, next + SCATTER_AHEAD, span), asked);
             const float *row = cpu_load(buffer, from, s->rows->dtype, span->n, s->inner[SCATTER_ROWS]);
             for (int64_t j = 0; j < span->n; j++) sum[j] += row[j];
         }

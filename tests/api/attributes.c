@@ -203,11 +203,33 @@ static void test_index_of_i32(trine_stream *s)
     EXPECT(trine_query(s, TRINE_OP_argmax, &a, &answer) == TRINE_OK);
 }
 
+/* The query states what linear_cross_entropy needs at its peak: far less than all logits; a chunk of them at least. */
+static void test_peak_memory(trine_stream *s)
+{
+    enum { N = 65536, D = 1024, C = 131072 };
+    trine_query_result chosen, small, narrow;
+    trine_linear_cross_entropy_args a = {.x = trine_tensor_2d(NULL, TRINE_BF16, N, D),
+                                         .weight = trine_tensor_2d(NULL, TRINE_BF16, C, D),
+                                         .labels = trine_tensor_1d(NULL, TRINE_I64, N),
+                                         .loss = trine_tensor_make(NULL, TRINE_F32, 0, NULL),
+                                         .dx = trine_tensor_2d(NULL, TRINE_BF16, N, D),
+                                         .dweight = trine_tensor_2d(NULL, TRINE_F32, C, D)};
+    EXPECT(trine_query(s, TRINE_OP_linear_cross_entropy, &a, &chosen) == TRINE_OK);
+    EXPECT(chosen.workspace < (size_t)N * C * 2 / 32);
+    a.chunk = 128;
+    EXPECT(trine_query(s, TRINE_OP_linear_cross_entropy, &a, &small) == TRINE_OK);
+    EXPECT(small.workspace >= (size_t)128 * C * 2 && small.workspace < chosen.workspace);
+    a.dweight.dtype = TRINE_BF16; /* summed up in f32 elsewhere */
+    EXPECT(trine_query(s, TRINE_OP_linear_cross_entropy, &a, &narrow) == TRINE_OK);
+    EXPECT(narrow.workspace == small.workspace + (size_t)C * D * 4);
+}
+
 int main(void)
 {
     trine_stream *s = cpu_stream();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) test_row(s, &rows[i]);
     test_index_of_i32(s);
+    test_peak_memory(s);
     trine_stream_destroy(s);
     return finish();
 }

@@ -208,7 +208,7 @@ bool case_prepare(test_case *c, int64_t repeat)
     for (int32_t k = 0; k < c->tensor_count; k++) {
         case_tensor *t = &c->tensor[k];
         if (t->output || t->data) continue;
-        t->period = repeat && t->numel > repeat ? repeat : t->numel;
+        t->period = repeat && t->numel > repeat && t->fill != FILL_SORTED ? repeat : t->numel;
         t->data = malloc((size_t)(t->period ? t->period : 1) * (size_t)trine_dtype_bits(t->dtype) / 8);
         if (!t->data) return false;
         uint64_t seed = case_hash(c->seed, (uint64_t)k);

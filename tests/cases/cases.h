@@ -33,7 +33,7 @@ typedef enum case_fill {
     FILL_NORMAL,   /* a + b * standard normal */
     FILL_UNIFORM,  /* in [a, b) */
     FILL_INTEGERS, /* whole numbers in [a, b] */
-    FILL_SORTED,   /* the same, in their order, more of the small ones */
+    FILL_SORTED,   /* the same, in their order, more of the small ones; never repeated */
     FILL_BITS,     /* any bit pattern of the dtype: NaN, inf, subnormals and all; bool: 0 or 1 */
     FILL_SPECIAL,  /* normal, and one in four of: NaN, inf, -inf, 0, -0, tiny, huge, 1, -1 */
     FILL_CONSTANT  /* a */
