@@ -363,12 +363,11 @@ static test_case *new_scatter(case_list *list, trine_op op, trine_dtype dtype, t
     test_case *c = case_new(list, op, "%s to %s %s %lld to %lldx%lldx%lld%s%s", trine_dtype_name(dtype), trine_dtype_name(out),
                             trine_dtype_name(id_dtype), (long long)s.n, (long long)s.outer, (long long)s.rows, (long long)s.inner,
                             s.square ? " in threes" : "", base ? " onto x" : "");
-    int32_t ndim = table_shape(&s, flat, shape);
+    int32_t ndim = taken_shape(&s, flat, shape);
+    const double terms = (double)case_in(c, flat ? "dy" : "src", dtype, ndim, shape)->numel;
+    ndim = table_shape(&s, flat, shape);
     if (base) case_in(c, "x", out, ndim, shape);
     add_ids(c, id_dtype, &s);
-    ndim = taken_shape(&s, flat, shape);
-    const double bytes = (double)case_in(c, flat ? "dy" : "src", dtype, ndim, shape)->numel * trine_dtype_bits(dtype) / 8;
-    ndim = table_shape(&s, flat, shape);
     const case_tensor *y = case_out(c, flat ? "dweight" : "y", out, ndim, shape);
     if (!flat) CASE_ARGS(c, scatter_add)->axis = s.n % 2 ? 1 : -2;
     c->units = y->numel ? s.outer * s.rows : 0;
@@ -377,7 +376,7 @@ static test_case *new_scatter(case_list *list, trine_op op, trine_dtype dtype, t
     case_tolerance(c, out, 4 * 0x1p-24, 4 * (sqrt(k) + k / 8 + 2) * 0x1p-24);
     case_set_layout(c, layout);
     case_count_bytes(c);
-    c->flops = bytes / (trine_dtype_bits(dtype) / 8);
+    c->flops = terms;
     return c;
 }
 
