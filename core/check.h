@@ -34,6 +34,12 @@ trine_status trine_check_broadcasts(const trine_check *check, const char *name, 
 trine_status trine_check_ndim_at_least(const trine_check *check, const char *name, const trine_tensor *t, int32_t ndim);
 trine_status trine_check_is_vector(const trine_check *check, const char *name, const trine_tensor *t, int64_t length);
 
+/* Two tensors with elements that begin at one address: the generic checks would take them for "in place". */
+static inline bool trine_check_starts_at(const trine_tensor *a, const trine_tensor *b)
+{
+    return a->data && a->data == b->data && trine_tensor_numel(a) > 0 && trine_tensor_numel(b) > 0;
+}
+
 #define TRY(call) \
     do { \
         trine_status try_status = (call); \

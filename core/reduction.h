@@ -2,7 +2,7 @@
 #ifndef TRINE_CORE_REDUCTION_H
 #define TRINE_CORE_REDUCTION_H
 
-#include "core/shape.h"
+#include "core/taken.h"
 #include "trine/reduce.h"
 
 enum { REDUCTION_INPUTS = 2, REDUCTION_Y = REDUCTION_INPUTS };
@@ -16,17 +16,6 @@ typedef struct trine_reduction {
     int64_t n;
     int64_t step[REDUCTION_INPUTS]; /* from one element of a segment to the next */
 } trine_reduction;
-
-static inline trine_tensor trine_drop_axis(const trine_tensor *t, int32_t axis)
-{
-    trine_tensor r = *t;
-    r.ndim--;
-    for (int32_t d = axis; d < r.ndim; d++) {
-        r.shape[d] = t->shape[d + 1];
-        r.stride[d] = t->stride[d + 1];
-    }
-    return r;
-}
 
 static inline trine_reduction trine_reduction_of_all(const trine_tensor *a, const trine_tensor *b, const trine_tensor *y,
                                                      int ordered)
@@ -52,8 +41,8 @@ static inline trine_reduction trine_reduction_make(const trine_tensor *a, const 
     if (axis == TRINE_AXIS_ALL) return trine_reduction_of_all(a, b, y, ordered);
     trine_reduction r;
     if (axis < 0) axis += a->ndim;
-    trine_tensor scalar = *a, outer[3] = {trine_drop_axis(a, axis), trine_drop_axis(b, axis), *y};
-    if (y->ndim == a->ndim) outer[2] = trine_drop_axis(y, axis);
+    trine_tensor scalar = *a, outer[3] = {trine_drop_axes(a, axis, 1), trine_drop_axes(b, axis, 1), *y};
+    if (y->ndim == a->ndim) outer[2] = trine_drop_axes(y, axis, 1);
     const trine_tensor *kept[] = {&outer[0], &outer[1], &outer[2]}, *none[] = {&scalar, &scalar};
     scalar.ndim = 0;
     r.kept = trine_iter_make(kept, 3, 0);

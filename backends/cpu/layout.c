@@ -1,9 +1,11 @@
-/* transpose and permute on the CPU. Bound by bytes.
+/* transpose, permute, concat and split on the CPU; gather.h and scatter.h have the ops that go by ids. Bound by bytes.
  *
  * A permutation is a copy from a view of x whose axes stand in y's order. Where y's dense axis is also x's, runs are copied. Else
  * tiles of the two dense axes are turned in L1, by exchanges between vectors of 16 bytes, so that both sides move whole lines;
  * other axes are walked outside. */
+#include "backends/cpu/gather.h"
 #include "backends/cpu/level.h"
+#include "backends/cpu/scatter.h"
 #include "backends/cpu/walk.h"
 
 /* Rows of a tile have so many bytes on both sides, but no more than TILE_MOST elements: long enough for memory to open its pages
@@ -80,6 +82,8 @@ static tile tile_at(const tiling *t, int64_t index)
     return (tile){t->x + (offset[1] + row * t->x_step + col) * t->size, t->y + (offset[0] + col * t->y_step + row) * t->size,
                   least(t->side, t->rows - row), least(t->side, t->cols - col)};
 }
+
+static int64_t tile_side(int64_t size) { return least(TILE_BYTES / size, TILE_MOST); }
 
 /* From one row to the next in a buffer, in bytes and in elements. */
 static int64_t buffer_step(const tiling *t) { return t->side * t->size + LINE; }
@@ -160,22 +164,28 @@ static int64_t take_axis(trine_iter *it, int32_t d, int64_t stride[TRINE_ITER_OP
     return trine_iter_pop_inner(it, stride);
 }
 
-static trine_status copy_permuted(trine_call *call, const trine_tensor *y, const trine_tensor *x)
+/* What a copy of so many elements needs at most. */
+static size_t permuted_bytes(const trine_tensor *y)
+{
+    const int64_t size = trine_dtype_bits(y->dtype) / 8;
+    const tiling t = {.size = size, .side = tile_side(size)};
+    return span_should_stream(trine_tensor_numel(y) * size) ? (size_t)cpu_threads(INT32_MAX, 1) * 2 * tile_bytes(&t) : 0;
+}
+
+static void copy_permuted(char *workspace, const trine_tensor *y, const trine_tensor *x)
 {
     const trine_tensor *both[] = {y, x};
     tiling t = {.batch = trine_iter_make(both, 2, 0), .size = trine_dtype_bits(y->dtype) / 8, .y = y->data, .x = x->data};
     const trine_iter *it = &t.batch;
     const int32_t last = it->ndim - 1;
     int32_t dense = -1; /* x's dense axis */
-    call->variant = TRINE_CPU_VARIANT;
     for (int32_t d = 0; d < last; d++)
         if (it->stride[1][d] == 1) dense = d;
-    if (it->numel == 0) return TRINE_OK;
+    if (it->numel == 0) return;
     if (it->stride[0][last] != 1 || it->stride[1][last] == 1 || dense < 0) {
-        TRINE_END_OF_QUERY(call, 0);
         const cpu_walk w = cpu_walk_make(both, 2);
         cpu_walk_run(&w, copy_run, &t.size);
-        return TRINE_OK;
+        return;
     }
     int64_t inner[TRINE_ITER_OPERANDS], across[TRINE_ITER_OPERANDS];
     t.stream = span_should_stream(it->numel * t.size);
@@ -183,13 +193,11 @@ static trine_status copy_permuted(trine_call *call, const trine_tensor *y, const
     t.cols = take_axis(&t.batch, dense, across);
     t.x_step = inner[1];
     t.y_step = across[0];
-    t.side = least(TILE_BYTES / t.size, TILE_MOST);
+    t.side = tile_side(t.size);
     t.down = (t.rows + t.side - 1) / t.side;
     t.across = (t.cols + t.side - 1) / t.side;
-    TRINE_END_OF_QUERY(call, t.stream ? (size_t)cpu_threads(INT32_MAX, 1) * 2 * tile_bytes(&t) : 0);
-    t.workspace = call->workspace;
+    t.workspace = workspace;
     run_tiles(&t);
-    return TRINE_OK;
 }
 
 static trine_tensor permuted_view(const trine_tensor *x, const int32_t *axes)
@@ -205,11 +213,68 @@ static trine_tensor permuted_view(const trine_tensor *x, const int32_t *axes)
 trine_status TRINE_CPU(transpose)(trine_call *call, const trine_transpose_args *a)
 {
     const trine_tensor x = trine_tensor_swap_axes(a->x, -1, -2);
-    return copy_permuted(call, &a->y, &x);
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, permuted_bytes(&a->y));
+    copy_permuted(call->workspace, &a->y, &x);
+    return TRINE_OK;
 }
 
 trine_status TRINE_CPU(permute)(trine_call *call, const trine_permute_args *a)
 {
     const trine_tensor x = permuted_view(&a->x, a->axes);
-    return copy_permuted(call, &a->y, &x);
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, permuted_bytes(&a->y));
+    copy_permuted(call->workspace, &a->y, &x);
+    return TRINE_OK;
+}
+
+/* Between `whole` and the pieces that lie in it one after the other. */
+static trine_status copy_pieces(trine_call *call, const trine_tensor *whole, const trine_tensor pieces[TRINE_CONCAT_MAX],
+                                int32_t axis, bool to_whole)
+{
+    trine_tensor part = *whole;
+    if (axis < 0) axis += whole->ndim;
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, permuted_bytes(whole));
+    for (int i = 0; i < TRINE_CONCAT_MAX; i++) {
+        if (!trine_is_given(&pieces[i])) continue;
+        part.shape[axis] = pieces[i].shape[axis];
+        if (to_whole)
+            copy_permuted(call->workspace, &part, &pieces[i]);
+        else
+            copy_permuted(call->workspace, &pieces[i], &part);
+        part.data = (char *)part.data + part.shape[axis] * part.stride[axis] * (trine_dtype_bits(part.dtype) / 8);
+    }
+    return TRINE_OK;
+}
+
+trine_status TRINE_CPU(concat)(trine_call *call, const trine_concat_args *a)
+{
+    return copy_pieces(call, &a->y, a->x, a->axis, true);
+}
+
+trine_status TRINE_CPU(split)(trine_call *call, const trine_split_args *a)
+{
+    return copy_pieces(call, &a->x, a->y, a->axis, false);
+}
+
+trine_status TRINE_CPU(gather)(trine_call *call, const trine_gather_args *a)
+{
+    return gather_rows(call, &a->x, &a->ids, &a->y, a->axis < 0 ? a->axis + a->x.ndim : a->axis);
+}
+
+trine_status TRINE_CPU(embedding)(trine_call *call, const trine_embedding_args *a)
+{
+    return gather_rows(call, &a->weight, &a->ids, &a->y, 0);
+}
+
+trine_status TRINE_CPU(scatter_add)(trine_call *call, const trine_scatter_add_args *a)
+{
+    return scatter_call(call, &a->x, &a->ids, &a->src, &a->y, a->axis < 0 ? a->axis + a->y.ndim : a->axis, false);
+}
+
+trine_status TRINE_CPU(embedding_backward)(trine_call *call, const trine_embedding_backward_args *a)
+{
+    const trine_tensor none = {0};
+    return scatter_call(call, &none, &a->ids, &a->dy, &a->dweight, 0, false);
 }

@@ -4,6 +4,7 @@
  * fixed length; or they lie below each other, and columns are taken side by side (reduce_columns.h). Partials are merged in the
  * order of the elements, so that results do not depend on the number of threads. */
 #include "backends/cpu/reduce_columns.h"
+#include "backends/cpu/scatter.h"
 
 enum { REDUCE_CHUNK = 32768 };
 
@@ -181,3 +182,9 @@ REDUCE(norm_l1, NORM_L1)
 REDUCE(norm_l2, NORM_L2)
 
 trine_status TRINE_CPU(dot)(trine_call *call, const trine_dot_args *a) { return reduce(call, DOT, &a->a, &a->b, &a->y, a->axis); }
+
+trine_status TRINE_CPU(segment_sum)(trine_call *call, const trine_segment_sum_args *a)
+{
+    const trine_tensor none = {0};
+    return scatter_call(call, &none, &a->ids, &a->x, &a->y, 0, a->sorted);
+}

@@ -68,6 +68,12 @@ static inline int64_t span_length(const void *dst, trine_dtype dtype, int64_t le
     return SPAN_MAX - ((uint32_t)(uintptr_t)dst & 63) * 8 / (uint32_t)trine_dtype_bits(dtype);
 }
 
+/* Asks for what comes next while something else is computed. */
+static inline void span_prefetch(const char *from, int64_t bytes)
+{
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 2);
+}
+
 /* Ends a thread's streamed stores; without it another thread might see the old bytes. */
 static inline void span_fence(void)
 {

@@ -155,6 +155,18 @@ TRINE_DEVICE void store16_once(void *p, uint4 v) { __stcs(static_cast<uint4 *>(p
 
 /* To the cache that all blocks share. */
 TRINE_DEVICE void prefetch(const void *p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
+/* Words that blocks of a running kernel hand to each other: whole, and at the device's scope; they order nothing else. */
+TRINE_DEVICE uint32_t atomic_add(uint32_t *p, uint32_t value) { return atomicAdd(p, value); }
+TRINE_DEVICE void publish(uint64_t *p, uint64_t word)
+{
+    asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(__cvta_generic_to_global(p)), "l"(word) : "memory");
+}
+TRINE_DEVICE uint64_t load_published(const uint64_t *p)
+{
+    uint64_t word;
+    asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(word) : "l"(__cvta_generic_to_global(p)) : "memory");
+    return word;
+}
 
 /* Dynamic shared memory, 16-byte aligned. */
 TRINE_DEVICE unsigned char *dynamic_shared()

@@ -222,6 +222,22 @@ TRINE_DEVICE void store16_once(void *p, uint4 v) { __builtin_nontemporal_store(t
 
 /* To the cache that all blocks share: no instruction of these chips does so. */
 TRINE_DEVICE void prefetch(const void *) {}
+/* Words that blocks of a running kernel hand to each other: whole, and at the device's scope; they order nothing else. publish is
+ * an exchange, which is made in the L2 cache, where all compute units see it. */
+TRINE_DEVICE uint32_t atomic_add(uint32_t *p, uint32_t value)
+{
+    return __hip_atomic_fetch_add((__attribute__((address_space(1))) uint32_t *)p, value, __ATOMIC_RELAXED,
+                                  __HIP_MEMORY_SCOPE_AGENT);
+}
+TRINE_DEVICE void publish(uint64_t *p, uint64_t word)
+{
+    (void)__hip_atomic_exchange((__attribute__((address_space(1))) uint64_t *)p, word, __ATOMIC_RELAXED,
+                                __HIP_MEMORY_SCOPE_AGENT);
+}
+TRINE_DEVICE uint64_t load_published(const uint64_t *p)
+{
+    return __hip_atomic_load((const __attribute__((address_space(1))) uint64_t *)p, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+}
 
 /* Dynamic shared memory, 16-byte aligned. */
 TRINE_DEVICE unsigned char *dynamic_shared()

@@ -8,6 +8,9 @@ namespace simt {
 struct op_sum {
     template <class T> TRINE_METHOD T operator()(T a, T b) const { return a + b; }
 };
+struct op_least {
+    template <class T> TRINE_METHOD T operator()(T a, T b) const { return a < b ? a : b; }
+};
 /* NaN wins. */
 struct op_max {
     TRINE_METHOD float operator()(float a, float b) const { return a > b || a != a ? a : b; }

@@ -1,12 +1,14 @@
-/* transpose and permute. Bound by bytes.
+/* transpose, permute, concat and split; gather.h and scatter.h have the ops that go by ids. Bound by bytes.
  *
  * A permutation is a copy from a view of x whose axes stand in y's order. Where the innermost axis of y is also x's dense one,
  * rows are copied (map.h). Else tiles of the two dense axes, y's and x's, go through shared memory, so that both sides move whole
- * lines; what is neither is walked outside. Views without a dense axis are copied element by element. */
+ * lines; what is neither is walked outside. Views without a dense axis are copied element by element. concat and split are
+ * copies too, one launch a piece. */
 #ifndef TRINE_SIMT_LAYOUT_H
 #define TRINE_SIMT_LAYOUT_H
 
-#include "backends/simt/map.h"
+#include "backends/simt/gather.h"
+#include "backends/simt/scatter.h"
 
 namespace simt {
 
@@ -215,6 +217,22 @@ inline trine_tensor permuted_view(const trine_tensor &x, const int32_t *axes)
     return v;
 }
 
+/* Element 0 of `whole` for the pieces, one after the other: to = true copies them into it. */
+inline trine_status copy_pieces(trine_call *call, const trine_tensor &whole, const trine_tensor (&pieces)[TRINE_CONCAT_MAX],
+                                int32_t axis, bool to)
+{
+    trine_tensor part = whole;
+    trine_status status = TRINE_OK;
+    if (axis < 0) axis += whole.ndim;
+    for (int i = 0; i < TRINE_CONCAT_MAX && status == TRINE_OK; i++) {
+        if (!trine_is_given(&pieces[i])) continue;
+        part.shape[axis] = pieces[i].shape[axis];
+        status = to ? permuted(call, part, pieces[i]) : permuted(call, pieces[i], part);
+        part.data = static_cast<char *>(part.data) + part.shape[axis] * part.stride[axis] * (trine_dtype_bits(part.dtype) / 8);
+    }
+    return status;
+}
+
 } // namespace simt
 
 /* Both take any arguments that pass the core's checks, and no workspace. */
@@ -234,6 +252,46 @@ extern "C" trine_status TRINE_BACKEND_FN(permute)(trine_call *call, const trine_
     call->variant = target::variant;
     TRINE_END_OF_QUERY(call, 0);
     return simt::permuted(call, a->y, simt::permuted_view(a->x, a->axes));
+}
+
+extern "C" trine_status TRINE_BACKEND_FN(concat)(trine_call *call, const trine_concat_args *a)
+{
+    call->variant = target::variant;
+    TRINE_END_OF_QUERY(call, 0);
+    return simt::copy_pieces(call, a->y, a->x, a->axis, true);
+}
+
+extern "C" trine_status TRINE_BACKEND_FN(split)(trine_call *call, const trine_split_args *a)
+{
+    call->variant = target::variant;
+    TRINE_END_OF_QUERY(call, 0);
+    return simt::copy_pieces(call, a->x, a->y, a->axis, false);
+}
+
+extern "C" trine_status TRINE_BACKEND_FN(gather)(trine_call *call, const trine_gather_args *a)
+{
+    call->variant = target::variant;
+    TRINE_END_OF_QUERY(call, 0);
+    return simt::gather_rows(call, a->x, a->ids, a->y, a->axis < 0 ? a->axis + a->x.ndim : a->axis);
+}
+
+extern "C" trine_status TRINE_BACKEND_FN(embedding)(trine_call *call, const trine_embedding_args *a)
+{
+    call->variant = target::variant;
+    TRINE_END_OF_QUERY(call, 0);
+    return simt::gather_rows(call, a->weight, a->ids, a->y, 0);
+}
+
+extern "C" trine_status TRINE_BACKEND_FN(scatter_add)(trine_call *call, const trine_scatter_add_args *a)
+{
+    const int32_t axis = a->axis < 0 ? a->axis + a->y.ndim : a->axis;
+    return simt::scatter_rows(call, simt::scatter_call{&a->x, &a->ids, &a->src, &a->y, axis, false});
+}
+
+extern "C" trine_status TRINE_BACKEND_FN(embedding_backward)(trine_call *call, const trine_embedding_backward_args *a)
+{
+    const trine_tensor none = {};
+    return simt::scatter_rows(call, simt::scatter_call{&none, &a->ids, &a->dy, &a->dweight, 0, false});
 }
 
 #endif

@@ -58,6 +58,8 @@ template <class T> using unsigned_of = typename unsigned_word<T>::type;
 
 template <class T> constexpr int row_pack = 16 / int(sizeof(T));
 template <class Op> using row_element = typename Op::element;
+/* Ops of which nothing but note() is wanted specialise this: `out` is then any tensor of the shape, emit() is not needed. */
+template <class Op> constexpr bool row_emits = true;
 
 /* Pack i of the thread has the elements column(i), column(i) + 1, ... of the row; those outside [0, n) do not exist. */
 struct row_place {
@@ -299,8 +301,10 @@ row_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t rows, int n, 
     if (mine >= rows) return;
     const typename Op::stats stats = op.finish(p, n);
     if (t == 0) op.note(stats, row);
-    tile.pass(at.zero());
-    store_tile(stats, tile, op, operands, at.again().again(), 0);
+    if constexpr (row_emits<Op>) {
+        tile.pass(at.zero());
+        store_tile(stats, tile, op, operands, at.again().again(), 0);
+    }
 }
 
 } // namespace simt

@@ -68,12 +68,14 @@ row_emit_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_ro
         p = op.merge(p, partials[slice.row * slices.count + i]);
     const typename Op::stats stats = op.finish(op.combine(p), slices.n);
     if (slice.first == 0 && target::thread_x() == 0) op.note(stats, first_row + slice.row);
-    const row_operands<Op, simple> operands(op, offset, slice.first);
-    each_tile(operands, slice.n, [&](const row_place &at) {
-        row_tile<row_element<Op>, Op::inputs, split_packs> tile;
-        load_tile(tile, op, operands, at);
-        store_tile(stats, tile, op, operands, at, slice.first);
-    });
+    if constexpr (row_emits<Op>) {
+        const row_operands<Op, simple> operands(op, offset, slice.first);
+        each_tile(operands, slice.n, [&](const row_place &at) {
+            row_tile<row_element<Op>, Op::inputs, split_packs> tile;
+            load_tile(tile, op, operands, at);
+            store_tile(stats, tile, op, operands, at, slice.first);
+        });
+    }
 }
 
 /* ---- Host ---- */

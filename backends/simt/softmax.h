@@ -1,37 +1,12 @@
-/* Softmax, its logarithm and their gradients, in the frame of row.h.
- *
- * A partial of the forward ops is a maximum and a sum of exponentials relative to it (Milakov & Gimelshein 2018); merging two
- * rescales the sums. An exponential is a subtraction, a multiply-add and the hardware's 2^x (softmax_base). They are computed
- * twice, for the sum and for the output: as many registers as it takes to keep them hold another row. Bound by bytes; 16-bit
- * types come near the rate of 2^x. */
+/* Softmax, its logarithm and their gradients, in the frame of row.h; exp_sum.h has the forward's statistics. Exponentials are
+ * computed twice, for the sum and for the output: as many registers as it takes to keep them hold another row. Bound by bytes;
+ * 16-bit types come near the rate of 2^x. */
 #ifndef TRINE_SIMT_SOFTMAX_H
 #define TRINE_SIMT_SOFTMAX_H
 
-#include "backends/simt/row_run.h"
+#include "backends/simt/exp_sum.h"
 
 namespace simt {
-
-constexpr float log2e = 1.44269504f, ln2 = 0.693147181f;
-
-/* e^x = 2^exponent(x) 2^base with a base close to x's maximum. Small maxima are taken off by the multiply-add: `shift` is
- * rounded, but it is the same for the whole row, in numerator and denominator. What that rounding comes to is residual(); for
- * large maxima it would be too much, so they are subtracted before. */
-struct softmax_base {
-    float pivot, shift;
-    TRINE_DEVICE_METHOD explicit softmax_base(float most)
-    {
-        const float finite = finite_or_zero(most);
-        const bool small = __builtin_fabsf(finite) <= 65536.0f;
-        pivot = small ? 0.0f : finite;
-        shift = small ? target::mul_rn(finite, log2e) : 0.0f;
-    }
-    TRINE_DEVICE_METHOD float exponent(float x) const { return target::fma_rn(x - pivot, log2e, -shift); }
-    TRINE_DEVICE_METHOD float power(float x) const { return target::exp2_fast(exponent(x)); }
-    /* Of the base of `most`: e^most = 2^residual 2^base. */
-    static TRINE_DEVICE_METHOD float residual(float most) { return softmax_base(most).exponent(finite_or_zero(most)); }
-    /* A part of a row, or a row, whose entries are all -inf: e^(-inf - 0) is 0 for each, and a row with the sum 0 becomes NaN. */
-    static TRINE_DEVICE_METHOD float finite_or_zero(float most) { return most == -__builtin_inff() ? 0.0f : most; }
-};
 
 template <class T, bool log> struct softmax_rows : row_shares_nothing {
     using element = T;
@@ -39,54 +14,24 @@ template <class T, bool log> struct softmax_rows : row_shares_nothing {
     const T *in[1];
     T *out;
 
-    struct partial {
-        float most, sum;
-    };
+    using partial = exp_sum;
     struct stats {
         softmax_base base;
         float most, last; /* 1 / sum, or its logarithm */
     };
 
     static TRINE_DEVICE_METHOD float neutral() { return -__builtin_inff(); }
-    static TRINE_DEVICE_METHOD partial identity() { return partial{-__builtin_inff(), 0.0f}; }
-
+    static TRINE_DEVICE_METHOD partial identity() { return exp_sum::identity(); }
+    static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b) { return exp_sum::merge(a, b); }
+    static TRINE_DEVICE_METHOD partial combine(const partial &p) { return exp_sum::combine(p); }
     template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width)
     {
-        constexpr int V = row_pack<T>;
-        float most = -__builtin_inff(), sum = 0.0f;
-#pragma unroll
-        for (int i = 0; i < P; i++)
-#pragma unroll
-            for (int j = 0; j < V; j++) most = __builtin_fmaxf(most, tile.at[0][i].value(j));
-        most = wave_reduce(most, op_most{}, width);
-        const softmax_base base(most);
-        tile.pass(at.zero());
-#pragma unroll
-        for (int i = 0; i < P; i++)
-#pragma unroll
-            for (int j = 0; j < V; j++) sum += base.power(tile.at[0][i].value(j));
-        return partial{most, wave_reduce(sum, op_sum{}, width)};
-    }
-
-    /* The sum of `p` relative to `most`, which is at least p.most. */
-    static TRINE_DEVICE_METHOD float rescaled(const partial &p, float most)
-    {
-        return p.sum * target::exp2_fast(softmax_base(most).exponent(p.most) - softmax_base::residual(p.most));
-    }
-    static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b)
-    {
-        const float most = __builtin_fmaxf(a.most, b.most);
-        return partial{most, target::add_rn(rescaled(a, most), rescaled(b, most))};
-    }
-    static TRINE_DEVICE_METHOD partial combine(const partial &p)
-    {
-        const float most = wave_reduce(p.most, op_most{});
-        return partial{most, wave_reduce(rescaled(p, most), op_sum{})};
+        return exp_sum::gather<T, P>(tile, at, width, [&](int i, int j) { return tile.at[0][i].value(j); });
     }
 
     static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t)
     {
-        const float last = log ? (target::log2_fast(p.sum) - softmax_base::residual(p.most)) * ln2 : target::rcp_fast(p.sum);
+        const float last = log ? p.log() : target::rcp_fast(p.sum);
         return stats{softmax_base(p.most), p.most, last};
     }
     static TRINE_DEVICE_METHOD void note(const stats &, int64_t) {}

@@ -23,12 +23,6 @@ static trine_status check_operand(const trine_check *check, const char *name, co
     return trine_check_broadcasts(check, name, &batch, "d's batch", &wanted);
 }
 
-/* Two tensors with elements that begin at one address: the generic checks would take them for "in place". */
-static bool starts_at(const trine_tensor *a, const trine_tensor *b)
-{
-    return a->data && a->data == b->data && trine_tensor_numel(a) > 0 && trine_tensor_numel(b) > 0;
-}
-
 static trine_status check_matmul(const trine_check *check, const void *args)
 {
     const trine_matmul_args *a = args;
@@ -49,7 +43,7 @@ static trine_status check_matmul(const trine_check *check, const void *args)
         TRY(trine_check_dtype(check, "bias", &a->bias, DT(F32) | 1u << a->a.dtype));
         TRY(trine_check_is_vector(check, "bias", &a->bias, n));
     }
-    if (starts_at(&a->d, &a->a) || starts_at(&a->d, &a->b))
+    if (trine_check_starts_at(&a->d, &a->a) || trine_check_starts_at(&a->d, &a->b))
         return trine_bad(check, "d", "overlaps a or b: only c may be d in place");
     if ((unsigned)a->activation >= TRINE_ACT_COUNT)
         return trine_bad(check, "activation", "there is no activation %d", (int)a->activation);

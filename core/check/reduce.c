@@ -4,6 +4,9 @@ static const trine_op_field reduce_fields[] = {FIELD(trine_reduce_args, x, IN), 
 static const trine_op_field dot_fields[] = {FIELD(trine_dot_args, a, IN), FIELD(trine_dot_args, b, IN),
                                             FIELD(trine_dot_args, y, OUT)};
 
+static const trine_op_field segment_sum_fields[] = {FIELD(trine_segment_sum_args, x, IN), FIELD(trine_segment_sum_args, ids, IN),
+                                                    FIELD(trine_segment_sum_args, y, OUT)};
+
 enum { DT_ORDERED = DT_FLOATS | DT(I32) | DT(I64) };
 
 /* y's shape: x's without the axis, or with 1 there. */
@@ -68,6 +71,22 @@ static trine_status check_dot(const trine_check *check, const void *args)
     return check_reduced_shape(check, &a->a, &a->y, a->axis);
 }
 
+static trine_status check_segment_sum(const trine_check *check, const void *args)
+{
+    const trine_segment_sum_args *a = args;
+    TRY(trine_check_dtype(check, "x", &a->x, DT_FLOATS));
+    TRY(trine_check_dtype(check, "y", &a->y, DT(F32) | 1u << a->x.dtype));
+    TRY(trine_check_dtype(check, "ids", &a->ids, DT(I32) | DT(I64)));
+    TRY(trine_check_ndim_at_least(check, "x", &a->x, 1));
+    trine_tensor ids = a->x, y = a->x;
+    ids.ndim = 1;
+    TRY(trine_check_same_shape(check, "ids", &a->ids, "x's rows", &ids));
+    if (a->y.ndim > 0) y.shape[0] = a->y.shape[0];
+    TRY(trine_check_same_shape(check, "y", &a->y, "the segments", &y));
+    return a->sorted == 0 || a->sorted == 1 ? TRINE_OK : trine_bad(check, "sorted", "%d is neither 0 nor 1", (int)a->sorted);
+}
+
+OP_DESC(reduce, segment_sum, segment_sum_fields, check_segment_sum);
 OP_DESC(reduce, sum, reduce_fields, check_sum);
 OP_DESC(reduce, mean, reduce_fields, check_sum);
 OP_DESC(reduce, amax, reduce_fields, check_extreme);

@@ -40,6 +40,19 @@ typedef struct trine_dot_args {
 } trine_dot_args;
 TRINE_API trine_status trine_dot(trine_stream *stream, const trine_dot_args *args);
 
+/* Sums of rows by segment: y[s, ...] = sum of x[i, ...] over ids[i] = s. x [N, D...] f32, f16, bf16, ids [N] i32 or i64,
+ * y [S, D...] of x's dtype or f32, all of it written: zeros for a segment without rows. Rows whose id lies outside [0, S) are
+ * passed over. sorted: the ids do not decrease, which saves sorting them; where that is not true, the sums are unspecified, but
+ * nothing outside the tensors is touched. Any strides. Not in place. Asynchronous.
+ * Deterministic: a segment's rows are added up in f32 in their order, in pieces that depend on ids, shapes and the device alone.
+ * N and S below 2^31 - 1 (UNSUPPORTED otherwise). Workspace: the list of ids and the sums of pieces. As
+ * torch_scatter.segment_coo. */
+typedef struct trine_segment_sum_args {
+    trine_tensor x, ids, y;
+    int32_t sorted;
+} trine_segment_sum_args;
+TRINE_API trine_status trine_segment_sum(trine_stream *stream, const trine_segment_sum_args *args);
+
 #ifdef __cplusplus
 }
 #endif

@@ -122,7 +122,39 @@ static void stretch_output(trine_tensor *t)
     ROW(78, scale, BAD, y, a->x.dtype = a->y.dtype = TRINE_F8_E4M3FN) \
     ROW(79, mul, BAD, a, (a->y.ndim = 0, a->b.ndim = 0)) \
     ROW(80, copy, BAD, x, a->y.ndim = 0) \
-    ROW(81, uniform, BAD, high, (a->low = -FLT_MAX, a->high = FLT_MAX))
+    ROW(81, uniform, BAD, high, (a->low = -FLT_MAX, a->high = FLT_MAX)) \
+    ROW(82, concat, BAD, axis, a->axis = a->y.ndim) \
+    ROW(83, split, BAD, axis, a->axis = -a->x.ndim - 1) \
+    ROW(84, gather, BAD, axis, a->axis = INT32_MAX) \
+    ROW(85, scatter_add, BAD, axis, a->axis = INT32_MIN) \
+    ROW(86, gather, BAD, ids, a->ids.dtype = TRINE_F32) \
+    ROW(87, scatter_add, BAD, src, a->src.dtype = a->y.dtype = a->x.dtype = TRINE_F64) \
+    ROW(88, embedding, BAD, weight, a->weight.ndim = 1) \
+    ROW(89, embedding_backward, BAD, dweight, a->dweight.dtype = TRINE_F64) \
+    ROW(90, segment_sum, BAD, sorted, a->sorted = 2) \
+    ROW(91, segment_sum, BAD, ids, a->ids.dtype = TRINE_U8) \
+    ROW(92, scan, BAD, axis, a->axis = a->x.ndim) \
+    ROW(93, scan, BAD, kind, a->kind = TRINE_SCAN_COUNT) \
+    ROW(94, scan, BAD, exclusive, a->exclusive = 2) \
+    ROW(95, scan, BAD, reverse, a->reverse = -1) \
+    ROW(96, cross_entropy, BAD, label_smoothing, a->options.label_smoothing = 1.5f) \
+    ROW(97, cross_entropy, BAD, z_loss, a->options.z_loss = -1) \
+    ROW(98, cross_entropy_backward, BAD, softcap, a->options.softcap = NAN) \
+    ROW(99, cross_entropy_backward, BAD, ignore, a->options.ignore = 2) \
+    ROW(100, cross_entropy, BAD, reduction, a->options.reduction = TRINE_LOSS_BATCH_MEAN) \
+    ROW(101, cross_entropy, BAD, labels, a->labels.dtype = TRINE_F32) \
+    ROW(102, cross_entropy, NOT, stride, stretch(&a->logits)) \
+    ROW(103, cross_entropy_backward, NOT, stride, stretch(&a->logits)) \
+    ROW(104, huber, BAD, delta, a->delta = 0) \
+    ROW(105, huber_backward, BAD, delta, a->delta = NAN) \
+    ROW(106, kl_div, BAD, log_target, a->log_target = 2) \
+    ROW(107, mse, BAD, reduction, a->reduction = TRINE_LOSS_BATCH_MEAN) \
+    ROW(108, kl_div_backward, BAD, reduction, a->reduction = TRINE_LOSS_REDUCTION_COUNT) \
+    ROW(109, mse_backward, BAD, dloss, a->dloss.dtype = TRINE_F16) \
+    ROW(110, linear_cross_entropy, BAD, chunk, a->chunk = -1) \
+    ROW(111, linear_cross_entropy, BAD, weight, a->weight.ndim = 3) \
+    ROW(112, linear_cross_entropy, BAD, softcap, a->options.softcap = -1) \
+    ROW(113, linear_cross_entropy, BAD, dweight, a->dweight.dtype = TRINE_F64)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)
@@ -173,11 +205,33 @@ static void test_index_of_i32(trine_stream *s)
     EXPECT(trine_query(s, TRINE_OP_argmax, &a, &answer) == TRINE_OK);
 }
 
+/* The query states what linear_cross_entropy needs at its peak: far less than all logits; a chunk of them at least. */
+static void test_peak_memory(trine_stream *s)
+{
+    enum { N = 65536, D = 1024, C = 131072 };
+    trine_query_result chosen, small, narrow;
+    trine_linear_cross_entropy_args a = {.x = trine_tensor_2d(NULL, TRINE_BF16, N, D),
+                                         .weight = trine_tensor_2d(NULL, TRINE_BF16, C, D),
+                                         .labels = trine_tensor_1d(NULL, TRINE_I64, N),
+                                         .loss = trine_tensor_make(NULL, TRINE_F32, 0, NULL),
+                                         .dx = trine_tensor_2d(NULL, TRINE_BF16, N, D),
+                                         .dweight = trine_tensor_2d(NULL, TRINE_F32, C, D)};
+    EXPECT(trine_query(s, TRINE_OP_linear_cross_entropy, &a, &chosen) == TRINE_OK);
+    EXPECT(chosen.workspace < (size_t)N * C * 2 / 32);
+    a.chunk = 128;
+    EXPECT(trine_query(s, TRINE_OP_linear_cross_entropy, &a, &small) == TRINE_OK);
+    EXPECT(small.workspace >= (size_t)128 * C * 2 && small.workspace < chosen.workspace);
+    a.dweight.dtype = TRINE_BF16; /* summed up in f32 elsewhere */
+    EXPECT(trine_query(s, TRINE_OP_linear_cross_entropy, &a, &narrow) == TRINE_OK);
+    EXPECT(narrow.workspace == small.workspace + (size_t)C * D * 4);
+}
+
 int main(void)
 {
     trine_stream *s = cpu_stream();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) test_row(s, &rows[i]);
     test_index_of_i32(s);
+    test_peak_memory(s);
     trine_stream_destroy(s);
     return finish();
 }

@@ -55,11 +55,12 @@ static bool same_view(const trine_tensor *a, const trine_tensor *b)
     return same;
 }
 
-/* matmul reads a and b after it has written parts of d. */
+/* matmul reads a and b after it has written parts of d, scatter_add src after parts of y. */
 static bool may_be_in_place(const valid_call *x, int32_t out, int32_t in)
 {
-    return (x->info->fields[out].flags & TRINE_FIELD_INPLACE) &&
-           (x->op != TRINE_OP_matmul || strcmp(x->info->fields[in].name, "c") == 0);
+    const char *name = x->info->fields[in].name;
+    return (x->info->fields[out].flags & TRINE_FIELD_INPLACE) && (x->op != TRINE_OP_matmul || strcmp(name, "c") == 0) &&
+           (x->op != TRINE_OP_scatter_add || strcmp(name, "x") == 0);
 }
 
 /* Element i of a view, counted row-major. */

@@ -183,6 +183,7 @@ static double fill_value(const case_tensor *t, uint64_t seed, uint64_t i)
     case FILL_NORMAL: return t->a + t->b * standard_normal(seed, i);
     case FILL_UNIFORM: return t->a + (t->b - t->a) * uniform01(case_hash(seed, i));
     case FILL_INTEGERS: return t->a + floor((t->b - t->a + 1) * uniform01(case_hash(seed, i)));
+    case FILL_SORTED: return t->a + floor((t->b - t->a + 1) * (double)i / (double)t->numel * (double)i / (double)t->numel);
     case FILL_SPECIAL: return special_value(seed, i);
     default: return t->a;
     }
@@ -207,7 +208,7 @@ bool case_prepare(test_case *c, int64_t repeat)
     for (int32_t k = 0; k < c->tensor_count; k++) {
         case_tensor *t = &c->tensor[k];
         if (t->output || t->data) continue;
-        t->period = repeat && t->numel > repeat ? repeat : t->numel;
+        t->period = repeat && t->numel > repeat && t->fill != FILL_SORTED ? repeat : t->numel;
         t->data = malloc((size_t)(t->period ? t->period : 1) * (size_t)trine_dtype_bits(t->dtype) / 8);
         if (!t->data) return false;
         uint64_t seed = case_hash(c->seed, (uint64_t)k);

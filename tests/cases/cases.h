@@ -11,7 +11,7 @@
 
 #include "trine/trine.h"
 
-enum { CASE_TENSORS = 8, CASE_ARGS_MAX = 2048, CASE_OUT_MAX = 4 };
+enum { CASE_TENSORS = 9, CASE_ARGS_MAX = 2048, CASE_OUT_MAX = 8 };
 
 typedef enum case_kind {
     CASES_CHECK, /* small, many: odd shapes, views, special values */
@@ -33,6 +33,7 @@ typedef enum case_fill {
     FILL_NORMAL,   /* a + b * standard normal */
     FILL_UNIFORM,  /* in [a, b) */
     FILL_INTEGERS, /* whole numbers in [a, b] */
+    FILL_SORTED,   /* the same, in their order, more of the small ones; never repeated */
     FILL_BITS,     /* any bit pattern of the dtype: NaN, inf, subnormals and all; bool: 0 or 1 */
     FILL_SPECIAL,  /* normal, and one in four of: NaN, inf, -inf, 0, -0, tiny, huge, 1, -1 */
     FILL_CONSTANT  /* a */

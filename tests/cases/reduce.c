@@ -200,3 +200,57 @@ void cases_argmax(case_list *list, case_kind kind) { reduce_cases(list, kind, TR
 void cases_norm_l1(case_list *list, case_kind kind) { reduce_cases(list, kind, TRINE_OP_norm_l1); }
 void cases_norm_l2(case_list *list, case_kind kind) { reduce_cases(list, kind, TRINE_OP_norm_l2); }
 void cases_dot(case_list *list, case_kind kind) { reduce_cases(list, kind, TRINE_OP_dot); }
+
+/* ---- segment_sum ---- */
+
+static void oracle_segments(const test_case *c, int64_t unit, double *const *out)
+{
+    const case_tensor *x = case_find(c, "x"), *ids = case_find(c, "ids"), *y = case_find(c, "y");
+    const int64_t columns = y->numel / y->shape[0];
+    for (int64_t j = 0; j < columns; j++) out[0][j] = 0;
+    for (int64_t i = 0; i < ids->numel; i++)
+        for (int64_t j = 0; j < columns && case_value_i64(ids, i) == unit; j++) out[0][j] += case_value(x, i * columns + j);
+}
+
+static test_case *new_segments(case_list *list, trine_dtype dtype, trine_dtype out, trine_dtype ids, int64_t n, int64_t columns,
+                               int64_t segments, int64_t beyond, bool sorted, case_layout layout)
+{
+    test_case *c =
+        case_new(list, TRINE_OP_segment_sum, "%s to %s %s %lldx%lld to %lld%s", trine_dtype_name(dtype), trine_dtype_name(out),
+                 trine_dtype_name(ids), (long long)n, (long long)columns, (long long)segments, sorted ? " sorted" : "");
+    case_in(c, "x", dtype, SHAPE(n, columns));
+    case_set_fill(case_in(c, "ids", ids, SHAPE(n)), sorted ? FILL_SORTED : FILL_INTEGERS, (double)-beyond,
+                  (double)(segments - 1 + beyond));
+    c->units = case_out(c, "y", out, SHAPE(segments, columns))->numel ? segments : 0;
+    CASE_ARGS(c, segment_sum)->sorted = sorted;
+    c->oracle = oracle_segments;
+    /* a segment may have most of the rows: the first one of sorted ids has a share of 1 / sqrt(segments) */
+    const double k = 1 + (double)n / sqrt((double)(segments ? segments : 1)) * 4;
+    case_tolerance(c, out, 4 * u, 4 * (sqrt(k) + k / 8 + 2) * u);
+    case_set_layout(c, layout);
+    case_count_bytes(c);
+    c->flops = (double)n * (double)columns;
+    return c;
+}
+
+void cases_segment_sum(case_list *list, case_kind kind)
+{
+    static const struct {
+        int64_t n, columns, segments, beyond;
+    } shapes[] = {{12, 5, 7, 2},    {1, 1, 1, 0},       {33, 16, 1, 0}, {96, 136, 50, 1}, {257, 3, 9, 3},
+                  {3001, 24, 2, 0}, {4100, 8, 1000, 5}, {0, 8, 3, 0},   {5, 0, 3, 0},     {5, 4, 0, 1}};
+    if (kind == CASES_BENCH) {
+        new_segments(list, TRINE_BF16, TRINE_BF16, TRINE_I32, 1000000, 128, 50000, 0, false, LAYOUT_DENSE);
+        new_segments(list, TRINE_BF16, TRINE_BF16, TRINE_I32, 1000000, 128, 50000, 0, true, LAYOUT_DENSE);
+        new_segments(list, TRINE_F32, TRINE_F32, TRINE_I64, 4000000, 64, 256, 0, true, LAYOUT_DENSE);
+        return;
+    }
+    for (int d = 0; d < 3; d++)
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+            for (int sorted = 0; sorted < 2; sorted++)
+                for (int layout = 0; layout < LAYOUT_COUNT; layout++)
+                    if (shapes[s].n < 1000 || layout < 2)
+                        new_segments(list, case_floats[d], (s + (size_t)layout) % 3 ? case_floats[d] : TRINE_F32,
+                                     (d + layout) % 2 ? TRINE_I32 : TRINE_I64, shapes[s].n, shapes[s].columns, shapes[s].segments,
+                                     shapes[s].beyond, sorted, (case_layout)layout);
+}

@@ -1,0 +1,250 @@
+/* Cross entropy, its gradient, and both behind a linear layer, on the CPU. Bound by bytes and by its exponentials, of which loss
+ * and gradient each take one an element.
+ *
+ * Threads take rows; a row goes in chunks that fit the L1 cache, whose sums of exponentials are merged in their order. */
+#ifndef TRINE_CPU_CROSS_ENTROPY_H
+#define TRINE_CPU_CROSS_ENTROPY_H
+
+#include <math.h>
+
+#include "backends/cpu/exp_sum.h"
+#include "backends/cpu/ids.h"
+#include "backends/cpu/lanes.h"
+#include "backends/cpu/walk.h"
+#include "core/linear_cross_entropy.h"
+
+LANES_SUM(entropy_sum, 1, a)
+
+enum { ENTROPY_CHUNK = 4096, ENTROPY_AHEAD = 4096, ENTROPY_LABELS = 0, ENTROPY_LOSSES, ENTROPY_LSE };
+
+typedef struct entropy {
+    trine_cross_entropy_options options;
+    trine_iter logits, rows; /* rows: labels, losses or dloss, lse */
+    int64_t classes, size;
+    trine_dtype dtype, label_dtype;
+    const char *in, *labels;
+    char *out;
+    float *losses, *lse;
+    bool stream;
+} entropy;
+
+static int64_t label_of(const entropy *e, const int64_t *offset)
+{
+    return cpu_id(e->labels + offset[ENTROPY_LABELS] * (e->label_dtype == TRINE_I64 ? 8 : 4), e->label_dtype);
+}
+
+static bool left_out(const entropy *e, int64_t label) { return e->options.ignore && label == e->options.ignore_index; }
+
+static float capped(const entropy *e, float x)
+{
+    return e->options.softcap > 0 ? e->options.softcap * vm_tanh(x / e->options.softcap) : x;
+}
+
+/* At most ENTROPY_CHUNK logits as f32, capped. */
+static const float *load_logits(const entropy *e, float *buffer, const char *from, int64_t n)
+{
+    if (e->dtype == TRINE_F32 && e->options.softcap == 0) return (const float *)(const void *)from;
+    for (int64_t i = 0, m; i < n; i += m) {
+        m = n - i < SPAN_MAX ? n - i : SPAN_MAX;
+        const float *x = span_load(buffer + i, from + i * e->size, e->dtype, m);
+        if (x != buffer + i) memcpy(buffer + i, x, (size_t)m * sizeof *x);
+    }
+    if (e->options.softcap > 0)
+        for (int64_t i = 0; i < n; i++) buffer[i] = e->options.softcap * vm_tanh(buffer[i] / e->options.softcap);
+    return buffer;
+}
+
+/* What the first pass over n <= ENTROPY_CHUNK logits takes. Afterwards they are at *x as f32, capped. */
+static lanes_input entropy_input(const entropy *e, float *buffer, const char *from, int64_t n, const float **x)
+{
+    if (e->options.softcap > 0) {
+        *x = load_logits(e, buffer, from, n);
+        return (lanes_input){.x = {*x}, .dtype = TRINE_F32, .n = n};
+    }
+    *x = e->dtype == TRINE_F32 ? (const float *)(const void *)from : buffer;
+    return (lanes_input){
+        .x = {from}, .keep = {buffer}, .dtype = e->dtype, .n = n, .ahead = {from + ENTROPY_AHEAD}, .lines = (int)e->size};
+}
+
+static void entropy_row(const entropy *e, int64_t row)
+{
+    _Alignas(64) float buffer[ENTROPY_CHUNK];
+    int64_t at[TRINE_ITER_OPERANDS], offset[TRINE_ITER_OPERANDS];
+    trine_iter_offsets(&e->logits, row, at);
+    trine_iter_offsets(&e->rows, row, offset);
+    const char *logits = e->in + at[1] * e->size;
+    double all[EXPONENT + 1] = {-INFINITY, 0, 0}, total = 0;
+    for (int64_t i = 0, m; i < e->classes; i += m) {
+        bool nan;
+        m = e->classes - i < ENTROPY_CHUNK ? e->classes - i : ENTROPY_CHUNK;
+        const float *x;
+        const lanes_input in = entropy_input(e, buffer, logits + i * e->size, m, &x);
+        const float most = lanes_most(&in, 1, &nan);
+        const softmax_base base = base_of((double)most);
+        const float sum = sum_of_powers(x, base, m);
+        const double own[] = {(double)most, nan || most == INFINITY ? NAN : (double)sum, exponent_of(base)};
+        if (i == 0)
+            memcpy(all, own, sizeof all);
+        else
+            exp_sum_merge(all, own);
+        if (e->options.label_smoothing > 0) total += (double)entropy_sum(&(lanes_input){.x = {x}, .dtype = TRINE_F32, .n = m}, 0);
+    }
+    const int64_t label = label_of(e, offset);
+    const double lse = log(all[SUM]) + all[EXPONENT] * 0.6931471805599453, s = (double)e->options.label_smoothing;
+    double loss = NAN;
+    if (left_out(e, label)) {
+        loss = 0;
+    } else if (label >= 0 && label < e->classes) {
+        float z;
+        trine_convert(logits + label * e->size, e->dtype, &z, TRINE_F32, 1);
+        z = capped(e, z);
+        loss = lse - (double)z;
+        if (s > 0) loss += s * ((double)z - total / (double)e->classes);
+        if (e->options.z_loss > 0) loss += (double)e->options.z_loss * lse * lse;
+    }
+    e->losses[offset[ENTROPY_LOSSES]] = (float)loss;
+    if (e->lse) e->lse[offset[ENTROPY_LSE]] = (float)lse;
+}
+
+static int64_t rows_that_count(const trine_tensor *labels, const trine_cross_entropy_options *o)
+{
+    const trine_tensor *operand[] = {labels};
+    const trine_iter it = trine_iter_make(operand, 1, 1);
+    int64_t count = 0;
+    for (int64_t row = 0; row < it.numel; row++) count += !(o->ignore && cpu_id_at(labels, &it, row) == o->ignore_index);
+    return count;
+}
+
+/* A tensor with one element for every row, or one for all. */
+static trine_tensor along_rows(const trine_tensor *t, const trine_tensor *labels)
+{
+    trine_tensor r = *labels;
+    r.data = t->data;
+    for (int32_t d = 0; d < r.ndim; d++) r.stride[d] = t->ndim == r.ndim && t->shape[d] == r.shape[d] ? t->stride[d] : 0;
+    return r;
+}
+
+static entropy entropy_make(const trine_cross_entropy_options *options, const trine_tensor *logits, const trine_tensor *labels,
+                            const trine_tensor *losses, const trine_tensor *lse, const trine_tensor *out)
+{
+    entropy e = {.options = *options,
+                 .dtype = logits->dtype,
+                 .label_dtype = labels->dtype,
+                 .in = logits->data,
+                 .labels = labels->data,
+                 .out = out->data,
+                 .losses = losses->data,
+                 .lse = lse->data};
+    const trine_tensor *both[] = {out, logits}, *rows[] = {labels, losses, trine_is_given(lse) ? lse : labels};
+    e.logits = trine_iter_rows(both, 2, &e.classes);
+    e.rows = trine_iter_make(rows, 3, 1);
+    e.size = trine_dtype_bits(e.dtype) / 8;
+    e.stream = span_should_stream(e.rows.numel * e.classes * e.size);
+    return e;
+}
+
+trine_status TRINE_CPU(cross_entropy)(trine_call *call, const trine_cross_entropy_args *a)
+{
+    const int64_t n = trine_tensor_numel(&a->labels);
+    const bool each = a->options.reduction == TRINE_LOSS_NONE;
+    TRINE_REQUIRE_THAT(call, trine_last_axis_dense(&a->logits), "needs a last axis of stride 1");
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, each ? 0 : (size_t)n * sizeof(float));
+    const trine_tensor dense = trine_tensor_make(call->workspace, TRINE_F32, a->labels.ndim, a->labels.shape);
+    const entropy e = entropy_make(&a->options, &a->logits, &a->labels, each ? &a->loss : &dense, &a->lse, &a->logits);
+    CPU_PARALLEL_FOR(range, n, 1 + CPU_GRAIN / (4 * (e.classes + 1)))
+    {
+        for (int64_t row = range.begin; row < range.end; row++) entropy_row(&e, row);
+    }
+    if (each) return TRINE_OK;
+    double sum = 0;
+    for (int64_t row = 0; row < n; row++) sum += (double)e.losses[row];
+    *(float *)a->loss.data =
+        (float)(a->options.reduction == TRINE_LOSS_MEAN ? sum / (double)rows_that_count(&a->labels, &a->options) : sum);
+    return TRINE_OK;
+}
+
+/* One span of a gradient's row: from the logits to their gradient, but for the label's own part. */
+static void entropy_slopes(const entropy *e, float *dx, const float *x, int64_t n, float lse, float scale, float pull)
+{
+    const float cap = e->options.softcap;
+    if (cap > 0) {
+        for (int64_t i = 0; i < n; i++) {
+            const float t = vm_tanh(x[i] / cap);
+            dx[i] = (vm_exp(cap * t - lse) * scale - pull) * (1.0f - t * t);
+        }
+    } else {
+        for (int64_t i = 0; i < n; i++) dx[i] = vm_exp(x[i] - lse) * scale - pull;
+    }
+}
+
+static void entropy_backward_row(const entropy *e, int64_t row, float mean)
+{
+    SPAN_BUFFER(buffer);
+    SPAN_BUFFER(dx);
+    int64_t at[TRINE_ITER_OPERANDS], offset[TRINE_ITER_OPERANDS];
+    trine_iter_offsets(&e->logits, row, at);
+    trine_iter_offsets(&e->rows, row, offset);
+    const int64_t label = label_of(e, offset);
+    const float lse = e->lse[offset[ENTROPY_LSE]], weight = e->losses[offset[ENTROPY_LOSSES]] / mean,
+                s = e->options.label_smoothing, scale = weight * (1.0f + 2.0f * e->options.z_loss * lse),
+                pull = weight * s / (float)e->classes;
+    const bool nothing = left_out(e, label), broken = !nothing && (label < 0 || label >= e->classes);
+    for (int64_t i = 0, m; i < e->classes; i += m) {
+        char *to = e->out + (at[0] + i) * e->size;
+        m = span_length(to, e->dtype, e->classes - i);
+        if (nothing || broken) {
+            for (int64_t j = 0; j < m; j++) dx[j] = nothing ? 0 : NAN;
+        } else {
+            const float *x = span_load(buffer, e->in + (at[1] + i) * e->size, e->dtype, m);
+            const float own = label >= i && label < i + m ? x[label - i] : 0;
+            entropy_slopes(e, dx, x, m, lse, scale, pull);
+            if (label >= i && label < i + m) {
+                const float t = e->options.softcap > 0 ? vm_tanh(own / e->options.softcap) : 0;
+                dx[label - i] -= weight * (1.0f - s) * (1.0f - t * t);
+            }
+        }
+        span_store(to, e->dtype, dx, m, e->stream);
+    }
+}
+
+trine_status TRINE_CPU(cross_entropy_backward)(trine_call *call, const trine_cross_entropy_backward_args *a)
+{
+    TRINE_REQUIRE_THAT(call, trine_last_axis_dense(&a->logits), "needs a last axis of stride 1");
+    TRINE_REQUIRE_THAT(call, trine_last_axis_dense(&a->dlogits), "needs a last axis of stride 1");
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, 0);
+    const trine_tensor dloss = along_rows(&a->dloss, &a->labels);
+    const entropy e = entropy_make(&a->options, &a->logits, &a->labels, &dloss, &a->lse, &a->dlogits);
+    const float mean = a->options.reduction == TRINE_LOSS_MEAN ? (float)rows_that_count(&a->labels, &a->options) : 1;
+    CPU_PARALLEL_FOR(range, e.rows.numel, 1 + CPU_GRAIN / (4 * (e.classes + 1)))
+    {
+        for (int64_t row = range.begin; row < range.end; row++) entropy_backward_row(&e, row, mean);
+        span_fence();
+    }
+    return TRINE_OK;
+}
+
+/* ---- A linear layer's ---- */
+
+#define OP(family, name) trine_status TRINE_CPU(name)(trine_call * call, const trine_##name##_args *args);
+#include "trine/ops.def"
+#undef OP
+
+static trine_status entropy_weight(trine_call *call, const trine_tensor *labels, const trine_cross_entropy_options *o,
+                                   float *weight)
+{
+    TRINE_END_OF_QUERY(call, 0);
+    *weight = o->reduction == TRINE_LOSS_MEAN ? 1 / (float)rows_that_count(labels, o) : 1;
+    return TRINE_OK;
+}
+
+trine_status TRINE_CPU(linear_cross_entropy)(trine_call *call, const trine_linear_cross_entropy_args *a)
+{
+    static const trine_linear_entropy_ops ops = {TRINE_CPU(matmul), TRINE_CPU(cross_entropy), TRINE_CPU(cross_entropy_backward),
+                                                 TRINE_CPU(sum),    TRINE_CPU(mul),           TRINE_CPU(copy),
+                                                 entropy_weight};
+    return trine_linear_entropy_run(call, &ops, a, TRINE_CPU_VARIANT);
+}
+
+#endif

@@ -1,0 +1,249 @@
+/* Scans along an axis on the CPU. Bound by bytes, and by the chain of operations that a row is.
+ *
+ * A dense row goes in spans of four running results at a time: two steps of shifting and combining inside a vector, one
+ * combination with what precedes it, so that the chain has one link for four elements. Rows are cut into chunks of a fixed
+ * length, each scanned from the neutral element and then combined with the chunks before it; threads take rows, or, where there
+ * are few, chunks, whose totals they find first, so that results do not depend on the number of threads. Axes outside the
+ * innermost go down spans of columns side by side. */
+#include <math.h>
+
+#include "backends/cpu/walk.h"
+#include "core/scan_shape.h"
+
+enum { SCAN_CHUNK = 32768 };
+
+/* ---- Operations: of floats, and of four at once ---- */
+
+typedef float four __attribute__((vector_size(16)));
+typedef int32_t mask4 __attribute__((vector_size(16)));
+
+static inline float both_sum(float a, float b) { return a + b; }
+static inline float both_mul(float a, float b) { return a * b; }
+static inline float both_max(float a, float b) { return a > b || a != a ? a : b; } /* NaN wins */
+static inline four both4_sum(four a, four b) { return a + b; }
+static inline four both4_mul(four a, four b) { return a * b; }
+static inline four both4_max(four a, four b)
+{
+    const mask4 first = (a > b) | (a != a);
+    return (four)((first & (mask4)a) | (~first & (mask4)b));
+}
+
+/* y = x's running results after `carry`, which moves on; y may be x. */
+typedef float (*scan_span_fn)(float *y, const float *x, int64_t n, float carry);
+/* y[i] = both(base, y[i]); into[i] = both(into[i], x[i]). */
+typedef void (*scan_base_fn)(float *y, float base, int64_t n);
+typedef void (*scan_rows_fn)(float *into, const float *x, int64_t n);
+
+#define SCAN_KIND(kind, neutral_) \
+    static float scan_span_##kind(float *y, const float *x, int64_t n, float carry) \
+    { \
+        const four neutral = {neutral_, neutral_, neutral_, neutral_}; \
+        int64_t i = 0; \
+        for (; i + 16 <= n; i += 16) { \
+            four v[4]; \
+            memcpy(v, x + i, sizeof v); \
+            for (int k = 0; k < 4; k++) { \
+                v[k] = both4_##kind(__builtin_shuffle(neutral, v[k], (mask4){0, 4, 5, 6}), v[k]); \
+                v[k] = both4_##kind(__builtin_shuffle(neutral, v[k], (mask4){0, 1, 4, 5}), v[k]); \
+            } \
+            for (int k = 1; k < 4; k++) v[k] = both4_##kind(__builtin_shuffle(v[k - 1], (mask4){3, 3, 3, 3}), v[k]); \
+            const float total = v[3][3]; \
+            for (int k = 0; k < 4; k++) v[k] = both4_##kind((four){carry, carry, carry, carry}, v[k]); \
+            memcpy(y + i, v, sizeof v); \
+            carry = both_##kind(carry, total); \
+        } \
+        for (; i < n; i++) y[i] = carry = both_##kind(carry, x[i]); \
+        return carry; \
+    } \
+    static void scan_base_##kind(float *y, float base, int64_t n) \
+    { \
+        for (int64_t i = 0; i < n; i++) y[i] = both_##kind(base, y[i]); \
+    } \
+    static void scan_rows_##kind(float *into, const float *x, int64_t n) \
+    { \
+        for (int64_t i = 0; i < n; i++) into[i] = both_##kind(into[i], x[i]); \
+    } \
+    static float scan_pair_##kind(float a, float b) { return both_##kind(a, b); }
+SCAN_KIND(sum, 0.0f)
+SCAN_KIND(max, -INFINITY)
+SCAN_KIND(mul, 1.0f)
+
+static const struct scan_kind {
+    float neutral;
+    float (*pair)(float a, float b);
+    scan_span_fn span;
+    scan_base_fn base;
+    scan_rows_fn rows;
+} kinds[] = {[TRINE_SCAN_SUM] = {0.0f, scan_pair_sum, scan_span_sum, scan_base_sum, scan_rows_sum},
+             [TRINE_SCAN_MAX] = {-INFINITY, scan_pair_max, scan_span_max, scan_base_max, scan_rows_max},
+             [TRINE_SCAN_MUL] = {1.0f, scan_pair_mul, scan_span_mul, scan_base_mul, scan_rows_mul}};
+
+typedef struct scan {
+    trine_scan_shape shape;
+    const struct scan_kind *kind;
+    trine_dtype dtype;
+    int64_t size, chunks;
+    char *y;
+    const char *x;
+    bool exclusive, reverse, stream;
+} scan;
+
+/* ---- Rows ---- */
+
+static void turn_round(float *to, const float *from, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) to[i] = from[n - 1 - i];
+}
+
+/* Elements [begin, begin + n) of the walk along a row: in memory they begin at that element, or end before its mirror image. */
+static int64_t scan_place(const scan *s, int64_t begin, int64_t n) { return s->reverse ? s->shape.n - begin - n : begin; }
+
+/* A chunk of a row after `base`; returns its total. store: writes the outputs. */
+static float scan_chunk(const scan *s, const char *x, char *y, int64_t chunk, float base, bool store)
+{
+    SPAN_BUFFER(buffer);
+    SPAN_BUFFER(turned);
+    float out[SPAN_MAX + 1]; /* what precedes each element, and the last result */
+    const int64_t end = (chunk + 1) * SCAN_CHUNK < s->shape.n ? (chunk + 1) * SCAN_CHUNK : s->shape.n;
+    float carry = s->kind->neutral;
+    for (int64_t i = chunk * SCAN_CHUNK, m; i < end; i += m) {
+        m = end - i < SPAN_MAX ? end - i : SPAN_MAX;
+        const int64_t at = scan_place(s, i, m);
+        const float *in = cpu_load(buffer, x + at * s->shape.step[SCAN_X] * s->size, s->dtype, m, s->shape.step[SCAN_X]);
+        if (s->reverse) {
+            turn_round(turned, in, m);
+            in = turned;
+        }
+        out[0] = carry;
+        carry = s->kind->span(out + 1, in, m, carry);
+        if (!store) continue;
+        float *result = s->exclusive ? out : out + 1;
+        s->kind->base(result, base, m);
+        if (s->reverse) {
+            turn_round(turned, result, m);
+            result = turned;
+        }
+        cpu_store(y + at * s->shape.step[SCAN_Y] * s->size, s->dtype, result, m, s->shape.step[SCAN_Y], s->stream);
+    }
+    return carry;
+}
+
+static void scan_addresses(const scan *s, int64_t row, const char **x, char **y)
+{
+    int64_t offset[TRINE_ITER_OPERANDS];
+    trine_iter_offsets(&s->shape.rows, row, offset);
+    *y = s->y + offset[SCAN_Y] * s->size;
+    *x = s->x + offset[SCAN_X] * s->size;
+}
+
+static void rows_apart(const scan *s)
+{
+    CPU_PARALLEL_FOR(range, s->shape.rows.numel, 1 + CPU_GRAIN / s->shape.n)
+    {
+        for (int64_t row = range.begin; row < range.end; row++) {
+            const char *x;
+            char *y;
+            float base = s->kind->neutral;
+            scan_addresses(s, row, &x, &y);
+            for (int64_t k = 0; k < s->chunks; k++) base = s->kind->pair(base, scan_chunk(s, x, y, k, base, true));
+        }
+        span_fence();
+    }
+}
+
+/* totals: of every chunk; they become what precedes it. */
+static void chunks_apart(const scan *s, float *totals)
+{
+    const int64_t tasks = s->shape.rows.numel * s->chunks;
+    CPU_PARALLEL_FOR(range, tasks, 1)
+    {
+        const char *from;
+        char *to;
+        for (int64_t i = range.begin; i < range.end; i++) {
+            scan_addresses(s, i / s->chunks, &from, &to);
+            totals[i] = scan_chunk(s, from, to, i % s->chunks, s->kind->neutral, false);
+        }
+    }
+    for (int64_t row = 0; row < s->shape.rows.numel; row++) {
+        float base = s->kind->neutral;
+        for (int64_t k = 0; k < s->chunks; k++) {
+            const float total = totals[row * s->chunks + k];
+            totals[row * s->chunks + k] = base;
+            base = s->kind->pair(base, total);
+        }
+    }
+    CPU_PARALLEL_FOR(range, tasks, 1)
+    {
+        const char *from;
+        char *to;
+        for (int64_t i = range.begin; i < range.end; i++) {
+            scan_addresses(s, i / s->chunks, &from, &to);
+            (void)scan_chunk(s, from, to, i % s->chunks, totals[i], true);
+        }
+        span_fence();
+    }
+}
+
+/* ---- Columns ---- */
+
+static void columns_down(const scan *s, const char *x, char *y, int64_t columns, const int64_t *inner)
+{
+    SPAN_BUFFER(running);
+    SPAN_BUFFER(buffer);
+    for (int64_t j = 0; j < columns; j++) running[j] = s->kind->neutral;
+    for (int64_t i = 0; i < s->shape.n; i++) {
+        const int64_t at = s->reverse ? s->shape.n - 1 - i : i;
+        char *to = y + at * s->shape.step[SCAN_Y] * s->size;
+        const float *in = cpu_load(buffer, x + at * s->shape.step[SCAN_X] * s->size, s->dtype, columns, inner[SCAN_X]);
+        if (!s->exclusive) {
+            s->kind->rows(running, in, columns);
+            cpu_store(to, s->dtype, running, columns, inner[SCAN_Y], s->stream);
+            continue;
+        }
+        if (in != buffer) memcpy(buffer, in, (size_t)columns * sizeof *buffer); /* y may be x */
+        cpu_store(to, s->dtype, running, columns, inner[SCAN_Y], s->stream);
+        s->kind->rows(running, buffer, columns);
+    }
+}
+
+static void columns_apart(const scan *s)
+{
+    trine_iter outer = s->shape.rows;
+    int64_t inner[TRINE_ITER_OPERANDS];
+    const int64_t size = trine_iter_pop_inner(&outer, inner), spans = (size + SPAN_MAX - 1) / SPAN_MAX;
+    CPU_PARALLEL_FOR(range, outer.numel * spans, 1 + CPU_GRAIN / (s->shape.n * (size < SPAN_MAX ? size : SPAN_MAX)))
+    {
+        for (int64_t i = range.begin; i < range.end; i++) {
+            int64_t offset[TRINE_ITER_OPERANDS], begin = i % spans * SPAN_MAX;
+            trine_iter_offsets(&outer, i / spans, offset);
+            for (int k = 0; k < 2; k++) offset[k] += begin * inner[k];
+            columns_down(s, s->x + offset[SCAN_X] * s->size, s->y + offset[SCAN_Y] * s->size,
+                         size - begin < SPAN_MAX ? size - begin : SPAN_MAX, inner);
+        }
+        span_fence();
+    }
+}
+
+trine_status TRINE_CPU(scan)(trine_call *call, const trine_scan_args *a)
+{
+    scan s = {.shape = trine_scan_shape_of(a), .kind = &kinds[a->kind], .dtype = a->x.dtype};
+    s.size = trine_dtype_bits(s.dtype) / 8;
+    s.y = a->y.data;
+    s.x = a->x.data;
+    s.exclusive = a->exclusive;
+    s.reverse = a->reverse;
+    s.chunks = (s.shape.n + SCAN_CHUNK - 1) / SCAN_CHUNK;
+    s.stream = span_should_stream(s.shape.rows.numel * s.shape.n * s.size);
+    call->variant = TRINE_CPU_VARIANT;
+    const int64_t tasks = s.shape.rows.numel * s.chunks;
+    const bool by_chunks = !s.shape.columns && s.chunks > 1 && s.shape.rows.numel < 64;
+    TRINE_END_OF_QUERY(call, by_chunks ? (size_t)tasks * sizeof(float) : 0);
+    if (tasks == 0) return TRINE_OK;
+    if (s.shape.columns)
+        columns_apart(&s);
+    else if (by_chunks && s.shape.rows.numel < cpu_threads(INT32_MAX, 1))
+        chunks_apart(&s, call->workspace);
+    else
+        rows_apart(&s);
+    return TRINE_OK;
+}

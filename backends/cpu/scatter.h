@@ -1,0 +1,229 @@
+/* Adding rows up by ids on the CPU: scatter_add, embedding_backward, segment_sum. Bound by bytes.
+ *
+ * The ids are sorted stably by counting. The sorted list is cut into tiles of one length, which threads take, each column span by
+ * column span in L1; a run of equal ids that lies in its tile is an output, what is left of one that crosses the end of a tile is
+ * a partial. Then the outputs that have partials, or that no id names, are written. Who adds what to whom does not depend on the
+ * number of threads. */
+#ifndef TRINE_CPU_SCATTER_H
+#define TRINE_CPU_SCATTER_H
+
+#include "backends/cpu/ids.h"
+#include "backends/cpu/walk.h"
+#include "core/taken.h"
+
+/* Rows stand anywhere: the beginning of one is asked for while those before it are added. */
+enum { SCATTER_AHEAD = 4, SCATTER_ASKED = 512 };
+enum { SCATTER_TILE = 256, SCATTER_Y = 0, SCATTER_ROWS, SCATTER_X };
+
+typedef struct scatter {
+    const trine_tensor *x, *ids, *rows, *y; /* rows are added to y's slices along the axis; x may be not given */
+    int64_t n, slices, tiles, columns;
+    trine_iter outer, places; /* outer: of y, rows, x without the axis and ids' axes */
+    int64_t inner_size, inner[TRINE_ITER_OPERANDS], spans;
+    int64_t y_step, x_step, y_size, row_size;
+    int64_t *first, *place; /* first[v]: where v's run begins in the sorted list; where each of that stood */
+    int32_t *key;
+    float *partials;
+    bool stream;
+} scatter;
+
+/* A span of columns. */
+typedef struct scatter_span {
+    int64_t offset[TRINE_ITER_OPERANDS], n, column;
+} scatter_span;
+
+static inline scatter_span scatter_span_of(const scatter *s, int64_t index)
+{
+    const int64_t a_run = (s->inner_size + SPAN_MAX - 1) / SPAN_MAX, run = index / a_run, begin = index % a_run * SPAN_MAX;
+    scatter_span span = {.n = s->inner_size - begin < SPAN_MAX ? s->inner_size - begin : SPAN_MAX};
+    trine_iter_offsets(&s->outer, run, span.offset);
+    for (int k = 0; k < 3; k++) span.offset[k] += begin * s->inner[k];
+    span.column = run * s->inner_size + begin;
+    return span;
+}
+
+static inline float *scatter_partial(const scatter *s, int64_t tile, int slot, const scatter_span *span)
+{
+    return s->partials + (tile * 2 + slot) * s->columns + span->column;
+}
+
+static inline void scatter_write(const scatter *s, int64_t row, const scatter_span *span, float *sum)
+{
+    SPAN_BUFFER(buffer);
+    char *y = (char *)s->y->data + (span->offset[SCATTER_Y] + row * s->y_step) * s->y_size;
+    if (trine_is_given(s->x)) {
+        const char *from = (const char *)s->x->data + (span->offset[SCATTER_X] + row * s->x_step) * s->y_size;
+        const float *x = cpu_load(buffer, from, s->y->dtype, span->n, s->inner[SCATTER_X]);
+        for (int64_t j = 0; j < span->n; j++) sum[j] += x[j];
+    }
+    cpu_store(y, s->y->dtype, sum, span->n, s->inner[SCATTER_Y], s->stream);
+}
+
+/* Entry i of the sorted list, which must have a place. */
+static inline const char *scatter_row(const scatter *s, int64_t i, const scatter_span *span)
+{
+    int64_t offset[TRINE_ITER_OPERANDS];
+    trine_iter_offsets(&s->places, s->place[i], offset);
+    return (const char *)s->rows->data + (span->offset[SCATTER_ROWS] + offset[0]) * s->row_size;
+}
+
+static inline void scatter_tile(const scatter *s, int64_t tile, const scatter_span *span)
+{
+    SPAN_BUFFER(sum);
+    SPAN_BUFFER(buffer);
+    const int64_t begin = tile * SCATTER_TILE, end = begin + SCATTER_TILE < s->n ? begin + SCATTER_TILE : s->n,
+                  asked = span->n * s->row_size < SCATTER_ASKED ? span->n * s->row_size : SCATTER_ASKED;
+    for (int64_t i = begin, next; i < end; i = next) {
+        const int32_t key = s->key[i];
+        if (key < 0 || key >= s->slices) {
+            next = i + 1;
+            continue;
+        }
+        memset(sum, 0, (size_t)span->n * sizeof *sum);
+        for (next = i; next < end && s->key[next] == key; next++) {
+            const char *from = scatter_row(s, next, span);
+            if (next + SCATTER_AHEAD < end && s->key[next + SCATTER_AHEAD] < s->slices)
+                span_prefetch(scatter_row(s, next + SCATTER_AHEAD, span), asked);
+            const float *row = cpu_load(buffer, from, s->rows->dtype, span->n, s->inner[SCATTER_ROWS]);
+            for (int64_t j = 0; j < span->n; j++) sum[j] += row[j];
+        }
+        const bool began_before = i == begin && i > 0 && s->key[i - 1] == key,
+                   goes_on = next == end && end < s->n && s->key[end] == key;
+        if (!began_before && !goes_on)
+            scatter_write(s, key, span, sum);
+        else
+            memcpy(scatter_partial(s, tile, began_before ? 0 : 1, span), sum, (size_t)span->n * sizeof *sum);
+    }
+}
+
+/* An output that is made of partials, or of nothing. */
+static inline void scatter_rest(const scatter *s, int64_t row, const scatter_span *span)
+{
+    SPAN_BUFFER(sum);
+    const int64_t begin = s->first[row], end = s->first[row + 1];
+    if (begin < end) {
+        const int64_t tile = begin / SCATTER_TILE, last = (end - 1) / SCATTER_TILE;
+        if (tile == last) return;
+        memcpy(sum, scatter_partial(s, tile, 1, span), (size_t)span->n * sizeof *sum);
+        for (int64_t t = tile + 1; t <= last; t++) {
+            const float *part = scatter_partial(s, t, 0, span);
+            for (int64_t j = 0; j < span->n; j++) sum[j] += part[j];
+        }
+    } else {
+        if (trine_is_given(s->x) && s->x->data == s->y->data) return;
+        memset(sum, 0, (size_t)span->n * sizeof *sum);
+    }
+    scatter_write(s, row, span, sum);
+}
+
+/* ---- The sorted list ---- */
+
+/* Ids that do not decrease: they are the list. */
+static inline void scatter_take_sorted(const scatter *s)
+{
+    const trine_tensor *operand[] = {s->ids};
+    const trine_iter it = trine_iter_make(operand, 1, 1);
+    for (int64_t i = 0; i < s->n; i++) {
+        const int64_t id = cpu_id_at(s->ids, &it, i);
+        s->key[i] = (int32_t)(id < 0 ? -1 : id < s->slices ? id : s->slices);
+        s->place[i] = i;
+    }
+    for (int64_t v = 0; v <= s->slices; v++) {
+        int64_t low = 0, high = s->n;
+        while (low < high) {
+            const int64_t middle = (low + high) / 2;
+            if (s->key[middle] < v)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        s->first[v] = low;
+    }
+}
+
+static inline void scatter_sort(const scatter *s)
+{
+    const trine_tensor *operand[] = {s->ids};
+    const trine_iter it = trine_iter_make(operand, 1, 1);
+    memset(s->first, 0, (size_t)(s->slices + 2) * sizeof *s->first);
+    for (int64_t i = 0; i < s->n; i++) {
+        const int64_t id = cpu_id_at(s->ids, &it, i);
+        if (id >= 0 && id < s->slices) s->first[id + 2]++;
+    }
+    for (int64_t v = 0; v < s->slices; v++) s->first[v + 2] += s->first[v + 1];
+    for (int64_t i = 0; i < s->n; i++) { /* first[v + 1] goes from v's first place to its end */
+        const int64_t id = cpu_id_at(s->ids, &it, i);
+        if (id < 0 || id >= s->slices) continue;
+        const int64_t to = s->first[id + 1]++;
+        s->key[to] = (int32_t)id;
+        s->place[to] = i;
+    }
+    for (int64_t i = s->first[s->slices]; i < s->n; i++) s->key[i] = (int32_t)s->slices;
+}
+
+/* ---- Host ---- */
+
+static inline size_t scatter_bytes(const scatter *s)
+{
+    return (size_t)(s->slices + 2 + s->n) * sizeof(int64_t) + ((size_t)s->n * sizeof(int32_t) + 63) / 64 * 64 +
+           (size_t)(s->tiles * 2 * s->columns) * sizeof(float);
+}
+
+static inline void scatter_run(scatter *s, bool sorted, char *workspace)
+{
+    s->first = (int64_t *)(void *)workspace;
+    s->place = s->first + s->slices + 2;
+    s->key = (int32_t *)(void *)(s->place + s->n);
+    s->partials = (float *)(void *)((char *)s->key + ((size_t)s->n * sizeof(int32_t) + 63) / 64 * 64);
+    if (sorted)
+        scatter_take_sorted(s);
+    else
+        scatter_sort(s);
+    const int64_t width = s->inner_size < SPAN_MAX ? s->inner_size : SPAN_MAX;
+    CPU_PARALLEL_FOR(range, s->tiles * s->spans, 1 + CPU_GRAIN / (SCATTER_TILE * width))
+    {
+        for (int64_t i = range.begin; i < range.end; i++) {
+            const scatter_span span = scatter_span_of(s, i % s->spans);
+            scatter_tile(s, i / s->spans, &span);
+        }
+        span_fence();
+    }
+    CPU_PARALLEL_FOR(range, s->slices * s->spans, 1 + CPU_GRAIN / width)
+    {
+        for (int64_t i = range.begin; i < range.end; i++) {
+            const scatter_span span = scatter_span_of(s, i % s->spans);
+            scatter_rest(s, i / s->spans, &span);
+        }
+        span_fence();
+    }
+}
+
+/* axis counts from 0. sorted: the ids do not decrease. */
+static inline trine_status scatter_call(trine_call *call, const trine_tensor *x, const trine_tensor *ids,
+                                        const trine_tensor *rows, const trine_tensor *y, int32_t axis, bool sorted)
+{
+    scatter s = {.x = x, .ids = ids, .rows = rows, .y = y, .n = trine_tensor_numel(ids), .slices = y->shape[axis]};
+    const trine_tensor y_slice = trine_drop_axes(y, axis, 1), row = trine_drop_axes(rows, axis, ids->ndim),
+                       x_slice = trine_is_given(x) ? trine_drop_axes(x, axis, 1) : y_slice,
+                       places = trine_keep_axes(rows, axis, ids->ndim);
+    const trine_tensor *operands[] = {&y_slice, &row, &x_slice}, *place[] = {&places};
+    TRINE_REQUIRE_THAT(call, s.n < INT32_MAX && s.slices < INT32_MAX - 1, "needs fewer than 2^31 ids and slices");
+    s.outer = trine_iter_make(operands, 3, 0);
+    s.places = trine_iter_make(place, 1, 1);
+    s.columns = s.outer.numel;
+    s.tiles = (s.n + SCATTER_TILE - 1) / SCATTER_TILE;
+    s.y_size = trine_dtype_bits(y->dtype) / 8;
+    s.row_size = trine_dtype_bits(rows->dtype) / 8;
+    s.y_step = y->stride[axis];
+    if (trine_is_given(x)) s.x_step = x->stride[axis];
+    s.stream = span_should_stream(s.slices * s.columns * s.y_size);
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, scatter_bytes(&s));
+    if (s.slices == 0 || s.columns == 0) return TRINE_OK;
+    s.inner_size = trine_iter_pop_inner(&s.outer, s.inner);
+    s.spans = s.outer.numel * ((s.inner_size + SPAN_MAX - 1) / SPAN_MAX);
+    scatter_run(&s, sorted, call->workspace);
+    return TRINE_OK;
+}
+
+#endif

@@ -1,0 +1,4 @@
+/* The scan family on NVIDIA: all of it is shared. */
+#include "backends/cuda/target.h"
+
+#include "backends/simt/scan.h"

@@ -1,0 +1,4 @@
+/* The scan family on AMD: all of it is shared. */
+#include "backends/hip/target.h"
+
+#include "backends/simt/scan.h"

@@ -1,0 +1,73 @@
+/* gather and embedding: y's slices are copies of those of x that ids name. Bound by bytes: y is written and as much of x read.
+ *
+ * A thread moves packs of 16 bytes along the innermost axis, where x and y are dense along it and it is none of ids' axes; else
+ * single elements. The ids of its packs are read first, then the packs, so that all of them are in flight together; threads of a
+ * row read the same id from the cache, and the test of its range stands in the shadow of that load. */
+#ifndef TRINE_SIMT_GATHER_H
+#define TRINE_SIMT_GATHER_H
+
+#include "backends/simt/divider.h"
+#include "backends/simt/ids.h"
+#include "backends/simt/map.h"
+#include "core/taken.h"
+
+namespace simt {
+
+struct gather_table {
+    int64_t rows, step; /* slices of x, elements from one to the next */
+};
+
+template <class T, int V, int U> TRINE_KERNEL(map_threads)
+gather_kernel(walk<3, divider_any> outer, divider_any packs_a_row, inner_strides inner, int64_t packs, gather_table table,
+              id_list ids, T *y, const T *x)
+{
+    const strided_packs<V, U, 3, divider_any> at(outer, packs_a_row, inner, packs);
+    int64_t id[U];
+    pack<T, V> out[U];
+#pragma unroll
+    for (int u = 0; u < U; u++) id[u] = ids.at(at.offset[u][2]);
+#pragma unroll
+    for (int u = 0; u < U; u++)
+        out[u] =
+            uint64_t(id[u]) < uint64_t(table.rows) ? load_pack<T, V>(x + at.offset[u][1] + id[u] * table.step) : pack<T, V>{};
+#pragma unroll
+    for (int u = 0; u < U; u++)
+        if (at.valid[u]) store_pack<T, V>(y + at.offset[u][0], out[u]);
+}
+
+template <class T, int V> inline trine_status launch_gather(trine_call *call, const trine_iter &outer, int64_t n,
+                                                            const inner_strides &inner, const gather_table &table,
+                                                            const id_list &ids, T *y, const T *x)
+{
+    constexpr int U = 4;
+    const int64_t packs = outer.numel * (n / V);
+    return launch(call, gather_kernel<T, V, U>, grid(ceil_div(packs, map_threads * U)), map_threads, 0,
+                  walk<3, divider_any>(outer), divider_any(n / V), inner, packs, table, ids, y, x);
+}
+
+/* axis counts from 0. */
+inline trine_status gather_rows(trine_call *call, const trine_tensor &x, const trine_tensor &ids, const trine_tensor &y,
+                                int32_t axis)
+{
+    const trine_tensor from = trine_table_along_rows(&x, &ids, &y, axis), which = trine_ids_along_rows(&ids, &y, axis);
+    const trine_tensor *operands[] = {&y, &from, &which};
+    trine_iter it = trine_iter_make(operands, 3, 0);
+    const gather_table table = {x.shape[axis], x.stride[axis]};
+    if (it.numel == 0) return TRINE_OK;
+    return visit_bits(call, y.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        constexpr int V = pack_of<T>;
+        inner_strides inner;
+        const int64_t n = trine_iter_pop_inner(&it, inner.of);
+        T *to = data_of<T>(y);
+        const T *source = data_of<T>(x);
+        const bool packed = inner.of[1] == 1 && inner.of[2] == 0 && table.step % V == 0 &&
+                            packs_fit<V>(it, n, inner.of, static_cast<const T *>(to), source);
+        return packed ? launch_gather<T, V>(call, it, n, inner, table, id_list(ids), to, source)
+                      : launch_gather<T, 1>(call, it, n, inner, table, id_list(ids), to, source);
+    });
+}
+
+} // namespace simt
+
+#endif

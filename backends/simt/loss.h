@@ -1,0 +1,179 @@
+/* Losses: cross_entropy.h has that one; here are those that go element by element, as maps (map.h) and, for one loss of all, as
+ * reductions (reduce_run.h). Bound by bytes: each operand is moved once. */
+#ifndef TRINE_SIMT_LOSS_H
+#define TRINE_SIMT_LOSS_H
+
+#include "backends/simt/cross_entropy.h"
+#include "backends/simt/map.h"
+#include "backends/simt/reduce_run.h"
+#include "core/linear_cross_entropy.h"
+
+namespace simt {
+
+/* loss(x, target) and its slope along x. */
+struct pair_mse {
+    TRINE_DEVICE_METHOD float loss(float x, float t) const { return target::mul_rn(x - t, x - t); }
+    TRINE_DEVICE_METHOD float slope(float x, float t) const { return 2.0f * (x - t); }
+};
+struct pair_huber {
+    float delta;
+    TRINE_DEVICE_METHOD float loss(float x, float t) const
+    {
+        const float d = __builtin_fabsf(x - t);
+        return d <= delta ? 0.5f * d * d : delta * (d - 0.5f * delta);
+    }
+    TRINE_DEVICE_METHOD float slope(float x, float t) const
+    {
+        const float d = x - t;
+        return d > delta ? delta : d < -delta ? -delta : d; /* NaN stays */
+    }
+};
+struct pair_kl {
+    TRINE_DEVICE_METHOD float loss(float x, float t) const
+    {
+        const float y = t * (target::log2_fast(t) * ln2 - x); /* the logarithm is good to 2^-22, and is a summand */
+        return t >= 0.0f && t < 0x1p-126f ? 0.0f : y;         /* of subnormal numbers it may be -inf */
+    }
+    TRINE_DEVICE_METHOD float slope(float, float t) const { return -t; }
+};
+struct pair_kl_log {
+    TRINE_DEVICE_METHOD float loss(float x, float t) const
+    {
+        const float y = target::exp2_fast(t * log2e) * (t - x);
+        return t == -__builtin_inff() ? 0.0f : y;
+    }
+    TRINE_DEVICE_METHOD float slope(float, float t) const { return -target::exp2_fast(t * log2e); }
+};
+
+template <class F> struct f_pair_loss {
+    F f;
+    template <class T, int V>
+    TRINE_DEVICE_METHOD void operator()(pack<float, V> &y, const pack<T, V> &x, const pack<T, V> &t) const
+    {
+#pragma unroll
+        for (int j = 0; j < V; j++) y.at[j] = f.loss(to_f32(x.at[j]), to_f32(t.at[j]));
+    }
+};
+
+/* One dloss for all elements, or one each. */
+template <class F> struct f_pair_slope {
+    F f;
+    float weight;
+    const float *dloss;
+    template <class T, int V> TRINE_DEVICE_METHOD void operator()(pack<T, V> &dx, const pack<T, V> &x, const pack<T, V> &t) const
+    {
+        const float scale = weight * *dloss;
+#pragma unroll
+        for (int j = 0; j < V; j++) dx.at[j] = from_f32<T>(scale * f.slope(to_f32(x.at[j]), to_f32(t.at[j])));
+    }
+    template <class T, int V>
+    TRINE_DEVICE_METHOD void operator()(pack<T, V> &dx, const pack<T, V> &x, const pack<T, V> &t, const pack<float, V> &g) const
+    {
+#pragma unroll
+        for (int j = 0; j < V; j++) dx.at[j] = from_f32<T>(g.at[j] * f.slope(to_f32(x.at[j]), to_f32(t.at[j])));
+    }
+};
+
+/* A kind of reduce_ops.h. */
+template <class T, class F> struct reduce_pair {
+    using element = T;
+    enum { inputs = 2, column_bytes = 16 };
+    const T *in[2];
+    sum_output out;
+    F f;
+    using state = float;
+    static TRINE_DEVICE_METHOD state start() { return 0.0f; }
+    TRINE_DEVICE_METHOD void add(state &s, T x, T t, int64_t) const { s = target::add_rn(s, f.loss(to_f32(x), to_f32(t))); }
+    static TRINE_DEVICE_METHOD state merge(state a, state b) { return target::add_rn(a, b); }
+    static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
+    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { out.write(s, offset); }
+};
+
+/* What a sum is divided by. */
+inline float loss_divisor(const trine_tensor &x, trine_loss_reduction reduction)
+{
+    return reduction == TRINE_LOSS_MEAN         ? float(trine_tensor_numel(&x))
+           : reduction == TRINE_LOSS_BATCH_MEAN ? float(x.shape[0])
+                                                : 1.0f;
+}
+
+template <class F, class Args> inline trine_status pair_forward(trine_call *call, const Args *a, F f)
+{
+    call->variant = target::variant;
+    return visit_floats(call, a->x.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        if (a->reduction == TRINE_LOSS_NONE) {
+            TRINE_END_OF_QUERY(call, 0);
+            return map<float, T, T>(call, f_pair_loss<F>{f}, a->loss, a->x, a->target);
+        }
+        const trine_reduction r = trine_reduction_make(&a->x, &a->target, &a->loss, TRINE_AXIS_ALL, 0);
+        const sum_output out = {a->loss.data, TRINE_F32, loss_divisor(a->x, a->reduction), false};
+        return run_rows(call, reduce_pair<T, F>{{data_of<T>(a->x), data_of<T>(a->target)}, out, f}, r);
+    });
+}
+
+template <class F, class Args> inline trine_status pair_backward(trine_call *call, const Args *a, F f)
+{
+    call->variant = target::variant;
+    TRINE_END_OF_QUERY(call, 0);
+    return visit_floats(call, a->x.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        const f_pair_slope<F> slope = {f, 1.0f / loss_divisor(a->x, a->reduction), data_of<float>(a->dloss)};
+        if (a->reduction != TRINE_LOSS_NONE) return map<T, T, T>(call, slope, a->dx, a->x, a->target);
+        return map<T, T, T, float>(call, slope, a->dx, a->x, a->target, a->dloss);
+    });
+}
+
+} // namespace simt
+
+/* ---- The backend's functions ---- */
+
+#define TRINE_PAIR(name, pair) \
+    extern "C" trine_status TRINE_BACKEND_FN(name)(trine_call * call, const trine_##name##_args *a) \
+    { \
+        return simt::pair_forward(call, a, pair); \
+    } \
+    extern "C" trine_status TRINE_BACKEND_FN(name##_backward)(trine_call * call, const trine_##name##_backward_args *a) \
+    { \
+        return simt::pair_backward(call, a, pair); \
+    }
+TRINE_PAIR(mse, simt::pair_mse{})
+TRINE_PAIR(huber, simt::pair_huber{a->delta})
+#undef TRINE_PAIR
+
+extern "C" trine_status TRINE_BACKEND_FN(kl_div)(trine_call *call, const trine_kl_div_args *a)
+{
+    return a->log_target ? simt::pair_forward(call, a, simt::pair_kl_log{}) : simt::pair_forward(call, a, simt::pair_kl{});
+}
+extern "C" trine_status TRINE_BACKEND_FN(kl_div_backward)(trine_call *call, const trine_kl_div_backward_args *a)
+{
+    return a->log_target ? simt::pair_backward(call, a, simt::pair_kl_log{}) : simt::pair_backward(call, a, simt::pair_kl{});
+}
+
+extern "C" trine_status TRINE_BACKEND_FN(cross_entropy)(trine_call *call, const trine_cross_entropy_args *a)
+{
+    return simt::visit_floats(call, a->logits.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        return a->options.softcap > 0 ? simt::run_entropy<T, true>(call, a) : simt::run_entropy<T, false>(call, a);
+    });
+}
+
+extern "C" trine_status TRINE_BACKEND_FN(cross_entropy_backward)(trine_call *call, const trine_cross_entropy_backward_args *a)
+{
+    return simt::visit_floats(call, a->logits.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        return a->options.softcap > 0 ? simt::run_entropy_backward<T, true>(call, a)
+                                      : simt::run_entropy_backward<T, false>(call, a);
+    });
+}
+
+extern "C" trine_status TRINE_BACKEND_FN(linear_cross_entropy)(trine_call *call, const trine_linear_cross_entropy_args *a)
+{
+    static const trine_linear_entropy_ops ops = {
+        TRINE_BACKEND_FN(matmul), TRINE_BACKEND_FN(cross_entropy), TRINE_BACKEND_FN(cross_entropy_backward),
+        TRINE_BACKEND_FN(sum),    TRINE_BACKEND_FN(mul),           TRINE_BACKEND_FN(copy),
+        simt::entropy_weight};
+    return trine_linear_entropy_run(call, &ops, a, target::variant);
+}
+
+#endif

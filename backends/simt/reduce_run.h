@@ -1,0 +1,148 @@
+/* Host side of reductions: plans and launches. reduce_rows.h has the kernels for a reduced axis that lies closest in memory,
+ * reduce_columns.h those for one that does not, reduce_ops.h what is reduced. */
+#ifndef TRINE_SIMT_REDUCE_RUN_H
+#define TRINE_SIMT_REDUCE_RUN_H
+
+#include "backends/simt/reduce_columns.h"
+#include "core/reduction.h"
+
+namespace simt {
+
+/* Blocks that are enough for any device to be busy to the end. */
+inline int64_t wanted_blocks(const trine_call *call) { return int64_t(call->device->props.compute_units) * 16; }
+inline int log2_at_least(int64_t n)
+{
+    int shift = 0;
+    while (int64_t(1) << shift < n) shift++;
+    return shift;
+}
+inline int64_t clamped(int64_t n, int64_t low, int64_t high) { return n > high && high >= low ? high : n < low ? low : n; }
+
+/* ---- Plans ---- */
+
+/* A group is so large that each thread has about four packs: part of a wave, or the block for segments of more than 16 packs a
+ * lane. */
+template <class Kind> inline reduce_rows_plan plan_rows(const trine_call *call, const trine_reduction &r)
+{
+    constexpr int V = 16 / int(sizeof(reduce_element<Kind>));
+    const int64_t wave = call->device->props.wave_size, loads = r.step[0] == 1 ? ceil_div(r.n, V) : r.n,
+                  many = wanted_blocks(call);
+    const bool whole_block = loads > 16 * wave;
+    reduce_rows_plan plan = {};
+    plan.outputs = r.kept.numel;
+    plan.n = r.n;
+    for (int k = 0; k < 2; k++) plan.step[k] = r.step[k];
+    plan.shift =
+        whole_block ? log2_at_least(reduce_threads) : int(clamped(log2_at_least(ceil_div(loads, 4)), 0, log2_at_least(wave)));
+    const int64_t parts = whole_block ? clamped(many / (plan.outputs * r.rows.numel), 1, loads / (8 * reduce_threads)) : 1;
+    plan.part = clamped(ceil_div(ceil_div(r.n, parts), V) * V, 1, r.n);
+    plan.parts = divider_any(r.n ? ceil_div(r.n, plan.part) : 1);
+    plan.pieces = r.rows.numel * plan.parts.d;
+    if (whole_block || plan.pieces > 1) plan.blocks = clamped(ceil_div(plan.pieces, reduce_threads >> plan.shift), 1, many);
+    plan.of_output = divider32(plan.blocks ? plan.blocks : 1);
+    return plan;
+}
+
+/* V: columns that a thread takes at once. */
+template <class Kind> inline reduce_columns_plan plan_columns(const trine_call *call, const trine_reduction &r,
+                                                              const trine_iter &outer, const int64_t *inner, int64_t columns,
+                                                              int V)
+{
+    const int64_t width_bytes = V * int64_t(sizeof(reduce_element<Kind>)), packs = ceil_div(columns, V);
+    reduce_columns_plan plan = {};
+    plan.columns = columns;
+    plan.outer = outer.numel;
+    plan.n = r.n;
+    for (int k = 0; k < 3; k++) plan.column_step[k] = inner[k];
+    for (int k = 0; k < 2; k++) plan.step[k] = r.step[k];
+    plan.shift = int(clamped(log2_at_least(packs), 0, log2_at_least(clamped(512 / width_bytes, 1, reduce_threads))));
+    plan.blocks_across = ceil_div(packs, int64_t(1) << plan.shift);
+    const int64_t deep = reduce_threads >> plan.shift;
+    const int64_t slices = clamped(wanted_blocks(call) / (plan.blocks_across * plan.outer), 1, r.n / (2 * columns_unroll * deep));
+    plan.slice = ceil_div(r.n, slices);
+    plan.slices = ceil_div(r.n, plan.slice);
+    return plan;
+}
+
+/* ---- Launches ---- */
+
+template <class Kind> inline trine_status launch_finish(trine_call *call, const Kind &kind, const trine_iter &kept,
+                                                        int64_t outputs, int64_t count, int64_t output_step, int64_t state_step)
+{
+    /* where states of neighbouring outputs are neighbours, 16 of them a block, which is at least a line of the caches */
+    const int most = log2_at_least(reduce_threads) - (output_step == 1 ? 4 : 0);
+    const int shift = int(clamped(log2_at_least(ceil_div(count, 4)), 0, most));
+    return launch(call, reduce_finish_kernel<Kind>, grid(ceil_div(outputs, reduce_threads >> shift)), reduce_threads, 0, kind,
+                  walk<3, divider_any>(kept), outputs, count, output_step, state_step, shift,
+                  static_cast<const reduce_state<Kind> *>(call->workspace));
+}
+
+template <class Kind> inline trine_status run_rows(trine_call *call, const Kind &kind, const trine_reduction &r)
+{
+    const reduce_rows_plan plan = plan_rows<Kind>(call, r);
+    auto *states = static_cast<reduce_state<Kind> *>(call->workspace);
+    TRINE_END_OF_QUERY(call, plan.blocks > 1 ? size_t(plan.outputs * plan.blocks) * sizeof *states : 0);
+    const int64_t blocks = plan.blocks ? plan.outputs * plan.blocks : ceil_div(plan.outputs, reduce_threads >> plan.shift);
+    const trine_status status = launch(call, reduce_rows_kernel<Kind>, grid(blocks), reduce_threads, 0, kind,
+                                       walk<3, divider_any>(r.kept), walk<2, divider_any>(r.rows), plan, states);
+    if (status != TRINE_OK || plan.blocks <= 1) return status;
+    return launch_finish(call, kind, r.kept, plan.outputs, plan.blocks, plan.blocks, 1);
+}
+
+template <class Kind, int V> inline trine_status launch_columns(trine_call *call, const Kind &kind, const trine_reduction &r,
+                                                                const trine_iter &outer, const reduce_columns_plan &plan)
+{
+    auto *states = static_cast<reduce_state<Kind> *>(call->workspace);
+    const int64_t outputs = plan.outer * plan.columns;
+    const trine_status status = launch(call, reduce_columns_kernel<Kind, V>, grid(plan.blocks_across * plan.outer * plan.slices),
+                                       reduce_threads, 0, kind, walk<3, divider_any>(outer), plan, states);
+    if (status != TRINE_OK || plan.slices <= 1) return status;
+    return launch_finish(call, kind, r.kept, outputs, plan.slices, 1, outputs);
+}
+
+/* Whole packs of V columns everywhere. */
+template <class Kind> inline bool columns_in_packs(const Kind &kind, const trine_reduction &r, const trine_iter &outer,
+                                                   const int64_t *inner, int64_t columns, int V)
+{
+    bool fit = columns % V == 0;
+    for (int k = 0; k < Kind::inputs; k++) {
+        fit = fit && inner[k] == 1 && r.step[k] % V == 0 && reinterpret_cast<uintptr_t>(kind.in[k]) % Kind::column_bytes == 0;
+        for (int d = 0; d < outer.ndim; d++) fit = fit && (outer.size[d] == 1 || outer.stride[k][d] % V == 0);
+    }
+    return fit;
+}
+
+template <class Kind> inline trine_status run_columns(trine_call *call, const Kind &kind, const trine_reduction &r)
+{
+    constexpr int V = Kind::column_bytes / int(sizeof(reduce_element<Kind>));
+    int64_t inner[TRINE_ITER_OPERANDS];
+    trine_iter outer = r.kept;
+    const int64_t columns = trine_iter_pop_inner(&outer, inner);
+    const reduce_columns_plan packed = plan_columns<Kind>(call, r, outer, inner, columns, V),
+                              single = plan_columns<Kind>(call, r, outer, inner, columns, 1);
+    const int64_t most = packed.slices > single.slices
+                             ? packed.slices
+                             : single.slices; /* what is stated does not depend on where the tensors lie */
+    TRINE_END_OF_QUERY(call, most > 1 ? size_t(r.kept.numel * most) * sizeof(reduce_state<Kind>) : 0);
+    if (columns_in_packs(kind, r, outer, inner, columns, V)) return launch_columns<Kind, V>(call, kind, r, outer, packed);
+    return launch_columns<Kind, 1>(call, kind, r, outer, single);
+}
+
+/* Many small blocks of outputs are better taken an output a thread, which the kernel for rows does. */
+inline bool columns_are_closest(const trine_reduction &r)
+{
+    const int inner = r.kept.ndim - 1;
+    if (r.rows.numel != 1 || r.n <= 1 || r.kept.size[inner] <= 1 || r.kept.stride[0][inner] >= r.step[0]) return false;
+    return r.kept.numel < 65536 || r.kept.size[inner] * r.n >= 8192;
+}
+
+template <class Kind> inline trine_status reduce(trine_call *call, const Kind &kind, const trine_reduction &r)
+{
+    call->variant = target::variant;
+    if (r.kept.numel == 0) return TRINE_OK;
+    return columns_are_closest(r) ? run_columns(call, kind, r) : run_rows(call, kind, r);
+}
+
+} // namespace simt
+
+#endif

@@ -1,0 +1,240 @@
+/* Adding rows up by ids, deterministically: scatter_add, embedding_backward, segment_sum.
+ *
+ * Algorithm: the ids are sorted stably (sort_ids.h), so that the rows of one output follow each other in the order of the list.
+ * The sorted list is cut into tiles of one length, whatever ids they hold, so that an id with many rows does not wait for one
+ * thread. A thread goes through a tile with one pack of columns and adds up runs of equal ids in f32; a run that lies in the tile
+ * is an output and is written, what is left of one that began before or goes on behind it is a partial. A second kernel adds the
+ * partials of an output in their order and writes the outputs that no id names. Bound by bytes: the rows are read once, the
+ * outputs written once; partials are less than an eighth of the rows. Who adds what to whom depends on the ids, the shape and the
+ * device alone. */
+#ifndef TRINE_SIMT_SCATTER_H
+#define TRINE_SIMT_SCATTER_H
+
+#include "backends/simt/map.h"
+#include "backends/simt/sort_ids.h"
+#include "core/taken.h"
+
+namespace simt {
+
+enum { scatter_threads = 256, scatter_unroll = 4, scatter_least = 32, scatter_most = 512 };
+
+/* Operands of the columns' walk and of steps: y, the rows that are added, x. */
+enum { SCATTER_Y, SCATTER_ROWS, SCATTER_X };
+
+struct scatter_plan {
+    int64_t n, rows;                    /* ids, slices of y */
+    int64_t length, tiles;              /* of the sorted list */
+    divider_any columns;                /* packs of V columns in a slice */
+    divider_any packs;                  /* in a run along the innermost axis */
+    int64_t inner[TRINE_ITER_OPERANDS]; /* from one column to the next */
+    int64_t step[3];                    /* from one slice to the next; that of the rows has a walk */
+    bool has_x, in_place;
+};
+
+/* What a thread knows of its pack of columns. */
+template <int V, class Y> struct scatter_columns {
+    int64_t offset[3];
+    float sum[V];
+
+    TRINE_DEVICE_METHOD scatter_columns(const scatter_plan &plan, const walk<3, divider_any> &outer, int64_t pack)
+    {
+        const int64_t run = plan.packs.divide(pack), column = (pack - run * plan.packs.d) * V;
+        outer.offsets(run, offset);
+        for (int k = 0; k < 3; k++) offset[k] += column * plan.inner[k];
+        clear();
+    }
+    TRINE_DEVICE_METHOD void clear()
+    {
+#pragma unroll
+        for (int j = 0; j < V; j++) sum[j] = 0.0f;
+    }
+    TRINE_DEVICE_METHOD void write(const scatter_plan &plan, int64_t row, Y *y, const Y *x)
+    {
+        pack<Y, V> out;
+        if (plan.has_x) {
+            const pack<Y, V> base = load_pack<Y, V>(x + offset[SCATTER_X] + row * plan.step[SCATTER_X]);
+#pragma unroll
+            for (int j = 0; j < V; j++) sum[j] = target::add_rn(sum[j], to_f32(base.at[j]));
+        }
+#pragma unroll
+        for (int j = 0; j < V; j++) out.at[j] = from_f32<Y>(sum[j]);
+        store_pack<Y, V>(y + offset[SCATTER_Y] + row * plan.step[SCATTER_Y], out);
+    }
+};
+
+/* Slot 0 of a tile: the end of a run that began before it. Slot 1: the beginning of one that goes on behind it. */
+template <int V>
+TRINE_DEVICE float *scatter_partial(float *partials, const scatter_plan &plan, int64_t tile, int slot, int64_t pack)
+{
+    return partials + ((tile * 2 + slot) * plan.columns.d + pack) * V;
+}
+
+template <class T, class Y, int V> TRINE_KERNEL(scatter_threads)
+scatter_tiles_kernel(scatter_plan plan, walk<3, divider_any> outer, walk<1, divider_any> places, sorted_ids sorted, const T *rows,
+                     const Y *x, Y *y, float *partials)
+{
+    const int64_t asked = int64_t(target::block_x()) * scatter_threads + target::thread_x(), tile = plan.columns.divide(asked),
+                  column = asked - tile * plan.columns.d;
+    if (tile >= plan.tiles) return;
+    scatter_columns<V, Y> mine(plan, outer, column);
+    const int64_t begin = tile * plan.length, end = begin + plan.length < plan.n ? begin + plan.length : plan.n;
+    int32_t key = sorted.keys[begin];
+    bool began_before = begin > 0 && sorted.keys[begin - 1] == key;
+    const auto finish = [&](bool ends_here) {
+        if (uint32_t(key) >= uint32_t(plan.rows)) return;
+        if (ends_here && !began_before) {
+            mine.write(plan, key, y, x);
+            return;
+        }
+        pack<float, V> part;
+#pragma unroll
+        for (int j = 0; j < V; j++) part.at[j] = mine.sum[j];
+        store_pack<float, V>(scatter_partial<V>(partials, plan, tile, began_before ? 0 : 1, column), part);
+    };
+    for (int64_t i = begin; i < end; i += scatter_unroll) {
+        int32_t keys[scatter_unroll];
+        pack<T, V> in[scatter_unroll];
+#pragma unroll
+        for (int u = 0; u < scatter_unroll; u++) {
+            const int64_t at = i + u < end ? i + u : end - 1;
+            int64_t offset[1];
+            keys[u] = sorted.keys[at];
+            places.offsets(sorted.places[at], offset);
+            in[u] = i + u < end && uint32_t(keys[u]) < uint32_t(plan.rows)
+                        ? load_pack<T, V>(rows + mine.offset[SCATTER_ROWS] + offset[0])
+                        : pack<T, V>{};
+        }
+#pragma unroll
+        for (int u = 0; u < scatter_unroll; u++) {
+            if (keys[u] != key) {
+                finish(true);
+                mine.clear();
+                key = keys[u];
+                began_before = false;
+            }
+#pragma unroll
+            for (int j = 0; j < V; j++)
+                mine.sum[j] = i + u < end ? target::add_rn(mine.sum[j], to_f32(in[u].at[j])) : mine.sum[j];
+        }
+    }
+    finish(end == plan.n || sorted.keys[end] != key);
+}
+
+/* Outputs that are made of partials, or of nothing. first[v]: where v's run begins in the sorted list. */
+template <class Y, int V> TRINE_KERNEL(scatter_threads)
+scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32_t *first, const Y *x, Y *y, float *partials)
+{
+    const int64_t asked = int64_t(target::block_x()) * scatter_threads + target::thread_x(), row = plan.columns.divide(asked),
+                  column = asked - row * plan.columns.d;
+    if (row >= plan.rows) return;
+    const int64_t begin = first[row], end = first[row + 1];
+    if (begin >= end) {
+        if (plan.in_place) return;
+        scatter_columns<V, Y> none(plan, outer, column);
+        none.write(plan, row, y, x);
+        return;
+    }
+    const int64_t tile = begin / plan.length, last = (end - 1) / plan.length;
+    if (tile == last) return;
+    scatter_columns<V, Y> mine(plan, outer, column);
+    const pack<float, V> head = load_pack<float, V>(scatter_partial<V>(partials, plan, tile, 1, column));
+#pragma unroll
+    for (int j = 0; j < V; j++) mine.sum[j] = head.at[j];
+#pragma unroll 4
+    for (int64_t t = tile + 1; t <= last; t++) {
+        const pack<float, V> part = load_pack<float, V>(scatter_partial<V>(partials, plan, t, 0, column));
+#pragma unroll
+        for (int j = 0; j < V; j++) mine.sum[j] = target::add_rn(mine.sum[j], part.at[j]);
+    }
+    mine.write(plan, row, y, x);
+}
+
+/* ---- Host ---- */
+
+/* rows are added to y's slices along `axis` (from 0); x may be not given. sorted: ids do not decrease. */
+struct scatter_call {
+    const trine_tensor *x, *ids, *rows, *y;
+    int32_t axis;
+    bool sorted;
+};
+
+/* Tiles so short that the device has work, and so long that partials are few. */
+inline int64_t scatter_length(const trine_call *call, int64_t n, int64_t packs)
+{
+    const int64_t threads = int64_t(call->device->props.compute_units) * 512, length = n * packs / threads;
+    return length < scatter_least ? int64_t(scatter_least) : length > scatter_most ? int64_t(scatter_most) : length;
+}
+
+template <class T, class Y, int V> inline trine_status run_scatter(trine_call *call, const scatter_call &c, const sort_plan &sort,
+                                                                   scatter_plan plan, const trine_iter &outer, int64_t inner_size)
+{
+    sorted_ids sorted;
+    char *memory = static_cast<char *>(call->workspace);
+    auto *first = reinterpret_cast<int32_t *>(memory + (sort.bytes() + 15) / 16 * 16);
+    auto *partials = reinterpret_cast<float *>(reinterpret_cast<char *>(first) + (size_t(plan.rows + 1) * 4 + 15) / 16 * 16);
+    const Y *x = plan.has_x ? data_of<Y>(*c.x) : nullptr;
+    plan.packs = divider_any(inner_size / V);
+    plan.columns = divider_any(outer.numel * plan.packs.d);
+    trine_status status = sort_ids(call, sort, *c.ids, c.sorted, memory, &sorted);
+    if (status == TRINE_OK)
+        status = launch(call, sort_bounds_kernel<int32_t>, grid(ceil_div(plan.rows + 1, sort_threads)), sort_threads, 0, plan.n,
+                        plan.rows, sorted.keys, first);
+    const trine_tensor places = trine_keep_axes(c.rows, c.axis, c.ids->ndim), *operand[] = {&places};
+    const walk<3, divider_any> columns(outer);
+    if (status == TRINE_OK)
+        status = launch(call, scatter_tiles_kernel<T, Y, V>, grid(ceil_div(plan.tiles * plan.columns.d, scatter_threads)),
+                        scatter_threads, 0, plan, columns, walk<1, divider_any>(trine_iter_make(operand, 1, 1)), sorted,
+                        data_of<T>(*c.rows), x, data_of<Y>(*c.y), partials);
+    if (status == TRINE_OK)
+        status = launch(call, scatter_finish_kernel<Y, V>, grid(ceil_div(plan.rows * plan.columns.d, scatter_threads)),
+                        scatter_threads, 0, plan, columns, first, x, data_of<Y>(*c.y), partials);
+    return status;
+}
+
+template <class T, class Y> inline trine_status scatter_packed(trine_call *call, const scatter_call &c, const sort_plan &sort,
+                                                               const scatter_plan &plan, const trine_iter &outer,
+                                                               int64_t inner_size)
+{
+    constexpr int V = pack_of<T>;
+    const Y *y = data_of<Y>(*c.y), *x = plan.has_x ? data_of<Y>(*c.x) : y;
+    const T *rows = data_of<T>(*c.rows);
+    bool packed = packs_fit<V>(outer, inner_size, plan.inner, y, rows, x);
+    for (int k = 0; k < 3; k++) packed = packed && plan.inner[k] == 1 && plan.step[k] % V == 0;
+    for (int32_t d = c.axis; d < c.axis + c.ids->ndim; d++) packed = packed && c.rows->stride[d] % V == 0;
+    return packed ? run_scatter<T, Y, V>(call, c, sort, plan, outer, inner_size)
+                  : run_scatter<T, Y, 1>(call, c, sort, plan, outer, inner_size);
+}
+
+inline trine_status scatter_rows(trine_call *call, const scatter_call &c)
+{
+    const int32_t count = c.ids->ndim, axis = c.axis;
+    const trine_tensor y = trine_drop_axes(c.y, axis, 1), rows = trine_drop_axes(c.rows, axis, count),
+                       x = trine_is_given(c.x) ? trine_drop_axes(c.x, axis, 1) : y, *operands[] = {&y, &rows, &x};
+    trine_iter outer = trine_iter_make(operands, 3, 0);
+    const int64_t columns = outer.numel, n = trine_tensor_numel(c.ids);
+    scatter_plan plan = {};
+    plan.n = n;
+    plan.rows = c.y->shape[axis];
+    TRINE_REQUIRE_THAT(call, n < INT32_MAX && plan.rows < INT32_MAX - 1, "needs fewer than 2^31 ids and slices");
+    const sort_plan sort(n, plan.rows);
+    plan.length = scatter_length(call, n, ceil_div(columns, 16 / (trine_dtype_bits(c.rows->dtype) / 8)));
+    plan.tiles = ceil_div(n, plan.length);
+    plan.has_x = trine_is_given(c.x);
+    plan.in_place = plan.has_x && c.x->data == c.y->data;
+    plan.step[SCATTER_Y] = c.y->stride[axis];
+    plan.step[SCATTER_X] = plan.has_x ? c.x->stride[axis] : 0;
+    call->variant = target::variant;
+    TRINE_END_OF_QUERY(call, (sort.bytes() + 15) / 16 * 16 + (size_t(plan.rows + 1) * 4 + 15) / 16 * 16 +
+                                 size_t(plan.tiles * 2 * columns) * sizeof(float));
+    if (plan.rows == 0 || columns == 0) return TRINE_OK;
+    const int64_t inner_size = trine_iter_pop_inner(&outer, plan.inner);
+    return visit_floats(call, c.rows->dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        if (c.y->dtype == TRINE_F32) return scatter_packed<T, float>(call, c, sort, plan, outer, inner_size);
+        return scatter_packed<T, T>(call, c, sort, plan, outer, inner_size);
+    });
+}
+
+} // namespace simt
+
+#endif

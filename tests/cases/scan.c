@@ -1,0 +1,116 @@
+/* Cases of the scan family.
+ *
+ * Bounds, with u = 2^-24 and n the length of the axis. A running sum of n normal numbers has a size of up to about 3 sqrt(n), and
+ * every one of n additions rounds by at most u of it: one after the other, with random signs, that comes to less than 3 sqrt(n)
+ * sqrt(n) u / sqrt(3), say 2 n u; in a tree to less. A product of n factors is off by n u of itself. max is exact but for the
+ * output's rounding, which its inputs don't need. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/cases/cases.h"
+
+static const double u = 0x1p-24;
+
+/* A unit is all that shares the indices before the axis. */
+static void oracle_scan(const test_case *c, int64_t unit, double *const *out)
+{
+    const trine_scan_args *a = (const trine_scan_args *)(const void *)c->args;
+    const case_tensor *x = case_find(c, "x");
+    const int32_t axis = a->axis < 0 ? a->axis + x->ndim : a->axis;
+    int64_t inner = 1;
+    const int64_t n = x->shape[axis];
+    for (int32_t d = axis + 1; d < x->ndim; d++) inner *= x->shape[d];
+    for (int64_t j = 0; j < inner; j++) {
+        double running = a->kind == TRINE_SCAN_SUM ? 0 : a->kind == TRINE_SCAN_MUL ? 1 : -INFINITY;
+        for (int64_t i = 0; i < n; i++) {
+            const int64_t at = (a->reverse ? n - 1 - i : i) * inner + j;
+            const double v = case_value(x, unit * n * inner + at);
+            if (a->exclusive) out[0][at] = running;
+            switch (a->kind) {
+            case TRINE_SCAN_SUM: running += v; break;
+            case TRINE_SCAN_MUL: running *= v; break;
+            default: running = isnan(running) || isnan(v) ? NAN : fmax(running, v);
+            }
+            if (!a->exclusive) out[0][at] = running;
+        }
+    }
+}
+
+static test_case *new_scan(case_list *list, trine_dtype dtype, int32_t ndim, const int64_t *shape, int32_t axis,
+                           trine_scan_kind kind, int way, case_layout layout)
+{
+    static const char *const kinds[] = {"sum", "max", "mul"};
+    test_case *c = case_new(list, TRINE_OP_scan, "%s %s%s%s", trine_dtype_name(dtype), kinds[kind], way & 1 ? " exclusive" : "",
+                            way & 2 ? " reverse" : "");
+    for (int32_t d = 0; d < ndim; d++) {
+        const size_t used = strlen(c->name);
+        snprintf(c->name + used, sizeof c->name - used, "%s%lld%s", d ? "x" : " ", (long long)shape[d],
+                 d == (axis < 0 ? axis + ndim : axis) ? "*" : "");
+    }
+    trine_scan_args *a = CASE_ARGS(c, scan);
+    a->axis = axis;
+    a->kind = kind;
+    a->exclusive = way & 1;
+    a->reverse = way >> 1 & 1;
+    case_tensor *x = case_in(c, "x", dtype, ndim, shape);
+    if (kind == TRINE_SCAN_MUL) case_set_fill(x, FILL_UNIFORM, 0.97, 1.03);
+    const case_tensor *y = case_out(c, "y", dtype, ndim, shape);
+    const double n = (double)shape[axis < 0 ? axis + ndim : axis];
+    c->units = y->numel > 0;
+    for (int32_t d = 0; d < (axis < 0 ? axis + ndim : axis); d++) c->units *= shape[d];
+    c->oracle = oracle_scan;
+    if (kind == TRINE_SCAN_SUM)
+        case_tolerance(c, dtype, 4 * u, (8 * sqrt(n) + 2 * n) * u);
+    else
+        case_tolerance(c, dtype, kind == TRINE_SCAN_MUL ? (n + 4) * u : 0, 0);
+    case_set_layout(c, layout);
+    c->flops = (double)y->numel;
+    case_count_bytes(c);
+    return c;
+}
+
+static void check_scan(case_list *list, trine_dtype dtype)
+{
+    static const int64_t rows[][2] = {{1, 1}, {5, 3}, {3, 17}, {131, 32}, {2, 67}, {7, 130}, {3, 1031}, {2, 4096}, {33, 264}};
+    static const int64_t columns[][3] = {{1, 9, 5}, {3, 33, 16}, {2, 130, 3}, {1, 300, 264}, {2, 7, 1033}};
+    int turn = 0;
+    for (size_t s = 0; s < sizeof rows / sizeof rows[0]; s++)
+        for (int way = 0; way < 4; way++)
+            for (int layout = 0; layout < LAYOUT_COUNT; layout++, turn++)
+                new_scan(list, dtype, 2, rows[s], 1, (trine_scan_kind)(turn % 3), way, (case_layout)layout);
+    for (size_t s = 0; s < sizeof columns / sizeof columns[0]; s++)
+        for (int way = 0; way < 4; way++)
+            for (int layout = 0; layout < LAYOUT_COUNT; layout++, turn++)
+                new_scan(list, dtype, 3, columns[s], layout % 2 ? -2 : 1, (trine_scan_kind)(turn % 3), way, (case_layout)layout);
+    for (int way = 0; way < 4; way++)
+        for (int kind = 0; kind < 3; kind++) { /* so long that blocks look back, and that threads share the row */
+            new_scan(list, dtype, 1, (int64_t[]){39997}, 0, (trine_scan_kind)kind, way, LAYOUT_DENSE);
+            new_scan(list, dtype, 2, (int64_t[]){2, 150000}, 1, (trine_scan_kind)kind, way, LAYOUT_PADDED);
+            new_scan(list, dtype, 2, (int64_t[]){9000, 4}, 0, (trine_scan_kind)kind, way, LAYOUT_DENSE);
+            case_set_inplace(new_scan(list, dtype, 2, (int64_t[]){5, 700}, 1, (trine_scan_kind)kind, way, LAYOUT_DENSE), "y",
+                             "x");
+            case_set_inplace(new_scan(list, dtype, 2, (int64_t[]){90, 72}, 0, (trine_scan_kind)kind, way, LAYOUT_DENSE), "y",
+                             "x");
+        }
+    new_scan(list, dtype, 2, (int64_t[]){3, 0}, 1, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
+    new_scan(list, dtype, 2, (int64_t[]){0, 3}, 1, TRINE_SCAN_SUM, 1, LAYOUT_DENSE);
+    for (int way = 0; way < 4; way++)
+        case_set_fill(&new_scan(list, dtype, 2, (int64_t[]){61, 70}, way % 2, TRINE_SCAN_MAX, way, LAYOUT_DENSE)->tensor[0],
+                      FILL_SPECIAL, 0, 1);
+}
+
+void cases_scan(case_list *list, case_kind kind)
+{
+    if (kind == CASES_CHECK) {
+        for (int d = 0; d < 3; d++) check_scan(list, case_floats[d]);
+        return;
+    }
+    for (int d = 0; d < 3; d += 2) {
+        new_scan(list, case_floats[d], 1, (int64_t[]){134217728 * (1 + d / 2)}, 0, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
+        new_scan(list, case_floats[d], 2, (int64_t[]){131072, 1024 * (1 + d / 2)}, 1, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
+        new_scan(list, case_floats[d], 2, (int64_t[]){16384, 8192 * (1 + d / 2)}, 1, TRINE_SCAN_SUM, 3, LAYOUT_DENSE);
+        new_scan(list, case_floats[d], 3, (int64_t[]){16, 2048, 4096 * (1 + d / 2)}, 1, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
+        new_scan(list, case_floats[d], 2, (int64_t[]){1048576, 128 * (1 + d / 2)}, 0, TRINE_SCAN_MAX, 0, LAYOUT_DENSE);
+    }
+}
