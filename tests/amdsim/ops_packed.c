@@ -45,7 +45,7 @@ static inline i32 part(u32 x, int index, int bits, bool is_signed)
 }
 static inline u32 dot(u32 x, u32 y, u32 z, int bits, bool sign_x, bool sign_y)
 {
-    for (int k = 0; k < 32 / bits; k++) z += (u32)(part(x, k, bits, sign_x) * part(y, k, bits, sign_y));
+    for (int k = 0; k < 32 / bits; k++) z += (u32)part(x, k, bits, sign_x) * (u32)part(y, k, bits, sign_y);
     return z;
 }
 LANE_FN(dot2_f32_f16, f32, u32, u32, f32, dot_f16(a, b, c))

@@ -35,7 +35,7 @@ static int32_t part(uint32_t x, int at, int bits, bool sign)
 }
 static uint32_t dot(uint32_t x, uint32_t y, uint32_t sum, int bits, bool sx, bool sy)
 {
-    for (int at = 0; at < 32; at += bits) sum += (uint32_t)(part(x, at, bits, sx) * part(y, at, bits, sy));
+    for (int at = 0; at < 32; at += bits) sum += (uint32_t)((int64_t)part(x, at, bits, sx) * part(y, at, bits, sy));
     return sum;
 }
 EACH(dot2_i, dot(a, b, c, 16, true, true))
