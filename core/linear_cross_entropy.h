@@ -1,8 +1,10 @@
 /* linear_cross_entropy as every backend does it: a loop over chunks of rows of the backend's own ops, so that no more than one
  * chunk of logits is there at a time. C11 and C++17.
  *
- *     logits = x weight^T      loss, lse; then, over the same memory, dlogits      dx = dlogits weight      dweight += dlogits^T
- * x
+ *     logits = x weight^T
+ *     loss, lse; then, over the same memory, dlogits
+ *     dx = dlogits weight
+ *     dweight += dlogits^T x
  *
  * The call's workspace holds a chunk of logits, what is one a row, dweight in f32 where the tensor has another dtype, and behind
  * them what the ops need themselves. */

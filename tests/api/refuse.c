@@ -184,7 +184,7 @@ static void test_other_dtype(valid_call *x, int32_t field)
 }
 
 /* The axis that a reduction goes along, that of a table by ids, and classes may have any size. */
-static bool is_free_axis(const valid_call *x, int32_t field, int32_t axis)
+static bool is_free_axis(valid_call *x, int32_t field, int32_t axis)
 {
     const char *name = x->info->fields[field].name;
     int32_t along;
