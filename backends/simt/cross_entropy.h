@@ -39,7 +39,7 @@ struct entropy_rows {
     bool has_lse;
 };
 
-template <class T, bool capped> struct entropy_forward {
+template <class T, bool capped> struct entropy_forward : row_shares_nothing {
     using element = T;
     enum { inputs = 1 };
     const T *in[1];
@@ -168,7 +168,7 @@ inline trine_status add_rows(trine_call *call, int64_t n, const entropy_rows &ro
 
 enum { entropy_packs = 4 };
 
-template <class T, bool capped> struct entropy_backward {
+template <class T, bool capped> struct entropy_backward : row_shares_nothing {
     using element = T;
     enum { inputs = 1 };
     const T *in[1];
@@ -181,7 +181,7 @@ template <class T, bool capped> struct entropy_backward {
         float lse, scale, pull; /* of the exponentials, and what every class is pulled down by */
         float own;              /* and the label in addition */
         int64_t label;          /* -1: there is none */
-        bool nothing, broken;   /* a row that is left out; a label that is no class */
+        bool left_out, broken;  /* a row that is left out; a label that is no class */
     };
     static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
 
@@ -197,21 +197,26 @@ template <class T, bool capped> struct entropy_backward {
         s.scale = weight * target::fma_rn(2.0f * options.z_loss, s.lse, 1.0f);
         s.pull = weight * (options.smoothing / float(options.classes));
         s.own = weight * (1.0f - options.smoothing);
-        s.nothing = options.skips(s.label);
+        s.left_out = options.skips(s.label);
         s.broken = !options.has(s.label);
         return s;
     }
-    template <int P> TRINE_DEVICE_METHOD void emit(float (&dx)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q,
-                                                   const row_place &at, int64_t first) const
+    /* The class of a pack's first logit. */
+    template <class W> static TRINE_DEVICE_METHOD int64_t fetch(const row_place &at, int i, int64_t first)
     {
-        const int64_t column = first + at.column(i) + 4 * q;
+        return first + at.column(i);
+    }
+    template <int P>
+    TRINE_DEVICE_METHOD void emit(float (&dx)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q, int64_t pack) const
+    {
+        const int64_t column = pack + 4 * q;
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             const float x = tile.at[0][i].value(4 * q + j), t = capped ? options.tanh(x) : 0.0f, z = capped ? options.cap * t : x;
             const float p = target::exp2_fast((z - s.lse) * log2e);
             float d = target::fma_rn(p, s.scale, -s.pull) - (column + j == s.label ? s.own : 0.0f);
             if (capped) d *= target::fma_rn(-t, t, 1.0f);
-            dx[j] = s.nothing ? 0.0f : s.broken ? __builtin_nanf("") : d;
+            dx[j] = s.left_out ? 0.0f : s.broken ? __builtin_nanf("") : d;
         }
     }
 };
@@ -227,13 +232,13 @@ row_map_kernel(Op op, walk<2, divider_any> outer, int64_t count, row_slices slic
     const int n = int(slices.n - first < slices.length ? slices.n - first : slices.length);
     int64_t offset[2];
     outer.offsets(row, offset);
-    const row_operands<Op> operands(op, offset, first);
+    const row_operands<Op, false> operands(op, offset, first);
     const typename Op::stats stats = op.look_up(row);
     for (int pack = 0; pack * row_pack<row_element<Op>> - operands.lead < n; pack += width * entropy_packs) {
         const row_place at = operands.place(n, pack + t, width);
         row_tile<row_element<Op>, 1, entropy_packs> tile;
-        load_tile<Op, entropy_packs>(tile, op, operands, at);
-        store_tile<Op, entropy_packs>(stats, tile, op, operands, at, first);
+        load_tile(tile, op, operands, at);
+        store_tile(stats, tile, op, operands, at, first);
     }
 }
 
@@ -292,7 +297,7 @@ template <class T, bool capped> inline trine_status run_entropy(trine_call *call
     const entropy_rows rows = {entropy_walk(a->labels, each ? a->loss : dense, has_lse ? a->lse : a->labels, a->logits),
                                id_list(a->labels), losses, data_of<float>(a->lse), has_lse};
     const trine_status status = behind_workspace(call, own, [&](trine_call *inner) {
-        return run_rows(inner, entropy_forward<T, capped>{{data_of<T>(a->logits)}, data_of<T>(a->logits), options, rows},
+        return run_rows(inner, entropy_forward<T, capped>{{}, {data_of<T>(a->logits)}, data_of<T>(a->logits), options, rows},
                         tensors);
     });
     if (status != TRINE_OK || call->query || each) return status;
@@ -320,7 +325,7 @@ inline trine_status run_entropy_backward(trine_call *call, const trine_cross_ent
         const trine_status status = add_rows(call, outer.numel, rows, options, nullptr, totals, nullptr);
         if (status != TRINE_OK) return status;
     }
-    const entropy_backward<T, capped> op = {{data_of<T>(a->logits)}, data_of<T>(a->dlogits), options, rows, totals};
+    const entropy_backward<T, capped> op = {{}, {data_of<T>(a->logits)}, data_of<T>(a->dlogits), options, rows, totals};
     const int64_t packs = ceil_div(n + V - 1, V), most = int64_t(row_small_block) * entropy_packs * V;
     int shift = 0;
     while (shift < 8 && int64_t(entropy_packs) << shift < packs) shift++;

@@ -110,8 +110,8 @@ template <> struct key_traits<int32_t> : int_key_traits<int32_t> {
 template <> struct key_traits<int64_t> : int_key_traits<int64_t> {
 };
 template <class T> constexpr bool is_integer = false;
-template <> constexpr bool is_integer<int32_t> = true;
-template <> constexpr bool is_integer<int64_t> = true;
+template <> inline constexpr bool is_integer<int32_t> = true;
+template <> inline constexpr bool is_integer<int64_t> = true;
 
 /* Of integers; flip = -1 turns their order round, for the smallest. */
 template <class T> struct reduce_extreme_integer {
