@@ -80,28 +80,28 @@ static void oracle_linear(const test_case *c, int64_t unit, double *const *out)
     const case_tensor *x = case_find(c, "x"), *w = case_find(c, "weight"), *labels = case_find(c, "labels");
     const int64_t N = x->shape[0], D = x->shape[1], C = w->shape[0];
     double *z = malloc(sizeof *z * (size_t)(C + 1)), sum = 0, count = 0;
-    (void)unit;
+    const bool whole = case_find(c, "dweight") != NULL; /* else a unit is a row */
+    const int64_t begin = whole ? 0 : unit, end = whole ? N : unit + 1;
     if (!z) abort();
     for (int64_t row = 0; row < N; row++) count += !(o->ignore && case_value_i64(labels, row) == o->ignore_index);
     const double weight = o->reduction == TRINE_LOSS_MEAN ? 1 / count : 1;
-    for (int64_t i = 0; i < N * D; i++) out[2][i] = 0;
-    for (int64_t i = 0; i < C * D; i++) out[3][i] = 0;
-    for (int64_t row = 0; row < N; row++) {
+    for (int64_t i = 0; i < (end - begin) * D; i++) out[2][i] = 0;
+    for (int64_t i = 0; i < C * D && whole; i++) out[3][i] = 0;
+    for (int64_t row = begin; row < end; row++) {
         linear_logits(c, row, -1, -1, 0, z);
-        out[1][row] = linear_lse(z, C);
-        const double loss = linear_loss(c, row, z, out[1][row]);
-        if (o->reduction == TRINE_LOSS_NONE) out[0][row] = loss;
+        const double lse = out[1][row - begin] = linear_lse(z, C), loss = linear_loss(c, row, z, lse);
+        if (o->reduction == TRINE_LOSS_NONE) out[0][row - begin] = loss;
         sum += loss;
-        linear_slopes(c, row, z, out[1][row], weight);
+        linear_slopes(c, row, z, lse, weight);
         for (int64_t k = 0; k < C; k++)
             for (int64_t i = 0; i < D; i++) {
-                out[2][row * D + i] += z[k] * case_value(w, k * D + i);
-                out[3][k * D + i] += z[k] * case_value(x, row * D + i);
+                out[2][(row - begin) * D + i] += z[k] * case_value(w, k * D + i);
+                if (whole) out[3][k * D + i] += z[k] * case_value(x, row * D + i);
             }
     }
     if (o->reduction != TRINE_LOSS_NONE) out[0][0] = N ? weight * sum : o->reduction == TRINE_LOSS_MEAN ? NAN : 0;
     const double step = 1e-5; /* an element of either gradient against the difference of the loss */
-    if (N && C && D) {
+    if (whole && N && C && D) {
         const int64_t px = N * D / 2, pw = C * D / 3;
         if (!agrees(out[2][px] / weight, linear_sum(c, px, -1, step, z), linear_sum(c, px, -1, -step, z), step, fabs(sum)))
             out[2][px] = NAN;
@@ -111,7 +111,9 @@ static void oracle_linear(const test_case *c, int64_t unit, double *const *out)
     free(z);
 }
 
-/* Logits have a size of 2 and are rounded to the dtype, e: so are their gradients, at most a row's weight; dx sums them with
+/* out: dweight's dtype, NONE for a case without it, whose reduction is NONE.
+ *
+ * Logits have a size of 2 and are rounded to the dtype, e: so are their gradients, at most a row's weight; dx sums them with
  * weights of a size of 2 / sqrt(D), dweight with normal numbers over the rows. */
 static test_case *new_linear(case_list *list, trine_dtype dtype, trine_dtype out, int64_t rows, int64_t depth, int64_t classes,
                              trine_cross_entropy_options options, int64_t chunk, case_layout layout)
@@ -131,11 +133,11 @@ static test_case *new_linear(case_list *list, trine_dtype dtype, trine_dtype out
         case_out(c, "loss", TRINE_F32, 0, NULL);
     case_out(c, "lse", TRINE_F32, SHAPE(rows));
     case_out(c, "dx", dtype, SHAPE(rows, depth));
-    case_out(c, "dweight", out, SHAPE(classes, depth));
+    if (out != TRINE_DTYPE_NONE) case_out(c, "dweight", out, SHAPE(classes, depth));
     trine_linear_cross_entropy_args *a = CASE_ARGS(c, linear_cross_entropy);
     a->options = options;
     a->chunk = chunk;
-    c->units = 1;
+    c->units = out != TRINE_DTYPE_NONE ? 1 : rows;
     c->oracle = oracle_linear;
     const double e = dtype == TRINE_BF16  ? 0x1p-8
                      : dtype == TRINE_F16 ? 0x1p-11
@@ -146,7 +148,7 @@ static test_case *new_linear(case_list *list, trine_dtype dtype, trine_dtype out
     case_set_layout(c, layout);
     c->may_refuse = layout == LAYOUT_STRIDED || layout == LAYOUT_TRANSPOSED;
     c->work = (double)rows * (double)depth * (double)classes;
-    c->flops = 6 * c->work;
+    c->flops = (out != TRINE_DTYPE_NONE ? 6 : 4) * c->work;
     case_count_bytes(c);
     return c;
 }
@@ -155,10 +157,12 @@ void cases_linear_cross_entropy(case_list *list, case_kind kind)
 {
     static const trine_cross_entropy_options options[] = {
         {-1, 1, 0, 0, 0, TRINE_LOSS_MEAN}, {-1, 1, 0.1f, 1e-3f, 0, TRINE_LOSS_SUM}, {0, 0, 0, 0, 10, TRINE_LOSS_NONE}};
+    const trine_cross_entropy_options plain = {-1, 1, 0, 0, 0, TRINE_LOSS_NONE};
     static const int64_t shapes[][4] = {{5, 7, 11, 0}, {12, 16, 24, 5}, {33, 8, 40, 16}, {9, 24, 3, 1}, {16, 32, 64, 4}};
     if (kind == CASES_BENCH) {
-        new_linear(list, TRINE_BF16, TRINE_F32, 8192, 2048, 32768, options[0], 0, LAYOUT_DENSE);
-        new_linear(list, TRINE_F32, TRINE_F32, 2048, 1024, 32768, options[0], 0, LAYOUT_DENSE);
+        /* without dweight, every element of which would take the oracle all logits */
+        new_linear(list, TRINE_BF16, TRINE_DTYPE_NONE, 2048, 1024, 32768, plain, 0, LAYOUT_DENSE);
+        new_linear(list, TRINE_F32, TRINE_DTYPE_NONE, 1024, 1024, 32768, plain, 0, LAYOUT_DENSE);
         return;
     }
     for (int d = 0; d < 3; d++) {
@@ -167,6 +171,7 @@ void cases_linear_cross_entropy(case_list *list, case_kind kind)
                 new_linear(list, case_floats[d], (s + (size_t)o) % 2 ? case_floats[d] : TRINE_F32, shapes[s][0], shapes[s][1],
                            shapes[s][2], options[o], shapes[s][3], (case_layout)((s + 3 * (size_t)o) % LAYOUT_COUNT));
         new_linear(list, case_floats[d], case_floats[d], 7, 9, 13, options[0], 3, LAYOUT_DENSE);
+        new_linear(list, case_floats[d], TRINE_DTYPE_NONE, 10, 9, 13, plain, 4, LAYOUT_DENSE);
         new_linear(list, case_floats[d], TRINE_F32, 0, 9, 13, options[0], 0, LAYOUT_DENSE);
         new_linear(list, case_floats[d], case_floats[d], 0, 9, 13, options[2], 4, LAYOUT_DENSE);
     }
