@@ -5,6 +5,7 @@
 #include "trine/activation.h"
 #include "trine/dtype.h"
 #include "trine/elementwise.h"
+#include "trine/gated.h"
 #include "trine/image.h"
 #include "trine/layout.h"
 #include "trine/matmul.h"

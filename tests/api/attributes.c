@@ -120,7 +120,11 @@ static void stretch_output(trine_tensor *t)
     ROW(77, add, BAD, y, a->a.dtype = a->b.dtype = a->y.dtype = TRINE_BOOL) \
     ROW(78, scale, BAD, y, a->x.dtype = a->y.dtype = TRINE_F8_E4M3FN) \
     ROW(79, mul, BAD, a, (a->y.ndim = 0, a->b.ndim = 0)) \
-    ROW(80, copy, BAD, x, a->y.ndim = 0)
+    ROW(80, copy, BAD, x, a->y.ndim = 0) \
+    ROW(81, gated, BAD, kind, a->kind = TRINE_ACT_COUNT) \
+    ROW(82, gated_backward, BAD, kind, a->kind = (trine_activation_kind)-1) \
+    ROW(83, gated, BAD, gate, (a->up = (trine_tensor){0}, a->gate.shape[a->gate.ndim - 1]++)) \
+    ROW(84, gated_backward, BAD, dup, a->up = (trine_tensor){0})
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)
