@@ -4,6 +4,7 @@
 
 #include "trine/activation.h"
 #include "trine/dtype.h"
+#include "trine/dyt.h"
 #include "trine/elementwise.h"
 #include "trine/gated.h"
 #include "trine/image.h"

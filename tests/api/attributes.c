@@ -124,7 +124,12 @@ static void stretch_output(trine_tensor *t)
     ROW(81, gated, BAD, kind, a->kind = TRINE_ACT_COUNT) \
     ROW(82, gated_backward, BAD, kind, a->kind = (trine_activation_kind)-1) \
     ROW(83, gated, BAD, gate, (a->up = (trine_tensor){0}, a->gate.shape[a->gate.ndim - 1]++)) \
-    ROW(84, gated_backward, BAD, dup, a->up = (trine_tensor){0})
+    ROW(84, gated_backward, BAD, dup, a->up = (trine_tensor){0}) \
+    ROW(85, dyt, BAD, alpha, a->alpha.dtype = TRINE_F64) \
+    ROW(86, dyt, BAD, gamma, stretch(&a->gamma)) \
+    ROW(87, dyt, BAD, x, a->x.ndim = a->y.ndim = 0) \
+    ROW(88, dyt_backward, BAD, dgamma, a->dgamma.dtype = TRINE_F64) \
+    ROW(89, dyt_backward, BAD, dalpha, a->dalpha.dtype = TRINE_F16)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)
