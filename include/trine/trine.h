@@ -14,6 +14,7 @@
 #include "trine/op.h"
 #include "trine/random.h"
 #include "trine/reduce.h"
+#include "trine/rope.h"
 #include "trine/softmax.h"
 #include "trine/status.h"
 #include "trine/stream.h"

@@ -129,7 +129,12 @@ static void stretch_output(trine_tensor *t)
     ROW(86, dyt, BAD, gamma, stretch(&a->gamma)) \
     ROW(87, dyt, BAD, x, a->x.ndim = a->y.ndim = 0) \
     ROW(88, dyt_backward, BAD, dgamma, a->dgamma.dtype = TRINE_F64) \
-    ROW(89, dyt_backward, BAD, dalpha, a->dalpha.dtype = TRINE_F16)
+    ROW(89, dyt_backward, BAD, dalpha, a->dalpha.dtype = TRINE_F16) \
+    ROW(90, rope, BAD, axis, a->axis = a->x.ndim - 1) \
+    ROW(91, rope, BAD, rotary_dims, a->rotary_dims = 3) \
+    ROW(92, rope, BAD, base, (a->cos.dtype = a->sin.dtype = TRINE_DTYPE_NONE, a->base = 0.5)) \
+    ROW(93, rope, BAD, scaling, (a->cos.dtype = a->sin.dtype = TRINE_DTYPE_NONE, a->base = 10, a->scaling = NAN)) \
+    ROW(94, rope, BAD, offset, (a->positions.dtype = TRINE_DTYPE_NONE, a->offset = -1))
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)
