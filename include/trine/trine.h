@@ -12,6 +12,7 @@
 #include "trine/matmul.h"
 #include "trine/norm.h"
 #include "trine/op.h"
+#include "trine/pool.h"
 #include "trine/random.h"
 #include "trine/reduce.h"
 #include "trine/rope.h"

@@ -134,7 +134,15 @@ static void stretch_output(trine_tensor *t)
     ROW(91, rope, BAD, rotary_dims, a->rotary_dims = 3) \
     ROW(92, rope, BAD, base, (a->cos.dtype = a->sin.dtype = TRINE_DTYPE_NONE, a->base = 0.5)) \
     ROW(93, rope, BAD, scaling, (a->cos.dtype = a->sin.dtype = TRINE_DTYPE_NONE, a->base = 10, a->scaling = NAN)) \
-    ROW(94, rope, BAD, offset, (a->positions.dtype = TRINE_DTYPE_NONE, a->offset = -1))
+    ROW(94, rope, BAD, offset, (a->positions.dtype = TRINE_DTYPE_NONE, a->offset = -1)) \
+    ROW(95, pool, BAD, kind, a->kind = (trine_pool_kind)2) \
+    ROW(96, pool, BAD, window, a->window.kernel[0] = 0) \
+    ROW(97, pool, BAD, window, a->window.stride[0] = -1) \
+    ROW(98, pool, BAD, window, a->window.padding[0] = 1000) \
+    ROW(99, pool, BAD, window, a->window.rank = 3) \
+    ROW(100, pool, BAD, indices, a->indices.dtype = TRINE_F32) \
+    ROW(101, pool_backward, BAD, indices, a->indices.dtype = TRINE_DTYPE_NONE) \
+    ROW(102, pool_backward, BAD, dy, a->window.stride[0] += 3)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)
