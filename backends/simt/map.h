@@ -50,6 +50,22 @@ TRINE_DEVICE void map_unrolled(const F &f, pack<Y, V> (&out)[U], int64_t first, 
     for (int u = 0; u < U; u++) f(out[u], in_a[u], in_b[u]);
 }
 
+template <int V, int U, class F, class Y, class A, class B, class C>
+TRINE_DEVICE void map_unrolled(const F &f, pack<Y, V> (&out)[U], int64_t first, const A *a, const B *b, const C *c)
+{
+    pack<A, V> in_a[U];
+    pack<B, V> in_b[U];
+    pack<C, V> in_c[U];
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        in_a[u] = load_pack<A, V>(a + (first + u * map_threads) * V);
+        in_b[u] = load_pack<B, V>(b + (first + u * map_threads) * V);
+        in_c[u] = load_pack<C, V>(c + (first + u * map_threads) * V);
+    }
+#pragma unroll
+    for (int u = 0; u < U; u++) f(out[u], in_a[u], in_b[u], in_c[u]);
+}
+
 template <int V, int U, class F, class Y, class... X> TRINE_KERNEL(map_threads)
 map_dense_kernel(F f, int64_t n, Y *y, const X *...x)
 {
@@ -139,6 +155,22 @@ TRINE_DEVICE void map_loaded(const F &f, O &out, const S &at, const inner_stride
     }
 #pragma unroll
     for (int u = 0; u < U; u++) f(out[u], in_a[u], in_b[u]);
+}
+
+template <int V, int U, class F, class O, class S, class A, class B, class C>
+TRINE_DEVICE void map_loaded(const F &f, O &out, const S &at, const inner_strides &inner, const A *a, const B *b, const C *c)
+{
+    pack<A, V> in_a[U];
+    pack<B, V> in_b[U];
+    pack<C, V> in_c[U];
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        in_a[u] = load_inner<V>(a, at.offset[u][1], inner.of[1]);
+        in_b[u] = load_inner<V>(b, at.offset[u][2], inner.of[2]);
+        in_c[u] = load_inner<V>(c, at.offset[u][3], inner.of[3]);
+    }
+#pragma unroll
+    for (int u = 0; u < U; u++) f(out[u], in_a[u], in_b[u], in_c[u]);
 }
 
 /* U packs of the innermost axis a thread; the outer axes are walked by division. */
@@ -236,6 +268,14 @@ inline trine_status map(trine_call *call, F f, const trine_tensor &y, const trin
     const trine_tensor *t[] = {&y, &a, &b};
     return map_run(call, f, trine_iter_make(t, 3, 0), data_of<Y>(y), static_cast<const A *>(data_of<A>(a)),
                    static_cast<const B *>(data_of<B>(b)));
+}
+
+template <class Y, class A, class B, class C, class F> inline trine_status
+map(trine_call *call, F f, const trine_tensor &y, const trine_tensor &a, const trine_tensor &b, const trine_tensor &c)
+{
+    const trine_tensor *t[] = {&y, &a, &b, &c};
+    return map_run(call, f, trine_iter_make(t, 4, 0), data_of<Y>(y), static_cast<const A *>(data_of<A>(a)),
+                   static_cast<const B *>(data_of<B>(b)), static_cast<const C *>(data_of<C>(c)));
 }
 
 } // namespace simt

@@ -13,6 +13,7 @@
 #include "trine/norm.h"
 #include "trine/op.h"
 #include "trine/pool.h"
+#include "trine/quantize.h"
 #include "trine/random.h"
 #include "trine/reduce.h"
 #include "trine/rope.h"

@@ -1,0 +1,178 @@
+/* Quantisation on the CPU: the same bits as backends/simt/quantize.h. nf4 is bound by its 15 comparisons an element, which
+ * vectorise; the rest by bytes. */
+#include <math.h>
+
+#include "backends/cpu/walk.h"
+#include "core/nf4.h"
+
+enum { BLOCK = TRINE_NF4_BLOCK, BLOCK_GRAIN = CPU_GRAIN / BLOCK };
+
+/* ---- nf4 ---- */
+
+static float nf4_absmax(const float *x, int64_t n)
+{
+    float most = 0;
+#pragma omp simd reduction(max : most)
+    for (int64_t i = 0; i < n; i++) most = fabsf(x[i]) > most ? fabsf(x[i]) : most; /* NaN is not */
+    return most;
+}
+
+/* The codes of a block, of which n elements exist. */
+static void nf4_codes(int32_t *restrict code, const float *x, int64_t n, float absmax)
+{
+    static const float threshold[] = TRINE_NF4_THRESHOLDS;
+    const float inverse = 1.0f / absmax;
+    for (int64_t i = 0; i < BLOCK; i++) code[i] = TRINE_NF4_ZERO;
+    if (absmax < TRINE_NF4_LEAST || absmax == INFINITY) return;
+    for (int64_t i = 0; i < n; i++) {
+        const float v = x[i] * inverse;
+        int32_t above = 0;
+        for (int k = 0; k < 15; k++) above += v > threshold[k];
+        code[i] = v == v ? above : TRINE_NF4_ZERO;
+    }
+}
+
+trine_status TRINE_CPU(nf4_quantize)(trine_call *call, const trine_nf4_quantize_args *a)
+{
+    const int64_t n = trine_tensor_numel(&a->x), size = trine_dtype_bits(a->x.dtype) / 8, blocks = (n + BLOCK - 1) / BLOCK;
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, 0);
+    CPU_PARALLEL_FOR(range, blocks, BLOCK_GRAIN)
+    {
+        _Alignas(64) float buffer[BLOCK];
+        _Alignas(64) int32_t code[BLOCK];
+        for (int64_t block = range.begin; block < range.end; block++) {
+            const int64_t first = block * BLOCK, m = n - first < BLOCK ? n - first : BLOCK;
+            const float *x = span_load(buffer, (const char *)a->x.data + first * size, a->x.dtype, m);
+            const float absmax = nf4_absmax(x, m);
+            uint8_t *to = (uint8_t *)a->codes.data + first / 2;
+            nf4_codes(code, x, m, absmax);
+            for (int64_t i = 0; i < (m + 1) / 2; i++) to[i] = (uint8_t)(code[2 * i] << 4 | code[2 * i + 1]);
+            ((float *)a->absmax.data)[block] = absmax < TRINE_NF4_LEAST ? 0 : absmax;
+        }
+    }
+    return TRINE_OK;
+}
+
+/* Elements [first, first + n), within a block, as f32. */
+static void nf4_values(float *restrict y, const uint8_t *codes, int64_t first, int64_t n, float absmax)
+{
+    static const float value[] = TRINE_NF4_VALUES;
+    float scaled[16];
+    for (int k = 0; k < 16; k++) scaled[k] = value[k] * absmax;
+    int64_t i = 0;
+    if (first % 2 && n > 0) y[i++] = scaled[codes[first / 2] & 15];
+    const uint8_t *from = codes + (first + i) / 2;
+    for (; i + 1 < n; i += 2, from++) {
+        y[i] = scaled[*from >> 4];
+        y[i + 1] = scaled[*from & 15];
+    }
+    if (i < n) y[i] = scaled[*from >> 4];
+}
+
+trine_status TRINE_CPU(nf4_dequantize)(trine_call *call, const trine_nf4_dequantize_args *a)
+{
+    const int64_t n = trine_tensor_numel(&a->y), size = trine_dtype_bits(a->y.dtype) / 8;
+    const bool stream = span_should_stream(n * size);
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, 0);
+    CPU_PARALLEL_FOR(range, n, CPU_GRAIN)
+    {
+        SPAN_BUFFER(y);
+        for (int64_t i = range.begin, m; i < range.end; i += m) {
+            char *to = (char *)a->y.data + i * size;
+            m = span_length(to, a->y.dtype, range.end - i);
+            for (int64_t j = 0, part; j < m; j += part) {
+                const int64_t first = a->offset + i + j, left = BLOCK - first % BLOCK;
+                part = left < m - j ? left : m - j;
+                nf4_values(y + j, a->codes.data, first, part, ((const float *)a->absmax.data)[first / BLOCK]);
+            }
+            span_store(to, a->y.dtype, y, m, stream);
+        }
+        span_fence();
+    }
+    return TRINE_OK;
+}
+
+/* ---- Fake quantisation ---- */
+
+typedef struct fake_context {
+    trine_dtype dtype;
+    float low, high, zero;
+} fake_context;
+
+/* round(x / scale), clamped to +-2^22, where the sum with the magic number rounds to nearest even; NaN stays. */
+static inline float rounded_quotient(float x, float scale)
+{
+    const float magic = 0x1.8p23f, q = x / scale;
+    const float below = q > 0x1p22f ? 0x1p22f : q, inside = below < -0x1p22f ? -0x1p22f : below;
+    return (inside + magic) - magic;
+}
+
+static void fake_span(const fake_context *c, float *y, const float *x, const float *scale, int64_t n)
+{
+    const float low = c->low - c->zero, high = c->high - c->zero; /* of q - zero_point */
+    for (int64_t i = 0; i < n; i++) {
+        const float r = rounded_quotient(x[i], scale[i]);
+        const float above = r < low ? low : r, q = above > high ? high : above;
+        y[i] = (q == q ? q : 0.0f) * scale[i];
+    }
+}
+
+static void fake_backward_span(const fake_context *c, float *dx, const float *x, const float *scale, const float *dy, int64_t n)
+{
+    const float low = c->low - c->zero, high = c->high - c->zero;
+    for (int64_t i = 0; i < n; i++) {
+        const float r = rounded_quotient(x[i], scale[i]);
+        dx[i] = r < low || r > high ? 0.0f : dy[i];
+    }
+}
+
+/* Operands: the output, x, scale, and backward dy. */
+static void fake_run(const fake_context *c, bool backward, char *const *p, const int64_t *step, int64_t n, bool stream)
+{
+    const int64_t size = trine_dtype_bits(c->dtype) / 8;
+    SPAN_BUFFER(x_buffer);
+    SPAN_BUFFER(scale_buffer);
+    SPAN_BUFFER(dy_buffer);
+    SPAN_BUFFER(out);
+    for (int64_t i = 0, m; i < n; i += m) {
+        char *to = p[0] + i * step[0] * size;
+        m = span_length(to, c->dtype, n - i);
+        const float *x = cpu_load(x_buffer, p[1] + i * step[1] * size, c->dtype, m, step[1]);
+        const float *scale = cpu_load(scale_buffer, p[2] + i * step[2] * 4, TRINE_F32, m, step[2]);
+        if (backward)
+            fake_backward_span(c, out, x, scale, cpu_load(dy_buffer, p[3] + i * step[3] * size, c->dtype, m, step[3]), m);
+        else
+            fake_span(c, out, x, scale, m);
+        cpu_store(to, c->dtype, out, m, step[0], stream);
+    }
+}
+
+static void forward_run(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
+{
+    fake_run(context, false, p, step, n, stream);
+}
+
+static void backward_run(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
+{
+    fake_run(context, true, p, step, n, stream);
+}
+
+trine_status TRINE_CPU(fake_quantize)(trine_call *call, const trine_fake_quantize_args *a)
+{
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, 0);
+    const cpu_walk w = cpu_walk_make((const trine_tensor *[]){&a->y, &a->x, &a->scale}, 3);
+    cpu_walk_run(&w, forward_run, &(fake_context){a->x.dtype, (float)a->low, (float)a->high, (float)a->zero_point});
+    return TRINE_OK;
+}
+
+trine_status TRINE_CPU(fake_quantize_backward)(trine_call *call, const trine_fake_quantize_backward_args *a)
+{
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, 0);
+    const cpu_walk w = cpu_walk_make((const trine_tensor *[]){&a->dx, &a->x, &a->scale, &a->dy}, 4);
+    cpu_walk_run(&w, backward_run, &(fake_context){a->x.dtype, (float)a->low, (float)a->high, (float)a->zero_point});
+    return TRINE_OK;
+}
