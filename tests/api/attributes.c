@@ -142,7 +142,21 @@ static void stretch_output(trine_tensor *t)
     ROW(99, pool, BAD, window, a->window.rank = 3) \
     ROW(100, pool, BAD, indices, a->indices.dtype = TRINE_F32) \
     ROW(101, pool_backward, BAD, indices, a->indices.dtype = TRINE_DTYPE_NONE) \
-    ROW(102, pool_backward, BAD, dy, a->window.stride[0] += 3)
+    ROW(102, pool_backward, BAD, dy, a->window.stride[0] += 3) \
+    ROW(103, nf4_quantize, BAD, x, stretch(&a->x)) \
+    ROW(104, nf4_quantize, BAD, codes, a->codes.dtype = TRINE_I8) \
+    ROW(105, nf4_dequantize, BAD, y, a->offset = -1) \
+    ROW(106, nf4_dequantize, BAD, y, a->offset = INT64_MAX) \
+    ROW(107, nf4_dequantize, BAD, absmax, a->absmax.shape[0]++) \
+    ROW(108, absmax_quantize, BAD, kind, a->kind = (trine_absmax_kind)2) \
+    ROW(109, absmax_quantize, BAD, mean, a->kind = TRINE_ABSMAX_LINEAR) \
+    ROW(110, absmax_dequantize, BAD, mean, a->kind = TRINE_ABSMAX_LINEAR) \
+    ROW(111, int8_quantize, BAD, q, a->q.dtype = TRINE_U8) \
+    ROW(112, int8_quantize, BAD, scale, a->scale.dtype = TRINE_F16) \
+    ROW(113, int8_dequantize, BAD, scale, stretch(&a->scale)) \
+    ROW(114, fake_quantize, BAD, low, a->low = -(1 << 21)) \
+    ROW(115, fake_quantize, BAD, zero_point, a->zero_point = a->high + 1) \
+    ROW(116, fake_quantize_backward, BAD, scale, a->scale.dtype = TRINE_F16)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)
