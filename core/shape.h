@@ -4,7 +4,7 @@
 
 #include "trine/tensor.h"
 
-enum { TRINE_ITER_OPERANDS = 4 };
+enum { TRINE_ITER_OPERANDS = 6 };
 
 /* Several operands walked together over one shape: as few axes as possible, outermost first, strides in elements. */
 typedef struct trine_iter {

@@ -210,6 +210,16 @@ void activate_span(trine_activation_kind kind, float alpha, float *values, int64
     kinds[kind].value(alpha, values, values, n);
 }
 
+void activate_values(trine_activation_kind kind, float alpha, float *y, const float *x, int64_t n)
+{
+    kinds[kind].value(alpha, y, x, n);
+}
+
+void activate_slopes(trine_activation_kind kind, float alpha, float *dx, const float *x, const float *dy, int64_t n)
+{
+    kinds[kind].slope(alpha, dx, x, dy, n);
+}
+
 /* ---- The ops ---- */
 
 typedef struct context {

@@ -11,5 +11,11 @@
  * one of the enum's. */
 #define activate_span TRINE_CPU(activate_span)
 void activate_span(trine_activation_kind kind, float alpha, float *values, int64_t n);
+/* y[i] = f(x[i]); y may be x. */
+#define activate_values TRINE_CPU(activate_values)
+void activate_values(trine_activation_kind kind, float alpha, float *y, const float *x, int64_t n);
+/* dx[i] = dy[i] f'(x[i]); dx may be x or dy. */
+#define activate_slopes TRINE_CPU(activate_slopes)
+void activate_slopes(trine_activation_kind kind, float alpha, float *dx, const float *x, const float *dy, int64_t n);
 
 #endif

@@ -1,15 +1,12 @@
 /* Activations, forward and backward. Bound by bytes: each operand is moved once, 16 bytes at a time (map.h); a 16-bit element
  * leaves time for about 40 instructions on an H100 and an MI300X. The kind is chosen once a pack, so that a kernel is compiled
- * once a dtype; a thread takes 16 elements, which bounds the code that 20 kinds unroll to. */
+ * once a dtype. */
 #ifndef TRINE_SIMT_ACTIVATION_H
 #define TRINE_SIMT_ACTIVATION_H
 
-#include "backends/simt/activation_math.h"
-#include "backends/simt/map.h"
+#include "backends/simt/activation_map.h"
 
 namespace simt {
-
-enum { activation_elements = 16 }; /* a thread's, in the dense kernel */
 
 struct f_activation {
     trine_activation_kind kind;
@@ -35,26 +32,6 @@ struct f_activation_backward {
         });
     }
 };
-
-/* As map_run, with fewer packs a thread. */
-template <class F, class T, class... X>
-inline trine_status activation_map(trine_call *call, F f, trine_iter it, T *y, const X *...x)
-{
-    constexpr int V = pack_of<T>, U = activation_elements / V;
-    if (it.numel == 0) return TRINE_OK;
-    bool dense = it.ndim == 1 && (aligned16(y) && ... && aligned16(x));
-    for (int k = 0; k < it.operands; k++) dense = dense && it.stride[k][0] == 1;
-    if (dense)
-        return launch(call, map_dense_kernel<V, U, F, T, X...>, grid(ceil_div(ceil_div(it.numel, V), map_threads * U)),
-                      map_threads, 0, f, it.numel, y, x...);
-    inner_strides inner;
-    const bool small = it.numel < 0x7fffffff;
-    const int64_t n = trine_iter_pop_inner(&it, inner.of);
-    if (small && packs_fit<V>(it, n, inner.of, static_cast<const T *>(y), x...))
-        return launch_strided<V, divider32>(call, f, it, n, inner, y, x...);
-    return small ? launch_strided<1, divider32>(call, f, it, n, inner, y, x...)
-                 : launch_strided<1, divider64>(call, f, it, n, inner, y, x...);
-}
 
 inline trine_status activation(trine_call *call, const trine_activation_args *a)
 {

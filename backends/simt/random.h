@@ -10,7 +10,7 @@
 #ifndef TRINE_SIMT_RANDOM_H
 #define TRINE_SIMT_RANDOM_H
 
-#include "backends/simt/activation_math.h"
+#include "backends/simt/turns.h"
 #include "backends/simt/map.h"
 
 namespace simt {
@@ -75,18 +75,6 @@ struct f_uniform {
             y[i] = from_f32<T>(target::add_rn(low, target::mul_rn(range, float(w.at[i] >> 8) * 0x1p-24f)));
     }
 };
-
-/* sin and cos of 2 pi v for 0 <= v <= 1; v = n/4 + r exactly (err 2^-28 and 2^-34). */
-TRINE_DEVICE void sincos_turns(float v, float &sine, float &cosine)
-{
-    const float sine_of[] = {6.2831852869f, -41.34166147f, 81.5923534345f, -75.3934846255f};
-    const float cosine_of[] = {1.0f, -19.7392086331f, 64.9393107377f, -85.4422958317f, 59.2026925737f};
-    const float t = target::fma_rn(v, 4.0f, round_magic), r = target::fma_rn(t - round_magic, -0.25f, v), u = r * r;
-    const uint32_t n = trine_bits_of_f32(t);
-    const float s = r * polynomial(sine_of, u), c = polynomial(cosine_of, u);
-    sine = trine_f32_of_bits(trine_bits_of_f32(n & 1u ? c : s) ^ (n << 30 & 0x80000000u));
-    cosine = trine_f32_of_bits(trine_bits_of_f32(n & 1u ? s : c) ^ ((n + 1u) << 30 & 0x80000000u));
-}
 
 /* sqrt(-2 ln u) and the sines for f32; and for 16 bits by the hardware's functions: near u = 1, where its logarithm has an
  * absolute error only, by a series in 1 - u, which is exact (err 2^-20 below 2^-6). */

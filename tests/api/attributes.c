@@ -154,7 +154,43 @@ static void stretch_output(trine_tensor *t)
     ROW(110, linear_cross_entropy, BAD, chunk, a->chunk = -1) \
     ROW(111, linear_cross_entropy, BAD, weight, a->weight.ndim = 3) \
     ROW(112, linear_cross_entropy, BAD, softcap, a->options.softcap = -1) \
-    ROW(113, linear_cross_entropy, BAD, dweight, a->dweight.dtype = TRINE_F64)
+    ROW(113, linear_cross_entropy, BAD, dweight, a->dweight.dtype = TRINE_F64) \
+    ROW(114, gated, BAD, kind, a->kind = TRINE_ACT_COUNT) \
+    ROW(115, gated_backward, BAD, kind, a->kind = (trine_activation_kind)-1) \
+    ROW(116, gated, BAD, gate, (a->up = (trine_tensor){0}, a->gate.shape[a->gate.ndim - 1]++)) \
+    ROW(117, gated_backward, BAD, dup, a->up = (trine_tensor){0}) \
+    ROW(118, dyt, BAD, alpha, a->alpha.dtype = TRINE_F64) \
+    ROW(119, dyt, BAD, gamma, stretch(&a->gamma)) \
+    ROW(120, dyt, BAD, x, a->x.ndim = a->y.ndim = 0) \
+    ROW(121, dyt_backward, BAD, dgamma, a->dgamma.dtype = TRINE_F64) \
+    ROW(122, dyt_backward, BAD, dalpha, a->dalpha.dtype = TRINE_F16) \
+    ROW(123, rope, BAD, axis, a->axis = a->x.ndim - 1) \
+    ROW(124, rope, BAD, rotary_dims, a->rotary_dims = 3) \
+    ROW(125, rope, BAD, base, (a->cos.dtype = a->sin.dtype = TRINE_DTYPE_NONE, a->base = 0.5)) \
+    ROW(126, rope, BAD, scaling, (a->cos.dtype = a->sin.dtype = TRINE_DTYPE_NONE, a->base = 10, a->scaling = NAN)) \
+    ROW(127, rope, BAD, offset, (a->positions.dtype = TRINE_DTYPE_NONE, a->offset = -1)) \
+    ROW(128, pool, BAD, kind, a->kind = (trine_pool_kind)2) \
+    ROW(129, pool, BAD, window, a->window.kernel[0] = 0) \
+    ROW(130, pool, BAD, window, a->window.stride[0] = -1) \
+    ROW(131, pool, BAD, window, a->window.padding[0] = 1000) \
+    ROW(132, pool, BAD, window, a->window.rank = 3) \
+    ROW(133, pool, BAD, indices, a->indices.dtype = TRINE_F32) \
+    ROW(134, pool_backward, BAD, indices, a->indices.dtype = TRINE_DTYPE_NONE) \
+    ROW(135, pool_backward, BAD, dy, a->window.stride[0] += 3) \
+    ROW(136, nf4_quantize, BAD, x, stretch(&a->x)) \
+    ROW(137, nf4_quantize, BAD, codes, a->codes.dtype = TRINE_I8) \
+    ROW(138, nf4_dequantize, BAD, y, a->offset = -1) \
+    ROW(139, nf4_dequantize, BAD, y, a->offset = INT64_MAX) \
+    ROW(140, nf4_dequantize, BAD, absmax, a->absmax.shape[0]++) \
+    ROW(141, absmax_quantize, BAD, kind, a->kind = (trine_absmax_kind)2) \
+    ROW(142, absmax_quantize, BAD, mean, a->kind = TRINE_ABSMAX_LINEAR) \
+    ROW(143, absmax_dequantize, BAD, mean, a->kind = TRINE_ABSMAX_LINEAR) \
+    ROW(144, int8_quantize, BAD, q, a->q.dtype = TRINE_U8) \
+    ROW(145, int8_quantize, BAD, scale, a->scale.dtype = TRINE_F16) \
+    ROW(146, int8_dequantize, BAD, scale, stretch(&a->scale)) \
+    ROW(147, fake_quantize, BAD, low, a->low = -(1 << 21)) \
+    ROW(148, fake_quantize, BAD, zero_point, a->zero_point = a->high + 1) \
+    ROW(149, fake_quantize_backward, BAD, scale, a->scale.dtype = TRINE_F16)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)

@@ -1,11 +1,11 @@
 /* Cases of the activation family. Oracles are plain f64 libm; the slopes among them are compared with central differences of the
- * functions before the first case is made (check_slopes), so that a wrong formula can't pass with a wrong kernel. */
+ * functions before the first case is made (case_check_slopes), so that a wrong formula can't pass with a wrong kernel. */
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tests/cases/cases.h"
+#include "tests/cases/activation.h"
 
 /* ---- The functions and their slopes ---- */
 
@@ -22,7 +22,7 @@ static double gated(double x, double gate) { return x == -INFINITY ? 0 : x * gat
 
 static double gelu_argument(double x) { return 2 * sqrt(M_2_PI) * (x + gelu_rise * x * x * x); }
 
-static double value_of(trine_activation_kind kind, double alpha, double x)
+double case_activation(trine_activation_kind kind, double alpha, double x)
 {
     switch (kind) {
     case TRINE_ACT_RELU: return x < 0 ? 0 : x;
@@ -87,7 +87,7 @@ static double smooth_slope(trine_activation_kind kind, double alpha, double x)
     }
 }
 
-static double slope_of(trine_activation_kind kind, double alpha, double x)
+double case_activation_slope(trine_activation_kind kind, double alpha, double x)
 {
     if (isnan(x)) return x;
     switch (kind) {
@@ -102,16 +102,16 @@ static double slope_of(trine_activation_kind kind, double alpha, double x)
 
 /* (f(x+h) - f(x-h)) / 2h with h = 2^-17: its own error is h^2 f''' / 6 + 2^-52 f / h, below 1e-9 where f and f''' are moderate.
  * The points miss the kinks. */
-static void check_slopes(void)
+void case_check_slopes(void)
 {
     const double h = 0x1p-17, alpha = 0.3;
     for (int kind = 0; kind < TRINE_ACT_COUNT; kind++) {
         bool positive = kind == TRINE_ACT_LOG || kind == TRINE_ACT_SQRT || kind == TRINE_ACT_RSQRT;
         for (double x = positive ? 0.52 : -8.02; x < 8; x += 0.3) {
-            double got = slope_of((trine_activation_kind)kind, alpha, x);
-            double want =
-                (value_of((trine_activation_kind)kind, alpha, x + h) - value_of((trine_activation_kind)kind, alpha, x - h)) /
-                (2 * h);
+            double got = case_activation_slope((trine_activation_kind)kind, alpha, x);
+            double want = (case_activation((trine_activation_kind)kind, alpha, x + h) -
+                           case_activation((trine_activation_kind)kind, alpha, x - h)) /
+                          (2 * h);
             if (fabs(got - want) <= 1e-9 + 1e-9 * fabs(want)) continue;
             fprintf(stderr, "trine: the oracle's slope of %s at %g is %g, but differences give %g\n",
                     trine_activation_name((trine_activation_kind)kind), x, got, want);
@@ -125,14 +125,14 @@ static void check_slopes(void)
 static void oracle_value(const test_case *c, int64_t unit, double *const *out)
 {
     const trine_activation_args *a = (const trine_activation_args *)(const void *)c->args;
-    out[0][0] = value_of(a->kind, a->alpha, case_value(case_find(c, "x"), unit));
+    out[0][0] = case_activation(a->kind, a->alpha, case_value(case_find(c, "x"), unit));
 }
 
 /* The slope is an f32: where it overflows, dx does. */
 static void oracle_slope(const test_case *c, int64_t unit, double *const *out)
 {
     const trine_activation_backward_args *a = (const trine_activation_backward_args *)(const void *)c->args;
-    double slope = slope_of(a->kind, a->alpha, case_value(case_find(c, "x"), unit));
+    double slope = case_activation_slope(a->kind, a->alpha, case_value(case_find(c, "x"), unit));
     if (fabs(slope) > FLT_MAX) slope = copysign(INFINITY, slope);
     out[0][0] = case_value(case_find(c, "dy"), unit) * slope;
 }
@@ -171,16 +171,22 @@ static const tolerance tolerances[TRINE_ACT_COUNT] = {
     [TRINE_ACT_SQUARE] = {1, 0, 1, 0, false},
 };
 
-static void set_tolerance(test_case *c, trine_activation_kind kind, trine_dtype dtype, bool backward, double largest_dy)
+activation_error case_activation_error(trine_activation_kind kind, trine_dtype dtype, bool slope)
 {
     const tolerance *t = &tolerances[kind];
-    double eps = (backward ? t->slope_eps : t->eps) + (t->exponential && dtype != TRINE_F32 ? 32 : 0);
-    case_tolerance(c, dtype, eps * 0x1p-23, backward ? t->slope_atol * largest_dy : t->atol);
+    const double eps = (slope ? t->slope_eps : t->eps) + (t->exponential && dtype != TRINE_F32 ? 32 : 0);
+    return (activation_error){eps * 0x1p-23, slope ? t->slope_atol : t->atol};
+}
+
+static void set_tolerance(test_case *c, trine_activation_kind kind, trine_dtype dtype, bool backward, double largest_dy)
+{
+    const activation_error e = case_activation_error(kind, dtype, backward);
+    case_tolerance(c, dtype, e.rtol, backward ? e.atol * largest_dy : e.atol);
 }
 
 /* ---- Cases ---- */
 
-static double work_of(trine_activation_kind kind)
+double case_activation_work(trine_activation_kind kind)
 {
     return tolerances[kind].exponential ? 16 : 2; /* rough operations an element */
 }
@@ -198,8 +204,8 @@ static test_case *new_forward(case_list *list, trine_activation_kind kind, trine
     c->units = rows * cols;
     c->oracle = oracle_value;
     c->vendor_exact = tolerances[kind].eps == 0;
-    c->work *= work_of(kind);
-    c->flops = (double)c->units * work_of(kind);
+    c->work *= case_activation_work(kind);
+    c->flops = (double)c->units * case_activation_work(kind);
     case_count_bytes(c);
     return c;
 }
@@ -217,8 +223,8 @@ static test_case *new_backward(case_list *list, trine_activation_kind kind, trin
     set_tolerance(c, kind, dtype, true, 2);
     c->units = rows * cols;
     c->oracle = oracle_slope;
-    c->work *= work_of(kind);
-    c->flops = (double)c->units * (work_of(kind) + 1);
+    c->work *= case_activation_work(kind);
+    c->flops = (double)c->units * (case_activation_work(kind) + 1);
     case_count_bytes(c);
     return c;
 }
@@ -301,7 +307,7 @@ void cases_activation_backward(case_list *list, case_kind kind)
         bench_cases(list, new_backward, benched, sizeof benched / sizeof benched[0]);
         return;
     }
-    check_slopes();
+    case_check_slopes();
     for (int k = 0; k < TRINE_ACT_COUNT; k++) {
         cases_of_kind(list, (trine_activation_kind)k, new_backward);
         case_set_inplace(new_backward(list, (trine_activation_kind)k, case_floats[k % 3], 5, 1031, "normal"), "dx", "x");

@@ -1,0 +1,123 @@
+/* Rotary embedding on the CPU. Bound by bytes: sines and cosines are made once a token and serve all of its heads. */
+#include "backends/cpu/vmath.h"
+#include "backends/cpu/walk.h"
+#include "core/rope_plan.h"
+
+enum { PAIRS = TRINE_ROPE_MAX_DIMS / 2 };
+
+typedef struct job {
+    const trine_rope_args *a;
+    trine_rope_plan plan;
+    trine_rope_steps steps;
+    int64_t size;
+    bool stream;
+} job;
+
+typedef struct angles {
+    _Alignas(64) float cosine[PAIRS], sine[PAIRS];
+} angles;
+
+static int64_t position_of(const job *j, int64_t token, int64_t offset)
+{
+    const trine_tensor *p = &j->a->positions;
+    if (p->dtype == TRINE_I32) return ((const int32_t *)p->data)[offset];
+    if (p->dtype == TRINE_I64) return ((const int64_t *)p->data)[offset];
+    return j->a->offset + token % j->plan.turns;
+}
+
+static void angles_of_table(const job *j, angles *w, int64_t position)
+{
+    const trine_tensor *cosine = &j->a->cos, *sine = &j->a->sin;
+    const int64_t pairs = j->plan.rotary / 2, size = trine_dtype_bits(cosine->dtype) / 8;
+    if (position < 0 || position >= cosine->shape[0]) {
+        for (int64_t i = 0; i < pairs; i++) w->cosine[i] = w->sine[i] = NAN;
+        return;
+    }
+    const float *c = span_load(w->cosine, (const char *)cosine->data + position * cosine->stride[0] * size, cosine->dtype, pairs);
+    const float *s = span_load(w->sine, (const char *)sine->data + position * sine->stride[0] * size, sine->dtype, pairs);
+    if (c != w->cosine) memcpy(w->cosine, c, (size_t)pairs * sizeof *c);
+    if (s != w->sine) memcpy(w->sine, s, (size_t)pairs * sizeof *s);
+}
+
+static void angles_make(const job *j, angles *w, int64_t position)
+{
+    const int64_t pairs = j->plan.rotary / 2;
+    if (trine_is_given(&j->a->cos))
+        angles_of_table(j, w, position);
+    else
+        for (int64_t i = 0; i < pairs; i++) {
+            const uint64_t turn = (uint64_t)position * j->steps.at[i];
+            vm_sincos2pi((float)(int32_t)(turn >> 32) * 0x1p-32f, &w->sine[i], &w->cosine[i]);
+        }
+    for (int64_t i = 0; i < pairs && j->a->inverse; i++) w->sine[i] = -w->sine[i];
+}
+
+/* y may be x. */
+static void rotate(const job *j, float *y, const float *x, const angles *w)
+{
+    const int64_t pairs = j->plan.rotary / 2;
+    if (j->a->interleaved) {
+        for (int64_t i = 0; i < pairs; i++) {
+            const float u = x[2 * i], v = x[2 * i + 1], c = w->cosine[i], s = w->sine[i];
+            y[2 * i] = TRINE_FMA(u, c, -(v * s));
+            y[2 * i + 1] = TRINE_FMA(u, s, v * c);
+        }
+        return;
+    }
+    const float *second = x + pairs;
+    float *second_y = y + pairs;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < pairs; i++) {
+        const float u = x[i], v = second[i], c = w->cosine[i], s = w->sine[i];
+        y[i] = TRINE_FMA(u, c, -(v * s));
+        second_y[i] = TRINE_FMA(u, s, v * c);
+    }
+}
+
+static void run_row(const job *j, const angles *w, char *to, const char *from)
+{
+    const trine_dtype dtype = j->a->x.dtype;
+    const int64_t *step = j->plan.step, rotary = j->plan.rotary;
+    SPAN_BUFFER(buffer);
+    SPAN_BUFFER(y);
+    rotate(j, y, cpu_load(buffer, from, dtype, rotary, step[1]), w);
+    cpu_store(to, dtype, y, rotary, step[0], j->stream);
+    for (int64_t i = rotary, m; to != from && i < j->plan.dims; i += m) {
+        m = j->plan.dims - i < SPAN_MAX ? j->plan.dims - i : SPAN_MAX;
+        cpu_store(to + i * step[0] * j->size, dtype, cpu_load(buffer, from + i * step[1] * j->size, dtype, m, step[1]), m,
+                  step[0], j->stream);
+    }
+}
+
+/* Rows [begin, end), a token's heads after each other. */
+static void run_range(const job *j, cpu_range range)
+{
+    const int64_t heads = j->plan.heads.numel;
+    angles w;
+    for (int64_t i = range.begin; i < range.end;) {
+        const int64_t token = i / heads, end = (token + 1) * heads < range.end ? (token + 1) * heads : range.end;
+        int64_t at_token[TRINE_ITER_OPERANDS], at_head[TRINE_ITER_OPERANDS];
+        trine_iter_offsets(&j->plan.tokens, token, at_token);
+        angles_make(j, &w, position_of(j, token, j->plan.tokens.operands > 2 ? at_token[2] : 0));
+        for (; i < end; i++) {
+            trine_iter_offsets(&j->plan.heads, i - token * heads, at_head);
+            run_row(j, &w, (char *)j->a->y.data + (at_token[0] + at_head[0]) * j->size,
+                    (const char *)j->a->x.data + (at_token[1] + at_head[1]) * j->size);
+        }
+    }
+    span_fence();
+}
+
+trine_status TRINE_CPU(rope)(trine_call *call, const trine_rope_args *a)
+{
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, 0);
+    job j = {.a = a, .plan = trine_rope_plan_make(a), .size = trine_dtype_bits(a->x.dtype) / 8};
+    const int64_t rows = j.plan.tokens.numel * j.plan.heads.numel;
+    if (rows == 0 || j.plan.dims == 0) return TRINE_OK;
+    if (!trine_is_given(&a->cos)) trine_rope_steps_make(&j.steps, a->base, a->scaling, j.plan.rotary);
+    j.stream = span_should_stream(rows * j.plan.dims * j.size);
+    const int64_t grain = (CPU_GRAIN + j.plan.dims - 1) / j.plan.dims;
+    CPU_PARALLEL_FOR(range, rows, grain) run_range(&j, range);
+    return TRINE_OK;
+}

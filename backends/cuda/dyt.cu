@@ -1,0 +1,4 @@
+/* Dynamic tanh on NVIDIA: all of it is shared. */
+#include "backends/cuda/target.h"
+
+#include "backends/simt/dyt.h"

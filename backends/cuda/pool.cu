@@ -1,0 +1,4 @@
+/* Pooling on NVIDIA: all of it is shared. */
+#include "backends/cuda/target.h"
+
+#include "backends/simt/pool.h"

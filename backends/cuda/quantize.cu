@@ -1,0 +1,4 @@
+/* Quantisation on NVIDIA: all of it is shared. */
+#include "backends/cuda/target.h"
+
+#include "backends/simt/quantize.h"

@@ -1,0 +1,4 @@
+/* Rotary embedding on NVIDIA: all of it is shared. */
+#include "backends/cuda/target.h"
+
+#include "backends/simt/rope.h"

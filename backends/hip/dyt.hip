@@ -1,0 +1,4 @@
+/* Dynamic tanh on AMD: all of it is shared. */
+#include "backends/hip/target.h"
+
+#include "backends/simt/dyt.h"

@@ -1,0 +1,4 @@
+/* Gated activations on AMD: all of it is shared. */
+#include "backends/hip/target.h"
+
+#include "backends/simt/gated.h"

@@ -1,0 +1,4 @@
+/* Rotary embedding on AMD: all of it is shared. */
+#include "backends/hip/target.h"
+
+#include "backends/simt/rope.h"

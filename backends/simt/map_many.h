@@ -1,0 +1,90 @@
+/* Several outputs and inputs of one shape and type: f(out packs, in packs). As map.h otherwise, in one kernel for dense and
+ * strided operands. Bound by bytes. */
+#ifndef TRINE_SIMT_MAP_MANY_H
+#define TRINE_SIMT_MAP_MANY_H
+
+#include "backends/simt/map.h"
+
+namespace simt {
+
+template <int O, int I, class T> struct many_operands {
+    T *out[O];
+    const T *in[I];
+};
+
+/* U packs a thread, all of whose loads come first; outputs are operands 0 to O - 1 of the walk. */
+template <int V, int U, int O, int I, class Divider, class F, class T> TRINE_KERNEL(map_threads)
+map_many_kernel(F f, walk<O + I, Divider> outer, Divider packs_a_row, inner_strides inner, int64_t packs,
+                many_operands<O, I, T> operands)
+{
+    const strided_packs<V, U, O + I, Divider> at(outer, packs_a_row, inner, packs);
+    pack<T, V> in[U][I];
+#pragma unroll
+    for (int u = 0; u < U; u++)
+#pragma unroll
+        for (int k = 0; k < I; k++) in[u][k] = load_inner<V>(operands.in[k], at.offset[u][O + k], inner.of[O + k]);
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        pack<T, V> out[O];
+        f(out, in[u]);
+        if (!at.valid[u]) continue;
+#pragma unroll
+        for (int k = 0; k < O; k++) store_pack<T, V>(operands.out[k] + at.offset[u][k], out[k]);
+    }
+}
+
+/* ---- Host ---- */
+
+/* Packs of V fit where every operand's first element, rows and columns do. */
+template <int V, int O, int I, class T>
+inline bool many_fit(const trine_iter &outer, int64_t n, const int64_t *inner, const many_operands<O, I, T> &operands)
+{
+    bool fit = n % V == 0;
+    for (int k = 0; k < O + I; k++) {
+        const T *p = k < O ? operands.out[k < O ? k : 0] : operands.in[k < O ? 0 : k - O];
+        fit = fit && (inner[k] == 1 || (k >= O && inner[k] == 0));
+        if (inner[k] != 1) continue;
+        fit = fit && aligned16(p);
+        for (int d = 0; d < outer.ndim; d++) fit = fit && outer.stride[k][d] % V == 0;
+    }
+    return fit;
+}
+
+template <int V, int U, class Divider, int O, int I, class T, class F>
+inline trine_status launch_many(trine_call *call, F f, const trine_iter &outer, int64_t n, const inner_strides &inner,
+                                const many_operands<O, I, T> &operands)
+{
+    const int64_t packs = outer.numel * (n / V);
+    return launch(call, map_many_kernel<V, U, O, I, Divider, F, T>, grid(ceil_div(packs, map_threads * U)), map_threads, 0, f,
+                  walk<O + I, Divider>(outer), Divider(n / V), inner, packs, operands);
+}
+
+/* tensors: O outputs, then I inputs, the first of which gives the shape. E: elements a thread has in flight of each operand. */
+template <class T, int E, int O, int I, class F>
+inline trine_status map_many(trine_call *call, F f, const trine_tensor *const (&tensors)[O + I])
+{
+    constexpr int V = pack_of<T>, U = E / V > 1 ? E / V : 1;
+    trine_iter it = trine_iter_make(tensors, O + I, 0);
+    if (it.numel == 0) return TRINE_OK;
+    many_operands<O, I, T> operands;
+    for (int k = 0; k < O; k++) operands.out[k] = data_of<T>(*tensors[k]);
+    for (int k = 0; k < I; k++) operands.in[k] = data_of<T>(*tensors[O + k]);
+    const bool small = it.numel < 0x7fffffff;
+    inner_strides inner;
+    int64_t n = trine_iter_pop_inner(&it, inner.of);
+    /* one long row goes in packs as far as they reach; the rest, and whatever does not fit, element by element */
+    const int64_t whole = it.numel == 1 ? n - n % V : n;
+    if (small && whole > 0 && many_fit<V, O, I, T>(it, whole, inner.of, operands)) {
+        const trine_status status = launch_many<V, U, divider32>(call, f, it, whole, inner, operands);
+        if (status != TRINE_OK || whole == n) return status;
+        for (int k = 0; k < O; k++) operands.out[k] += whole * inner.of[k];
+        for (int k = 0; k < I; k++) operands.in[k] += whole * inner.of[O + k];
+        n -= whole;
+    }
+    return small ? launch_many<1, 1, divider32>(call, f, it, n, inner, operands)
+                 : launch_many<1, 1, divider64>(call, f, it, n, inner, operands);
+}
+
+} // namespace simt
+
+#endif

@@ -1,0 +1,453 @@
+/* Quantisation. Bound by bytes. nf4: a thread has a pack of 16 bytes of x, or 8 elements of y; neighbouring threads exchange
+ * their largest element to a block's absmax. Fake quantisation is map.h. Every rounding is an IEEE one, so that all backends
+ * agree. */
+#ifndef TRINE_SIMT_QUANTIZE_H
+#define TRINE_SIMT_QUANTIZE_H
+
+#include "backends/simt/block.h"
+#include "backends/simt/divider.h"
+#include "backends/simt/map.h"
+#include "core/dynamic_map.h"
+#include "core/int8_scale.h"
+#include "core/nf4.h"
+
+namespace simt {
+
+/* ---- nf4 ---- */
+
+enum { nf4_threads = 256, nf4_elements = 8 };
+
+struct op_larger {
+    TRINE_METHOD float operator()(float a, float b) const { return a > b ? a : b; }
+};
+
+/* Thresholds below v, by halving. */
+TRINE_DEVICE uint32_t nf4_code(float v)
+{
+    constexpr float t[] = TRINE_NF4_THRESHOLDS;
+    const bool a = v > t[7];
+    const bool b = v > (a ? t[11] : t[3]);
+    const float low = b ? t[5] : t[1], high = b ? t[13] : t[9];
+    const bool c = v > (a ? high : low);
+    const float low_0 = c ? t[2] : t[0], low_1 = c ? t[6] : t[4], high_0 = c ? t[10] : t[8], high_1 = c ? t[14] : t[12];
+    const float low_ = b ? low_1 : low_0, high_ = b ? high_1 : high_0;
+    const bool d = v > (a ? high_ : low_);
+    return v == v ? uint32_t(a) << 3 | uint32_t(b) << 2 | uint32_t(c) << 1 | uint32_t(d) : uint32_t(TRINE_NF4_ZERO);
+}
+
+template <class T> TRINE_KERNEL(nf4_threads)
+nf4_quantize_kernel(int64_t n, const T *x, uint8_t *codes, float *absmax, bool aligned)
+{
+    constexpr int V = pack_of<T>;
+    const int64_t first = (int64_t(target::block_x()) * nf4_threads + target::thread_x()) * V;
+    const bool whole = aligned && first + V <= n;
+    pack<T, V> in;
+    if (whole) {
+        in = load_pack<T, V>(x + first);
+    } else {
+        for (int i = 0; i < V; i++) in.at[i] = first + i < n ? x[first + i] : from_f32<T>(0.0f);
+    }
+    float most = 0.0f;
+#pragma unroll
+    for (int i = 0; i < V; i++) most = op_larger{}(__builtin_fabsf(to_f32(in.at[i])), most); /* NaN is not larger */
+    most = wave_reduce(most, op_larger{}, TRINE_NF4_BLOCK / V);
+    if (first >= n) return;
+    const bool zeros = most < TRINE_NF4_LEAST || most == __builtin_inff();
+    const float inverse = zeros ? 0.0f : target::div_ieee(1.0f, most);
+    uint32_t word = 0;
+#pragma unroll
+    for (int i = 0; i < V; i++) {
+        const uint32_t code =
+            zeros || (!whole && first + i >= n) ? uint32_t(TRINE_NF4_ZERO) : nf4_code(target::mul_rn(to_f32(in.at[i]), inverse));
+        word |= code << (i / 2 * 8 + (i % 2 ? 0 : 4));
+    }
+    if (first % TRINE_NF4_BLOCK == 0) absmax[first / TRINE_NF4_BLOCK] = most < TRINE_NF4_LEAST ? 0.0f : most;
+    if (whole) {
+        if constexpr (V == 8)
+            *reinterpret_cast<uint32_t *>(codes + first / 2) = word;
+        else
+            *reinterpret_cast<uint16_t *>(codes + first / 2) = uint16_t(word);
+    } else {
+        for (int i = 0; i < V && first + i < n; i += 2) codes[(first + i) / 2] = uint8_t(word >> (i / 2 * 8));
+    }
+}
+
+struct nf4_book {
+    float at[16];
+};
+
+/* `simple`: 8 elements are four aligned bytes of codes and whole aligned packs of y. */
+template <class T> TRINE_KERNEL(nf4_threads)
+nf4_dequantize_kernel(int64_t n, int64_t offset, nf4_book book, const uint8_t *codes, const float *absmax, T *y, bool simple)
+{
+    constexpr int E = nf4_elements, V = pack_of<T>;
+    TRINE_SHARED float value[16];
+    if (target::thread_x() < 16) value[target::thread_x()] = book.at[target::thread_x()];
+    target::barrier();
+    const int64_t first = (int64_t(target::block_x()) * nf4_threads + target::thread_x()) * E;
+    if (simple && first + E <= n) {
+        const int64_t from = offset + first;
+        const uint32_t word = *reinterpret_cast<const uint32_t *>(codes + from / 2);
+        const float scale = absmax[from / TRINE_NF4_BLOCK];
+#pragma unroll
+        for (int p = 0; p < E / V; p++) {
+            pack<T, V> out;
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                const int k = p * V + i;
+                out.at[i] = from_f32<T>(target::mul_rn(value[word >> (k / 2 * 8 + (k % 2 ? 0 : 4)) & 15u], scale));
+            }
+            store_pack<T, V>(y + first + p * V, out);
+        }
+        return;
+    }
+    for (int64_t i = first; i < first + E && i < n; i++) {
+        const int64_t from = offset + i;
+        const uint32_t pair = codes[from / 2];
+        y[i] = from_f32<T>(target::mul_rn(value[from % 2 ? pair & 15u : pair >> 4], absmax[from / TRINE_NF4_BLOCK]));
+    }
+}
+
+inline trine_status nf4_quantize(trine_call *call, const trine_nf4_quantize_args *a)
+{
+    TRINE_END_OF_QUERY(call, 0);
+    const int64_t n = trine_tensor_numel(&a->x);
+    return visit_floats(call, a->x.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        const bool aligned = aligned16(a->x.data) && reinterpret_cast<uintptr_t>(a->codes.data) % 4 == 0;
+        return launch(call, nf4_quantize_kernel<T>, grid(ceil_div(n, int64_t(nf4_threads) * pack_of<T>)), nf4_threads, 0, n,
+                      static_cast<const T *>(data_of<T>(a->x)), data_of<uint8_t>(a->codes), data_of<float>(a->absmax), aligned);
+    });
+}
+
+inline trine_status nf4_dequantize(trine_call *call, const trine_nf4_dequantize_args *a)
+{
+    TRINE_END_OF_QUERY(call, 0);
+    const int64_t n = trine_tensor_numel(&a->y);
+    const bool simple =
+        a->offset % nf4_elements == 0 && aligned16(a->y.data) && reinterpret_cast<uintptr_t>(a->codes.data) % 4 == 0;
+    return visit_floats(call, a->y.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        return launch(call, nf4_dequantize_kernel<T>, grid(ceil_div(n, int64_t(nf4_threads) * nf4_elements)), nf4_threads, 0, n,
+                      a->offset, nf4_book{TRINE_NF4_VALUES}, static_cast<const uint8_t *>(data_of<uint8_t>(a->codes)),
+                      static_cast<const float *>(data_of<float>(a->absmax)), data_of<T>(a->y), simple);
+    });
+}
+
+/* ---- Rounding ---- */
+
+/* round(x / scale), clamped to +-2^22, where the sum with the magic number rounds to nearest even; NaN stays. */
+TRINE_DEVICE float rounded_quotient(float x, float scale)
+{
+    const float magic = 0x1.8p23f, q = target::div_ieee(x, scale);
+    const float below = q > 0x1p22f ? 0x1p22f : q, inside = below < -0x1p22f ? -0x1p22f : below;
+    return target::add_rn(target::add_rn(inside, magic), -magic);
+}
+
+/* ---- Scales of nf4: little data, a thread an element, a block of threads a block of scales ---- */
+
+enum { scales_block = TRINE_ABSMAX_BLOCK };
+
+/* A thread a block, in the order that the sum is defined by. */
+TRINE_KERNEL(map_threads) absmax_sums_kernel(int64_t n, const float *absmax, double *sums)
+{
+    const int64_t block = int64_t(target::block_x()) * map_threads + target::thread_x(), first = block * scales_block;
+    if (first >= n) return;
+    double sum = 0;
+    for (int64_t i = first; i < n && i < first + scales_block; i++) sum = target::add_rn(sum, double(absmax[i]));
+    sums[block] = sum;
+}
+
+TRINE_KERNEL(1) absmax_mean_kernel(int64_t n, int64_t blocks, const double *sums, float *mean)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < blocks; i++) sum = target::add_rn(sum, sums[i]);
+    *mean = n ? float(sum / double(n)) : 0.0f;
+}
+
+TRINE_DEVICE uint8_t nearest(const float *middle, float v)
+{
+    int low = 0;
+    for (int half = 128; half > 0; half /= 2) low += v > middle[low + half - 1] ? half : 0;
+    return uint8_t(low);
+}
+
+/* mean: NULL for the linear kind. */
+TRINE_KERNEL(scales_block)
+absmax_quantize_kernel(int64_t n, const float *absmax, uint8_t *codes, float *scale, const float *mean, trine_dynamic_map map)
+{
+    TRINE_SHARED float middle[scales_block], scratch[target::max_waves];
+    const int t = target::thread_x();
+    if (t < 255) middle[t] = map.middle[t];
+    const int64_t i = int64_t(target::block_x()) * scales_block + t;
+    const float v = i < n ? target::add_rn(absmax[i], mean ? -*mean : 0.0f) : 0.0f;
+    const float most = block_reduce(__builtin_fabsf(v), op_larger{}, scratch);
+    target::barrier(); /* middle, whatever block_reduce does */
+    const float s = mean ? most : target::div_ieee(most, 255.0f);
+    const bool zeros = s < TRINE_NF4_LEAST;
+    if (t == 0) scale[target::block_x()] = zeros ? 0.0f : s;
+    if (i >= n) return;
+    if (zeros)
+        codes[i] = mean ? uint8_t(TRINE_DYNAMIC_MAP_ZERO) : uint8_t(0);
+    else
+        codes[i] = mean ? nearest(middle, target::mul_rn(v, target::div_ieee(1.0f, s))) : uint8_t(rounded_quotient(v, s));
+}
+
+TRINE_KERNEL(scales_block)
+absmax_dequantize_kernel(int64_t n, const uint8_t *codes, const float *scale, const float *mean, float *absmax,
+                         trine_dynamic_map map)
+{
+    TRINE_SHARED float value[scales_block];
+    const int t = target::thread_x();
+    value[t] = map.value[t];
+    target::barrier();
+    const int64_t i = int64_t(target::block_x()) * scales_block + t;
+    if (i >= n) return;
+    const float s = scale[target::block_x()];
+    absmax[i] = mean ? target::add_rn(target::mul_rn(value[codes[i]], s), *mean) : target::mul_rn(float(codes[i]), s);
+}
+
+inline trine_status absmax_quantize(trine_call *call, const trine_absmax_quantize_args *a)
+{
+    const int64_t n = trine_tensor_numel(&a->absmax), blocks = ceil_div(n, scales_block);
+    const bool dynamic = a->kind == TRINE_ABSMAX_DYNAMIC;
+    TRINE_END_OF_QUERY(call, dynamic ? size_t(blocks) * sizeof(double) : 0);
+    const float *absmax = data_of<float>(a->absmax);
+    double *sums = static_cast<double *>(call->workspace);
+    float *mean = dynamic ? data_of<float>(a->mean) : nullptr;
+    trine_dynamic_map map;
+    trine_dynamic_map_make(&map);
+    trine_status status = TRINE_OK;
+    if (dynamic) status = launch(call, absmax_sums_kernel, grid(ceil_div(blocks, map_threads)), map_threads, 0, n, absmax, sums);
+    if (dynamic && status == TRINE_OK) status = launch(call, absmax_mean_kernel, grid(1), 1, 0, n, blocks, sums, mean);
+    if (status != TRINE_OK) return status;
+    return launch(call, absmax_quantize_kernel, grid(blocks), scales_block, 0, n, absmax, data_of<uint8_t>(a->codes),
+                  data_of<float>(a->scale), mean, map);
+}
+
+inline trine_status absmax_dequantize(trine_call *call, const trine_absmax_dequantize_args *a)
+{
+    const int64_t n = trine_tensor_numel(&a->absmax);
+    TRINE_END_OF_QUERY(call, 0);
+    trine_dynamic_map map;
+    trine_dynamic_map_make(&map);
+    return launch(call, absmax_dequantize_kernel, grid(ceil_div(n, scales_block)), scales_block, 0, n, data_of<uint8_t>(a->codes),
+                  data_of<float>(a->scale), a->kind == TRINE_ABSMAX_DYNAMIC ? data_of<float>(a->mean) : nullptr,
+                  data_of<float>(a->absmax), map);
+}
+
+/* ---- int8: a block takes a slice of a row, whose largest element it finds first. Where a scale is for one slice alone, the same
+ * block reads it again, from the caches; else all slices leave theirs in the workspace. ---- */
+
+enum { int8_slice = 32768 }; /* elements */
+
+struct int8_shape {
+    int64_t n, slices, step[2]; /* of a row; q, x from element to element */
+    int64_t share;              /* slices to a scale */
+};
+
+struct int8_slice_place {
+    int64_t row, begin, end;
+    TRINE_DEVICE_METHOD explicit int8_slice_place(const int8_shape &s)
+    {
+        row = target::block_x() / unsigned(s.slices);
+        begin = (target::block_x() % unsigned(s.slices)) * int64_t(int8_slice);
+        end = begin + int8_slice < s.n ? begin + int8_slice : s.n;
+    }
+};
+
+template <class T, int V> TRINE_DEVICE float int8_most(const T *x, const int8_shape &s, const int8_slice_place &at)
+{
+    float most = 0.0f;
+    for (int64_t i = at.begin + target::thread_x() * V; i < at.end; i += map_threads * V) {
+        const pack<T, V> in = load_pack<T, V>(x + i * s.step[1]);
+#pragma unroll
+        for (int k = 0; k < V; k++) most = op_larger{}(__builtin_fabsf(to_f32(in.at[k])), most);
+    }
+    return most;
+}
+
+template <class T, int V>
+TRINE_DEVICE void int8_write(int8_t *q, const T *x, const int8_shape &s, const int8_slice_place &at, float scale)
+{
+    for (int64_t i = at.begin + target::thread_x() * V; i < at.end; i += map_threads * V) {
+        const pack<T, V> in = load_pack<T, V>(x + i * s.step[1]);
+        pack<int8_t, V> out;
+#pragma unroll
+        for (int k = 0; k < V; k++) {
+            const float r = rounded_quotient(to_f32(in.at[k]), scale), above = r < -127.0f ? -127.0f : r;
+            const float inside = above > 127.0f ? 127.0f : above;
+            out.at[k] = scale == 0.0f || inside != inside ? int8_t(0) : int8_t(int(inside));
+        }
+        store_pack<int8_t, V>(q + i * s.step[0], out);
+    }
+}
+
+/* alone: a scale for each slice; else only the largest element goes to `most`. */
+template <class T, int V, bool alone> TRINE_KERNEL(map_threads)
+int8_first_kernel(int8_shape s, walk<2, divider_any> rows, int8_t *q, const T *x, float *scale, float *most)
+{
+    TRINE_SHARED float scratch[target::max_waves];
+    const int8_slice_place at(s);
+    int64_t offset[2];
+    rows.offsets(at.row, offset);
+    const float own = block_reduce(int8_most<T, V>(x + offset[1], s, at), op_larger{}, scratch);
+    if (!alone) {
+        if (target::thread_x() == 0) most[target::block_x()] = own;
+        return;
+    }
+    const float of_row = target::div_ieee(own, 127.0f);
+    if (target::thread_x() == 0) scale[at.row] = of_row;
+    int8_write<T, V>(q + offset[0], x + offset[1], s, at, of_row);
+}
+
+/* A block a scale. */
+TRINE_KERNEL(map_threads) int8_scale_kernel(int64_t share, const float *most, float *scale)
+{
+    TRINE_SHARED float scratch[target::max_waves];
+    float own = 0.0f;
+    for (int64_t i = target::thread_x(); i < share; i += map_threads)
+        own = op_larger{}(most[int64_t(target::block_x()) * share + i], own);
+    own = block_reduce(own, op_larger{}, scratch);
+    if (target::thread_x() == 0) scale[target::block_x()] = target::div_ieee(own, 127.0f);
+}
+
+template <class T, int V> TRINE_KERNEL(map_threads)
+int8_second_kernel(int8_shape s, walk<2, divider_any> rows, int8_t *q, const T *x, const float *scale)
+{
+    const int8_slice_place at(s);
+    int64_t offset[2];
+    rows.offsets(at.row, offset);
+    int8_write<T, V>(q + offset[0], x + offset[1], s, at, scale[target::block_x() / s.share]);
+}
+
+template <class T, int V>
+inline trine_status launch_int8(trine_call *call, const trine_int8_quantize_args *a, const trine_iter &it, const int8_shape &s)
+{
+    const walk<2, divider_any> rows(it);
+    const int64_t blocks = it.numel * s.slices, scales = trine_tensor_numel(&a->scale);
+    int8_t *q = data_of<int8_t>(a->q);
+    const T *x = data_of<T>(a->x);
+    float *scale = data_of<float>(a->scale), *most = static_cast<float *>(call->workspace);
+    if (s.share == 1)
+        return launch(call, int8_first_kernel<T, V, true>, grid(blocks), map_threads, 0, s, rows, q, x, scale, most);
+    trine_status status = launch(call, int8_first_kernel<T, V, false>, grid(blocks), map_threads, 0, s, rows, q, x, scale, most);
+    if (status == TRINE_OK) status = launch(call, int8_scale_kernel, grid(scales), map_threads, 0, s.share, most, scale);
+    if (status != TRINE_OK) return status;
+    return launch(call, int8_second_kernel<T, V>, grid(blocks), map_threads, 0, s, rows, q, x, scale);
+}
+
+inline trine_status int8_quantize(trine_call *call, const trine_int8_quantize_args *a)
+{
+    const trine_tensor *tensors[] = {&a->q, &a->x};
+    int8_shape s = {};
+    const trine_iter rows = trine_iter_rows(tensors, 2, &s.n);
+    const int64_t scales = trine_tensor_numel(&a->scale);
+    s.slices = ceil_div(s.n, int8_slice);
+    s.share = scales == rows.numel ? s.slices : rows.numel * s.slices; /* 0: of nothing */
+    for (int k = 0; k < 2; k++) s.step[k] = tensors[k]->stride[tensors[k]->ndim - 1];
+    TRINE_END_OF_QUERY(call, s.share > 1 ? size_t(rows.numel * s.slices) * sizeof(float) : 0);
+    if (rows.numel * s.slices == 0)
+        return launch(call, int8_scale_kernel, grid(scales), map_threads, 0, int64_t(0), static_cast<const float *>(nullptr),
+                      data_of<float>(a->scale));
+    return visit_floats(call, a->x.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        constexpr int V = pack_of<T>;
+        bool packed = s.n % V == 0 && s.step[0] == 1 && s.step[1] == 1 && aligned16(a->x.data) &&
+                      reinterpret_cast<uintptr_t>(a->q.data) % V == 0;
+        for (int k = 0; k < 2; k++)
+            for (int d = 0; d < rows.ndim; d++) packed = packed && rows.stride[k][d] % V == 0;
+        return packed ? launch_int8<T, V>(call, a, rows, s) : launch_int8<T, 1>(call, a, rows, s);
+    });
+}
+
+struct f_int8_values {
+    template <class T, int V>
+    TRINE_DEVICE_METHOD void operator()(pack<T, V> &y, const pack<int8_t, V> &q, const pack<float, V> &scale) const
+    {
+#pragma unroll
+        for (int i = 0; i < V; i++) y.at[i] = from_f32<T>(target::mul_rn(to_f32(q.at[i]), scale.at[i]));
+    }
+};
+
+inline trine_status int8_dequantize(trine_call *call, const trine_int8_dequantize_args *a)
+{
+    const trine_tensor scale = trine_int8_scale_view(&a->scale, &a->y);
+    TRINE_END_OF_QUERY(call, 0);
+    return visit_floats(call, a->y.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        return map<T, int8_t, float>(call, f_int8_values{}, a->y, a->q, scale);
+    });
+}
+
+/* ---- Fake quantisation ---- */
+
+/* low, high: of q - zero_point. */
+struct f_fake_quantize {
+    float low, high;
+    template <class T, int V>
+    TRINE_DEVICE_METHOD void operator()(pack<T, V> &y, const pack<T, V> &x, const pack<float, V> &scale) const
+    {
+#pragma unroll
+        for (int i = 0; i < V; i++) {
+            const float r = rounded_quotient(to_f32(x.at[i]), scale.at[i]);
+            const float above = r < low ? low : r, q = above > high ? high : above;
+            y.at[i] = from_f32<T>(target::mul_rn(q == q ? q : 0.0f, scale.at[i]));
+        }
+    }
+};
+
+struct f_fake_quantize_backward {
+    float low, high;
+    template <class T, int V> TRINE_DEVICE_METHOD void operator()(pack<T, V> &dx, const pack<T, V> &x,
+                                                                  const pack<float, V> &scale, const pack<T, V> &dy) const
+    {
+#pragma unroll
+        for (int i = 0; i < V; i++) {
+            const float r = rounded_quotient(to_f32(x.at[i]), scale.at[i]);
+            dx.at[i] = r < low || r > high ? from_f32<T>(0.0f) : dy.at[i];
+        }
+    }
+};
+
+inline trine_status fake_quantize(trine_call *call, const trine_fake_quantize_args *a)
+{
+    TRINE_END_OF_QUERY(call, 0);
+    const f_fake_quantize f = {float(a->low - a->zero_point), float(a->high - a->zero_point)};
+    return visit_floats(call, a->x.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        return map<T, T, float>(call, f, a->y, a->x, a->scale);
+    });
+}
+
+inline trine_status fake_quantize_backward(trine_call *call, const trine_fake_quantize_backward_args *a)
+{
+    TRINE_END_OF_QUERY(call, 0);
+    const f_fake_quantize_backward f = {float(a->low - a->zero_point), float(a->high - a->zero_point)};
+    return visit_floats(call, a->x.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        return map<T, T, float, T>(call, f, a->dx, a->x, a->scale, a->dy);
+    });
+}
+
+} // namespace simt
+
+/* ---- The backend's functions: they take any arguments that pass the core's checks ---- */
+
+#define TRINE_QUANTIZE(name) \
+    extern "C" trine_status TRINE_BACKEND_FN(name)(trine_call * call, const trine_##name##_args *a) \
+    { \
+        call->variant = target::variant; \
+        return simt::name(call, a); \
+    }
+TRINE_QUANTIZE(nf4_quantize)
+TRINE_QUANTIZE(nf4_dequantize)
+TRINE_QUANTIZE(absmax_quantize)
+TRINE_QUANTIZE(absmax_dequantize)
+TRINE_QUANTIZE(int8_quantize)
+TRINE_QUANTIZE(int8_dequantize)
+TRINE_QUANTIZE(fake_quantize)
+TRINE_QUANTIZE(fake_quantize_backward)
+#undef TRINE_QUANTIZE
+
+#endif
