@@ -15,9 +15,10 @@ enum { ALGORITHMS = 8, TRIALS = 5, WORKSPACE = 32 << 20 };
 #define FUNCTIONS(F) \
     F(cublasLtCreate) \
     F(cublasLtDestroy) \
-    F(cublasLtMatmulDescCreate) F(cublasLtMatmulDescSetAttribute) F(cublasLtMatmulDescDestroy) F(cublasLtMatrixLayoutCreate) \
-        F(cublasLtMatrixLayoutDestroy) F(cublasLtMatmulPreferenceCreate) F(cublasLtMatmulPreferenceSetAttribute) \
-            F(cublasLtMatmulPreferenceDestroy) F(cublasLtMatmulAlgoGetHeuristic) F(cublasLtMatmul)
+    F(cublasLtMatmulDescCreate) \
+    F(cublasLtMatmulDescSetAttribute) F(cublasLtMatmulDescDestroy) F(cublasLtMatrixLayoutCreate) F(cublasLtMatrixLayoutDestroy) \
+        F(cublasLtMatmulPreferenceCreate) F(cublasLtMatmulPreferenceSetAttribute) F(cublasLtMatmulPreferenceDestroy) \
+            F(cublasLtMatmulAlgoGetHeuristic) F(cublasLtMatmul)
 
 static struct {
     void *library;
