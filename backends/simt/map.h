@@ -108,7 +108,8 @@ template <int V, class X> TRINE_DEVICE pack<X, V> load_inner(const X *x, int64_t
     return r;
 }
 
-/* Offsets of U packs of a thread, and their columns; packs past the end repeat the last one and are not stored. */
+/* Offsets of U packs of a thread, and their columns. Packs past the end repeat the thread's first one and are not stored; a thread
+ * whose first one is past the end reads nothing: the last pack is another thread's, which may store it in place. */
 template <int V, int U, int N, class Divider> struct strided_packs {
     int64_t offset[U][N];
     bool valid[U];
@@ -119,7 +120,7 @@ template <int V, int U, int N, class Divider> struct strided_packs {
         const int64_t first = int64_t(target::block_x()) * (map_threads * U) + target::thread_x();
 #pragma unroll
         for (int u = 0; u < U; u++) {
-            const int64_t wanted = first + u * map_threads, p = wanted < packs ? wanted : packs - 1;
+            const int64_t wanted = first + u * map_threads, p = wanted < packs ? wanted : first;
             const int64_t row = packs_a_row.divide(p), column = (p - row * int64_t(packs_a_row.d)) * V;
             valid[u] = wanted < packs;
             outer.offsets(row, offset[u]);
@@ -179,6 +180,7 @@ map_strided_kernel(F f, walk<1 + sizeof...(X), Divider> outer, Divider packs_a_r
                    const X *...x)
 {
     const strided_packs<V, U, 1 + sizeof...(X), Divider> at(outer, packs_a_row, inner, packs);
+    if (!at.valid[0]) return;
     pack<Y, V> out[U];
     map_loaded<V, U>(f, out, at, inner, x...);
 #pragma unroll

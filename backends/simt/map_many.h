@@ -18,6 +18,7 @@ map_many_kernel(F f, walk<O + I, Divider> outer, Divider packs_a_row, inner_stri
                 many_operands<O, I, T> operands)
 {
     const strided_packs<V, U, O + I, Divider> at(outer, packs_a_row, inner, packs);
+    if (!at.valid[0]) return;
     pack<T, V> in[U][I];
 #pragma unroll
     for (int u = 0; u < U; u++)
