@@ -22,6 +22,7 @@ gather_kernel(walk<3, divider_any> outer, divider_any packs_a_row, inner_strides
               id_list ids, T *y, const T *x)
 {
     const strided_packs<V, U, 3, divider_any> at(outer, packs_a_row, inner, packs);
+    if (!at.valid[0]) return;
     int64_t id[U];
     pack<T, V> out[U];
 #pragma unroll
