@@ -5,6 +5,7 @@
 
 #include <cuda_runtime.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #define TRINE_INLINE static __host__ __device__ __forceinline__
 #define TRINE_DEVICE static __device__ __forceinline__
@@ -38,9 +39,26 @@ TRINE_DEVICE unsigned block_z() { return blockIdx.z; }
 TRINE_DEVICE unsigned grid_x() { return gridDim.x; }
 
 TRINE_DEVICE void barrier() { __syncthreads(); }
+/* Between two kernels of a stream (PTX ISA, "griddepcontrol"): from here on the blocks of the next may start beside this one's;
+ * and until the kernel before has ended and its writes can be seen. */
+TRINE_DEVICE void let_next_start()
+{
+#if defined __CUDA_ARCH__ && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+TRINE_DEVICE void wait_for_previous()
+{
+#if defined __CUDA_ARCH__ && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 /* All threads of the wave must take part; T is 4 or 8 bytes. */
 template <class T> TRINE_DEVICE T shuffle_xor(T value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
 template <class T> TRINE_DEVICE T shuffle(T value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
+/* Over all threads of the wave. */
+TRINE_DEVICE int32_t wave_maximum(int32_t x) { return __reduce_max_sync(0xffffffffu, x); }
+TRINE_DEVICE uint32_t wave_minimum(uint32_t x) { return __reduce_min_sync(0xffffffffu, x); }
 
 /* f32 functions. exp2, log2 and rcp: the hardware's, about 2 ulp (exp2 and rcp flush subnormals); the others IEEE. */
 TRINE_DEVICE float exp2_fast(float x)
@@ -79,6 +97,30 @@ TRINE_DEVICE float maximum(float a, float b)
 {
     float y;
     asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+    return y;
+}
+/* Of both halves of a word, each a 16-bit float by its bits: what minimum() and maximum() give, and x + 0, which makes -0 a 0. */
+constexpr bool has_pairs = true;
+#define TRINE_OF_PAIRS(name, f16_code, bf16_code) \
+    template <bool is_bf16> TRINE_DEVICE uint32_t name##_of_pairs(uint32_t a, uint32_t b) \
+    { \
+        uint32_t y; \
+        if constexpr (is_bf16) \
+            asm(bf16_code " %0, %1, %2;" : "=r"(y) : "r"(a), "r"(b)); \
+        else \
+            asm(f16_code " %0, %1, %2;" : "=r"(y) : "r"(a), "r"(b)); \
+        return y; \
+    }
+TRINE_OF_PAIRS(minimum, "min.NaN.f16x2", "min.NaN.bf16x2")
+TRINE_OF_PAIRS(maximum, "max.NaN.f16x2", "max.NaN.bf16x2")
+#undef TRINE_OF_PAIRS
+template <bool is_bf16> TRINE_DEVICE uint32_t equal_zeros_of_pairs(uint32_t a)
+{
+    uint32_t y;
+    if constexpr (is_bf16)
+        asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(y) : "r"(a), "r"(0x3f803f80u), "r"(0u));
+    else
+        asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(y) : "r"(a), "r"(0x3c003c00u), "r"(0u));
     return y;
 }
 TRINE_DEVICE double mul_rn(double a, double b) { return __dmul_rn(a, b); }
@@ -184,6 +226,23 @@ inline trine_status launched(trine_call *call)
     if (error == cudaSuccess) return TRINE_OK;
     snprintf(call->why, sizeof call->why, "launch failed: %s", cudaGetErrorString(error));
     return error == cudaErrorMemoryAllocation ? TRINE_ERROR_OUT_OF_MEMORY : TRINE_ERROR_DEVICE;
+}
+
+/* simt::launch_next: beside the end of the kernel before, from compute capability 9.0 on. */
+template <class... P, class... A>
+inline trine_status launch_next(trine_call *call, void (*kernel)(P...), unsigned blocks, unsigned threads, A... args)
+{
+    cudaLaunchAttribute early;
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(blocks);
+    config.blockDim = dim3(threads);
+    config.stream = static_cast<stream>(call->native);
+    config.attrs = &early;
+    config.numAttrs = atoi(call->device->props.arch + sizeof "sm_" - 1) >= 90;
+    cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...);
+    return launched(call);
 }
 
 /* Allows a kernel more than the 48 KiB of dynamic shared memory that every device has. */

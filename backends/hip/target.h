@@ -53,6 +53,9 @@ TRINE_DEVICE void barrier()
     __builtin_amdgcn_s_barrier();
     __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
 }
+/* Kernels of a stream follow each other whole. */
+TRINE_DEVICE void let_next_start() {}
+TRINE_DEVICE void wait_for_previous() {}
 
 /* ---- Exchange inside a wave ---- */
 
@@ -114,6 +117,25 @@ template <class T> TRINE_DEVICE T shuffle(T value, int lane)
     for (int &word : w.word) word = __builtin_amdgcn_ds_bpermute(lane << 2, word);
     return __builtin_bit_cast(T, w);
 }
+/* Over all threads of the wave. */
+TRINE_DEVICE int32_t wave_maximum(int32_t x)
+{
+#pragma unroll
+    for (int mask = wave_size() / 2; mask > 0; mask /= 2) {
+        const int32_t other = shuffle_xor(x, mask);
+        x = other > x ? other : x;
+    }
+    return x;
+}
+TRINE_DEVICE uint32_t wave_minimum(uint32_t x)
+{
+#pragma unroll
+    for (int mask = wave_size() / 2; mask > 0; mask /= 2) {
+        const uint32_t other = shuffle_xor(x, mask);
+        x = other < x ? other : x;
+    }
+    return x;
+}
 
 /* ---- f32 functions. exp2, log2 and rcp: the hardware's, about 1 ulp, subnormals count as 0; the others IEEE. ---- */
 
@@ -154,6 +176,11 @@ TRINE_DEVICE float maximum(float a, float b)
 {
     return a != a ? a : b != b ? b : a > b || (a == b && !__builtin_signbit(a)) ? a : b;
 }
+/* No instruction of both halves of a word knows NaN. */
+constexpr bool has_pairs = false;
+template <bool is_bf16> TRINE_DEVICE uint32_t minimum_of_pairs(uint32_t a, uint32_t b);
+template <bool is_bf16> TRINE_DEVICE uint32_t maximum_of_pairs(uint32_t a, uint32_t b);
+template <bool is_bf16> TRINE_DEVICE uint32_t equal_zeros_of_pairs(uint32_t a);
 TRINE_DEVICE double mul_rn(double a, double b)
 {
 #pragma clang fp contract(off)
@@ -255,6 +282,13 @@ inline trine_status launched(trine_call *call)
     if (error == hipSuccess) return TRINE_OK;
     snprintf(call->why, sizeof call->why, "launch failed: %s (%s)", hipGetErrorName(error), hipGetErrorString(error));
     return error == hipErrorOutOfMemory ? TRINE_ERROR_OUT_OF_MEMORY : TRINE_ERROR_DEVICE;
+}
+
+template <class... P, class... A>
+inline trine_status launch_next(trine_call *call, void (*kernel)(P...), unsigned blocks, unsigned threads, A... args)
+{
+    kernel<<<dim3(blocks), dim3(threads), 0, static_cast<stream>(call->native)>>>(static_cast<P>(args)...);
+    return launched(call);
 }
 
 /* Nothing to allow: a block may have all of the LDS. */

@@ -20,6 +20,16 @@ inline trine_status launch(trine_call *call, void (*kernel)(P...), grid g, int t
     return target::launched(call);
 }
 
+/* The same for a kernel that reads what the one launched just before it wrote. Where the device can, it starts while that one ends,
+ * so it must call target::wait_for_previous() before it reads; the one before says with target::let_next_start() from when on. */
+template <class... P, class... A>
+inline trine_status launch_next(trine_call *call, void (*kernel)(P...), int64_t blocks, int threads, A... args)
+{
+    if (blocks == 0) return TRINE_OK;
+    TRINE_REQUIRE_THAT(call, blocks <= 0x7fffffff, "the grid is too large");
+    return target::launch_next(call, kernel, unsigned(blocks), unsigned(threads), args...);
+}
+
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 } // namespace simt

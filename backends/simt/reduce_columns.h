@@ -1,8 +1,8 @@
 /* Reductions along an axis outside the one that lies closest in memory.
  *
  * Algorithm: neighbouring threads take neighbouring outputs ("columns"), a pack each where they lie densely, and go down the
- * reduced axis; a block has several rows of threads, which meet in shared memory at the end. Where there are few columns the axis
- * is cut into slices, whose states go to the workspace. Bound by bytes: every input is read once, in pieces of at least 16 bytes
+ * reduced axis; a block has several rows of threads, which meet in shared memory at the end. Where there are few columns
+ * several blocks take its rows in turns; their states go to the workspace. Bound by bytes: every input is read once, in pieces of at least 16 bytes
  * times the width of a block. */
 #ifndef TRINE_SIMT_REDUCE_COLUMNS_H
 #define TRINE_SIMT_REDUCE_COLUMNS_H
@@ -11,12 +11,13 @@
 
 namespace simt {
 
-enum { columns_unroll = 4 };
+/* Packs of a thread in flight, and blocks a multiprocessor that are wanted at least: as many as it holds, so that all end together. */
+enum { columns_unroll = 8, columns_blocks = 3 };
 
 struct reduce_columns_plan {
-    int64_t columns, outer;   /* outputs = outer * columns */
-    int64_t column_step[3];   /* from one column to the next: inputs, output */
-    int64_t n, slices, slice; /* reduced axis, pieces of it, elements of a piece */
+    int64_t columns, outer; /* outputs = outer * columns */
+    int64_t column_step[3]; /* from one column to the next: inputs, output */
+    int64_t n, slices;      /* reduced axis, and the blocks that take its rows in turns, so that they read side by side */
     int64_t step[2];
     int64_t blocks_across; /* of a row of outputs */
     int32_t shift;         /* 2^shift threads side by side in a block */
@@ -58,23 +59,71 @@ template <class T> struct column_part<reduce_argmax<T>> {
     }
 };
 
-template <class Kind, int V> TRINE_DEVICE void add_columns(const Kind &kind, column_part<Kind> (&part)[V],
-                                                           const pack<reduce_element<Kind>, V> (&x)[Kind::inputs],
-                                                           uint32_t number)
-{
+/* The V columns of a thread. */
+template <class Kind, int V, bool pairs = in_pairs<reduce_element<Kind>, V>> struct column_parts {
+    using packs = pack<reduce_element<Kind>, V>[Kind::inputs];
+    column_part<Kind> part[V];
+    TRINE_DEVICE_METHOD void add(const Kind &kind, const packs &x, uint32_t number)
+    {
 #pragma unroll
-    for (int j = 0; j < V; j++) {
-        reduce_element<Kind> one[Kind::inputs];
-        for (int k = 0; k < Kind::inputs; k++) one[k] = x[k].at[j];
-        part[j].add(kind, one, number);
+        for (int j = 0; j < V; j++) {
+            reduce_element<Kind> one[Kind::inputs];
+            for (int k = 0; k < Kind::inputs; k++) one[k] = x[k].at[j];
+            part[j].add(kind, one, number);
+        }
     }
-}
+    TRINE_DEVICE_METHOD reduce_state<Kind> state(int j, int64_t first, int64_t apart) const
+    {
+        return part[j].state(first, apart);
+    }
+};
+template <class T, bool least, int V> struct column_parts<reduce_extreme_float<T, least>, V, true> {
+    using kind_type = reduce_extreme_float<T, least>;
+    pair_words<V> most;
+    TRINE_DEVICE_METHOD column_parts()
+    {
+        for (uint32_t &word : most.word) word = pair_of<T>(kind_type::start());
+    }
+    TRINE_DEVICE_METHOD void add(const kind_type &, const pack<T, V> (&x)[1], uint32_t)
+    {
+        const pair_words<V> w = __builtin_bit_cast(pair_words<V>, x[0]);
+#pragma unroll
+        for (int i = 0; i < V / 2; i++) most.word[i] = larger_of_pairs<T, least>(most.word[i], w.word[i]);
+    }
+    TRINE_DEVICE_METHOD float state(int j, int64_t, int64_t) const { return to_f32(half_of<T>(most.word[j / 2], j % 2)); }
+};
+template <class T, int V> struct column_parts<reduce_argmax<T>, V, true> {
+    using keys = key_traits<T>;
+    pair_words<V> most;
+    uint32_t at[V] = {};
+    TRINE_DEVICE_METHOD column_parts()
+    {
+        for (uint32_t &word : most.word) word = pair_of<T>(keys::lowest());
+    }
+    TRINE_DEVICE_METHOD void add(const reduce_argmax<T> &, const pack<T, V> (&x)[1], uint32_t number)
+    {
+        const pair_words<V> w = __builtin_bit_cast(pair_words<V>, x[0]);
+#pragma unroll
+        for (int i = 0; i < V / 2; i++) {
+            const uint32_t larger = larger_of_pairs<T, false>(most.word[i], target::equal_zeros_of_pairs<is_bf16<T>>(w.word[i]));
+            const uint32_t changed = larger ^ most.word[i];
+            at[2 * i] = changed & 0xffffu ? number : at[2 * i];
+            at[2 * i + 1] = changed > 0xffffu ? number : at[2 * i + 1];
+            most.word[i] = larger;
+        }
+    }
+    TRINE_DEVICE_METHOD reduce_state<reduce_argmax<T>> state(int j, int64_t first, int64_t apart) const
+    {
+        return reduce_state<reduce_argmax<T>>{keys::key_of(keys::of(half_of<T>(most.word[j / 2], j % 2))), first + at[j] * apart};
+    }
+};
 
 template <class Kind, int V> TRINE_KERNEL(reduce_threads)
 reduce_columns_kernel(Kind kind, walk<3, divider_any> outer, reduce_columns_plan plan, reduce_state<Kind> *states)
 {
     using T = reduce_element<Kind>;
     TRINE_SHARED reduce_state<Kind> list[V][reduce_threads];
+    target::let_next_start();
     const int width = 1 << plan.shift, deep = reduce_threads >> plan.shift;
     const int t = target::thread_x() & (width - 1), line = target::thread_x() >> plan.shift;
     /* block = (slice * outer + which) * blocks_across + across; the grid has less than 2^31 */
@@ -84,31 +133,31 @@ reduce_columns_kernel(Kind kind, walk<3, divider_any> outer, reduce_columns_plan
                   asked = (int64_t(across) * width + t) * V, column = asked < plan.columns ? asked : 0;
     int64_t base[3];
     outer.offsets(which, base);
-    const int64_t begin = slice * plan.slice, end = begin + plan.slice < plan.n ? begin + plan.slice : plan.n;
-    int64_t row = begin + line;
+    const int64_t apart = deep * plan.slices;
+    int64_t row = slice * deep + line;
     const T *p[Kind::inputs];
     int64_t down[Kind::inputs];
     for (int k = 0; k < Kind::inputs; k++) {
         p[k] = kind.in[k] + base[k] + column * plan.column_step[k] + row * plan.step[k];
-        down[k] = deep * plan.step[k];
+        down[k] = apart * plan.step[k];
     }
 
     const int64_t first = row;
-    column_part<Kind> part[V];
+    column_parts<Kind, V> parts;
     uint32_t number = 0; /* of the thread's rows that it has come to */
     /* the last rows are in flight together too */
-    for (; row < end; row += columns_unroll * deep, number += columns_unroll) {
+    for (; row < plan.n; row += columns_unroll * apart, number += columns_unroll) {
         pack<T, V> x[columns_unroll][Kind::inputs];
 #pragma unroll
         for (int u = 0; u < columns_unroll; u++)
-            if (row + u * deep < end) load_columns<Kind, V>(x[u], p, down);
+            if (row + u * apart < plan.n) load_columns<Kind, V>(x[u], p, down);
 #pragma unroll
         for (int u = 0; u < columns_unroll; u++)
-            if (row + u * deep < end) add_columns<Kind, V>(kind, part, x[u], number + u);
+            if (row + u * apart < plan.n) parts.add(kind, x[u], number + u);
     }
 
 #pragma unroll
-    for (int j = 0; j < V; j++) list[j][target::thread_x()] = part[j].state(first, deep);
+    for (int j = 0; j < V; j++) list[j][target::thread_x()] = parts.state(j, first, apart);
     for (int half = deep / 2; half > 0; half /= 2) {
         target::barrier();
         if (line >= half) continue;

@@ -91,6 +91,7 @@ template <class T> struct key_traits {
     static TRINE_DEVICE_METHOD bool is_most(number x, number most) { return x == most || x != x; }
     static TRINE_DEVICE_METHOD bool same_bits(number a, number b) { return trine_bits_of_f32(a) == trine_bits_of_f32(b); }
     static TRINE_DEVICE_METHOD key key_of(number x) { return float_key(equal_zeros(x)); }
+    static TRINE_DEVICE_METHOD number number_of(key k) { return trine_f32_of_bits(uint32_t(k ^ (k >> 31 & 0x7fffffff))); }
 };
 template <class I> struct int_key_traits {
     using key = I;
@@ -102,6 +103,7 @@ template <class I> struct int_key_traits {
     static TRINE_DEVICE_METHOD bool is_most(number x, number most) { return x == most; }
     static TRINE_DEVICE_METHOD bool same_bits(number a, number b) { return a == b; }
     static TRINE_DEVICE_METHOD key key_of(number x) { return x; }
+    static TRINE_DEVICE_METHOD number number_of(key k) { return k; }
     /* Turned round by flip = -1; its own inverse. */
     static TRINE_DEVICE_METHOD key flipped(key k, int32_t flip) { return k ^ key(flip); }
 };
@@ -112,6 +114,32 @@ template <> struct key_traits<int64_t> : int_key_traits<int64_t> {
 template <class T> constexpr bool is_integer = false;
 template <> inline constexpr bool is_integer<int32_t> = true;
 template <> inline constexpr bool is_integer<int64_t> = true;
+
+/* ---- Pairs of 16-bit floats, where the device compares both in one instruction ---- */
+
+template <class T, int V> constexpr bool in_pairs = target::has_pairs && sizeof(T) == 2 && !is_integer<T> && V % 2 == 0;
+template <int V> struct pair_words {
+    uint32_t word[V / 2];
+};
+template <class T> constexpr bool is_bf16 = false;
+template <> inline constexpr bool is_bf16<bf16> = true;
+
+template <class T> TRINE_DEVICE T half_of(uint32_t word, int half)
+{
+    T x;
+    x.bits = uint16_t(half ? word >> 16 : word);
+    return x;
+}
+/* Or the smaller ones. */
+template <class T, bool least> TRINE_DEVICE uint32_t larger_of_pairs(uint32_t a, uint32_t b)
+{
+    return least ? target::minimum_of_pairs<is_bf16<T>>(a, b) : target::maximum_of_pairs<is_bf16<T>>(a, b);
+}
+template <class T> TRINE_DEVICE uint32_t pair_of(float x)
+{
+    const uint32_t half = from_f32<T>(x).bits;
+    return half << 16 | half;
+}
 
 /* Of integers; flip = -1 turns their order round, for the smallest. */
 template <class T> struct reduce_extreme_integer {
@@ -172,6 +200,14 @@ template <class T> struct reduce_argmax {
     static TRINE_DEVICE_METHOD state shuffled(const state &s, int mask)
     {
         return state{target::shuffle_xor(s.key, mask), target::shuffle_xor(s.index, mask)};
+    }
+    /* Of all threads of a wave, for keys of 32 bits: the largest key, then the smallest index that has it, by its halves. */
+    static TRINE_DEVICE_METHOD state merged_wave(const state &s)
+    {
+        const int32_t key = target::wave_maximum(int32_t(s.key));
+        const uint32_t none = 0xffffffffu, high = target::wave_minimum(s.key == key ? uint32_t(s.index >> 32) : none),
+                       low = target::wave_minimum(s.key == key && uint32_t(s.index >> 32) == high ? uint32_t(s.index) : none);
+        return state{key, int64_t(uint64_t(high) << 32 | low)};
     }
     TRINE_DEVICE_METHOD void write(const state &s, int64_t offset) const
     {

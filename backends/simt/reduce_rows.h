@@ -20,9 +20,16 @@ template <class Kind> using reduce_state = typename Kind::state;
 
 /* ---- Merging states ---- */
 
+/* Kinds that can merge a whole wave at once. */
+template <class Kind> constexpr bool reduce_merges_waves = false;
+template <class T> constexpr bool reduce_merges_waves<reduce_argmax<T>> = sizeof(typename key_traits<T>::key) == 4;
+
 /* Over `width` threads of a wave, a power of two; all of the wave take part and get the result. */
 template <class Kind> TRINE_DEVICE reduce_state<Kind> merge_wave(reduce_state<Kind> s, int width)
 {
+    if constexpr (reduce_merges_waves<Kind>) {
+        if (width == target::wave_size()) return Kind::merged_wave(s);
+    }
 #pragma unroll
     for (int mask = target::wave_size() / 2; mask > 0; mask /= 2)
         if (mask < width) s = Kind::merge(s, Kind::shuffled(s, mask));
@@ -72,6 +79,24 @@ TRINE_DEVICE void add_pack(const Kind &kind, reduce_state<Kind> &s, const pack<T
     }
 }
 
+/* The largest of a pack: by pairs of 16-bit floats where the device compares two in one instruction. */
+template <class T, int V> TRINE_DEVICE typename key_traits<T>::number most_of(const pack<T, V> &x)
+{
+    using keys = key_traits<T>;
+    if constexpr (in_pairs<T, V>) {
+        const pair_words<V> w = __builtin_bit_cast(pair_words<V>, x);
+        uint32_t most = w.word[0];
+#pragma unroll
+        for (int i = 1; i < V / 2; i++) most = larger_of_pairs<T, false>(most, w.word[i]);
+        return keys::larger(keys::of(half_of<T>(most, 0)), keys::of(half_of<T>(most, 1)));
+    } else {
+        typename keys::number most = keys::of(x.at[0]);
+#pragma unroll
+        for (int j = 1; j < V; j++) most = keys::larger(most, keys::of(x.at[j]));
+        return most;
+    }
+}
+
 /* Of U packs, `apart` elements from each other, of which the first `count` are there. The index becomes that of the pack;
  * find_first() looks where in it the largest stands, once for all threads. */
 template <int U, class T, int V> TRINE_DEVICE void add_best(reduce_state<reduce_argmax<T>> &s, const pack<T, V> (&x)[U][1],
@@ -81,9 +106,7 @@ template <int U, class T, int V> TRINE_DEVICE void add_best(reduce_state<reduce_
     typename keys::number most[U], best = keys::lowest();
 #pragma unroll
     for (int u = 0; u < U; u++) {
-        most[u] = keys::of(x[u][0].at[0]);
-#pragma unroll
-        for (int j = 1; j < V; j++) most[u] = keys::larger(most[u], keys::of(x[u][0].at[j]));
+        most[u] = most_of(x[u][0]);
         if (u < count) best = keys::larger(best, most[u]);
     }
     const typename keys::key key = keys::key_of(best);
@@ -170,18 +193,26 @@ struct reduce_rows_plan {
     int64_t step[2];
 };
 
-/* Moves the index on to the first element that has the key. Where that is the lowest key all elements are equal, and index 0 is
- * right. `x`: the output's first segment. */
+/* Moves the index from a pack's first element on to the first one that has the key. Where that is the lowest key all elements are
+ * equal, and index 0 is right. `x`: the output's first segment. */
 template <class T> TRINE_DEVICE void find_first(reduce_state<reduce_argmax<T>> &s, const T *x, const walk<2, divider_any> &rows,
                                                 const reduce_rows_plan &plan)
 {
     using keys = key_traits<T>;
+    constexpr int V = 16 / int(sizeof(T));
     if (s.key == lowest_key<typename keys::key>()) return;
-    const int64_t row = plan.pieces == plan.parts.d ? 0 : s.index / plan.n;
+    const int64_t row = plan.pieces == plan.parts.d ? 0 : s.index / plan.n, place = s.index - row * plan.n;
     int64_t offset[2];
     rows.offsets(row, offset);
-    x += offset[0] + (s.index - row * plan.n) * plan.step[0];
-    for (; keys::key_of(keys::of(*x)) != s.key; s.index++) x += plan.step[0];
+    x += offset[0] + place * plan.step[0];
+    T near[V]; /* all on their way together; the index of what is no pack is right already */
+#pragma unroll
+    for (int j = 0; j < V; j++) near[j] = x[place + j < plan.n ? j * plan.step[0] : 0];
+    const typename keys::number most = keys::number_of(s.key);
+    int first = 0;
+#pragma unroll
+    for (int j = V - 1; j >= 0; j--) first = keys::is_most(keys::of(near[j]), most) ? j : first;
+    s.index += first;
 }
 
 /* The state of a group, by one of its threads: to the output, or to where the states of an output's blocks are kept. */
@@ -201,6 +232,7 @@ reduce_rows_kernel(Kind kind, walk<3, divider_any> kept, walk<2, divider_any> ro
                    reduce_state<Kind> *states)
 {
     TRINE_SHARED reduce_state<Kind> list[target::max_waves];
+    target::let_next_start();
     const bool together = plan.blocks > 0;
     const int width = 1 << plan.shift, groups = reduce_threads >> plan.shift;
     const int t = target::thread_x() & (width - 1), group = target::thread_x() >> plan.shift;
@@ -240,6 +272,7 @@ reduce_finish_kernel(Kind kind, walk<3, divider_any> kept, int64_t outputs, int6
     const int across = reduce_threads >> shift, t = target::thread_x() / across, mine = target::thread_x() & (across - 1);
     const int64_t output = int64_t(target::block_x()) * across + mine;
     reduce_state<Kind> s = Kind::start();
+    target::wait_for_previous();
     if (output < outputs)
 #pragma unroll 4
         for (int64_t i = t; i < count; i += 1 << shift) s = Kind::merge(s, states[output * output_step + i * state_step]);

@@ -34,11 +34,13 @@ template <class Kind> inline reduce_rows_plan plan_rows(const trine_call *call, 
     for (int k = 0; k < 2; k++) plan.step[k] = r.step[k];
     plan.shift =
         whole_block ? log2_at_least(reduce_threads) : int(clamped(log2_at_least(ceil_div(loads, 4)), 0, log2_at_least(wave)));
-    const int64_t parts = whole_block ? clamped(many / (plan.outputs * r.rows.numel), 1, loads / (8 * reduce_threads)) : 1;
-    plan.part = clamped(ceil_div(ceil_div(r.n, parts), V) * V, 1, r.n);
+    /* small pieces, so that what the blocks read at a time lies together */
+    const int64_t blocks = whole_block ? clamped(many / plan.outputs, 1, r.rows.numel * loads / (8 * reduce_threads)) : 1;
+    plan.part = blocks > 1 ? clamped(reduce_unroll * reduce_threads * int64_t(V), 1, r.n) : r.n;
     plan.parts = divider_any(r.n ? ceil_div(r.n, plan.part) : 1);
     plan.pieces = r.rows.numel * plan.parts.d;
-    if (whole_block || plan.pieces > 1) plan.blocks = clamped(ceil_div(plan.pieces, reduce_threads >> plan.shift), 1, many);
+    if (whole_block || plan.pieces > 1)
+        plan.blocks = clamped(ceil_div(plan.pieces, reduce_threads >> plan.shift), 1, whole_block ? blocks : many);
     plan.of_output = divider32(plan.blocks ? plan.blocks : 1);
     return plan;
 }
@@ -58,9 +60,9 @@ template <class Kind> inline reduce_columns_plan plan_columns(const trine_call *
     plan.shift = int(clamped(log2_at_least(packs), 0, log2_at_least(clamped(512 / width_bytes, 1, reduce_threads))));
     plan.blocks_across = ceil_div(packs, int64_t(1) << plan.shift);
     const int64_t deep = reduce_threads >> plan.shift;
-    const int64_t slices = clamped(wanted_blocks(call) / (plan.blocks_across * plan.outer), 1, r.n / (2 * columns_unroll * deep));
-    plan.slice = ceil_div(r.n, slices);
-    plan.slices = ceil_div(r.n, plan.slice);
+    const int64_t slices =
+        clamped(columns_blocks * call->device->props.compute_units / (plan.blocks_across * plan.outer), 1, r.n / (8 * deep));
+    plan.slices = slices;
     return plan;
 }
 
@@ -72,9 +74,9 @@ template <class Kind> inline trine_status launch_finish(trine_call *call, const 
     /* where states of neighbouring outputs are neighbours, 16 of them a block, which is at least a line of the caches */
     const int most = log2_at_least(reduce_threads) - (output_step == 1 ? 4 : 0);
     const int shift = int(clamped(log2_at_least(ceil_div(count, 4)), 0, most));
-    return launch(call, reduce_finish_kernel<Kind>, grid(ceil_div(outputs, reduce_threads >> shift)), reduce_threads, 0, kind,
-                  walk<3, divider_any>(kept), outputs, count, output_step, state_step, shift,
-                  static_cast<const reduce_state<Kind> *>(call->workspace));
+    return launch_next(call, reduce_finish_kernel<Kind>, ceil_div(outputs, reduce_threads >> shift), reduce_threads, kind,
+                       walk<3, divider_any>(kept), outputs, count, output_step, state_step, shift,
+                       static_cast<const reduce_state<Kind> *>(call->workspace));
 }
 
 template <class Kind> inline trine_status run_rows(trine_call *call, const Kind &kind, const trine_reduction &r)
