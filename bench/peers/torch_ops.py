@@ -1,0 +1,276 @@
+"""What PyTorch makes of Trine's bench cases: for each op a function that takes a Case and returns what to time, a call without
+arguments, or None for a case that PyTorch has nothing for. Only ready-made operators or the lines that a user would write;
+torch_peers.py runs them as they are and through torch.compile."""
+import re
+
+import torch
+import torch.nn.functional as F
+
+ATEN = torch.ops.aten
+
+
+def words(case):
+    return case.name.split()
+
+
+def axis_of(case):
+    return None if " all" in case.name else int(re.search(r"axis (-?\d+)", case.name).group(1))
+
+
+# ---- Elementwise ----
+
+def binary(f):
+    return lambda c: lambda: f(c.a, c.b, out=c.y)
+
+
+def copy(c):
+    return lambda: c.y.copy_(c.x)
+
+
+def fill(c):
+    return lambda: c.y.fill_(1.5)
+
+
+def add_scalar(c):
+    return lambda: torch.add(c.x, 0.7, out=c.y)
+
+
+def scale(c):
+    return lambda: torch.mul(c.x, 0.7, out=c.y)
+
+
+ACTIVATIONS = {
+    "relu": F.relu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "silu": F.silu, "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh, "exp": torch.exp, "abs": torch.abs, "mish": F.mish, "softplus": F.softplus, "elu": F.elu, "selu": F.selu,
+}
+GRADIENTS = {"gelu": ATEN.gelu_backward, "silu": ATEN.silu_backward}
+
+
+def activation(c):
+    f = ACTIVATIONS.get(words(c)[1])
+    return f and (lambda: f(c.x))
+
+
+def activation_backward(c):
+    f = GRADIENTS.get(words(c)[1])
+    return f and (lambda: f(c.dy, c.x))
+
+
+def gated(c):
+    f = ACTIVATIONS.get(words(c)[1])
+    if not f:
+        return None
+    if hasattr(c, "up"):
+        return lambda: f(c.gate) * c.up
+    half = c.gate.shape[-1] // 2
+    return lambda: f(c.gate[..., :half]) * c.gate[..., half:]
+
+
+def dyt(c):
+    return lambda: c.gamma * torch.tanh(c.alpha * c.x) + c.beta
+
+
+# ---- Rows ----
+
+def softmax(c):
+    return lambda: torch.softmax(c.x, -1)
+
+
+def log_softmax(c):
+    return lambda: torch.log_softmax(c.x, -1)
+
+
+def softmax_backward(c):
+    return lambda: ATEN._softmax_backward_data(c.dy, c.y, -1, c.y.dtype)
+
+
+def log_softmax_backward(c):
+    return lambda: ATEN._log_softmax_backward_data(c.dy, c.y, -1, c.y.dtype)
+
+
+def layernorm(c):
+    if hasattr(c, "residual"):
+        return lambda: F.layer_norm(c.x + c.residual, c.x.shape[-1:], c.weight, c.bias)
+    return lambda: F.layer_norm(c.x, c.x.shape[-1:], c.weight.to(c.x.dtype), c.bias.to(c.x.dtype), 1e-5)
+
+
+def rmsnorm(c):
+    if hasattr(c, "residual"):
+        return lambda: F.rms_norm(c.x + c.residual, c.x.shape[-1:], c.weight, 1e-5)
+    return lambda: F.rms_norm(c.x, c.x.shape[-1:], c.weight.to(c.x.dtype), 1e-5)
+
+
+def layernorm_backward(c):
+    weight = c.weight.to(c.x.dtype)
+    bias = torch.zeros_like(weight)
+    _, mean, rstd = ATEN.native_layer_norm(c.x, c.x.shape[-1:], weight, bias, 1e-5)
+    return lambda: ATEN.native_layer_norm_backward(c.dy, c.x, c.x.shape[-1:], mean, rstd, weight, bias, [True, True, True])
+
+
+def gradient_of(f, c, *of):
+    """Of a function without an operator for it: autograd over one forward, made before."""
+    leaves = [t.detach().requires_grad_() for t in of]
+    y = f(*leaves)
+    return lambda: torch.autograd.grad(y, leaves, c.dy, retain_graph=True)
+
+
+def rmsnorm_backward(c):
+    weight = c.weight.to(c.x.dtype)
+    return gradient_of(lambda x, w: F.rms_norm(x, x.shape[-1:], w, 1e-5), c, c.x, weight)
+
+
+def dyt_backward(c):
+    gamma = c.gamma.to(c.x.dtype)
+    return gradient_of(lambda x, a, g: g * torch.tanh(a * x), c, c.x, c.alpha.to(c.x.dtype), gamma)
+
+
+def l2_normalize(c):
+    return lambda: F.normalize(c.x, dim=-1)
+
+
+def groupnorm(c):
+    groups = re.search(r"(\d+) groups|groups (\d+)", c.name)
+    return groups and (lambda g=int(groups.group(1) or groups.group(2)): F.group_norm(c.x, g, c.weight, c.bias))
+
+
+def cross_entropy(c):
+    labels = c.labels.clamp(0, c.logits.shape[-1] - 1).to(torch.int64)
+    return lambda: F.cross_entropy(c.logits, labels, reduction="none")
+
+
+def mse(c):
+    if "none" in c.name and c.x.dtype != c.loss.dtype:
+        return None  # PyTorch rounds the loss to the input's type: fewer bytes
+    reduction = "mean" if "mean" in c.name else "none"
+    return lambda: F.mse_loss(c.x, c.target, reduction=reduction)
+
+
+# ---- Reductions and scans ----
+
+def reduction(f, every=None):
+    def make(c):
+        axis = axis_of(c)
+        if axis is None:
+            return lambda: (every or f)(c.x)
+        return lambda: f(c.x, axis)
+    return make
+
+
+def dot(c):
+    axis = axis_of(c)
+    if axis is None:
+        return lambda: torch.dot(c.a.view(-1), c.b.view(-1))
+    return lambda: torch.linalg.vecdot(c.a, c.b, dim=axis)
+
+
+def scan(c):
+    axis = re.search(r"axis (-?\d+)", c.name)
+    if not axis or "exclusive" in c.name or "reverse" in c.name:
+        return None
+    f = torch.cumprod if " mul" in c.name else torch.cumsum if " sum" in c.name else None
+    return f and (lambda: f(c.x, int(axis.group(1))))
+
+
+# ---- Layout ----
+
+def transpose(c):
+    return lambda: c.y.copy_(c.x.transpose(-1, -2))
+
+
+def permute(c):
+    spec = [tuple(map(int, part.split(":"))) for part in words(c)[2].split(",")]  # each size with its place in x
+    order = [place for _, place in spec]
+    if tuple(c.x.permute(order).shape) == tuple(c.y.shape):
+        return lambda: c.y.copy_(c.x.permute(order))
+    inverse = sorted(range(len(order)), key=order.__getitem__)
+    return (lambda: c.y.copy_(c.x.permute(inverse))) if tuple(c.x.permute(inverse).shape) == tuple(c.y.shape) else None
+
+
+def concat(c):
+    parts = [getattr(c, f"x{i}") for i in range(8) if hasattr(c, f"x{i}")]
+    return lambda: torch.cat(parts, axis_of(c))
+
+
+def split(c):
+    sizes = [getattr(c, f"y{i}").shape[axis_of(c)] for i in range(8) if hasattr(c, f"y{i}")]
+    return lambda: [part.clone(memory_format=torch.contiguous_format) for part in torch.split(c.x, sizes, axis_of(c))]
+
+
+def gather(c):
+    return lambda: torch.index_select(c.x, 1, c.ids)
+
+
+def embedding(c):
+    return lambda: F.embedding(c.ids, c.weight)
+
+
+def embedding_backward(c):
+    return lambda: ATEN.embedding_dense_backward(c.dy, c.ids, c.dweight.shape[0], -1, False)
+
+
+def scatter_add(c):
+    onto = c.x if hasattr(c, "x") else torch.zeros_like(c.y)
+    return lambda: torch.index_add(onto, 1, c.ids, c.src.to(onto.dtype))
+
+
+def segment_sum(c):
+    return lambda: torch.zeros_like(c.y).index_add_(0, c.ids, c.x.to(c.y.dtype))
+
+
+# ---- Random, pooling, rope, quantisation ----
+
+def dropout(c):
+    return lambda: ATEN.native_dropout(c.x, 0.1, True) if hasattr(c, "mask") else F.dropout(c.x, 0.1)
+
+
+def pool(c):
+    if c.x.dim() != 4:
+        return None
+    last = "channels last" in c.name
+    x = c.x.permute(0, 3, 1, 2) if last else c.x
+    number = {key: int(re.search(rf"{key} (\d+)", c.name).group(1)) for key in ("kernel", "stride", "padding")}
+    ceil = (c.y.shape[1] if last else c.y.shape[2]) > (x.shape[2] + 2 * number["padding"] - number["kernel"]) // number["stride"] + 1
+    f = F.max_pool2d if words(c)[1] == "max" else F.avg_pool2d
+    return lambda: f(x, number["kernel"], number["stride"], number["padding"], ceil_mode=ceil)
+
+
+def rope(c):
+    if "interleaved" in c.name or "computed" in c.name:
+        return None
+    half = c.x.shape[-1] // 2
+    position = c.x.shape[1] if "axis -3" in c.name else c.x.shape[2]
+    angle = torch.outer(torch.arange(position, device=c.x.device).float(),
+                        10000.0 ** (-torch.arange(half, device=c.x.device).float() / half))
+    shape = (1, position, 1, half) if "axis -3" in c.name else (1, 1, position, half)
+    cos, sin = angle.cos().to(c.x.dtype).view(shape), angle.sin().to(c.x.dtype).view(shape)
+
+    def run():
+        a, b = c.x[..., :half], c.x[..., half:]
+        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+    return run
+
+
+def int8_quantize(c):
+    def run():
+        amax = c.x.abs().amax(-1, keepdim=True) if "rows" in c.name else c.x.abs().amax()
+        step = amax.float() / 127
+        return (c.x / step).round().to(torch.int8), step
+    return run
+
+
+TABLE = {
+    "copy": copy, "fill": fill, "add_scalar": add_scalar, "scale": scale, "add": binary(torch.add), "sub": binary(torch.sub),
+    "mul": binary(torch.mul), "div": binary(torch.div), "minimum": binary(torch.minimum), "maximum": binary(torch.maximum),
+    "activation": activation, "activation_backward": activation_backward, "gated": gated, "dyt": dyt, "dyt_backward": dyt_backward,
+    "softmax": softmax, "log_softmax": log_softmax, "softmax_backward": softmax_backward,
+    "log_softmax_backward": log_softmax_backward, "layernorm": layernorm, "rmsnorm": rmsnorm,
+    "layernorm_backward": layernorm_backward, "rmsnorm_backward": rmsnorm_backward, "l2_normalize": l2_normalize,
+    "groupnorm": groupnorm, "cross_entropy": cross_entropy, "mse": mse, "sum": reduction(torch.sum), "mean": reduction(torch.mean),
+    "amax": reduction(torch.amax, torch.max), "amin": reduction(torch.amin, torch.min), "argmax": reduction(torch.argmax),
+    "norm_l1": reduction(lambda x, d=None: torch.linalg.vector_norm(x, 1, d)),
+    "norm_l2": reduction(lambda x, d=None: torch.linalg.vector_norm(x, 2, d)), "dot": dot, "scan": scan, "transpose": transpose,
+    "permute": permute, "concat": concat, "split": split, "gather": gather, "embedding": embedding,
+    "embedding_backward": embedding_backward, "scatter_add": scatter_add, "segment_sum": segment_sum, "dropout": dropout,
+    "uniform": lambda c: lambda: c.y.uniform_(), "normal": lambda c: lambda: c.y.normal_(), "pool": pool, "rope": rope,
+    "int8_quantize": int8_quantize,
+}
