@@ -99,6 +99,37 @@ LANES_INLINE f32x16 lanes_load_part(const void *x, trine_dtype dtype, int64_t i,
     return (f32x16)(((i32x16)lanes_load(part, dtype, 0) & there) | ((i32x16)lanes_of(pad) & ~there));
 }
 
+/* TRINE_FMA of vectors. */
+LANES_INLINE f32x16 lanes_fma(f32x16 a, f32x16 b, f32x16 c)
+{
+#if defined __AVX512F__
+    return (f32x16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined __FMA__
+    __m256 x[3][2];
+    memcpy(x[0], &a, sizeof a);
+    memcpy(x[1], &b, sizeof b);
+    memcpy(x[2], &c, sizeof c);
+    for (int i = 0; i < 2; i++) x[2][i] = _mm256_fmadd_ps(x[0][i], x[1][i], x[2][i]);
+    memcpy(&c, x[2], sizeof c);
+    return c;
+#elif defined __ARM_FEATURE_FMA
+    for (int i = 0; i < LANES; i++) c[i] = fmaf(a[i], b[i], c[i]);
+    return c;
+#else
+    return a * b + c;
+#endif
+}
+
+/* y where t >= low, else 0. */
+LANES_INLINE f32x16 lanes_from(f32x16 t, float low, f32x16 y)
+{
+#if defined __AVX512F__
+    return (f32x16)_mm512_maskz_mov_ps(_mm512_cmp_ps_mask((__m512)t, _mm512_set1_ps(low), _CMP_GE_OQ), (__m512)y);
+#else
+    return (f32x16)((i32x16)y & (t >= lanes_of(low)));
+#endif
+}
+
 LANES_INLINE float lanes_sum(f32x16 v)
 {
 #if defined __AVX512F__
