@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "backends/cpu/lanes.h"
 #include "backends/cpu/vmath.h"
 
 /* e^x = 2^t 2^base, t = (x - pivot) log2(e) - shift <= 0 or nearly. With a fused multiply-add a small maximum is taken off after
@@ -24,56 +25,56 @@ static inline softmax_base base_of(double most)
 
 static inline double exponent_of(softmax_base b) { return (double)b.pivot * (double)VM_LOG2E + (double)b.shift; }
 
-/* 2^t for t <= 1, 0 below the smallest normal number; of NaN anything. Coefficients as in vm_exp2. */
-static inline float power_of_two(float t)
+/* 2^t for t <= 1, 0 below the smallest normal number, whatever becomes of the steps on the way there; of NaN anything.
+ * Coefficients as in vm_exp2. */
+LANES_INLINE f32x16 powers_of_two(f32x16 t)
 {
-    float clamped = t < -126.0f ? -126.0f : t;
-    float z = clamped + VM_ROUND, r = clamped - (z - VM_ROUND);
-    float p = TRINE_FMA(0.0001532678f, r, 0.00133910251f);
-    p = TRINE_FMA(p, r, 0.00961850584f);
-    p = TRINE_FMA(p, r, 0.0555035956f);
-    p = TRINE_FMA(p, r, 0.240226477f);
-    p = TRINE_FMA(p, r, 0.693147182f);
-    p = TRINE_FMA(p, r, 1.0f);
-    return t < -126.0f ? 0.0f : vm_float(vm_bits(p) + (vm_bits(z) << 23));
+    const f32x16 z = t + VM_ROUND, r = t - (z - VM_ROUND);
+    const f32x16 s = r * r, a = lanes_fma(lanes_of(0.240226477f), r, lanes_of(0.693147182f));
+    f32x16 p = lanes_fma(lanes_of(0.0001532678f), r, lanes_of(0.00133910251f));
+    p = lanes_fma(p, s, lanes_fma(lanes_of(0.00961850584f), r, lanes_of(0.0555035956f)));
+    p = lanes_fma(lanes_fma(p, s, a), r, lanes_of(1.0f));
+    return lanes_from(t, -126.0f, (f32x16)((i32x16)p + ((i32x16)z << 23)));
 }
 
-static inline float power_at(const float *x, float pivot, float shift, int64_t i)
+LANES_INLINE f32x16 powers_at(f32x16 x, softmax_base base)
 {
-    return power_of_two(TRINE_FMA(x[i] - pivot, VM_LOG2E, -shift));
+    if (base.pivot != 0) x -= base.pivot;
+    return powers_of_two(lanes_fma(x, lanes_of(VM_LOG2E), lanes_of(-base.shift)));
 }
 
-/* y = 2^t of x; returns the sum. y may be x. */
-static inline float powers(float *y, const float *x, softmax_base base, int64_t n)
+/* The sum of 2^t of x; y, which may be x: where to put the powers, or NULL. */
+LANES_INLINE float powers_and_sum(float *y, const float *x, softmax_base base, int64_t n)
 {
-    const float pivot = base.pivot, shift = base.shift;
-    const int64_t h = n / 2;
-    float a = 0, b = 0;
-#pragma omp simd reduction(+ : a, b)
-    for (int64_t i = 0; i < h; i++) {
-        float u = power_at(x, pivot, shift, i), v = power_at(x, pivot, shift, i + h);
-        y[i] = u;
-        y[i + h] = v;
-        a += u;
-        b += v;
+    enum { AT_ONCE = 4 };
+    f32x16 sum[AT_ONCE] = {{0}, {0}, {0}, {0}};
+    int64_t i = 0;
+    for (; i + AT_ONCE * LANES <= n; i += AT_ONCE * LANES)
+#pragma GCC unroll 4
+        for (int k = 0; k < AT_ONCE; k++) {
+            const f32x16 p = powers_at(lanes_load(x, TRINE_F32, i + LANES * k), base);
+            if (y) memcpy(y + i + LANES * k, &p, sizeof p);
+            sum[k] += p;
+        }
+    for (int64_t m; i < n; i += m) {
+        m = n - i < LANES ? n - i : LANES;
+        const f32x16 v = m == LANES ? lanes_load(x, TRINE_F32, i) : lanes_load_part(x, TRINE_F32, i, m, -INFINITY);
+        const f32x16 p = powers_at(v, base);
+        if (y) memcpy(y + i, &p, (size_t)m * sizeof *y);
+        sum[0] += p;
     }
-    if (n % 2) a += y[n - 1] = power_at(x, pivot, shift, n - 1);
-    return a + b;
+    return lanes_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+static __attribute__((unused)) float powers(float *y, const float *x, softmax_base base, int64_t n)
+{
+    return base.pivot == 0 ? powers_and_sum(y, x, (softmax_base){0, base.shift}, n) : powers_and_sum(y, x, base, n);
 }
 
 /* The same without y. */
-static inline float sum_of_powers(const float *x, softmax_base base, int64_t n)
+static __attribute__((unused)) float sum_of_powers(const float *x, softmax_base base, int64_t n)
 {
-    const float pivot = base.pivot, shift = base.shift;
-    const int64_t h = n / 2;
-    float a = 0, b = 0;
-#pragma omp simd reduction(+ : a, b)
-    for (int64_t i = 0; i < h; i++) {
-        a += power_at(x, pivot, shift, i);
-        b += power_at(x, pivot, shift, i + h);
-    }
-    if (n % 2) a += power_at(x, pivot, shift, n - 1);
-    return a + b;
+    return base.pivot == 0 ? powers_and_sum(NULL, x, (softmax_base){0, base.shift}, n) : powers_and_sum(NULL, x, base, n);
 }
 
 /* A partial: maximum, sum of 2^t, exponent of its base. */

@@ -31,7 +31,7 @@ typedef struct lanes_input {
     float *keep[LANES_INPUTS]; /* where to put f32 made of 16-bit types; NULL: nowhere */
     trine_dtype dtype;         /* f32, f16 or bf16 */
     int64_t n;
-    const char *ahead[LANES_INPUTS]; /* memory to ask for, `lines` cache lines a block; 0: none */
+    const char *ahead[LANES_INPUTS]; /* memory to ask for, `lines` cache lines a block: 0, 1, 2 or 4 */
     int lines;
 } lanes_input;
 
@@ -57,12 +57,24 @@ LANES_INLINE f32x16 lanes_of_f16(const void *p)
     return v;
 }
 
+/* By hand: GCC widens halves and puts them together, which takes twice as long. */
 LANES_INLINE f32x16 lanes_of_bf16(const void *p)
 {
+#if defined __AVX512F__
+    return (f32x16)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16);
+#elif defined __AVX2__
+    f32x16 v;
+    const __m128i *from = p;
+    const __m256i halves[2] = {_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(from)), 16),
+                               _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(from + 1)), 16)};
+    memcpy(&v, halves, sizeof v);
+    return v;
+#else
     typedef uint16_t u16x16 __attribute__((vector_size(32)));
     u16x16 codes;
     memcpy(&codes, p, sizeof codes);
     return (f32x16)(__builtin_convertvector(codes, i32x16) << 16);
+#endif
 }
 
 LANES_INLINE int64_t lanes_size(trine_dtype dtype) { return dtype == TRINE_F32 ? 4 : 2; }
@@ -85,6 +97,37 @@ LANES_INLINE f32x16 lanes_load_part(const void *x, trine_dtype dtype, int64_t i,
     char part[64] = {0};
     memcpy(part, (const char *)x + i * lanes_size(dtype), (size_t)(m * lanes_size(dtype)));
     return (f32x16)(((i32x16)lanes_load(part, dtype, 0) & there) | ((i32x16)lanes_of(pad) & ~there));
+}
+
+/* TRINE_FMA of vectors. */
+LANES_INLINE f32x16 lanes_fma(f32x16 a, f32x16 b, f32x16 c)
+{
+#if defined __AVX512F__
+    return (f32x16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined __FMA__
+    __m256 x[3][2];
+    memcpy(x[0], &a, sizeof a);
+    memcpy(x[1], &b, sizeof b);
+    memcpy(x[2], &c, sizeof c);
+    for (int i = 0; i < 2; i++) x[2][i] = _mm256_fmadd_ps(x[0][i], x[1][i], x[2][i]);
+    memcpy(&c, x[2], sizeof c);
+    return c;
+#elif defined __ARM_FEATURE_FMA
+    for (int i = 0; i < LANES; i++) c[i] = fmaf(a[i], b[i], c[i]);
+    return c;
+#else
+    return a * b + c;
+#endif
+}
+
+/* y where t >= low, else 0. */
+LANES_INLINE f32x16 lanes_from(f32x16 t, float low, f32x16 y)
+{
+#if defined __AVX512F__
+    return (f32x16)_mm512_maskz_mov_ps(_mm512_cmp_ps_mask((__m512)t, _mm512_set1_ps(low), _CMP_GE_OQ), (__m512)y);
+#else
+    return (f32x16)((i32x16)y & (t >= lanes_of(low)));
+#endif
 }
 
 LANES_INLINE float lanes_sum(f32x16 v)
@@ -140,24 +183,41 @@ LANES_INLINE float lanes_largest(f32x16 v)
 #endif
 }
 
-LANES_INLINE bool lanes_any(i32x16 mask)
+/* Bit k: whether lane k is `wanted`, or with `nan` a NaN. */
+LANES_INLINE uint32_t lanes_where(f32x16 a, f32x16 wanted, bool nan)
 {
 #if defined __AVX512F__
-    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+    return nan ? _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q)
+               : _mm512_cmp_ps_mask((__m512)a, (__m512)wanted, _CMP_EQ_OQ);
+#elif defined __SSE2__
+    const i32x16 hit = nan ? a != a : a == wanted;
+    __m128 part[4];
+    uint32_t where = 0;
+    memcpy(part, &hit, sizeof part);
+    for (int k = 0; k < 4; k++) where |= (uint32_t)_mm_movemask_ps(part[k]) << 4 * k;
+    return where;
 #else
-    int64_t x[8], any = 0;
-    memcpy(x, &mask, sizeof x);
-    for (int i = 0; i < 8; i++) any |= x[i];
-    return any != 0;
+    uint32_t where = 0;
+    for (int k = 0; k < LANES; k++) where |= (uint32_t)(nan ? a[k] != a[k] : a[k] == wanted[k]) << k;
+    return where;
 #endif
 }
 
 /* ---- Passes ---- */
 
+/* Straight lines of 4, 2 and 1: a loop would take as long as the pass. */
+LANES_INLINE void lanes_ask(const char *from, int lines)
+{
+    if (lines & 4)
+        for (int line = 0; line < 4; line++) __builtin_prefetch(from + line * 64);
+    if (lines & 2)
+        for (int line = 0; line < 2; line++) __builtin_prefetch(from + line * 64);
+    if (lines & 1) __builtin_prefetch(from);
+}
+
 LANES_INLINE void lanes_ahead(const lanes_input *in, int inputs, int64_t i)
 {
-    for (int k = 0; k < inputs; k++)
-        for (int line = 0; line < in->lines; line++) __builtin_prefetch(in->ahead[k] + i * in->lines + line * 64);
+    for (int k = 0; k < inputs; k++) lanes_ask(in->ahead[k] + i * in->lines, in->lines);
 }
 
 LANES_INLINE f32x16 lanes_take(const lanes_input *in, int k, trine_dtype dtype, bool keep, int64_t i)
@@ -186,8 +246,9 @@ LANES_INLINE f32x16 lanes_take_part(const lanes_input *in, int k, trine_dtype dt
  * there are two) and about; it must be 0 where a is `about` and b is 0. */
 #define LANES_SUM(name, inputs, term) \
     LANES_INLINE f32x16 name##_term(f32x16 a, f32x16 b, f32x16 about) { return (void)a, (void)b, (void)about, (term); } \
-    LANES_INLINE float name##_of(const lanes_input *in, trine_dtype dtype, bool keep, float from) \
+    LANES_INLINE float name##_of(const lanes_input *input, trine_dtype dtype, bool keep, float from) \
     { \
+        const lanes_input own = *input, *in = &own; /* which no store to what is kept can change */ \
         const f32x16 about = lanes_of(from); \
         f32x16 s[4] = {{0}, {0}, {0}, {0}}; \
         int64_t i = 0; \
@@ -213,11 +274,12 @@ LANES_INLINE f32x16 lanes_take_part(const lanes_input *in, int k, trine_dtype dt
 
 /* ---- Maxima ---- */
 
-/* The largest number, -inf if there is none, of the elements times `sign`. *finite: all elements are. */
-LANES_INLINE float lanes_most_of(const lanes_input *in, trine_dtype dtype, bool keep, float sign, bool *finite)
+/* The largest number, -inf if there is none, of the elements, or with `turned` of their negatives. *finite: all elements are,
+ * which a finite sum says. */
+LANES_INLINE float lanes_most_of(const lanes_input *from, trine_dtype dtype, bool keep, bool turned, bool *finite)
 {
-    const f32x16 turn = lanes_of(sign);
-    f32x16 best[4], odd[4] = {{0}, {0}, {0}, {0}}; /* x - x is 0 where x is finite, else NaN */
+    const lanes_input own = *from, *in = &own; /* which no store to what is kept can change */
+    f32x16 best[4], sum[4] = {{0}, {0}, {0}, {0}};
     int64_t i = 0;
     for (int k = 0; k < 4; k++) best[k] = lanes_of(-INFINITY);
     for (; i + LANES_BLOCK <= in->n; i += LANES_BLOCK) {
@@ -225,61 +287,58 @@ LANES_INLINE float lanes_most_of(const lanes_input *in, trine_dtype dtype, bool 
 #pragma GCC unroll 4
         for (int k = 0; k < 4; k++) {
             const f32x16 a = lanes_take(in, 0, dtype, keep, i + LANES * k);
-            best[k] = lanes_larger(a * turn, best[k]);
-            odd[k] += a - a;
+            best[k] = lanes_larger(turned ? -a : a, best[k]);
+            sum[k] += a;
         }
     }
     for (; i + LANES <= in->n; i += LANES) {
         const f32x16 a = lanes_take(in, 0, dtype, keep, i);
-        best[0] = lanes_larger(a * turn, best[0]);
-        odd[0] += a - a;
+        best[0] = lanes_larger(turned ? -a : a, best[0]);
+        sum[0] += a;
     }
     if (i < in->n) {
-        const f32x16 a = lanes_take_part(in, 0, dtype, keep, i, -INFINITY * sign);
-        best[1] = lanes_larger(a * turn, best[1]);
-        odd[1] += lanes_load_part(in->x[0], dtype, i, in->n - i, 0) * 0;
+        const f32x16 a = lanes_take_part(in, 0, dtype, keep, i, turned ? INFINITY : -INFINITY);
+        best[1] = lanes_larger(turned ? -a : a, best[1]);
+        sum[1] += lanes_load_part(in->x[0], dtype, i, in->n - i, 0);
     }
-    *finite = lanes_sum((odd[0] + odd[1]) + (odd[2] + odd[3])) == 0;
+    const float total = lanes_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    *finite = total - total == 0;
     return lanes_largest(lanes_larger(lanes_larger(best[0], best[1]), lanes_larger(best[2], best[3])));
 }
 
-/* First i with x[i] == value, or with a NaN if value is one; -1: none. */
-LANES_INLINE int64_t lanes_find_of(const lanes_input *in, trine_dtype dtype, bool keep, float value)
+/* First i with x[i] == value, or with a NaN if `nan`; -1: none. */
+LANES_INLINE int64_t lanes_find_of(const lanes_input *in, trine_dtype dtype, bool keep, float value, bool nan)
 {
-    const bool nan = isnan(value);
     const f32x16 wanted = lanes_of(value);
     int64_t i = 0;
     (void)keep;
-    for (bool found = false; i + LANES_BLOCK <= in->n && !found; i += found ? 0 : LANES_BLOCK) {
-        i32x16 hit = {0};
+    for (; i + LANES_BLOCK <= in->n; i += LANES_BLOCK) {
+        uint32_t where[4];
 #pragma GCC unroll 4
-        for (int k = 0; k < 4; k++) {
-            const f32x16 a = lanes_load(in->x[0], dtype, i + LANES * k);
-            hit |= nan ? a != a : a == wanted;
-        }
-        found = lanes_any(hit);
+        for (int k = 0; k < 4; k++) where[k] = lanes_where(lanes_load(in->x[0], dtype, i + LANES * k), wanted, nan);
+        if (!(where[0] | where[1] | where[2] | where[3])) continue;
+        return i + __builtin_ctzll((uint64_t)(where[0] | where[1] << 16) | (uint64_t)(where[2] | where[3] << 16) << 32);
     }
     for (int64_t m; i < in->n; i += m) {
-        float a[LANES];
-        const f32x16 v = i + LANES <= in->n ? lanes_load(in->x[0], dtype, i) : lanes_load_part(in->x[0], dtype, i, in->n - i, 0);
         m = in->n - i < LANES ? in->n - i : LANES;
-        memcpy(a, &v, sizeof a);
-        for (int64_t k = 0; k < m; k++)
-            if (nan ? a[k] != a[k] : a[k] == value) return i + k;
+        const f32x16 a = m == LANES ? lanes_load(in->x[0], dtype, i) : lanes_load_part(in->x[0], dtype, i, m, 0);
+        const uint32_t where = lanes_where(a, wanted, nan) & ((1u << m) - 1);
+        if (where) return i + __builtin_ctz(where);
     }
     return -1;
 }
 
 static __attribute__((unused)) int64_t lanes_find(const lanes_input *in, float value)
 {
-    return LANES_DISPATCH(lanes_find_of, in, value);
+    return isnan(value) ? LANES_DISPATCH(lanes_find_of, in, value, true) : LANES_DISPATCH(lanes_find_of, in, value, false);
 }
 
-/* The largest number of the elements times `sign`, -inf if there is none. *nan: whether one is NaN. */
+/* The largest number of the elements times `sign`, which is 1 or -1; -inf if there is none. *nan: whether one is NaN. */
 static __attribute__((unused)) float lanes_most(const lanes_input *in, float sign, bool *nan)
 {
     bool finite;
-    const float most = LANES_DISPATCH(lanes_most_of, in, sign, &finite);
+    const float most =
+        sign < 0 ? LANES_DISPATCH(lanes_most_of, in, true, &finite) : LANES_DISPATCH(lanes_most_of, in, false, &finite);
     *nan = !finite && lanes_find(in, NAN) >= 0;
     return most;
 }

@@ -9,52 +9,109 @@
 #include "backends/cpu/walk.h"
 
 /* Rows of a tile have so many bytes on both sides, but no more than TILE_MOST elements: long enough for memory to open its pages
- * for. (Zen 5, bf16: rows of 128 bytes 29 GB/s, 256: 41, 512: 52 of a copy's 60.) TILE_AHEAD: rows that are asked for before they
- * are taken. In the buffers a line lies between rows, so that they don't fall into the same sets of the L1 cache. */
-enum { TILE_BYTES = 512, TILE_MOST = 256, TILE_AHEAD = 16, LINE = 64 };
+ * for. (Zen 5, bf16: rows of 128 bytes 29 GB/s, 256: 41, 512: 52 of a copy's 60.) Tiles are taken in bands of TILE_BAND
+ * tiles across, so that what is read of a row fills a page of 4096 bytes, and the pages of the band's part of y stay in the TLB;
+ * going down alone, each row of a tile would be a page walk. A tile is turned in strips of STRIP rows. In the buffers a line lies between rows, so that they don't fall into the same sets of the L1 cache. */
+enum { TILE_BYTES = 512, TILE_MOST = 256, TILE_BAND = 8, STRIP = 16, LINE = 64 };
 
-/* Square blocks of vectors: n rows of n elements, n * size = 16 bytes. Interleaving row i with row i + n/2, log2(n) times,
- * transposes. */
-#define TURN_BLOCK(type, vector, n, low, high) \
-    typedef type vector __attribute__((vector_size(16), aligned(sizeof(type)), may_alias)); \
-    static inline void turn_block_##type(type *to, int64_t to_step, const type *from, int64_t from_step) \
+/* Blocks of n rows of vectors of `bytes`, in which n columns stand together, `sets` times: interleaving row i with row i + n/2,
+ * log2(n) times, transposes each set. low, high: the vector's interleaved first and second halves of each set. */
+#define TURN_BLOCK(name, type, bytes, n, low, high) \
+    typedef type name##_vector __attribute__((vector_size(bytes), aligned(sizeof(type)), may_alias)); \
+    typedef type name##_part __attribute__((vector_size((n) * sizeof(type)), aligned(sizeof(type)), may_alias)); \
+    static inline void name##_block(type *to, int64_t to_step, const type *from, int64_t from_step) \
     { \
-        vector a[n], b[n]; \
-        for (int i = 0; i < n; i++) a[i] = *(const vector *)(from + i * from_step); \
-        for (int stage = 1; stage < n; stage *= 2) { \
-            for (int i = 0; i < n / 2; i++) { \
-                b[2 * i] = __builtin_shuffle(a[i], a[i + n / 2], (vector)low); \
-                b[2 * i + 1] = __builtin_shuffle(a[i], a[i + n / 2], (vector)high); \
+        enum { N = (n), SETS = (bytes) / ((n) * (int)sizeof(type)) }; \
+        name##_vector a[N], b[N]; \
+        for (int i = 0; i < N; i++) a[i] = *(const name##_vector *)(from + i * from_step); \
+        for (int stage = 1; stage < N; stage *= 2) { \
+            for (int i = 0; i < N / 2; i++) { \
+                b[2 * i] = __builtin_shuffle(a[i], a[i + N / 2], (name##_vector)low); \
+                b[2 * i + 1] = __builtin_shuffle(a[i], a[i + N / 2], (name##_vector)high); \
             } \
-            for (int i = 0; i < n; i++) a[i] = b[i]; \
+            for (int i = 0; i < N; i++) a[i] = b[i]; \
         } \
-        for (int i = 0; i < n; i++) *(vector *)(to + i * to_step) = a[i]; \
+        for (int i = 0; i < N; i++) { \
+            name##_part part[SETS]; \
+            memcpy(part, &a[i], sizeof part); \
+            for (int k = 0; k < SETS; k++) *(name##_part *)(to + (k * N + i) * to_step) = part[k]; \
+        } \
     } \
-    /* A tile of rows x cols at `from` becomes cols x rows at `to`. */ \
-    static void turn_tile_##type(void *to_, int64_t to_step, const void *from_, int64_t from_step, int64_t rows, int64_t cols) \
+    /* The whole blocks of a tile of rows x cols at `from`, which becomes cols x rows at `to`. */ \
+    static inline void name##_blocks(type *to, int64_t to_step, const type *from, int64_t from_step, int64_t rows, int64_t cols) \
     { \
-        type *to = to_; \
-        const type *from = from_; \
-        const int64_t whole_rows = rows / n * n, whole_cols = cols / n * n; \
-        for (int64_t r = 0; r < whole_rows; r += n) \
-            for (int64_t c = 0; c < whole_cols; c += n) \
-                turn_block_##type(to + c * to_step + r, to_step, from + r * from_step + c, from_step); \
-        for (int64_t r = 0; r < rows; r++) \
-            for (int64_t c = r < whole_rows ? whole_cols : 0; c < cols; c++) to[c * to_step + r] = from[r * from_step + c]; \
+        const int64_t across = (bytes) / (int64_t)sizeof(type); \
+        for (int64_t r = 0; r + (n) <= rows; r += (n)) \
+            for (int64_t c = 0; c + across <= cols; c += across) \
+                name##_block(to + c * to_step + r, to_step, from + r * from_step + c, from_step); \
     }
 #define LIST(...) \
     { \
         __VA_ARGS__ \
     }
-TURN_BLOCK(uint8_t, vector8, 16, LIST(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
-           LIST(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31))
-TURN_BLOCK(uint16_t, vector16, 8, LIST(0, 8, 1, 9, 2, 10, 3, 11), LIST(4, 12, 5, 13, 6, 14, 7, 15))
-TURN_BLOCK(uint32_t, vector32, 4, LIST(0, 4, 1, 5), LIST(2, 6, 3, 7))
-TURN_BLOCK(uint64_t, vector64, 2, LIST(0, 2), LIST(1, 3))
+#define LOW_2 LIST(0, 2)
+#define HIGH_2 LIST(1, 3)
+#define LOW_4 LIST(0, 4, 1, 5)
+#define HIGH_4 LIST(2, 6, 3, 7)
+#define LOW_8 LIST(0, 8, 1, 9, 2, 10, 3, 11)
+#define HIGH_8 LIST(4, 12, 5, 13, 6, 14, 7, 15)
+#define LOW_16 LIST(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define HIGH_16 LIST(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+TURN_BLOCK(turn8, uint8_t, 16, 16, LOW_16, HIGH_16)
+TURN_BLOCK(turn16, uint16_t, 16, 8, LOW_8, HIGH_8)
+TURN_BLOCK(turn32, uint32_t, 16, 4, LOW_4, HIGH_4)
+TURN_BLOCK(turn64, uint64_t, 16, 2, LOW_2, HIGH_2)
+#if defined __AVX512BW__
+#define LOW_16_16 \
+    LIST(0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55)
+#define HIGH_16_16 \
+    LIST(8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47, 24, 56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, \
+         31, 63)
+TURN_BLOCK(wide16, uint16_t, 64, 16, LOW_16_16, HIGH_16_16)
+TURN_BLOCK(wide32, uint32_t, 64, 16, LOW_16, HIGH_16)
+TURN_BLOCK(wide64, uint64_t, 64, 8, LOW_8, HIGH_8)
+#endif
+
+/* A tile of rows x cols at `from` becomes cols x rows at `to`: whole blocks, then what is left element by element. */
+#define TURN_TILE(name, type, n) \
+    static void name##_tile(void *to_, int64_t to_step, const void *from_, int64_t from_step, int64_t rows, int64_t cols) \
+    { \
+        type *to = to_; \
+        const type *from = from_; \
+        const int64_t whole_rows = rows / (n) * (n), whole_cols = cols / (n) * (n); \
+        name##_blocks(to, to_step, from, from_step, rows, cols); \
+        for (int64_t r = 0; r < rows; r++) \
+            for (int64_t c = r < whole_rows ? whole_cols : 0; c < cols; c++) to[c * to_step + r] = from[r * from_step + c]; \
+    }
+TURN_TILE(turn8, uint8_t, 16)
+TURN_TILE(turn16, uint16_t, 8)
+TURN_TILE(turn32, uint32_t, 4)
+TURN_TILE(turn64, uint64_t, 2)
 
 typedef void (*turn_tile_fn)(void *to, int64_t to_step, const void *from, int64_t from_step, int64_t rows, int64_t cols);
-static const turn_tile_fn turn_tile_of[] = {
-    [1] = turn_tile_uint8_t, [2] = turn_tile_uint16_t, [4] = turn_tile_uint32_t, [8] = turn_tile_uint64_t};
+static const turn_tile_fn turn_tile_of[] = {[1] = turn8_tile, [2] = turn16_tile, [4] = turn32_tile, [8] = turn64_tile};
+
+/* A line's length of columns, of STRIP rows where the processor has blocks as large. */
+static void turn_line(int64_t size, void *to, int64_t to_step, const void *from, int64_t from_step, int64_t rows, int64_t cols)
+{
+    const bool whole = rows == STRIP && cols * size == LINE;
+#if defined __AVX512BW__
+    if (whole && size == 2) {
+        wide16_block(to, to_step, from, from_step);
+        return;
+    }
+    if (whole && size == 4) {
+        wide32_block(to, to_step, from, from_step);
+        return;
+    }
+    if (whole && size == 8) {
+        wide64_blocks(to, to_step, from, from_step, rows, cols);
+        return;
+    }
+#endif
+    (void)whole;
+    turn_tile_of[size](to, to_step, from, from_step, rows, cols);
+}
 
 /* x: rows at x_step elements, each of cols dense ones; y: cols rows at y_step, each of rows dense ones. */
 typedef struct tiling {
@@ -76,7 +133,9 @@ typedef struct tile {
 static tile tile_at(const tiling *t, int64_t index)
 {
     const int64_t tiles = t->down * t->across, b = index / tiles, i = index - b * tiles;
-    const int64_t row = i % t->down * t->side, col = i / t->down * t->side; /* down first: writes along y's rows */
+    const int64_t band = i / (t->down * TILE_BAND), j = i - band * (t->down * TILE_BAND),
+                  wide = least(TILE_BAND, t->across - band * TILE_BAND), row = j / wide * t->side,
+                  col = (band * TILE_BAND + j % wide) * t->side;
     int64_t offset[TRINE_ITER_OPERANDS];
     trine_iter_offsets(&t->batch, b, offset);
     return (tile){t->x + (offset[1] + row * t->x_step + col) * t->size, t->y + (offset[0] + col * t->y_step + row) * t->size,
@@ -88,49 +147,81 @@ static int64_t tile_side(int64_t size) { return least(TILE_BYTES / size, TILE_MO
 /* From one row to the next in a buffer, in bytes and in elements. */
 static int64_t buffer_step(const tiling *t) { return t->side * t->size + LINE; }
 
-/* A thread's buffers: of a tile as it was taken, and turned, not a multiple of 4096 bytes apart: a load would wait for a store
- * to an address that ends the same. */
-static size_t tile_bytes(const tiling *t) { return (size_t)(t->side * buffer_step(t)) + 192; }
-
-static void take_row(const tiling *t, const tile *from, int64_t r, char *taken)
-{
-    memcpy(taken + r * buffer_step(t), from->x + r * t->x_step * t->size, (size_t)(from->cols * t->size));
-}
+/* A thread's buffers: of two turned tiles and of two strips as they were taken. */
+static size_t tile_bytes(const tiling *t) { return (size_t)(2 * (t->side + STRIP) * buffer_step(t)); }
 
 /* Rows lie too far apart for the processor to see where the reading goes. */
 static void ask_for_row(const tiling *t, const tile *from, int64_t r)
 {
     const char *row = from->x + r * t->x_step * t->size;
-    for (int64_t byte = 0; byte < from->cols * t->size; byte += LINE) __builtin_prefetch(row + byte);
+    for (int64_t byte = 0; r < from->rows && byte < from->cols * t->size; byte += LINE) __builtin_prefetch(row + byte);
 }
 
-static void take_tile(const tiling *t, const tile *from, char *taken)
+static void take_row(const tiling *t, const tile *from, int64_t r, char *taken)
 {
-    for (int64_t r = 0; r < from->rows; r++) take_row(t, from, r, taken);
+    if (r < from->rows)
+        memcpy(taken + r % STRIP * buffer_step(t), from->x + r * t->x_step * t->size, (size_t)(from->cols * t->size));
 }
 
-/* A tile that was taken, past the caches; between its rows, which only have to leave, those of the next one come. */
-static void put_tile(const tiling *t, const tile *this, const tile *next, char *taken, char *turned)
+static void put_row(const tiling *t, const tile *done, int64_t r, const char *turned)
 {
-    const int64_t step = buffer_step(t);
-    for (int64_t i = 0; next && i < least(TILE_AHEAD, next->rows); i++) ask_for_row(t, next, i);
-    turn_tile_of[t->size](turned, step / t->size, taken, step / t->size, this->rows, this->cols);
-    for (int64_t i = 0; i < t->side; i++) {
-        if (next && i + TILE_AHEAD < next->rows) ask_for_row(t, next, i + TILE_AHEAD);
-        if (next && i < next->rows) take_row(t, next, i, taken);
-        if (i < this->cols) span_copy_bytes(this->y + i * t->y_step * t->size, turned + i * step, this->rows * t->size, true);
+    if (r < done->cols)
+        span_copy_bytes(done->y + r * t->y_step * t->size, turned + r * buffer_step(t), done->rows * t->size, true);
+}
+
+/* Tiles that follow each other: what leaves, what is turned, what comes. */
+typedef struct tiles_in_hand {
+    tile done, this, next;
+    char *left, *turned, *taken[2];
+} tiles_in_hand;
+
+/* Row `r` of this tile, or behind its last one of the next. */
+static const tile *tile_of_row(const tiling *t, const tiles_in_hand *h, int64_t *r)
+{
+    if (*r < t->side) return &h->this;
+    *r -= t->side;
+    return &h->next;
+}
+
+/* Turns rows [row, row + STRIP) of this tile, line by line; between lines, rows of the strip behind are taken (in a buffer, for in
+ * many shapes the lines of a column share a set of the caches), those of the strip behind that are asked for, and rows of the
+ * tile that is done leave. */
+static void turn_strip(const tiling *t, const tiles_in_hand *h, int64_t row)
+{
+    enum { LINES = TILE_BYTES / LINE, AT_A_TIME = STRIP / LINES };
+    const int64_t step = buffer_step(t) / t->size, rows = least(STRIP, h->this.rows - row), across = LINE / t->size,
+                  strip = row / STRIP;
+    for (int64_t k = 0; k < LINES; k++) {
+        const int64_t c = k * across;
+        if (rows > 0 && c < h->this.cols)
+            turn_line(t->size, h->turned + (c * step + row) * t->size, step, h->taken[strip % 2] + c * t->size, step, rows,
+                      least(across, h->this.cols - c));
+        for (int64_t r = row + k * AT_A_TIME; r < row + (k + 1) * AT_A_TIME; r++) {
+            int64_t asked = r + 2 * STRIP, taken = r + STRIP;
+            const tile *ask = tile_of_row(t, h, &asked), *take = tile_of_row(t, h, &taken);
+            ask_for_row(t, ask, asked);
+            take_row(t, take, taken, h->taken[(strip + 1) % 2]);
+            put_row(t, &h->done, r, h->left);
+        }
     }
 }
 
 static void run_tiles_streamed(const tiling *t, cpu_range range)
 {
-    char *taken = t->workspace + (size_t)cpu_thread() * 2 * tile_bytes(t), *turned = taken + tile_bytes(t);
-    tile this = tile_at(t, range.begin), next;
-    take_tile(t, &this, taken);
-    for (int64_t i = range.begin; i < range.end; i++, this = next) {
-        const bool last = i + 1 == range.end;
-        next = last ? this : tile_at(t, i + 1);
-        put_tile(t, &this, last ? NULL : &next, taken, turned);
+    const int64_t turned = t->side * buffer_step(t), strip = STRIP * buffer_step(t);
+    const tile none = {NULL, NULL, 0, 0};
+    char *const buffer = t->workspace + (size_t)cpu_thread() * tile_bytes(t);
+    tiles_in_hand h = {none,   tile_at(t, range.begin), none,
+                       buffer, buffer + turned,         {buffer + 2 * turned, buffer + 2 * turned + strip}};
+    for (int64_t r = 0; r < STRIP; r++) take_row(t, &h.this, r, h.taken[0]);
+    for (int64_t i = range.begin; i <= range.end; i++) {
+        char *const empty = h.left;
+        h.next = i + 1 < range.end ? tile_at(t, i + 1) : none;
+        for (int64_t row = 0; row < t->side; row += STRIP) turn_strip(t, &h, row);
+        h.done = h.this;
+        h.this = h.next;
+        h.left = h.turned;
+        h.turned = empty;
     }
     span_fence();
 }
@@ -169,7 +260,7 @@ static size_t permuted_bytes(const trine_tensor *y)
 {
     const int64_t size = trine_dtype_bits(y->dtype) / 8;
     const tiling t = {.size = size, .side = tile_side(size)};
-    return span_should_stream(trine_tensor_numel(y) * size) ? (size_t)cpu_threads(INT32_MAX, 1) * 2 * tile_bytes(&t) : 0;
+    return span_should_stream(trine_tensor_numel(y) * size) ? (size_t)cpu_threads(INT32_MAX, 1) * tile_bytes(&t) : 0;
 }
 
 static void copy_permuted(char *workspace, const trine_tensor *y, const trine_tensor *x)

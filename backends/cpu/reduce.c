@@ -11,7 +11,7 @@ enum { REDUCE_CHUNK = 32768 };
 /* ---- Runs ---- */
 
 /* Dense elements that are read where they lie, and while they are, what comes this many bytes later. */
-enum { AHEAD = 4096 };
+enum { AHEAD = 8192 };
 
 static lanes_input dense_input(const reduction *r, const char *const *in, int64_t i, int64_t n)
 {

@@ -14,7 +14,7 @@
 #include <immintrin.h>
 #endif
 
-#include "backends/cpu/span_formats.h"
+#include "backends/cpu/lanes.h"
 
 enum { LINE = 64, PIECE = 4096 };
 
@@ -43,7 +43,7 @@ typedef void (*store_fn)(void *restrict to, const float *restrict from, int64_t 
 LOAD(load_f64, double, (float)x)
 LOAD(load_f32, float, x)
 LOAD(load_f16_plain, uint16_t, span_widen(x, SPAN_F16))
-LOAD(load_bf16, uint16_t, trine_bits_bf16_to_f32(x))
+LOAD(load_bf16_plain, uint16_t, trine_bits_bf16_to_f32(x))
 LOAD(load_e4m3fn, uint8_t, span_widen(x, SPAN_E4M3FN))
 LOAD(load_e5m2, uint8_t, span_widen(x, SPAN_E5M2))
 LOAD(load_e4m3fnuz, uint8_t, span_widen_fnuz(x, SPAN_E4M3FNUZ))
@@ -84,10 +84,6 @@ static inline __m256 bare_nan(__m256 x)
  * loses its payload. */
 #if defined __AVX512BW__ && defined __AVX512VL__
 enum { F16_LANES = 16 };
-static inline void load_f16_lanes(float *to, const char *from)
-{
-    _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)));
-}
 static inline void store_f16_lanes(char *to, const float *from, bool stream)
 {
     __m512 x = _mm512_loadu_ps(from);
@@ -102,10 +98,6 @@ static inline void store_f16_lanes(char *to, const float *from, bool stream)
 }
 #elif defined __AVX2__ && defined __F16C__
 enum { F16_LANES = 8 };
-static inline void load_f16_lanes(float *to, const char *from)
-{
-    _mm256_storeu_ps(to, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)));
-}
 static inline void store_f16_lanes(char *to, const float *from, bool stream)
 {
     __m256 x = bare_nan(_mm256_loadu_ps(from));
@@ -117,15 +109,28 @@ static inline void store_f16_lanes(char *to, const float *from, bool stream)
 }
 #else
 enum { F16_LANES = 0 };
-static inline void load_f16_lanes(float *to, const char *from) { (void)to, (void)from; }
 static inline void store_f16_lanes(char *to, const float *from, bool stream) { (void)to, (void)from, (void)stream; }
 #endif
 
+/* What is left of the 16-bit types after whole vectors goes one by one. */
 static void load_f16(float *restrict to, const void *restrict from, int64_t n)
 {
     int64_t i = 0;
-    for (; F16_LANES > 0 && i + F16_LANES <= n; i += F16_LANES) load_f16_lanes(to + i, (const char *)from + 2 * i);
+    for (; F16_LANES > 0 && i + LANES <= n; i += LANES) {
+        const f32x16 v = lanes_load(from, TRINE_F16, i);
+        memcpy(to + i, &v, sizeof v);
+    }
     load_f16_plain(to + i, (const char *)from + 2 * i, n - i);
+}
+
+static void load_bf16(float *restrict to, const void *restrict from, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        const f32x16 v = lanes_load(from, TRINE_BF16, i);
+        memcpy(to + i, &v, sizeof v);
+    }
+    load_bf16_plain(to + i, (const char *)from + 2 * i, n - i);
 }
 
 static void store_f16(void *restrict to, const float *restrict from, int64_t n)
@@ -143,26 +148,27 @@ static void stream_f16(void *restrict to, const float *restrict from, int64_t n)
 /* GCC's own code for bf16 is twice as slow. */
 #if defined __AVX512BW__
 enum { BF16_LANES = 32 };
-/* The result is in the upper halves. */
-static inline __m512i round_bf16(__m512i x)
-{
-    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(x, 16), _mm512_set1_epi32(1));
-    return _mm512_add_epi32(_mm512_add_epi32(x, _mm512_set1_epi32(0x7fff)), odd);
-}
 static inline __m512i bare_nan(__m512i x, __mmask16 nan)
 {
     __m512i quiet = _mm512_or_si512(x, _mm512_set1_epi32(0x00400000));
     return _mm512_mask_and_epi32(x, nan, quiet, _mm512_set1_epi32((int)0xffc00000u));
 }
+/* Upper and lower halves of 32 numbers side by side: the upper one grows where the lower one, with the upper one's last bit, is
+ * above a half. */
 static inline void store_bf16_lanes(char *to, const float *from, bool stream)
 {
+    const __m512i odd = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25, 23, 21,
+                                         19, 17, 15, 13, 11, 9, 7, 5, 3, 1),
+                  one = _mm512_set1_epi16(1);
     __m512 a = _mm512_loadu_ps(from), b = _mm512_loadu_ps(from + 16);
     __m512i x = _mm512_castps_si512(a), y = _mm512_castps_si512(b);
-    __mmask16 nan_a = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), nan_b = _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q);
-    if (nan_a | nan_b) x = bare_nan(x, nan_a), y = bare_nan(y, nan_b);
-    __m512i upper = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25, 23, 21, 19,
-                                     17, 15, 13, 11, 9, 7, 5, 3, 1);
-    __m512i z = _mm512_permutex2var_epi16(round_bf16(x), upper, round_bf16(y));
+    if (_mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q)) {
+        x = bare_nan(x, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q));
+        y = bare_nan(y, _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q));
+    }
+    __m512i upper = _mm512_permutex2var_epi16(x, odd, y), lower = _mm512_permutex2var_epi16(x, _mm512_sub_epi16(odd, one), y);
+    __mmask32 up = _mm512_cmpgt_epu16_mask(_mm512_or_si512(lower, _mm512_and_si512(upper, one)), _mm512_set1_epi16(INT16_MIN));
+    __m512i z = _mm512_mask_add_epi16(upper, up, upper, one);
     if (stream)
         _mm512_stream_si512((void *)to, z);
     else
