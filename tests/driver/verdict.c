@@ -47,9 +47,10 @@ static int outputs_of(const test_case *c, output out[CASE_OUT_MAX])
 
 static void blame(verdict *v, const test_case *c, const output *o, int64_t element, double got, double want)
 {
+    char name[CASE_TEXT];
     if (v->passed)
         snprintf(v->text, sizeof v->text, "%s element %lld is %.9g and should be %.9g (rtol %.2g, atol %.2g)",
-                 trine_op_get_info(c->op)->fields[o->t->field].name, (long long)element, got, want, c->rtol, c->atol);
+                 case_tensor_name(c, o->t, name), (long long)element, got, want, c->rtol, c->atol);
     v->passed = false;
 }
 
