@@ -176,15 +176,29 @@ void case_set_inplace(test_case *c, const char *out, const char *in)
     snprintf(c->name + used, sizeof c->name - used, " inplace");
 }
 
+/* half a unit in the last place, and half of the smallest subnormal */
+static void add_rounding(trine_dtype dtype, double *rtol, double *atol)
+{
+    double rounding = 0, smallest = 0;
+    if (dtype == TRINE_F16) rounding = 0x1p-11, smallest = 0x1p-25;
+    if (dtype == TRINE_BF16) rounding = 0x1p-8, smallest = 0x1p-134;
+    if (dtype == TRINE_F32) smallest = 0x1p-149;
+    *rtol += rounding * (1 + *rtol);
+    *atol = *atol * (1 + rounding) + smallest;
+}
+
 void case_tolerance(test_case *c, trine_dtype out_dtype, double f32_rtol, double f32_atol)
 {
-    /* half a unit in the last place, and half of the smallest subnormal */
-    double rounding = 0, smallest = 0;
-    if (out_dtype == TRINE_F16) rounding = 0x1p-11, smallest = 0x1p-25;
-    if (out_dtype == TRINE_BF16) rounding = 0x1p-8, smallest = 0x1p-134;
-    if (out_dtype == TRINE_F32) smallest = 0x1p-149;
-    c->rtol = f32_rtol + rounding * (1 + f32_rtol);
-    c->atol = f32_atol * (1 + rounding) + smallest;
+    c->rtol = f32_rtol;
+    c->atol = f32_atol;
+    add_rounding(out_dtype, &c->rtol, &c->atol);
+}
+
+void case_tensor_tolerance(case_tensor *t, double f32_rtol, double f32_atol)
+{
+    t->rtol = f32_rtol;
+    t->atol = f32_atol;
+    add_rounding(t->dtype, &t->rtol, &t->atol);
 }
 
 void case_count_bytes(test_case *c)

@@ -55,6 +55,7 @@ typedef struct case_tensor {
     unsigned char *
         data; /* inputs and what is updated: the elements, dense and row-major; a large tensor repeats a block of `period` elements */
     int64_t period;
+    double rtol, atol; /* outputs: instead of the case's, if they are not both 0 */
 } case_tensor;
 
 typedef struct test_case test_case;
@@ -118,6 +119,8 @@ void case_set_layout(test_case *c, case_layout layout);
 void case_set_inplace(test_case *c, const char *out, const char *in);
 /* Sets rtol and atol: what the f32 computation may be off by, plus half a unit of the output's dtype for its one rounding. */
 void case_tolerance(test_case *c, trine_dtype out_dtype, double f32_rtol, double f32_atol);
+/* The same for one output of a case whose outputs have different bounds or dtypes. */
+void case_tensor_tolerance(case_tensor *t, double f32_rtol, double f32_atol);
 /* bytes = every tensor once, those that are updated twice; call when all tensors are added. */
 void case_count_bytes(test_case *c);
 const char *case_layout_name(case_layout layout);
