@@ -154,6 +154,7 @@ TRINE_DEVICE float maximum(float a, float b)
 {
     return a != a ? a : b != b ? b : a > b || (a == b && !__builtin_signbit(a)) ? a : b;
 }
+TRINE_DEVICE double sqrt_ieee(double x) { return __builtin_sqrt(x); }
 TRINE_DEVICE double mul_rn(double a, double b)
 {
 #pragma clang fp contract(off)
