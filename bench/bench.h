@@ -23,7 +23,7 @@ typedef struct bench_data {
     void *memory[CASE_TENSORS]; /* NULL where a tensor uses another one's */
     trine_tensor view[CASE_TENSORS];
     int64_t begin[CASE_TENSORS]; /* elements before element 0 */
-    _Alignas(16) unsigned char args[CASE_ARGS_MAX];
+    void *args;                  /* the op's, and behind them the tensors of its lists */
 } bench_data;
 
 /* Memory that the target has left, as far as it is known: on a GPU, what is not another process's. */

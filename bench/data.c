@@ -56,15 +56,14 @@ static trine_status create_tensor(bench_data *d, int32_t k)
 
 trine_status bench_data_create(bench_data *d, trine_stream *stream, const test_case *c)
 {
-    const trine_op_info *info = trine_op_get_info(c->op);
     memset(d, 0, sizeof *d);
     d->stream = stream;
     d->c = c;
-    memcpy(d->args, c->args, info->args_size);
+    d->args = place_shape_args(c, NULL);
     for (int32_t k = 0; k < c->tensor_count; k++) {
         trine_status status = create_tensor(d, k);
         if (status != TRINE_OK) return status;
-        memcpy(d->args + info->fields[c->tensor[k].field].offset, &d->view[k], sizeof d->view[k]);
+        *place_tensor_of(c, d->args, k) = d->view[k];
     }
     return TRINE_OK;
 }
@@ -73,6 +72,7 @@ void bench_data_destroy(bench_data *d)
 {
     for (int32_t k = 0; k < CASE_TENSORS; k++)
         if (d->memory[k]) trine_free(d->stream, d->memory[k]);
+    free(d->args);
 }
 
 /* ---- Writing ---- */
@@ -120,7 +120,8 @@ static trine_status write_tensor(const bench_data *d, int32_t k)
 {
     const case_tensor *t = &d->c->tensor[k];
     if (!d->memory[k]) return TRINE_OK;
-    if (t->output) return trine_memset(d->stream, d->view[k].data, POISON, (size_t)trine_tensor_extent_bytes(&d->view[k]));
+    if (t->output && !t->updated)
+        return trine_memset(d->stream, d->view[k].data, POISON, (size_t)trine_tensor_extent_bytes(&d->view[k]));
     return trine_tensor_is_contiguous(&d->view[k]) ? write_dense(d, k) : write_strided(d, k);
 }
 

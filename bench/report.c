@@ -77,8 +77,9 @@ static void shape_text(const test_case *c, char *text, size_t size)
     text[0] = '\0';
     for (int32_t k = 0; k < c->tensor_count && used < size; k++) {
         const case_tensor *t = &c->tensor[k];
-        used += (size_t)snprintf(text + used, size - used, "%s%s %s[", k ? " " : "",
-                                 trine_op_get_info(c->op)->fields[t->field].name, trine_dtype_name(t->dtype));
+        char name[CASE_TEXT];
+        used += (size_t)snprintf(text + used, size - used, "%s%s %s[", k ? " " : "", case_tensor_name(c, t, name),
+                                 trine_dtype_name(t->dtype));
         for (int32_t d = 0; d < t->ndim && used < size; d++)
             used += (size_t)snprintf(text + used, size - used, d ? ",%lld" : "%lld", (long long)t->shape[d]);
         if (used < size) used += (size_t)snprintf(text + used, size - used, "]");

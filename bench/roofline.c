@@ -142,8 +142,7 @@ static bool only_reads(const test_case *c)
 {
     double written = 0;
     for (int32_t k = 0; k < c->tensor_count; k++)
-        if (trine_op_get_info(c->op)->fields[c->tensor[k].field].flags & TRINE_FIELD_OUT)
-            written += (double)c->tensor[k].numel * trine_dtype_bits(c->tensor[k].dtype) / 8;
+        if (c->tensor[k].output) written += (double)c->tensor[k].numel * trine_dtype_bits(c->tensor[k].dtype) / 8;
     return 100 * written <= c->bytes;
 }
 

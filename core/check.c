@@ -1,6 +1,7 @@
 /* What every op's arguments must satisfy, from the description of its tensors alone: given or optional, well-formed, in range,
  * aligned, outputs that overlap nothing. The rest is in check/<family>.c. */
 #include "core/check.h"
+#include "core/fields.h"
 
 trine_status trine_bad(const trine_check *check, const char *argument, const char *format, ...)
 {
@@ -77,23 +78,43 @@ trine_status trine_check_is_vector(const trine_check *check, const char *name, c
 
 /* ---- Generic checks ---- */
 
-static trine_status check_tensor(const trine_check *check, const trine_op_field *field, const trine_tensor *t)
+const char *trine_item_name(const char *list, int32_t i, trine_item_text text)
+{
+    snprintf(text, sizeof(trine_item_text), "%s[%d]", list, (int)i);
+    return text;
+}
+
+/* "x", or "x[3]" of a list; only where there is something to tell. */
+#define NAME(field, i) \
+    ((field)->flags & TRINE_FIELD_LIST ? trine_item_name((field)->name, (i), (trine_item_text){0}) : (field)->name)
+
+static trine_status check_tensor(const trine_check *check, const trine_op_field *field, int32_t i, const trine_tensor *t)
 {
     if (t->dtype == TRINE_DTYPE_NONE)
-        return field->flags & TRINE_FIELD_OPTIONAL ? TRINE_OK : trine_bad(check, field->name, "is not given");
-    if ((unsigned)t->dtype >= TRINE_DTYPE_COUNT) return trine_bad(check, field->name, "%d is no dtype", (int)t->dtype);
+        return field->flags & TRINE_FIELD_OPTIONAL ? TRINE_OK : trine_bad(check, NAME(field, i), "is not given");
+    if ((unsigned)t->dtype >= TRINE_DTYPE_COUNT) return trine_bad(check, NAME(field, i), "%d is no dtype", (int)t->dtype);
     if (t->ndim < 0 || t->ndim > TRINE_MAX_DIMS)
-        return trine_bad(check, field->name, "%d axes are not 0 to %d", (int)t->ndim, (int)TRINE_MAX_DIMS);
+        return trine_bad(check, NAME(field, i), "%d axes are not 0 to %d", (int)t->ndim, (int)TRINE_MAX_DIMS);
     for (int32_t d = 0; d < t->ndim; d++) {
-        if (t->shape[d] < 0) return trine_bad(check, field->name, "axis %d has the size %lld", (int)d, (long long)t->shape[d]);
+        if (t->shape[d] < 0) return trine_bad(check, NAME(field, i), "axis %d has the size %lld", (int)d, (long long)t->shape[d]);
         if (t->stride[d] < 0)
-            return trine_bad(check, field->name, "axis %d has the stride %lld", (int)d, (long long)t->stride[d]);
+            return trine_bad(check, NAME(field, i), "axis %d has the stride %lld", (int)d, (long long)t->stride[d]);
     }
     int64_t numel = trine_tensor_numel(t);
-    if (numel < 0 || trine_tensor_extent_bytes(t) < 0) return trine_bad(check, field->name, "its size overflows 64 bits");
-    if (numel > 0 && !t->data && !check->query) return trine_bad(check, field->name, "data is NULL");
+    if (numel < 0 || trine_tensor_extent_bytes(t) < 0) return trine_bad(check, NAME(field, i), "its size overflows 64 bits");
+    if (numel > 0 && !t->data && !check->query) return trine_bad(check, NAME(field, i), "data is NULL");
     if ((uintptr_t)t->data % (size_t)((trine_dtype_bits(t->dtype) + 7) / 8))
-        return trine_bad(check, field->name, "data is not aligned to its dtype");
+        return trine_bad(check, NAME(field, i), "data is not aligned to its dtype");
+    return TRINE_OK;
+}
+
+static trine_status check_field(const trine_check *check, const trine_op_field *field, const void *args)
+{
+    const int32_t count = trine_field_count(args, field);
+    if (count < 0 || count > TRINE_LIST_MAX)
+        return trine_bad(check, field->name, "%d tensors are not 0 to %d", (int)count, (int)TRINE_LIST_MAX);
+    if (count > 0 && !trine_field_tensor(args, field, 0)) return trine_bad(check, field->name, "is NULL");
+    for (int32_t i = 0; i < count; i++) TRY(check_tensor(check, field, i, trine_field_tensor(args, field, i)));
     return TRINE_OK;
 }
 
@@ -156,25 +177,70 @@ static bool disjoint(const trine_tensor *a, const trine_tensor *b)
     return a1 <= b0 || b1 <= a0 || interleave(a, b) || interleave(b, a);
 }
 
-static const trine_tensor *tensor_at(const void *args, const trine_op_field *field)
+static trine_status check_output(const trine_check *check, const trine_op_info *info, const void *args,
+                                 const trine_op_field *field, int32_t i)
 {
-    return (const trine_tensor *)((const char *)args + field->offset);
+    const trine_tensor *t = trine_field_tensor(args, field, i);
+    if (!trine_is_given(t) || trine_tensor_numel(t) == 0) return TRINE_OK;
+    for (int32_t f = 0; f < info->field_count; f++) {
+        const trine_op_field *other = &info->fields[f];
+        for (int32_t j = 0; j < trine_field_count(args, other); j++) {
+            const trine_tensor *o = trine_field_tensor(args, other, j);
+            if ((other == field && j == i) || !trine_is_given(o) || disjoint(t, o)) continue;
+            if ((field->flags & TRINE_FIELD_INPLACE) && !(other->flags & TRINE_FIELD_OUT) && same_view(t, o)) continue;
+            return trine_bad(check, NAME(field, i), "overlaps %s%s", NAME(other, j),
+                             field->flags & TRINE_FIELD_INPLACE ? " without being the same view"
+                                                                : ", and this op does not work in place");
+        }
+    }
+    return TRINE_OK;
 }
 
-static trine_status check_output(const trine_check *check, const trine_op_info *info, const void *args, int32_t output)
+/* By address; Shell's sort, since nothing is allocated here and callers often have them in order. */
+static void sort_by_address(const trine_tensor **t, int32_t n)
 {
-    const trine_op_field *field = &info->fields[output];
-    const trine_tensor *t = tensor_at(args, field);
-    if (!trine_is_given(t) || trine_tensor_numel(t) == 0) return TRINE_OK;
-    if (overlaps_itself(t)) return trine_bad(check, field->name, "its strides make it overlap itself");
-    for (int32_t i = 0; i < info->field_count; i++) {
-        const trine_op_field *other = &info->fields[i];
-        const trine_tensor *o = tensor_at(args, other);
-        if (i == output || !trine_is_given(o) || disjoint(t, o)) continue;
-        if ((field->flags & TRINE_FIELD_INPLACE) && !(other->flags & TRINE_FIELD_OUT) && same_view(t, o)) continue;
-        return trine_bad(check, field->name, "overlaps %s%s", other->name,
-                         field->flags & TRINE_FIELD_INPLACE ? " without being the same view"
-                                                            : ", and this op does not work in place");
+    for (int32_t gap = n / 2; gap > 0; gap = gap == 2 ? 1 : gap * 5 / 11)
+        for (int32_t i = gap; i < n; i++) {
+            const trine_tensor *moved = t[i];
+            int32_t j = i;
+            for (; j >= gap && (uintptr_t)t[j - gap]->data > (uintptr_t)moved->data; j -= gap) t[j] = t[j - gap];
+            t[j] = moved;
+        }
+}
+
+/* True if no two of all tensors share a byte of what they span: then the pairs, of which lists have very many, need no look. */
+static bool all_apart(const trine_op_info *info, const void *args)
+{
+    enum { MOST = 6 * TRINE_LIST_MAX };
+    const trine_tensor *t[MOST];
+    int32_t n = 0;
+    if (trine_args_tensors(info, args) > MOST) return false;
+    for (int32_t f = 0; f < info->field_count; f++)
+        for (int32_t i = 0; i < trine_field_count(args, &info->fields[f]); i++) {
+            const trine_tensor *one = trine_field_tensor(args, &info->fields[f], i);
+            if (trine_is_given(one) && one->data && trine_tensor_numel(one) > 0) t[n++] = one;
+        }
+    sort_by_address(t, n);
+    uintptr_t end = 0;
+    for (int32_t i = 0; i < n; i++) {
+        if ((uintptr_t)t[i]->data < end) return false;
+        end = (uintptr_t)t[i]->data + (uintptr_t)trine_tensor_extent_bytes(t[i]);
+    }
+    return true;
+}
+
+static trine_status check_outputs(const trine_check *check, const trine_op_info *info, const void *args)
+{
+    enum { FEW = 12 }; /* whose pairs are looked at sooner than they are sorted */
+    const bool apart = trine_args_tensors(info, args) > FEW && all_apart(info, args);
+    for (int32_t f = 0; f < info->field_count; f++) {
+        const trine_op_field *field = &info->fields[f];
+        for (int32_t i = 0; field->flags & TRINE_FIELD_OUT && i < trine_field_count(args, field); i++) {
+            const trine_tensor *t = trine_field_tensor(args, field, i);
+            if (trine_is_given(t) && trine_tensor_numel(t) > 0 && overlaps_itself(t))
+                return trine_bad(check, NAME(field, i), "its strides make it overlap itself");
+            if (!apart) TRY(check_output(check, info, args, field, i));
+        }
     }
     return TRINE_OK;
 }
@@ -184,10 +250,7 @@ trine_status trine_check_args(trine_op op, const char *backend, const void *args
     const trine_op_desc *desc = trine_op_descs[op];
     const trine_check check = {backend, desc->info.name, query};
     if (!args) return trine_bad(&check, "args", "is NULL");
-    for (int32_t i = 0; i < desc->info.field_count; i++)
-        TRY(check_tensor(&check, &desc->info.fields[i], tensor_at(args, &desc->info.fields[i])));
+    for (int32_t f = 0; f < desc->info.field_count; f++) TRY(check_field(&check, &desc->info.fields[f], args));
     TRY(desc->check(&check, args));
-    for (int32_t i = 0; i < desc->info.field_count; i++)
-        if (desc->info.fields[i].flags & TRINE_FIELD_OUT) TRY(check_output(&check, &desc->info, args, i));
-    return TRINE_OK;
+    return check_outputs(&check, &desc->info, args);
 }

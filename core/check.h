@@ -15,6 +15,10 @@ struct trine_check {
 trine_status trine_bad(const trine_check *check, const char *argument, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* How errors name a tensor of a list: "x[3]". Returns text. */
+typedef char trine_item_text[40];
+const char *trine_item_name(const char *list, int32_t i, trine_item_text text);
+
 /* Sets of dtypes. */
 #define DT(name) (1u << TRINE_##name)
 enum {

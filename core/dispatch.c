@@ -2,6 +2,7 @@
  * from ops.def. */
 #include <time.h>
 
+#include "core/fields.h"
 #include "core/internal.h"
 
 /* Descriptions live in check/<family>.c; an op without one does not link. */
@@ -55,18 +56,20 @@ static trine_status call_failed(const trine_stream *stream, trine_op op, trine_s
                       call->why[0] ? call->why : trine_status_name(status));
 }
 
-/* "softmax x f32[8,1024] y f32[8,1024]" */
+/* "softmax x f32[8,1024] y f32[8,1024]"; of a list the first tensor and how many there are, "x f32[8,1024]*20" */
 static void describe(trine_op op, const void *args, char *text, size_t size)
 {
     const trine_op_info *info = &trine_op_descs[op]->info;
     size_t used = (size_t)snprintf(text, size, "%s", info->name);
     for (int32_t i = 0; i < info->field_count && used < size; i++) {
-        const trine_tensor *t = (const trine_tensor *)((const char *)args + info->fields[i].offset);
-        if (t->dtype == TRINE_DTYPE_NONE) continue;
+        const int32_t count = trine_field_count(args, &info->fields[i]);
+        const trine_tensor *t = trine_field_tensor(args, &info->fields[i], 0);
+        if (count == 0 || t->dtype == TRINE_DTYPE_NONE) continue;
         used += (size_t)snprintf(text + used, size - used, " %s %s[", info->fields[i].name, trine_dtype_name(t->dtype));
         for (int32_t d = 0; d < t->ndim && used < size; d++)
             used += (size_t)snprintf(text + used, size - used, d ? ",%lld" : "%lld", (long long)t->shape[d]);
         if (used < size) used += (size_t)snprintf(text + used, size - used, "]");
+        if (used < size && count > 1) used += (size_t)snprintf(text + used, size - used, "*%d", (int)count);
     }
 }
 

@@ -1,8 +1,9 @@
 /* TRINE_FALLBACK=cpu: an op that the backend refuses runs on the CPU. Its tensors are staged through host memory: inputs (and
  * outputs, whose gaps between strided elements must survive) come down, outputs go up. Waits for the stream on both ways. */
+#include "core/fields.h"
 #include "core/internal.h"
 
-enum { MAX_TENSORS = 16, MAX_ARGS = 4096, HOST_ALIGNMENT = 16 };
+enum { HOST_ALIGNMENT = 16 };
 
 /* Device memory that is staged as one. Tensors that are the same, or lie in each other's gaps, share a region: two copies of it
  * would go up one after the other, the second with old values where the first has results. */
@@ -15,12 +16,10 @@ typedef struct region {
 typedef struct staging {
     trine_stream *from, *cpu;
     const trine_op_info *info;
-    region regions[MAX_TENSORS];
+    region *regions; /* room for one a tensor, behind the arguments */
     int count;
-    _Alignas(16) unsigned char args[MAX_ARGS];
+    _Alignas(16) unsigned char args[];
 } staging;
-
-static trine_tensor *tensor_of(staging *s, int32_t i) { return (trine_tensor *)(s->args + s->info->fields[i].offset); }
 
 static bool is_staged(const trine_tensor *t)
 {
@@ -46,13 +45,16 @@ static void add_region(staging *s, region added)
 
 static void find_regions(staging *s)
 {
-    for (int32_t i = 0; i < s->info->field_count; i++) {
-        const trine_tensor *t = tensor_of(s, i);
-        if (!is_staged(t)) continue;
-        uintptr_t begin = (uintptr_t)t->data;
-        add_region(s, (region){.begin = begin,
-                               .end = begin + (uintptr_t)trine_tensor_extent_bytes(t),
-                               .output = s->info->fields[i].flags & TRINE_FIELD_OUT});
+    for (int32_t f = 0; f < s->info->field_count; f++) {
+        const trine_op_field *field = &s->info->fields[f];
+        for (int32_t i = 0; i < trine_field_count(s->args, field); i++) {
+            const trine_tensor *t = trine_field_tensor(s->args, field, i);
+            if (!is_staged(t)) continue;
+            uintptr_t begin = (uintptr_t)t->data;
+            add_region(s, (region){.begin = begin,
+                                   .end = begin + (uintptr_t)trine_tensor_extent_bytes(t),
+                                   .output = field->flags & TRINE_FIELD_OUT});
+        }
     }
 }
 
@@ -84,15 +86,19 @@ static trine_status stage_down(staging *s)
     return status == TRINE_OK ? waited : status;
 }
 
-static void point_to_host(staging *s)
+static void point_to_host(staging *s, trine_tensor *t)
 {
-    for (int32_t i = 0; i < s->info->field_count; i++) {
-        trine_tensor *t = tensor_of(s, i);
-        const region *r = s->regions;
-        if (!is_staged(t)) continue;
-        while ((uintptr_t)t->data < r->begin || (uintptr_t)t->data >= r->end) r++;
-        t->data = host_of(r, (uintptr_t)t->data);
-    }
+    const region *r = s->regions;
+    if (!is_staged(t)) return;
+    while ((uintptr_t)t->data < r->begin || (uintptr_t)t->data >= r->end) r++;
+    t->data = host_of(r, (uintptr_t)t->data);
+}
+
+static void point_all_to_host(staging *s)
+{
+    for (int32_t f = 0; f < s->info->field_count; f++)
+        for (int32_t i = 0; i < trine_field_count(s->args, &s->info->fields[f]); i++)
+            point_to_host(s, trine_field_tensor(s->args, &s->info->fields[f], i));
 }
 
 static trine_status stage_up(const staging *s)
@@ -123,21 +129,21 @@ trine_status trine_fallback_run(trine_stream *stream, trine_op op, const void *a
     if (!stream->fallback_logged[op])
         trine_log(TRINE_LOG_WARN, "%s: %s falls back to the CPU: %s", stream->backend->name, info->name, why);
     stream->fallback_logged[op] = true;
-    if (info->field_count > MAX_TENSORS || info->args_size > MAX_ARGS)
-        return trine_fail(TRINE_ERROR_UNSUPPORTED, "%s: too many tensors to fall back", info->name);
-    staging *s = trine_host_alloc(sizeof *s);
+    const size_t args_bytes = trine_args_copy_bytes(info, args);
+    staging *s = trine_host_alloc(sizeof *s + args_bytes + (size_t)trine_args_tensors(info, args) * sizeof(region));
     if (!s)
         return trine_fail(TRINE_ERROR_OUT_OF_MEMORY, "%s: %s: no host memory to fall back to the CPU", stream->backend->name,
                           info->name);
     s->from = stream;
     s->info = info;
-    memcpy(s->args, args, info->args_size);
+    s->regions = (region *)(void *)(s->args + args_bytes);
+    trine_args_copy(info, args, s->args);
     trine_stream_options cpu = {
         .backend = "cpu", .variant = "", .flags = stream->nondeterministic ? TRINE_STREAM_NONDETERMINISTIC : 0};
     trine_status status = trine_stream_create(&cpu, &s->cpu);
     if (status == TRINE_OK) find_regions(s);
     if (status == TRINE_OK) status = stage_down(s);
-    if (status == TRINE_OK) point_to_host(s);
+    if (status == TRINE_OK) point_all_to_host(s);
     if (status == TRINE_OK) status = trine_run(s->cpu, op, s->args);
     if (status == TRINE_OK) status = stage_up(s);
     free_staging(s);

@@ -1,4 +1,5 @@
 /* Graphs: the vendor's where it has them, a list of recorded calls on the CPU. */
+#include "core/fields.h"
 #include "core/internal.h"
 
 typedef struct recorded {
@@ -18,12 +19,13 @@ struct trine_graph {
     recorded *first, **last;
 };
 
-static trine_status record(trine_graph *graph, const recorded *like, const void *args, size_t args_size)
+static trine_status record(trine_graph *graph, const recorded *like, const void *args)
 {
-    recorded *entry = trine_host_alloc(sizeof *entry + args_size);
+    const trine_op_info *info = args ? &trine_op_descs[like->op]->info : NULL;
+    recorded *entry = trine_host_alloc(sizeof *entry + (args ? trine_args_copy_bytes(info, args) : 0));
     if (!entry) return trine_fail(TRINE_ERROR_OUT_OF_MEMORY, "%s: no host memory to record a call", graph->stream->backend->name);
     *entry = *like;
-    if (args_size) memcpy(entry->args, args, args_size);
+    if (args) trine_args_copy(info, args, entry->args);
     *graph->last = entry;
     graph->last = &entry->next;
     return TRINE_OK;
@@ -31,17 +33,17 @@ static trine_status record(trine_graph *graph, const recorded *like, const void 
 
 trine_status trine_graph_record_op(trine_graph *graph, trine_op op, const void *args)
 {
-    return record(graph, &(recorded){.kind = RECORDED_OP, .op = op}, args, trine_op_descs[op]->info.args_size);
+    return record(graph, &(recorded){.kind = RECORDED_OP, .op = op}, args);
 }
 
 trine_status trine_graph_record_copy(trine_graph *graph, void *dst, const void *src, size_t bytes)
 {
-    return record(graph, &(recorded){.kind = RECORDED_COPY, .dst = dst, .src = src, .bytes = bytes}, NULL, 0);
+    return record(graph, &(recorded){.kind = RECORDED_COPY, .dst = dst, .src = src, .bytes = bytes}, NULL);
 }
 
 trine_status trine_graph_record_set(trine_graph *graph, void *dst, int value, size_t bytes)
 {
-    return record(graph, &(recorded){.kind = RECORDED_SET, .dst = dst, .value = value, .bytes = bytes}, NULL, 0);
+    return record(graph, &(recorded){.kind = RECORDED_SET, .dst = dst, .value = value, .bytes = bytes}, NULL);
 }
 
 trine_status trine_graph_begin(trine_stream *stream)

@@ -50,12 +50,7 @@ static void test_devices(const char *backend)
 static void query_case(trine_stream *s, const char *arch, const test_case *c)
 {
     trine_query_result answer;
-    _Alignas(16) unsigned char args[CASE_ARGS_MAX];
-    memcpy(args, c->args, sizeof args);
-    for (int32_t k = 0; k < c->tensor_count; k++) {
-        int64_t offset;
-        *call_tensor(args, c->op, c->tensor[k].field) = place_view(&c->tensor[k], &offset);
-    }
+    void *args = place_shape_args(c, NULL);
     trine_status status = trine_query(s, c->op, args, &answer);
     if (status == TRINE_OK)
         CHECK(answer.variant[0] && answer.accepted[0], "%s: %s: no variant", arch, c->name);
@@ -65,6 +60,7 @@ static void query_case(trine_stream *s, const char *arch, const test_case *c)
     status = trine_run(s, c->op, args);
     CHECK(status == TRINE_ERROR_UNAVAILABLE, "%s: %s: ran on a device that is not there: %s", arch, c->name,
           trine_status_name(status));
+    free(args);
 }
 
 static void test_queries(const char *backend, const char *arch)

@@ -1,6 +1,7 @@
 #include "tools/survey.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/driver/place.h"
@@ -41,9 +42,9 @@ static void choose(const case_list *list, bool bench, choice best[TRINE_DTYPE_CO
 
 static void ask(survey_cell *cell, trine_stream *stream, const test_case *c)
 {
-    _Alignas(16) unsigned char args[CASE_ARGS_MAX];
-    place_shape_args(c, args);
+    void *args = place_shape_args(c, NULL);
     cell->status = trine_query(stream, c->op, args, &cell->answer);
+    free(args);
     cell->why[0] = '\0';
     if (cell->status == TRINE_OK) return;
     snprintf(cell->why, sizeof cell->why, "%s", cell->answer.why[0] ? cell->answer.why : trine_error_text());

@@ -125,6 +125,7 @@ template <bool is_bf16> TRINE_DEVICE uint32_t equal_zeros_of_pairs(uint32_t a)
 }
 TRINE_DEVICE double mul_rn(double a, double b) { return __dmul_rn(a, b); }
 TRINE_DEVICE double add_rn(double a, double b) { return __dadd_rn(a, b); }
+TRINE_DEVICE double sqrt_ieee(double x) { return __dsqrt_rn(x); }
 
 /* 16-bit floats by bits: one instruction each way; same results as core/float_bits.h, but a NaN may become another one. */
 TRINE_DEVICE float f16_to_f32(uint16_t bits)

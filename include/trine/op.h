@@ -20,12 +20,13 @@ typedef enum trine_op {
 
 enum {
     TRINE_FIELD_IN = 1,
-    TRINE_FIELD_OUT = 2,
+    TRINE_FIELD_OUT = 2,      /* with IN: read, and then written where it lies */
     TRINE_FIELD_OPTIONAL = 4, /* may be a zeroed trine_tensor */
-    TRINE_FIELD_INPLACE = 8   /* (outputs) may be the very same view as an input of the same shape and dtype */
+    TRINE_FIELD_INPLACE = 8,  /* (outputs) may be the very same view as an input of the same shape and dtype */
+    TRINE_FIELD_LIST = 16     /* a trine_tensor_list, of which all this holds for every tensor */
 };
 
-/* One trine_tensor inside an op's argument struct. */
+/* One trine_tensor, or list of them, inside an op's argument struct. */
 typedef struct trine_op_field {
     const char *name;
     size_t offset;

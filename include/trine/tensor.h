@@ -23,6 +23,15 @@ typedef struct trine_tensor {
     int64_t stride[TRINE_MAX_DIMS];
 } trine_tensor;
 
+enum { TRINE_LIST_MAX = 1024 };
+
+/* Several tensors as one argument, at[0] to at[count - 1], at most TRINE_LIST_MAX. An op reads the array during its call alone (a
+ * graph keeps a copy). A zeroed struct is an empty list; of an optional list single tensors may be "not given", too. */
+typedef struct trine_tensor_list {
+    const trine_tensor *at;
+    int32_t count;
+} trine_tensor_list;
+
 /* A contiguous (row-major) tensor. ndim outside 0..TRINE_MAX_DIMS or shape NULL with ndim > 0 gives a tensor
  * whose ndim is -1, which every op refuses. */
 TRINE_API trine_tensor trine_tensor_make(void *data, trine_dtype dtype, int32_t ndim, const int64_t *shape);

@@ -8,6 +8,8 @@
  *                nothing is written then. Sizes and indices are 64 bits.
  *   strides      inputs take any strides, 0 included (broadcasting), outputs any that don't make them overlap themselves, unless
  *                the op says "contiguous" or "stride 1".
+ *   lists        a trine_tensor_list is several such tensors; what an op says of its x holds for every x.at[i], beside the i-th
+ *                tensors of its other lists. All lists of a call that are given have one length; 0 is fine.
  *   aliasing     an output overlaps no other argument. "In place allowed": it may be the very same view (data, dtype, shape and
  *                strides) as an input of the op; matmul's only as its comment says. Inputs may overlap each other.
  *   asynchrony   the call returns when the work is in the stream: done on cpu, still to be run on cuda and hip. Faults of kernels
@@ -34,6 +36,7 @@
 #include "trine/matmul.h"
 #include "trine/norm.h"
 #include "trine/op.h"
+#include "trine/optimizer.h"
 #include "trine/pool.h"
 #include "trine/quantize.h"
 #include "trine/random.h"

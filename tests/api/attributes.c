@@ -39,6 +39,9 @@ static void stretch_output(trine_tensor *t)
     for (int32_t d = 0; d < t->ndim; d++) t->stride[d] *= 2;
 }
 
+/* The first tensor of a list. */
+static trine_tensor *first(const trine_tensor_list *list) { return (trine_tensor *)list->at; }
+
 #define ROWS(ROW) \
     ROW(1, activation, BAD, kind, a->kind = TRINE_ACT_COUNT) \
     ROW(2, activation, BAD, kind, a->kind = (trine_activation_kind)-1) \
@@ -190,7 +193,35 @@ static void stretch_output(trine_tensor *t)
     ROW(146, int8_dequantize, BAD, scale, stretch(&a->scale)) \
     ROW(147, fake_quantize, BAD, low, a->low = -(1 << 21)) \
     ROW(148, fake_quantize, BAD, zero_point, a->zero_point = a->high + 1) \
-    ROW(149, fake_quantize_backward, BAD, scale, a->scale.dtype = TRINE_F16)
+    ROW(149, fake_quantize_backward, BAD, scale, a->scale.dtype = TRINE_F16) \
+    ROW(150, adamw, BAD, lr, a->lr = -1e-3) \
+    ROW(151, adamw, BAD, lr, a->lr = NAN) \
+    ROW(152, adamw, BAD, lr, a->lr = INFINITY) \
+    ROW(153, adamw, BAD, beta1, a->beta1 = 1) \
+    ROW(154, adamw, BAD, beta1, a->beta1 = -0.1) \
+    ROW(155, adamw, BAD, beta2, a->beta2 = 1.5) \
+    ROW(156, adamw, BAD, beta2, a->beta2 = NAN) \
+    ROW(157, adamw, BAD, eps, a->eps = -1e-8) \
+    ROW(158, adamw, BAD, weight_decay, a->weight_decay = -0.1) \
+    ROW(159, adamw, BAD, step, a->step = 0) \
+    ROW(160, adamw, BAD, step, a->step = INT64_MIN) \
+    ROW(161, adamw, BAD, grad_scale, a->grad_scale.dtype = TRINE_F64) \
+    ROW(162, adamw, BAD, found_inf, a->found_inf.ndim = 0) \
+    ROW(163, adamw, BAD, m, first(&a->m)->dtype = TRINE_BF16) \
+    ROW(164, adamw, BAD, master, first(&a->master)->dtype = TRINE_F16) \
+    ROW(165, adamw, BAD, master, first(&a->param)->dtype = first(&a->master)->dtype) \
+    ROW(166, sgd, BAD, lr, a->lr = -1) \
+    ROW(167, sgd, BAD, momentum, a->momentum = -0.5) \
+    ROW(168, sgd, BAD, buffer, a->momentum = 0) \
+    ROW(169, sgd, BAD, buffer, a->buffer.count = 0) \
+    ROW(170, sgd, BAD, dampening, a->dampening = INFINITY) \
+    ROW(171, sgd, BAD, dampening, (a->nesterov = 1, a->dampening = 0.1)) \
+    ROW(172, sgd, BAD, weight_decay, a->weight_decay = NAN) \
+    ROW(173, sgd, BAD, step, a->step = 0) \
+    ROW(174, global_norm, BAD, max_norm, a->max_norm = -1) \
+    ROW(175, global_norm, BAD, max_norm, a->max_norm = NAN) \
+    ROW(176, global_norm, BAD, norm, a->norm.dtype = TRINE_F16) \
+    ROW(177, scale_list, BAD, factor, a->factor.ndim = 0)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)

@@ -1,5 +1,7 @@
 #include "tests/api/calls.h"
 
+#include "core/fields.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +36,7 @@ bool valid_call_open(valid_call *v, trine_stream *stream, trine_op op)
         v->c = v->list.items[i];
     }
     bool made = v->c && case_prepare(v->c, 0) && place_create(&v->place, stream, v->c) == TRINE_OK &&
-                place_upload(&v->place, 0xa5) == TRINE_OK;
+                place_upload(&v->place, 0xa5) == TRINE_OK && (v->args = malloc(v->place.args_bytes));
     if (made)
         valid_call_reset(v, 0);
     else
@@ -45,6 +47,7 @@ bool valid_call_open(valid_call *v, trine_stream *stream, trine_op op)
 void valid_call_close(valid_call *v)
 {
     if (v->place.c) place_destroy(&v->place);
+    free(v->args);
     cases_free(&v->list);
     memset(v, 0, sizeof *v);
 }
@@ -66,13 +69,13 @@ void valid_call_restore(valid_call *v)
 
 trine_tensor *valid_call_reset(valid_call *v, int32_t i)
 {
-    memcpy(v->args, v->place.args, v->info->args_size);
+    trine_args_copy(v->info, v->place.args, v->args);
     return call_tensor(v->args, v->op, i);
 }
 
 trine_tensor *call_tensor(void *args, trine_op op, int32_t i)
 {
-    return (trine_tensor *)(void *)((char *)args + trine_op_get_info(op)->fields[i].offset);
+    return trine_field_tensor(args, &trine_op_get_info(op)->fields[i], 0);
 }
 
 trine_status call_by_name(trine_stream *stream, trine_op op, const void *args)

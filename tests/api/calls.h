@@ -11,9 +11,9 @@ typedef struct valid_call {
     trine_op op;
     const trine_op_info *info;
     case_list list;
-    test_case *c;                                   /* of the list */
-    placement place;                                /* its memory, and the arguments as they should be */
-    _Alignas(16) unsigned char args[CASE_ARGS_MAX]; /* a copy of those, to be changed */
+    test_case *c;    /* of the list */
+    placement place; /* its memory, and the arguments as they should be */
+    void *args;      /* a copy of those, to be changed */
 } valid_call;
 
 /* The case with the most tensors among the op's dense, non-empty ones, uploaded. false: there is none, or no memory. */
@@ -23,10 +23,10 @@ void valid_call_close(valid_call *v);
 bool valid_call_untouched(const valid_call *v);
 /* Puts it back to that. */
 void valid_call_restore(valid_call *v);
-/* Copies the arguments anew; returns the i-th tensor of the copy. */
+/* Copies the arguments anew; returns the tensor of the copy's i-th field, of a list the first. */
 trine_tensor *valid_call_reset(valid_call *v, int32_t i);
 
-/* The i-th tensor of an op's arguments. */
+/* The tensor of the i-th field of an op's arguments, of a list the first. */
 trine_tensor *call_tensor(void *args, trine_op op, int32_t i);
 /* The op's own function, trine_<name>. */
 trine_status call_by_name(trine_stream *stream, trine_op op, const void *args);

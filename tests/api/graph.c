@@ -32,7 +32,7 @@ static void test_op(trine_stream *s, trine_op op)
     EXPECT(trine_graph_begin(s) == TRINE_OK);
     CHECK(trine_run(s, op, v.place.args) == TRINE_OK, "%s: recorded: %s", name, trine_error_text());
     CHECK(valid_call_untouched(&v), "%s: ran while it was recorded", name);
-    memset(v.place.args, 0xff, sizeof v.place.args); /* the arguments were copied */
+    memset(v.place.args, 0xff, v.place.args_bytes); /* the arguments were copied */
     EXPECT(trine_graph_end(s, &graph) == TRINE_OK && graph);
     CHECK(valid_call_untouched(&v), "%s: ran when the graph was ended", name);
     for (int i = 0; i < 3; i++) {

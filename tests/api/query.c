@@ -3,15 +3,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/fields.h"
 #include "tests/api/calls.h"
 #include "tests/unit/expect.h"
 
 static double work_max = 200000; /* longer cases ask the same questions */
 
-static void without_data(unsigned char args[CASE_ARGS_MAX], const test_case *c, const placement *p)
+/* To be freed. */
+static void *without_data(const test_case *c, const placement *p)
 {
-    memcpy(args, p->args, CASE_ARGS_MAX);
-    for (int32_t k = 0; k < c->tensor_count; k++) call_tensor(args, c->op, c->tensor[k].field)->data = NULL;
+    void *args = malloc(p->args_bytes);
+    if (!args) exit(3);
+    trine_args_copy(trine_op_get_info(c->op), p->args, args);
+    for (int32_t k = 0; k < c->tensor_count; k++) place_tensor_of(c, args, k)->data = NULL;
+    return args;
 }
 
 static bool same_memory(const placement *p, bool image)
@@ -80,13 +85,12 @@ static bool test_case_of_op(trine_stream *s, test_case *c)
 {
     placement p;
     trine_query_result with, without;
-    _Alignas(16) unsigned char args[CASE_ARGS_MAX];
     bool needs = false;
     if (!case_prepare(c, 0) || place_create(&p, s, c) != TRINE_OK || place_upload(&p, 0xff) != TRINE_OK) {
         fail("%s: no memory", c->name);
         return false;
     }
-    without_data(args, c, &p);
+    void *args = without_data(c, &p);
     trine_status asked = trine_query(s, c->op, args, &without), again = trine_query(s, c->op, p.args, &with);
     CHECK(same_memory(&p, true), "%s: a query wrote memory", c->name);
     test_answer(c, again, &with);
@@ -100,6 +104,7 @@ static bool test_case_of_op(trine_stream *s, test_case *c)
         needs = with.workspace > 0;
     }
     place_destroy(&p);
+    free(args);
     case_release(c);
     return needs;
 }

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "core/fields.h"
 #include "tests/api/calls.h"
 #include "tests/unit/expect.h"
 
@@ -162,8 +163,15 @@ static bool is_listed(const char *const *list, size_t count, const trine_op_info
 /* Optional tensors whose absence gives the others another meaning: alone they may not go. */
 static bool decides_form(const trine_op_info *info, const char *field)
 {
-    static const char *const deciding[] = {"gated up", "gated_backward up",     "gated_backward dup",   "rope cos",
-                                           "rope sin", "pool_backward indices", "absmax_quantize mean", "absmax_dequantize mean"};
+    static const char *const deciding[] = {"gated up",
+                                           "gated_backward up",
+                                           "gated_backward dup",
+                                           "rope cos",
+                                           "rope sin",
+                                           "sgd buffer",
+                                           "pool_backward indices",
+                                           "absmax_quantize mean",
+                                           "absmax_dequantize mean"};
     return is_listed(deciding, sizeof deciding / sizeof deciding[0], info, field);
 }
 
@@ -221,8 +229,9 @@ static bool is_free_axis(valid_call *x, int32_t field, int32_t axis)
 
 static void test_other_shape(valid_call *x, int32_t field)
 {
-    /* fill, uniform, normal take any shape */
+    /* fill, uniform, normal take any shape, as does each tensor of these lists */
     if (x->info->field_count == 1 && x->op != TRINE_OP_color_pattern) return;
+    if ((x->op == TRINE_OP_global_norm || x->op == TRINE_OP_scale_list) && field == 0) return;
     const trine_tensor plain = *valid_call_reset(x, field);
     for (int32_t axis = x->op == TRINE_OP_color_pattern ? 2 : 0; axis < plain.ndim; axis++) {
         if (is_free_axis(x, field, axis)) continue;
@@ -255,6 +264,38 @@ static void test_no_arguments(valid_call *x)
     EXPECT(valid_call_untouched(x));
 }
 
+/* ---- Lists ---- */
+
+static void test_list(valid_call *x, int32_t field)
+{
+    const trine_op_field *of = &x->info->fields[field];
+    if (!(of->flags & TRINE_FIELD_LIST)) return;
+    const struct {
+        const char *what;
+        int32_t count;
+        bool null;
+    } wrong[] = {{"of -1", -1, false},
+                 {"of INT32_MIN", INT32_MIN, false},
+                 {"too long", TRINE_LIST_MAX + 1, false},
+                 {"of INT32_MAX", INT32_MAX, false},
+                 {"without its tensors", 0, true}};
+    for (size_t w = 0; w < sizeof wrong / sizeof wrong[0]; w++) {
+        valid_call_reset(x, field);
+        trine_tensor_list *list = trine_field_list(x->args, of);
+        if (wrong[w].null)
+            list->at = NULL;
+        else
+            list->count = wrong[w].count;
+        expect_refused(x, wrong[w].what, of->name);
+        expect_query_refused(x, wrong[w].what);
+    }
+    /* a list of nothing beside others, unless it may be left out */
+    valid_call_reset(x, field);
+    if (of->flags & TRINE_FIELD_OPTIONAL || x->op == TRINE_OP_global_norm || x->op == TRINE_OP_scale_list) return;
+    trine_field_list(x->args, of)->count--;
+    expect_refused(x, "one shorter", NULL);
+}
+
 static void test_op(trine_stream *stream, trine_op op)
 {
     valid_call x;
@@ -277,6 +318,7 @@ static void test_op(trine_stream *stream, trine_op op)
         test_missing(&x, field);
         test_other_dtype(&x, field);
         test_other_shape(&x, field);
+        test_list(&x, field);
     }
     valid_call_close(&x);
 }

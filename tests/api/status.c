@@ -33,14 +33,18 @@ static void test_ops_list(void)
     for (int op = 0; op < TRINE_OP_COUNT; op++) {
         const trine_op_info *info = trine_op_get_info((trine_op)op);
         bool output = false;
+        size_t end = 0;
         EXPECT(info && info->name[0] && info->family[0] && info->field_count > 0 && info->args_size <= CASE_ARGS_MAX);
         for (int32_t i = 0; i < info->field_count; i++) {
             const trine_op_field *f = &info->fields[i];
             output |= (f->flags & TRINE_FIELD_OUT) != 0;
-            EXPECT(f->name[0] && f->offset + sizeof(trine_tensor) <= info->args_size && f->offset % _Alignof(trine_tensor) == 0);
-            EXPECT(i == 0 || f->offset >= info->fields[i - 1].offset + sizeof(trine_tensor));
-            EXPECT(!(f->flags & TRINE_FIELD_IN) != !(f->flags & TRINE_FIELD_OUT));
-            EXPECT(!(f->flags & TRINE_FIELD_INPLACE) || (f->flags & TRINE_FIELD_OUT));
+            const size_t size = f->flags & TRINE_FIELD_LIST ? sizeof(trine_tensor_list) : sizeof(trine_tensor);
+            EXPECT(f->name[0] && f->offset >= end && f->offset + size <= info->args_size &&
+                   f->offset % _Alignof(trine_tensor) == 0);
+            EXPECT(f->flags & (TRINE_FIELD_IN | TRINE_FIELD_OUT));
+            /* what is updated has no second view to be in place of */
+            EXPECT(!(f->flags & TRINE_FIELD_INPLACE) || (f->flags & (TRINE_FIELD_IN | TRINE_FIELD_OUT)) == TRINE_FIELD_OUT);
+            end = f->offset + size;
         }
         EXPECT(output);
     }

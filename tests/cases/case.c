@@ -24,6 +24,7 @@ void cases_free(case_list *list)
 {
     for (int64_t i = 0; i < list->count; i++) {
         case_release(list->items[i]);
+        free(list->items[i]->tensor);
         free(list->items[i]);
     }
     free(list->items);
@@ -37,13 +38,22 @@ static void *must(void *ptr)
     exit(3);
 }
 
+void case_reserve(test_case *c, int32_t tensors)
+{
+    if (tensors <= c->tensor_room) return;
+    c->tensor = must(realloc(c->tensor, (size_t)tensors * sizeof *c->tensor));
+    c->tensor_room = tensors;
+}
+
 test_case *case_new(case_list *list, trine_op op, const char *format, ...)
 {
     if (list->count == list->capacity) {
         list->capacity = list->capacity ? 2 * list->capacity : 64;
         list->items = must(realloc(list->items, (size_t)list->capacity * sizeof *list->items));
     }
+    enum { ROOM = 9 };
     test_case *c = must(calloc(1, sizeof *c));
+    case_reserve(c, ROOM);
     list->items[list->count++] = c;
     c->op = op;
     int used = snprintf(c->name, sizeof c->name, "%s ", trine_op_get_info(op)->name);
@@ -68,8 +78,15 @@ static int32_t field_index(const test_case *c, const char *field)
 
 static case_tensor *add_tensor(test_case *c, const char *field, trine_dtype dtype, int32_t ndim, const int64_t *shape)
 {
-    case_tensor *t = &c->tensor[c->tensor_count++];
-    t->field = field_index(c, field);
+    if (c->tensor_count == c->tensor_room || c->tensor_count == CASE_TENSORS) {
+        fprintf(stderr, "trine: case '%s' has more tensors than it reserved\n", c->name);
+        exit(3);
+    }
+    case_tensor *t = &c->tensor[c->tensor_count];
+    *t = (case_tensor){.field = field_index(c, field)};
+    for (int32_t k = 0; k < c->tensor_count; k++)
+        if (c->tensor[k].field == t->field && c->tensor[k].item >= t->item) t->item = c->tensor[k].item + 1;
+    c->tensor_count++;
     t->dtype = dtype;
     t->ndim = ndim;
     t->numel = 1;
@@ -90,6 +107,13 @@ case_tensor *case_out(test_case *c, const char *field, trine_dtype dtype, int32_
 {
     case_tensor *t = add_tensor(c, field, dtype, ndim, shape);
     t->output = true;
+    return t;
+}
+
+case_tensor *case_update(test_case *c, const char *field, trine_dtype dtype, int32_t ndim, const int64_t *shape)
+{
+    case_tensor *t = case_in(c, field, dtype, ndim, shape);
+    t->output = t->updated = true;
     return t;
 }
 
@@ -121,6 +145,24 @@ static int32_t tensor_index(const test_case *c, const char *field)
     return -1;
 }
 
+const case_tensor *case_find_item(const test_case *c, const char *field, int32_t item)
+{
+    int32_t wanted = field_index(c, field);
+    for (int32_t i = 0; i < c->tensor_count; i++)
+        if (c->tensor[i].field == wanted && c->tensor[i].item == item) return &c->tensor[i];
+    return NULL;
+}
+
+const char *case_tensor_name(const test_case *c, const case_tensor *t, char text[CASE_TEXT])
+{
+    const trine_op_field *field = &trine_op_get_info(c->op)->fields[t->field];
+    if (field->flags & TRINE_FIELD_LIST)
+        snprintf(text, CASE_TEXT, "%s[%d]", field->name, (int)t->item);
+    else
+        snprintf(text, CASE_TEXT, "%s", field->name);
+    return text;
+}
+
 const case_tensor *case_find(const test_case *c, const char *field)
 {
     int32_t i = tensor_index(c, field);
@@ -134,22 +176,36 @@ void case_set_inplace(test_case *c, const char *out, const char *in)
     snprintf(c->name + used, sizeof c->name - used, " inplace");
 }
 
+/* half a unit in the last place, and half of the smallest subnormal */
+static void add_rounding(trine_dtype dtype, double *rtol, double *atol)
+{
+    double rounding = 0, smallest = 0;
+    if (dtype == TRINE_F16) rounding = 0x1p-11, smallest = 0x1p-25;
+    if (dtype == TRINE_BF16) rounding = 0x1p-8, smallest = 0x1p-134;
+    if (dtype == TRINE_F32) smallest = 0x1p-149;
+    *rtol += rounding * (1 + *rtol);
+    *atol = *atol * (1 + rounding) + smallest;
+}
+
 void case_tolerance(test_case *c, trine_dtype out_dtype, double f32_rtol, double f32_atol)
 {
-    /* half a unit in the last place, and half of the smallest subnormal */
-    double rounding = 0, smallest = 0;
-    if (out_dtype == TRINE_F16) rounding = 0x1p-11, smallest = 0x1p-25;
-    if (out_dtype == TRINE_BF16) rounding = 0x1p-8, smallest = 0x1p-134;
-    if (out_dtype == TRINE_F32) smallest = 0x1p-149;
-    c->rtol = f32_rtol + rounding * (1 + f32_rtol);
-    c->atol = f32_atol * (1 + rounding) + smallest;
+    c->rtol = f32_rtol;
+    c->atol = f32_atol;
+    add_rounding(out_dtype, &c->rtol, &c->atol);
+}
+
+void case_tensor_tolerance(case_tensor *t, double f32_rtol, double f32_atol)
+{
+    t->rtol = f32_rtol;
+    t->atol = f32_atol;
+    add_rounding(t->dtype, &t->rtol, &t->atol);
 }
 
 void case_count_bytes(test_case *c)
 {
     c->bytes = 0;
     for (int32_t i = 0; i < c->tensor_count; i++)
-        c->bytes += (double)c->tensor[i].numel * trine_dtype_bits(c->tensor[i].dtype) / 8;
+        c->bytes += (c->tensor[i].updated ? 2.0 : 1.0) * (double)c->tensor[i].numel * trine_dtype_bits(c->tensor[i].dtype) / 8;
 }
 
 /* ---- Filling ---- */
@@ -207,7 +263,7 @@ bool case_prepare(test_case *c, int64_t repeat)
 {
     for (int32_t k = 0; k < c->tensor_count; k++) {
         case_tensor *t = &c->tensor[k];
-        if (t->output || t->data) continue;
+        if ((t->output && !t->updated) || t->data) continue;
         t->period = repeat && t->numel > repeat && t->fill != FILL_SORTED ? repeat : t->numel;
         t->data = malloc((size_t)(t->period ? t->period : 1) * (size_t)trine_dtype_bits(t->dtype) / 8);
         if (!t->data) return false;

@@ -11,7 +11,7 @@
 
 #include "trine/trine.h"
 
-enum { CASE_TENSORS = 9, CASE_ARGS_MAX = 2048, CASE_OUT_MAX = 8 };
+enum { CASE_TENSORS = 1100, CASE_ARGS_MAX = 2048, CASE_OUT_MAX = 900 }; /* at most, in a case */
 
 typedef enum case_kind {
     CASES_CHECK, /* small, many: odd shapes, views, special values */
@@ -41,6 +41,7 @@ typedef enum case_fill {
 
 typedef struct case_tensor {
     int32_t field; /* index into the op's fields */
+    int32_t item;  /* of a field that is a list: its place there */
     trine_dtype dtype;
     int32_t ndim;
     int64_t shape[TRINE_MAX_DIMS];
@@ -49,18 +50,22 @@ typedef struct case_tensor {
     double a, b;
     int32_t inplace_of; /* outputs: index of the tensor whose memory it is, or -1 */
     bool output;
+    bool updated; /* an output that is read before it is written: filled as an input is */
     int64_t numel;
-    unsigned char *data; /* inputs: the elements, dense and row-major; a large tensor repeats a block of `period` elements */
+    unsigned char *
+        data; /* inputs and what is updated: the elements, dense and row-major; a large tensor repeats a block of `period` elements */
     int64_t period;
+    double rtol, atol; /* outputs: instead of the case's, if they are not both 0 */
 } case_tensor;
 
 typedef struct test_case test_case;
 struct test_case {
     trine_op op;
     char name[160]; /* "softmax bf16 7x1000 padded" */
-    int32_t tensor_count;
-    case_tensor tensor[CASE_TENSORS];
-    _Alignas(16) unsigned char args[CASE_ARGS_MAX]; /* the op's struct; its tensors are put in by the driver */
+    int32_t tensor_count, tensor_room;
+    case_tensor *tensor;
+    _Alignas(16) unsigned char args[CASE_ARGS_MAX]; /* the op's struct; its tensors are put in by the driver (a list
+                                                       is as long as it says here, if that is more than its tensors) */
 
     /* The outputs are made of `units` equal slices (rows, elements); unit u is elements [u n, (u+1) n) of an output with units *
      * n elements. One of the two is set. out[k] belongs to the k-th output. */
@@ -99,6 +104,11 @@ test_case *case_new(case_list *list, trine_op op, const char *format, ...) __att
  * the case is run. shape is as long as ndim. */
 case_tensor *case_in(test_case *c, const char *field, trine_dtype dtype, int32_t ndim, const int64_t *shape);
 case_tensor *case_out(test_case *c, const char *field, trine_dtype dtype, int32_t ndim, const int64_t *shape);
+/* An output that the op reads first. */
+case_tensor *case_update(test_case *c, const char *field, trine_dtype dtype, int32_t ndim, const int64_t *shape);
+/* Fields that are lists: each call adds the next tensor of the list, or that of another `item` set through the pointer. A case of
+ * more than 9 tensors says how many before it adds them, since the pointers would move. */
+void case_reserve(test_case *c, int32_t tensors);
 #define SHAPE(...) \
     (int32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]) { __VA_ARGS__ }
 /* Sets fill and its two numbers. */
@@ -109,14 +119,20 @@ void case_set_layout(test_case *c, case_layout layout);
 void case_set_inplace(test_case *c, const char *out, const char *in);
 /* Sets rtol and atol: what the f32 computation may be off by, plus half a unit of the output's dtype for its one rounding. */
 void case_tolerance(test_case *c, trine_dtype out_dtype, double f32_rtol, double f32_atol);
-/* bytes = every tensor once; call when all tensors are added. */
+/* The same for one output of a case whose outputs have different bounds or dtypes. */
+void case_tensor_tolerance(case_tensor *t, double f32_rtol, double f32_atol);
+/* bytes = every tensor once, those that are updated twice; call when all tensors are added. */
 void case_count_bytes(test_case *c);
 const char *case_layout_name(case_layout layout);
 
 /* ---- For oracles ---- */
 
-/* Tensor of a field, NULL if the case has none. */
+/* Tensor of a field (of a list the first), NULL if the case has none. */
 const case_tensor *case_find(const test_case *c, const char *field);
+const case_tensor *case_find_item(const test_case *c, const char *field, int32_t item);
+/* "x", or "x[3]" of a list. Returns text. */
+enum { CASE_TEXT = 64 };
+const char *case_tensor_name(const test_case *c, const case_tensor *t, char text[CASE_TEXT]);
 /* Value of element i (row-major), exact. */
 double case_value(const case_tensor *t, int64_t i);
 int64_t case_value_i64(const case_tensor *t, int64_t i);

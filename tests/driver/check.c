@@ -134,7 +134,7 @@ static outcome run_case(trine_stream *stream, const test_case *c)
     if (status == TRINE_OK) status = run_once(&p, 0xff);
     if (status == TRINE_ERROR_UNSUPPORTED && c->may_refuse) {
         char text[160];
-        const char *damage = p.tensor[0].back ? place_damage(&p, text) : NULL;
+        const char *damage = p.tensor && p.tensor[0].back ? place_damage(&p, text) : NULL;
         o = damage ? failed("refused, but", damage) : (outcome){.kind = REFUSED};
         if (!damage) snprintf(o.text, sizeof o.text, "%s", trine_error_text());
     } else if (status != TRINE_OK) {
@@ -216,10 +216,10 @@ static void count_outcome(check_tally *sum, const outcome *o, const target *t, c
 static void check_case(check_tally *sum, target *t, test_case *c, const options *opt)
 {
     trine_query_result answer;
-    _Alignas(16) unsigned char args[CASE_ARGS_MAX];
-    place_shape_args(c, args);
+    void *args = place_shape_args(c, NULL);
     char list[sizeof answer.accepted] = "", *rest = NULL;
     if (trine_query(t->stream, c->op, args, &answer) == TRINE_OK) snprintf(list, sizeof list, "%s", answer.accepted);
+    free(args);
     bool several = strchr(list, ',') != NULL;
     if (!list[0]) { /* refused, or wrong: let the run say which */
         outcome o = run_case(t->stream, c);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/fields.h"
 #include "tests/driver/place.h"
 
 enum { GUARD = 256 };
@@ -32,15 +33,45 @@ trine_tensor place_view(const case_tensor *t, int64_t *offset)
     return v;
 }
 
-void place_shape_args(const test_case *c, unsigned char args[CASE_ARGS_MAX])
+/* The struct, each of its lists as long as the case has tensors for it, or says itself. */
+static void list_lengths(const test_case *c, unsigned char head[CASE_ARGS_MAX])
 {
     const trine_op_info *info = trine_op_get_info(c->op);
-    memcpy(args, c->args, info->args_size);
+    memcpy(head, c->args, info->args_size);
+    for (int32_t k = 0; k < c->tensor_count; k++) {
+        const trine_op_field *field = &info->fields[c->tensor[k].field];
+        if (!(field->flags & TRINE_FIELD_LIST)) continue;
+        trine_tensor_list *list = trine_field_list(head, field);
+        if (list->count <= c->tensor[k].item) list->count = c->tensor[k].item + 1;
+    }
+}
+
+trine_tensor *place_tensor_of(const test_case *c, void *args, int32_t k)
+{
+    return trine_field_tensor(args, &trine_op_get_info(c->op)->fields[c->tensor[k].field], c->tensor[k].item);
+}
+
+void *place_shape_args(const test_case *c, size_t *bytes)
+{
+    const trine_op_info *info = trine_op_get_info(c->op);
+    _Alignas(16) unsigned char head[CASE_ARGS_MAX];
+    list_lengths(c, head);
+    const size_t size = trine_args_copy_bytes(info, head);
+    char *args = calloc(1, size), *end = args + (info->args_size + 15) / 16 * 16;
+    if (!args) exit(3);
+    memcpy(args, head, info->args_size);
+    for (int32_t f = 0; f < info->field_count; f++) {
+        if (!(info->fields[f].flags & TRINE_FIELD_LIST)) continue;
+        trine_tensor_list *list = trine_field_list(args, &info->fields[f]);
+        list->at = list->count ? (trine_tensor *)(void *)end : NULL;
+        end += (size_t)list->count * sizeof(trine_tensor);
+    }
     for (int32_t k = 0; k < c->tensor_count; k++) {
         int64_t offset;
-        trine_tensor view = place_view(&c->tensor[k], &offset);
-        memcpy(args + info->fields[c->tensor[k].field].offset, &view, sizeof view);
+        *place_tensor_of(c, args, k) = place_view(&c->tensor[k], &offset);
     }
+    if (bytes) *bytes = size;
+    return args;
 }
 
 static unsigned char canary(size_t i) { return (unsigned char)(0xc3 ^ i * 7); }
@@ -99,15 +130,16 @@ static trine_status create_tensor(placement *p, int32_t k)
 
 trine_status place_create(placement *p, trine_stream *stream, const test_case *c)
 {
-    const trine_op_info *info = trine_op_get_info(c->op);
     memset(p, 0, sizeof *p);
     p->stream = stream;
+    p->tensor = calloc((size_t)c->tensor_count + 1, sizeof *p->tensor);
+    if (!p->tensor) return TRINE_ERROR_OUT_OF_MEMORY;
     p->c = c;
-    memcpy(p->args, c->args, info->args_size);
+    p->args = place_shape_args(c, &p->args_bytes);
     for (int32_t k = 0; k < c->tensor_count; k++) {
         trine_status status = create_tensor(p, k);
         if (status != TRINE_OK) return status;
-        memcpy(p->args + info->fields[c->tensor[k].field].offset, &p->tensor[k].view, sizeof(trine_tensor));
+        *place_tensor_of(c, p->args, k) = p->tensor[k].view;
     }
     return TRINE_OK;
 }
@@ -119,7 +151,7 @@ trine_status place_upload(placement *p, unsigned char poison)
         placed_tensor *q = &p->tensor[k];
         if (q->borrowed) continue;
         for (size_t i = 0; i < q->bytes; i++) q->image[i] = canary(i);
-        if (t->output)
+        if (t->output && !t->updated)
             each_element(t, q, q->image, poison_element, &poison);
         else
             each_element(t, q, q->image, put, (void *)t);
@@ -171,8 +203,9 @@ const char *place_damage(placement *p, char text[160])
         if (memcmp(q->image, q->back, q->bytes) == 0) continue;
         size_t i = 0;
         while (q->image[i] == q->back[i]) i++;
+        char name[CASE_TEXT];
         snprintf(text, 160, "%s: byte %lld of its memory (element 0 is at 0) was overwritten",
-                 trine_op_get_info(p->c->op)->fields[p->c->tensor[k].field].name, (long long)i - (long long)q->begin);
+                 case_tensor_name(p->c, &p->c->tensor[k], name), (long long)i - (long long)q->begin);
         return text;
     }
     return NULL;
@@ -180,10 +213,13 @@ const char *place_damage(placement *p, char text[160])
 
 void place_destroy(placement *p)
 {
-    for (int32_t k = 0; k < p->c->tensor_count; k++) {
+    for (int32_t k = 0; p->tensor && k < p->c->tensor_count; k++) {
         placed_tensor *q = &p->tensor[k];
         if (q->device) trine_free(p->stream, q->device);
         free(q->image);
         free(q->back);
     }
+    free(p->tensor);
+    free(p->args);
+    memset(p, 0, sizeof *p);
 }

@@ -16,14 +16,18 @@ typedef struct placed_tensor {
 typedef struct placement {
     trine_stream *stream;
     const test_case *c;
-    placed_tensor tensor[CASE_TENSORS];
-    _Alignas(16) unsigned char args[CASE_ARGS_MAX];
+    placed_tensor *tensor; /* one for each of the case */
+    unsigned char *args;   /* the op's struct, and behind it the tensors of its lists */
+    size_t args_bytes;
 } placement;
 
 /* Shape and strides of a layout, data NULL; *offset is where element 0 lies, in elements. */
 trine_tensor place_view(const case_tensor *t, int64_t *offset);
-/* The case's arguments with its tensors' views, data NULL (for queries: such pointers count as aligned and disjoint). */
-void place_shape_args(const test_case *c, unsigned char args[CASE_ARGS_MAX]);
+/* The case's arguments with its tensors' views, data NULL (for queries: such pointers count as aligned and disjoint). To be freed;
+ * ends the program when there is no memory. */
+void *place_shape_args(const test_case *c, size_t *bytes);
+/* Where tensor k of the case is in arguments of its op. */
+trine_tensor *place_tensor_of(const test_case *c, void *args, int32_t k);
 /* Allocates on the stream's device and fills placement->args. Poison fills outputs' elements. */
 trine_status place_create(placement *p, trine_stream *stream, const test_case *c);
 trine_status place_upload(placement *p, unsigned char poison);

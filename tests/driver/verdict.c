@@ -30,9 +30,12 @@ bool verdict_value(double got, double want, trine_dtype dtype, double rtol, doub
 
 typedef struct output {
     const case_tensor *t;
+    double rtol, atol;
     int64_t slice; /* elements of a unit */
     int64_t size;  /* bytes of an element */
 } output;
+
+static bool own_bound(const case_tensor *t) { return t->rtol != 0 || t->atol != 0; }
 
 static int outputs_of(const test_case *c, output out[CASE_OUT_MAX])
 {
@@ -40,16 +43,21 @@ static int outputs_of(const test_case *c, output out[CASE_OUT_MAX])
     for (int32_t k = 0; k < c->tensor_count; k++) {
         const case_tensor *t = &c->tensor[k];
         if (t->output && n < CASE_OUT_MAX)
-            out[n++] = (output){t, c->units ? t->numel / c->units : 0, trine_dtype_bits(t->dtype) / 8};
+            out[n++] = (output){.t = t,
+                                .rtol = own_bound(t) ? t->rtol : c->rtol,
+                                .atol = own_bound(t) ? t->atol : c->atol,
+                                .slice = c->units ? t->numel / c->units : 0,
+                                .size = trine_dtype_bits(t->dtype) / 8};
     }
     return n;
 }
 
 static void blame(verdict *v, const test_case *c, const output *o, int64_t element, double got, double want)
 {
+    char name[CASE_TEXT];
     if (v->passed)
         snprintf(v->text, sizeof v->text, "%s element %lld is %.9g and should be %.9g (rtol %.2g, atol %.2g)",
-                 trine_op_get_info(c->op)->fields[o->t->field].name, (long long)element, got, want, c->rtol, c->atol);
+                 case_tensor_name(c, o->t, name), (long long)element, got, want, o->rtol, o->atol);
     v->passed = false;
 }
 
@@ -66,7 +74,7 @@ static void judge_slice(verdict *v, const test_case *c, const output *o, int64_t
             right = memcmp(bits, expected, (size_t)o->size) == 0;
         } else {
             w = ((const double *)want)[i];
-            right = verdict_value(g, w, o->t->dtype, c->rtol, c->atol, &part);
+            right = verdict_value(g, w, o->t->dtype, o->rtol, o->atol, &part);
         }
         if (part > v->worst) v->worst = part;
         if (!right) blame(v, c, o, unit * o->slice + i, g, w);

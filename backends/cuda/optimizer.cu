@@ -1,0 +1,4 @@
+/* Steps of optimizers on NVIDIA: all of it is shared. */
+#include "backends/cuda/target.h"
+
+#include "backends/simt/optimizer.h"

@@ -1,0 +1,319 @@
+/* Steps of optimizers. Bound by bytes: 28 an element for adamw in f32 (reads p, g, m, v and writes p, m, v). One rounding an
+ * operation, none contracted, in the order of backends/cpu/optimizer.c: the same bits. */
+#ifndef TRINE_SIMT_OPTIMIZER_H
+#define TRINE_SIMT_OPTIMIZER_H
+
+#include "backends/simt/global_norm.h"
+#include "backends/simt/tensor_list.h"
+#include "core/optimizer_step.h"
+
+namespace simt {
+
+TRINE_DEVICE float sub_rn(float a, float b) { return target::add_rn(a, -b); }
+
+/* What the steps share: tensors on the device that say whether and how much. */
+struct step_control {
+    const float *scale, *found_inf; /* NULL: not given */
+    TRINE_DEVICE_METHOD bool idle() const { return found_inf && *found_inf != 0; }
+    TRINE_DEVICE_METHOD float factor(float sign) const { return scale ? sign * *scale : sign; }
+};
+
+/* Weights: the parameter, or its master copy, which then is all that is read. */
+template <class P, bool master, int V> struct held_weights {
+    pack<P, V> param;
+    pack<float, master ? V : 1> own;
+    TRINE_DEVICE_METHOD void load(const P *p, const float *w, int64_t i, bool whole)
+    {
+        if constexpr (master)
+            own = list_load<V>(w + i, whole);
+        else
+            param = list_load<V>(p + i, whole);
+    }
+    TRINE_DEVICE_METHOD void store(P *p, float *w, int64_t i, bool whole) const
+    {
+        list_store<V>(p + i, param, whole);
+        if constexpr (master) list_store<V>(w + i, own, whole);
+    }
+    TRINE_DEVICE_METHOD float get(int j) const
+    {
+        if constexpr (master)
+            return own.at[j];
+        else
+            return to_f32(param.at[j]);
+    }
+    TRINE_DEVICE_METHOD void set(int j, float value)
+    {
+        if constexpr (master) own.at[j] = value;
+        param.at[j] = from_f32<P>(value);
+    }
+};
+
+/* ---- AdamW ---- */
+
+template <class P, class G, bool master> struct adamw_rule {
+    enum { tensors = master ? 5 : 4, V = 4, U = 2 };
+    trine_adamw_step s;
+    step_control control;
+
+    struct operands {
+        P *param;
+        const G *grad;
+        float *m, *v, *own;
+        TRINE_DEVICE_METHOD operands(const list_table<tensors> &t, int place)
+            : param(static_cast<P *>(t.at[0][place])), grad(static_cast<const G *>(t.at[1][place])),
+              m(static_cast<float *>(t.at[2][place])), v(static_cast<float *>(t.at[3][place])),
+              own(master ? static_cast<float *>(t.at[tensors - 1][place]) : nullptr)
+        {
+        }
+    };
+    template <int V> struct held {
+        held_weights<P, master, V> weights;
+        pack<G, V> grad;
+        pack<float, V> m, v;
+        TRINE_DEVICE_METHOD void load(const adamw_rule &, const operands &at, int64_t i, bool whole)
+        {
+            weights.load(at.param, at.own, i, whole);
+            grad = list_load<V>(at.grad + i, whole);
+            m = list_load<V>(at.m + i, whole);
+            v = list_load<V>(at.v + i, whole);
+        }
+        TRINE_DEVICE_METHOD void store(const adamw_rule &, const operands &at, int64_t i, bool whole) const
+        {
+            weights.store(at.param, at.own, i, whole);
+            list_store<V>(at.m + i, m, whole);
+            list_store<V>(at.v + i, v, whole);
+        }
+    };
+    TRINE_DEVICE_METHOD bool idle() const { return control.idle(); }
+    TRINE_DEVICE_METHOD float factor() const { return control.factor(s.sign); }
+    template <int V> TRINE_DEVICE_METHOD void apply(held<V> &x, float by) const
+    {
+#pragma unroll
+        for (int j = 0; j < V; j++) {
+            float p = x.weights.get(j), g = target::mul_rn(to_f32(x.grad.at[j]), by);
+            if (s.l2 != 0) g = target::add_rn(g, target::mul_rn(s.l2, p));
+            if (s.decay != 0) p = sub_rn(p, target::mul_rn(s.decay, p));
+            const float m = target::add_rn(target::mul_rn(s.beta1, x.m.at[j]), target::mul_rn(s.rest1, g));
+            const float v = target::add_rn(target::mul_rn(s.beta2, x.v.at[j]), target::mul_rn(target::mul_rn(s.rest2, g), g));
+            const float below = target::add_rn(target::mul_rn(target::sqrt_ieee(v), s.rescale), s.eps);
+            x.weights.set(j, sub_rn(p, target::div_ieee(target::mul_rn(s.rate, m), below)));
+            x.m.at[j] = m;
+            x.v.at[j] = v;
+        }
+    }
+};
+
+/* ---- SGD ---- */
+
+template <class P, class G, bool master> struct sgd_rule {
+    enum { tensors = master ? 4 : 3, V = 4, U = 4 };
+    trine_sgd_step s;
+    step_control control;
+    bool momentum; /* there is a buffer */
+
+    struct operands {
+        P *param;
+        const G *grad;
+        float *buffer, *own;
+        TRINE_DEVICE_METHOD operands(const list_table<tensors> &t, int place)
+            : param(static_cast<P *>(t.at[0][place])), grad(static_cast<const G *>(t.at[1][place])),
+              buffer(static_cast<float *>(t.at[2][place])), own(master ? static_cast<float *>(t.at[tensors - 1][place]) : nullptr)
+        {
+        }
+    };
+    template <int V> struct held {
+        held_weights<P, master, V> weights;
+        pack<G, V> grad;
+        pack<float, V> buffer;
+        TRINE_DEVICE_METHOD void load(const sgd_rule &rule, const operands &at, int64_t i, bool whole)
+        {
+            weights.load(at.param, at.own, i, whole);
+            grad = list_load<V>(at.grad + i, whole);
+            if (rule.momentum && !rule.s.first) buffer = list_load<V>(at.buffer + i, whole);
+        }
+        TRINE_DEVICE_METHOD void store(const sgd_rule &rule, const operands &at, int64_t i, bool whole) const
+        {
+            weights.store(at.param, at.own, i, whole);
+            if (rule.momentum) list_store<V>(at.buffer + i, buffer, whole);
+        }
+    };
+    TRINE_DEVICE_METHOD bool idle() const { return control.idle(); }
+    TRINE_DEVICE_METHOD float factor() const { return control.factor(s.sign); }
+    template <int V> TRINE_DEVICE_METHOD void apply(held<V> &x, float by) const
+    {
+#pragma unroll
+        for (int j = 0; j < V; j++) {
+            const float p = x.weights.get(j);
+            float g = target::mul_rn(to_f32(x.grad.at[j]), by);
+            if (s.l2 != 0) g = target::add_rn(g, target::mul_rn(s.l2, p));
+            if (momentum) {
+                const float b =
+                    s.first ? g : target::add_rn(target::mul_rn(s.momentum, x.buffer.at[j]), target::mul_rn(s.share, g));
+                x.buffer.at[j] = b;
+                g = s.nesterov ? target::add_rn(g, target::mul_rn(s.momentum, b)) : b;
+            }
+            x.weights.set(j, sub_rn(p, target::mul_rn(s.rate, g)));
+        }
+    }
+};
+
+/* ---- scale_list ---- */
+
+template <class T> struct scale_rule {
+    enum { tensors = 1, V = 16 / int(sizeof(T)), U = 4 };
+    const float *by;
+
+    struct operands {
+        T *x;
+        TRINE_DEVICE_METHOD operands(const list_table<1> &t, int place) : x(static_cast<T *>(t.at[0][place])) {}
+    };
+    template <int V> struct held {
+        pack<T, V> x;
+        TRINE_DEVICE_METHOD void load(const scale_rule &, const operands &at, int64_t i, bool whole)
+        {
+            x = list_load<V>(at.x + i, whole);
+        }
+        TRINE_DEVICE_METHOD void store(const scale_rule &, const operands &at, int64_t i, bool whole) const
+        {
+            list_store<V>(at.x + i, x, whole);
+        }
+    };
+    TRINE_DEVICE_METHOD bool idle() const { return *by == 1; }
+    TRINE_DEVICE_METHOD float factor() const { return *by; }
+    template <int V> TRINE_DEVICE_METHOD void apply(held<V> &h, float factor) const
+    {
+#pragma unroll
+        for (int j = 0; j < V; j++) h.x.at[j] = from_f32<T>(target::mul_rn(to_f32(h.x.at[j]), factor));
+    }
+};
+
+/* ---- Host ---- */
+
+template <bool value_> struct truth {
+    static constexpr bool value = value_;
+};
+
+inline bool has_master(const trine_tensor_list &master, int32_t i) { return i < master.count && trine_is_given(&master.at[i]); }
+
+/* f(tag of the parameters, tag of the gradients, truth of a master copy, which) for each combination that is in the lists;
+ * which(i): parameter i is of it. */
+template <class F> inline trine_status each_format(trine_call *call, const trine_tensor_list &param,
+                                                   const trine_tensor_list &grad, const trine_tensor_list &master, F f)
+{
+    static const trine_dtype dtypes[] = {TRINE_F32, TRINE_F16, TRINE_BF16};
+    bool present[TRINE_DTYPE_COUNT][TRINE_DTYPE_COUNT][2] = {};
+    trine_status status = TRINE_OK;
+    for (int32_t i = 0; i < param.count; i++) present[param.at[i].dtype][grad.at[i].dtype][has_master(master, i)] = true;
+    for (int k = 0; k < 18 && status == TRINE_OK; k++) {
+        const trine_dtype p = dtypes[k % 3], g = dtypes[k / 3 % 3];
+        const bool own = k >= 9;
+        if (!present[p][g][own]) continue;
+        const auto which = [&](int32_t i) {
+            return param.at[i].dtype == p && grad.at[i].dtype == g && has_master(master, i) == own;
+        };
+        status = visit_floats(call, p, [&](auto tag_p) {
+            return visit_floats(call, g, [&](auto tag_g) {
+                if constexpr (sizeof(typename decltype(tag_p)::type) == 2)
+                    if (own) return f(tag_p, tag_g, truth<true>{}, which);
+                return f(tag_p, tag_g, truth<false>{}, which);
+            });
+        });
+    }
+    return status;
+}
+
+inline step_control control_of(const trine_tensor &scale, const trine_tensor &found_inf)
+{
+    return {trine_is_given(&scale) ? data_of<const float>(scale) : nullptr,
+            trine_is_given(&found_inf) ? data_of<const float>(found_inf) : nullptr};
+}
+
+inline trine_status adamw(trine_call *call, const trine_adamw_args *a)
+{
+    const trine_adamw_step s = trine_adamw_step_make(a);
+    const step_control control = control_of(a->grad_scale, a->found_inf);
+    return each_format(call, a->param, a->grad, a->master, [&](auto p, auto g, auto own, auto which) {
+        using rule = adamw_rule<typename decltype(p)::type, typename decltype(g)::type, decltype(own)::value>;
+        return list_run(call, rule{s, control}, a->param.count, [&](auto &launcher, int32_t i) {
+            if (!which(i)) return TRINE_OK;
+            if constexpr (decltype(own)::value)
+                return launcher.add({&a->param.at[i], &a->grad.at[i], &a->m.at[i], &a->v.at[i], &a->master.at[i]});
+            else
+                return launcher.add({&a->param.at[i], &a->grad.at[i], &a->m.at[i], &a->v.at[i]});
+        });
+    });
+}
+
+inline trine_status sgd(trine_call *call, const trine_sgd_args *a)
+{
+    const trine_sgd_step s = trine_sgd_step_make(a);
+    const step_control control = control_of(a->grad_scale, a->found_inf);
+    const bool momentum = a->buffer.count > 0;
+    return each_format(call, a->param, a->grad, a->master, [&](auto p, auto g, auto own, auto which) {
+        using rule = sgd_rule<typename decltype(p)::type, typename decltype(g)::type, decltype(own)::value>;
+        return list_run(call, rule{s, control, momentum}, a->param.count, [&](auto &launcher, int32_t i) {
+            const trine_tensor *buffer = momentum ? &a->buffer.at[i] : nullptr;
+            if (!which(i)) return TRINE_OK;
+            if constexpr (decltype(own)::value)
+                return launcher.add({&a->param.at[i], &a->grad.at[i], buffer, &a->master.at[i]});
+            else
+                return launcher.add({&a->param.at[i], &a->grad.at[i], buffer});
+        });
+    });
+}
+
+inline trine_status scale_list(trine_call *call, const trine_scale_list_args *a)
+{
+    static const trine_dtype dtypes[] = {TRINE_F32, TRINE_F16, TRINE_BF16};
+    trine_status status = TRINE_OK;
+    for (int k = 0; k < 3 && status == TRINE_OK; k++)
+        status = visit_floats(call, dtypes[k], [&](auto t) {
+            return list_run(call, scale_rule<typename decltype(t)::type>{data_of<const float>(a->factor)}, a->x.count,
+                            [&](auto &launcher, int32_t i) {
+                                return a->x.at[i].dtype == dtypes[k] ? launcher.add({&a->x.at[i]}) : TRINE_OK;
+                            });
+        });
+    return status;
+}
+
+} // namespace simt
+
+extern "C" trine_status TRINE_BACKEND_FN(adamw)(trine_call *call, const trine_adamw_args *a)
+{
+    const trine_tensor_list *lists[] = {&a->param, &a->grad, &a->m, &a->v, &a->master};
+    call->variant = target::variant;
+    TRINE_REQUIRE_THAT(call, trine_lists_fit(lists, 5),
+                       "needs tensors without gaps, those of one parameter with one order of axes");
+    TRINE_END_OF_QUERY(call, 0);
+    return simt::adamw(call, a);
+}
+
+extern "C" trine_status TRINE_BACKEND_FN(sgd)(trine_call *call, const trine_sgd_args *a)
+{
+    const trine_tensor_list *lists[] = {&a->param, &a->grad, &a->buffer, &a->master};
+    call->variant = target::variant;
+    TRINE_REQUIRE_THAT(call, trine_lists_fit(lists, 4),
+                       "needs tensors without gaps, those of one parameter with one order of axes");
+    TRINE_END_OF_QUERY(call, 0);
+    return simt::sgd(call, a);
+}
+
+extern "C" trine_status TRINE_BACKEND_FN(global_norm)(trine_call *call, const trine_global_norm_args *a)
+{
+    const trine_tensor_list *lists[] = {&a->x};
+    call->variant = target::variant;
+    TRINE_REQUIRE_THAT(call, trine_lists_fit(lists, 1), "needs tensors without gaps");
+    TRINE_END_OF_QUERY(call, size_t(simt::norm_partials(a)) * sizeof(double));
+    return simt::global_norm(call, a);
+}
+
+extern "C" trine_status TRINE_BACKEND_FN(scale_list)(trine_call *call, const trine_scale_list_args *a)
+{
+    const trine_tensor_list *lists[] = {&a->x};
+    call->variant = target::variant;
+    TRINE_REQUIRE_THAT(call, trine_lists_fit(lists, 1), "needs tensors without gaps");
+    TRINE_END_OF_QUERY(call, 0);
+    return simt::scale_list(call, a);
+}
+
+#endif

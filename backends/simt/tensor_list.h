@@ -1,0 +1,177 @@
+/* Kernels over lists of tensors: many of them in one launch, their addresses in the kernel's arguments. Bound by bytes: each
+ * tensor is moved in packs, every operand at 16 bytes or what as many elements take.
+ *
+ * A launch takes the places of a list one after the other; a block has one chunk of one place's elements, which it finds by
+ * bisection. Tensors of one place (a parameter, its gradient, ...) are operands of one shape. Where their addresses are all so
+ * many elements from a multiple of a pack, packs begin there, and single threads take what is before and behind; where they are
+ * not, packs are put together from elements. */
+#ifndef TRINE_SIMT_TENSOR_LIST_H
+#define TRINE_SIMT_TENSOR_LIST_H
+
+#include "backends/simt/launch.h"
+#include "backends/simt/types.h"
+#include "core/shape.h"
+
+namespace simt {
+
+enum { list_threads = 256 };
+
+/* Of P operands a place. As many places as fit into the 4 KiB of arguments that every device takes, less what goes with them. */
+template <int P> struct list_table {
+    enum { capacity = (4096 - 160) / (8 * P + 8 + 4 + 1), scattered = 255 };
+    void *at[P][capacity];    /* the element where packs begin */
+    int64_t n[capacity];      /* elements from there on */
+    uint32_t first[capacity]; /* block */
+    uint8_t before[capacity]; /* elements before there, or `scattered`: none, and there are no packs in memory */
+    int32_t count;
+};
+
+/* A block's part of the list. */
+struct list_part {
+    int32_t place;
+    int64_t chunk;
+};
+
+template <int P> TRINE_DEVICE list_part list_find(const list_table<P> &table)
+{
+    const uint32_t block = target::block_x();
+    int32_t low = 0, high = table.count;
+    while (high - low > 1) {
+        const int32_t middle = (low + high) / 2;
+        if (table.first[middle] <= block)
+            low = middle;
+        else
+            high = middle;
+    }
+    return {low, int64_t(block - table.first[low])};
+}
+
+/* V elements; `whole`: aligned to what they take. */
+template <int V, class T> TRINE_DEVICE pack<T, V> list_load(const T *p, bool whole)
+{
+    if (whole) return load_pack<T, V>(p);
+    pack<T, V> r;
+    for (int i = 0; i < V; i++) r.at[i] = p[i];
+    return r;
+}
+template <int V, class T> TRINE_DEVICE void list_store(T *p, const pack<T, V> &r, bool whole)
+{
+    if (whole) {
+        store_pack<T, V>(p, r);
+        return;
+    }
+    for (int i = 0; i < V; i++) p[i] = r.at[i];
+}
+
+/* Rule: what is done with the elements.
+ *   tensors        operands of a place
+ *   V, U           elements of a pack, packs a thread has in flight
+ *   held<V>        the values of a pack of all operands: load(rule, operands, i, whole), store(the same)
+ *   operands       their addresses, made from (table, place)
+ *   idle()         true: nothing is to be done
+ *   factor()       a number that all threads need
+ *   apply(held, factor)  the work */
+template <class Rule> TRINE_KERNEL(list_threads) list_kernel(const Rule rule, const list_table<Rule::tensors> table)
+{
+    constexpr int V = Rule::V, U = Rule::U;
+    if (rule.idle()) return;
+    const list_part part = list_find(table);
+    const typename Rule::operands at(table, part.place);
+    const int64_t n = table.n[part.place], packs = n / V, begin = part.chunk * (list_threads * U) + target::thread_x();
+    const int before = table.before[part.place];
+    const bool whole = before != list_table<Rule::tensors>::scattered;
+    const float factor = rule.factor();
+    typename Rule::template held<V> x[U];
+#pragma unroll
+    for (int k = 0; k < U; k++)
+        if (begin + k * list_threads < packs) x[k].load(rule, at, (begin + k * list_threads) * V, whole);
+#pragma unroll
+    for (int k = 0; k < U; k++)
+        if (begin + k * list_threads < packs) {
+            rule.apply(x[k], factor);
+            x[k].store(rule, at, (begin + k * list_threads) * V, whole);
+        }
+    /* what is in no pack */
+    const int ahead = whole ? before : 0, thread = target::thread_x();
+    if (part.chunk == 0 && thread < ahead + int(n - packs * V)) {
+        const int64_t i = thread < ahead ? thread - ahead : packs * V + thread - ahead;
+        typename Rule::template held<1> one;
+        one.load(rule, at, i, true);
+        rule.apply(one, factor);
+        one.store(rule, at, i, true);
+    }
+}
+
+/* ---- Host ---- */
+
+/* Collects places and launches when the table is full. `launch_full(table, blocks)` is called for each table. */
+template <int P, int V, int U, class F> struct list_launcher {
+    static constexpr int64_t chunk = int64_t(list_threads) * V * U;
+    F launch_full;
+    int64_t blocks = 0;
+    list_table<P> table;
+
+    explicit list_launcher(F f) : launch_full(f) { table.count = 0; }
+
+    /* A tensor that is not given counts for nothing. */
+    trine_status add(const trine_tensor *const (&operand)[P])
+    {
+        const int64_t n = trine_tensor_numel(operand[0]), added = ceil_div(n, chunk);
+        trine_status status = TRINE_OK;
+        if (n == 0) return status;
+        if (table.count == list_table<P>::capacity || blocks + added > 0x7fffffff) status = flush();
+        const int32_t k = table.count++;
+        const int head = head_of(operand);
+        const int64_t skipped = head < 0 ? 0 : head < n ? head : n;
+        for (int o = 0; o < P; o++) {
+            const bool given = operand[o] && trine_is_given(operand[o]);
+            table.at[o][k] =
+                given ? static_cast<char *>(operand[o]->data) + skipped * (trine_dtype_bits(operand[o]->dtype) / 8) : nullptr;
+        }
+        table.n[k] = n - skipped;
+        table.first[k] = uint32_t(blocks);
+        table.before[k] = uint8_t(head < 0 ? int(list_table<P>::scattered) : int(skipped));
+        blocks += added;
+        return status;
+    }
+
+    trine_status flush()
+    {
+        const trine_status status = table.count ? launch_full(table, blocks) : TRINE_OK;
+        table.count = 0;
+        blocks = 0;
+        return status;
+    }
+
+  private:
+    /* Elements before the first that begins a pack in all operands; -1 if there is none. */
+    static int head_of(const trine_tensor *const (&operand)[P])
+    {
+        for (int head = 0; head < V; head++) {
+            bool fits = true;
+            for (int o = 0; o < P; o++) {
+                if (!operand[o] || !trine_is_given(operand[o])) continue;
+                const unsigned size = unsigned(trine_dtype_bits(operand[o]->dtype) / 8), bytes = size * V > 16 ? 16 : size * V;
+                fits = fits && (reinterpret_cast<uintptr_t>(operand[o]->data) + head * size) % bytes == 0;
+            }
+            if (fits) return head;
+        }
+        return -1;
+    }
+};
+
+/* rule on the places of `count` that add(launcher, i) adds. */
+template <class Rule, class Add> inline trine_status list_run(trine_call *call, const Rule &rule, int32_t count, Add add)
+{
+    const auto run = [&](const list_table<Rule::tensors> &table, int64_t blocks) {
+        return launch(call, list_kernel<Rule>, grid(blocks), list_threads, 0, rule, table);
+    };
+    list_launcher<Rule::tensors, Rule::V, Rule::U, decltype(run)> launcher(run);
+    trine_status status = TRINE_OK;
+    for (int32_t i = 0; i < count && status == TRINE_OK; i++) status = add(launcher, i);
+    return status == TRINE_OK ? launcher.flush() : status;
+}
+
+} // namespace simt
+
+#endif

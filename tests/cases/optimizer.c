@@ -1,0 +1,462 @@
+/* Cases of the optimizer family. A case has lists of a few or of many tensors; its units are equal parts of each of them.
+ *
+ * Bounds, with u = 2^-24 and inputs of the size of 1 to 5. m and the buffer of sgd are sums of two products, each of two
+ * roundings: 16 u of the largest term, and as much again for what scale and penalty did to the gradient. v is such a sum of
+ * squares. What p moves by is a quotient of m, whose bound counts as often as 1 / denominator (v is at least 1/4 there), and five
+ * more roundings. */
+#include <math.h>
+#include <string.h>
+
+#include "tests/cases/optimizer_lists.h"
+
+static const double u = 0x1p-24;
+
+/* Tensors that lie one element off do so alone, beside others that are aligned, or all together. */
+static void shift(test_case *c, int which)
+{
+    for (int32_t k = 0; k < c->tensor_count; k++)
+        if (c->tensor[k].numel > 1 && k % 4 == which) c->tensor[k].layout = LAYOUT_OFFSET;
+}
+
+/* Rough work, for those who leave out what is long: all elements. */
+static void finish(test_case *c, const sizes *s, bool bench)
+{
+    c->work = 0;
+    for (int32_t k = 0; k < c->tensor_count; k++) c->work += (double)c->tensor[k].numel;
+    c->units = bench ? 64 : 1;
+    if (s == &large) c->units = 1 << 15;
+    c->vendor_exact = c->op != TRINE_OP_global_norm;
+    case_count_bytes(c);
+}
+
+/* ---- Steps ---- */
+
+typedef struct step_case {
+    const sizes *s;
+    formats f;
+    double lr, decay, scale, skip; /* scale, skip: grad_scale and found_inf; 0 and -1: not given */
+    double beta1, beta2, eps;      /* of sgd: momentum, dampening */
+    int64_t step;
+    bool other, maximize; /* l2, or nesterov */
+    const char *what;
+} step_case;
+
+static void tensor_number(test_case *c, const char *field, double value)
+{
+    case_set_fill(case_in(c, field, TRINE_F32, SHAPE(1)), FILL_CONSTANT, value, 0);
+}
+
+/* The rounded copy of a master weight is not read, unless nothing is done. */
+static case_tensor *add_param(test_case *c, const format *f, bool skipped, const int64_t *shape)
+{
+    if (f->master && !skipped) return case_out(c, "param", f->param, 2, shape);
+    return case_update(c, "param", f->param, 2, shape);
+}
+
+static double number_in(const test_case *c, const char *field, double otherwise)
+{
+    const case_tensor *t = case_find(c, field);
+    return t ? case_value(t, 0) : otherwise;
+}
+
+/* A case's tensors in the order in which they were added. */
+typedef struct walk {
+    const test_case *c;
+    int32_t next, out;
+    int64_t begin, n; /* the unit's elements */
+} walk;
+
+static const case_tensor *take(walk *w, const char *field)
+{
+    const case_tensor *t = &w->c->tensor[w->next];
+    const trine_op_info *info = trine_op_get_info(w->c->op);
+    if (w->next >= w->c->tensor_count || strcmp(info->fields[t->field].name, field) != 0) return NULL;
+    w->next++;
+    return t;
+}
+
+static const case_tensor *take_param(walk *w, int64_t unit)
+{
+    const case_tensor *t = take(w, "param");
+    if (!t) return NULL;
+    w->n = t->numel / w->c->units;
+    w->begin = unit * w->n;
+    return t;
+}
+
+/* What states are stored in bounds them. */
+static double in_f32(double x) { return (double)(float)x; }
+
+static void keep(const case_tensor *t, int64_t i, double *to) { *to = case_value(t, i); }
+
+static void adamw_element(const trine_adamw_args *a, double p, double g, double *m, double *v, double *to)
+{
+    if (a->l2) g += a->weight_decay * p;
+    if (!a->l2 && a->weight_decay != 0) p -= a->lr * a->weight_decay * p;
+    *m = in_f32(a->beta1 * *m + (1 - a->beta1) * g);
+    *v = in_f32(a->beta2 * *v + (1 - a->beta2) * g * g);
+    *to = p - a->lr / (1 - pow(a->beta1, (double)a->step)) * *m / (sqrt(*v) / sqrt(1 - pow(a->beta2, (double)a->step)) + a->eps);
+}
+
+static void oracle_adamw(const test_case *c, int64_t unit, double *const *out)
+{
+    const trine_adamw_args *a = (const trine_adamw_args *)(const void *)c->args;
+    const double by = number_in(c, "grad_scale", 1) * (a->maximize ? -1 : 1);
+    const bool skipped = number_in(c, "found_inf", 0) != 0;
+    walk w = {.c = c};
+    for (const case_tensor *param; (param = take_param(&w, unit));) {
+        const case_tensor *grad = take(&w, "grad"), *m = take(&w, "m"), *v = take(&w, "v"), *master = take(&w, "master");
+        double *const *to = out + w.out;
+        for (int64_t j = 0; j < w.n; j++) {
+            const int64_t i = w.begin + j;
+            double weight = case_value(master ? master : param, i);
+            keep(m, i, &to[1][j]);
+            keep(v, i, &to[2][j]);
+            if (skipped)
+                keep(param, i, &to[0][j]);
+            else
+                adamw_element(a, weight, by * case_value(grad, i), &to[1][j], &to[2][j], &weight);
+            if (!skipped) to[0][j] = weight;
+            if (master) to[3][j] = weight;
+        }
+        w.out += master ? 4 : 3;
+    }
+}
+
+static void sgd_element(const trine_sgd_args *a, double *p, double g, double *b)
+{
+    g += a->weight_decay * *p;
+    if (b) {
+        *b = in_f32(a->step == 1 ? g : a->momentum * *b + (1 - a->dampening) * g);
+        g = a->nesterov ? g + a->momentum * *b : *b;
+    }
+    *p -= a->lr * g;
+}
+
+static void oracle_sgd(const test_case *c, int64_t unit, double *const *out)
+{
+    const trine_sgd_args *a = (const trine_sgd_args *)(const void *)c->args;
+    const double by = number_in(c, "grad_scale", 1) * (a->maximize ? -1 : 1);
+    const bool skipped = number_in(c, "found_inf", 0) != 0;
+    walk w = {.c = c};
+    for (const case_tensor *param; (param = take_param(&w, unit));) {
+        const case_tensor *grad = take(&w, "grad"), *buffer = take(&w, "buffer"), *master = take(&w, "master");
+        double *const *to = out + w.out;
+        double *b = buffer ? to[1] : NULL, *own = master ? to[buffer ? 2 : 1] : NULL;
+        for (int64_t j = 0; j < w.n; j++) {
+            const int64_t i = w.begin + j;
+            double weight = case_value(master ? master : param, i);
+            if (b) keep(buffer, i, &b[j]);
+            if (!skipped) sgd_element(a, &weight, by * case_value(grad, i), b ? &b[j] : NULL);
+            to[0][j] = skipped ? case_value(param, i) : weight;
+            if (own) own[j] = weight;
+        }
+        w.out += 1 + (b != NULL) + (own != NULL);
+    }
+}
+
+/* State and weights beside a parameter's gradient. */
+static void add_state(test_case *c, const char *field, int64_t item, const int64_t *shape, double bound, double low, double high)
+{
+    case_tensor *t = case_update(c, field, TRINE_F32, 2, shape);
+    t->item = (int32_t)item;
+    if (low < high) case_set_fill(t, FILL_UNIFORM, low, high);
+    case_tensor_tolerance(t, 8 * u, bound);
+}
+
+static test_case *new_step(case_list *list, trine_op op, const step_case *k)
+{
+    const bool adam = op == TRINE_OP_adamw, momentum = !adam && k->beta1 != 0;
+    const double rate = adam ? k->lr / (1 - pow(k->beta1, (double)k->step)) : k->lr;
+    const double moved = (adam ? 300 * rate : 64 * rate) * u, size = 64 * u;
+    test_case *c = case_new(list, op, "%s %s %s", format_names[k->f], k->s->name, k->what);
+    case_reserve(c, 5 * (int32_t)k->s->count + 2);
+    for (int64_t i = 0; i < k->s->count; i++) {
+        const format f = format_of(k->f, i);
+        int64_t shape[2];
+        shape_of(k->s, i, shape);
+        case_tensor_tolerance(add_param(c, &f, k->skip > 0, shape), 8 * u, size + moved);
+        case_in(c, "grad", f.grad, 2, shape);
+        if (adam) {
+            add_state(c, "m", i, shape, size, 0, 0);
+            add_state(c, "v", i, shape, size, 0.25, 2);
+        } else if (momentum) {
+            add_state(c, "buffer", i, shape, size, 0, 0);
+        }
+        if (f.master) add_state(c, "master", i, shape, size + moved, 0, 0);
+    }
+    if (k->scale != 0) tensor_number(c, "grad_scale", k->scale);
+    if (k->skip >= 0) tensor_number(c, "found_inf", k->skip);
+    c->oracle = adam ? oracle_adamw : oracle_sgd;
+    return c;
+}
+
+static test_case *new_adamw(case_list *list, step_case k, bool bench)
+{
+    test_case *c = new_step(list, TRINE_OP_adamw, &k);
+    trine_adamw_args *a = CASE_ARGS(c, adamw);
+    a->lr = k.lr;
+    a->beta1 = k.beta1;
+    a->beta2 = k.beta2;
+    a->eps = k.eps;
+    a->weight_decay = k.decay;
+    a->step = k.step;
+    a->l2 = k.other;
+    a->maximize = k.maximize;
+    if (case_find(c, "master")) a->master.count = (int32_t)k.s->count; /* the last parameters may have none */
+    finish(c, k.s, bench);
+    c->flops = 16.0 * c->work / 4;
+    return c;
+}
+
+static test_case *new_sgd(case_list *list, step_case k, bool bench)
+{
+    test_case *c = new_step(list, TRINE_OP_sgd, &k);
+    trine_sgd_args *a = CASE_ARGS(c, sgd);
+    a->lr = k.lr;
+    a->momentum = k.beta1;
+    a->dampening = k.beta2;
+    a->weight_decay = k.decay;
+    a->step = k.step;
+    a->nesterov = k.other;
+    a->maximize = k.maximize;
+    if (case_find(c, "master")) a->master.count = (int32_t)k.s->count;
+    finish(c, k.s, bench);
+    c->flops = 8.0 * c->work / 3;
+    return c;
+}
+
+typedef test_case *(*new_fn)(case_list *list, step_case k, bool bench);
+
+/* Every size and alignment with every format; what the arguments mean, on one of them. */
+static void step_cases(case_list *list, new_fn new, const step_case *plain, const step_case *variants, int count)
+{
+    for (int f = F32_ALL; f <= MIXED; f++)
+        for (size_t s = 0; s < sizeof few / sizeof few[0]; s++) {
+            step_case k = *plain;
+            k.s = &few[s];
+            k.f = (formats)f;
+            new (list, k, false);
+            if (s != 2 && s != 7) continue;
+            case_set_layout(new (list, k, false), LAYOUT_OFFSET);
+            case_set_layout(new (list, k, false), LAYOUT_TRANSPOSED);
+            for (int which = 0; which < 4; which++) {
+                k.what = (const char *const[]){"shifted 0", "shifted 1", "shifted 2", "shifted 3"}[which];
+                shift(new (list, k, false), which);
+            }
+        }
+    for (int layout = LAYOUT_PADDED; layout <= LAYOUT_STRIDED; layout++) {
+        step_case k = *plain;
+        k.s = &few[4];
+        test_case *c = new (list, k, false);
+        case_set_layout(c, (case_layout)layout);
+        c->may_refuse = true;
+    }
+    for (int v = 0; v < count; v++)
+        for (int f = F32_ALL; f <= MIXED; f++) {
+            step_case k = variants[v];
+            k.f = (formats)f;
+            k.s = k.f == MIXED ? (v % 2 ? &gaps_many : &small_many) : &few[7];
+            new (list, k, false);
+        }
+}
+
+static void step_benches(case_list *list, new_fn new, step_case k)
+{
+    static const formats timed[] = {F32_ALL, BF16_ALL, BF16_MASTER};
+    for (size_t f = 0; f < sizeof timed / sizeof timed[0]; f++) {
+        k.f = timed[f];
+        k.s = &large;
+        new (list, k, true);
+        k.s = &layers;
+        new (list, k, true);
+    }
+}
+
+/* From zeros, with small gradients: the corrections of the first steps are all that makes them large again. */
+static void first_steps(case_list *list)
+{
+    for (int64_t step = 1; step < 4; step++) {
+        const step_case k = {
+            &few[3],      F32_ALL,
+            .lr = 1e-3,   .skip = -1,
+            .beta1 = 0.9, .beta2 = 0.999,
+            .step = step, .what = (const char *const[]){"", "from zero", "from zero, step 2", "from zero, step 3"}[step]};
+        test_case *c = new_adamw(list, k, false);
+        case_set_fill(&c->tensor[1], FILL_NORMAL, 0, 1e-5);
+        case_set_fill(&c->tensor[2], FILL_CONSTANT, 0, 0);
+        case_set_fill(&c->tensor[3], FILL_CONSTANT, 0, 0);
+    }
+}
+
+void cases_adamw(case_list *list, case_kind kind)
+{
+    const step_case plain = {&few[2],      F32_ALL,        .lr = 1e-2,  .decay = 0.1, .skip = -1,
+                             .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .step = 7,    .what = "plain"};
+    step_case all = plain, l2 = plain, up = plain, skipped = plain, eps = plain, late = plain, still = plain;
+    all.scale = 0.37, all.skip = 0, all.what = "scaled";
+    l2.other = true, l2.scale = 4, l2.step = 2, l2.what = "l2";
+    up.maximize = true, up.decay = 0, up.what = "maximize";
+    skipped.scale = NAN, skipped.skip = 1, skipped.what = "skipped";
+    eps.eps = 0.5, eps.step = 1, eps.what = "large eps";
+    late.step = 1000000, late.beta1 = 0, late.what = "late";
+    still.lr = 0, still.what = "lr 0";
+    const step_case variants[] = {all, l2, up, skipped, eps, late, still};
+    if (kind == CASES_BENCH) {
+        step_benches(list, new_adamw, plain);
+        return;
+    }
+    step_cases(list, new_adamw, &plain, variants, sizeof variants / sizeof variants[0]);
+    first_steps(list);
+    step_case special = plain;
+    special.s = &few[4], special.what = "special gradients";
+    case_set_fill(&new_adamw(list, special, false)->tensor[1], FILL_SPECIAL, 0, 1);
+}
+
+void cases_sgd(case_list *list, case_kind kind)
+{
+    const step_case plain = {&few[2], F32_ALL, .lr = 0.1, .decay = 0.01, .skip = -1, .beta1 = 0.9, .step = 7, .what = "momentum"};
+    step_case all = plain, without = plain, nesterov = plain, damped = plain, first = plain, skipped = plain, up = plain;
+    all.scale = 0.37, all.skip = 0, all.what = "scaled";
+    without.beta1 = 0, without.scale = 3, without.what = "plain";
+    nesterov.other = true, nesterov.what = "nesterov";
+    damped.beta2 = 0.3, damped.what = "dampening";
+    first.step = 1, first.beta2 = 0.3, first.what = "first";
+    skipped.scale = NAN, skipped.skip = 1, skipped.what = "skipped";
+    up.maximize = true, up.decay = 0, up.what = "maximize";
+    const step_case variants[] = {all, without, nesterov, damped, first, skipped, up};
+    if (kind == CASES_BENCH) {
+        step_benches(list, new_sgd, plain);
+        step_benches(list, new_sgd, without);
+        return;
+    }
+    step_cases(list, new_sgd, &plain, variants, sizeof variants / sizeof variants[0]);
+    step_case k = first;
+    k.s = &few[4], k.other = true, k.beta2 = 0, k.what = "first, over NaN";
+    case_set_fill(&new_sgd(list, k, false)->tensor[2], FILL_CONSTANT, NAN, 0);
+    k = plain, k.s = &few[4], k.what = "special gradients";
+    case_set_fill(&new_sgd(list, k, false)->tensor[1], FILL_SPECIAL, 0, 1);
+}
+
+/* ---- global_norm ---- */
+
+static void oracle_norm(const test_case *c, int64_t unit, double *const *out)
+{
+    const trine_global_norm_args *a = (const trine_global_norm_args *)(const void *)c->args;
+    double sum = 0;
+    (void)unit;
+    for (int32_t k = 0; k < c->tensor_count; k++)
+        for (int64_t i = 0; i < c->tensor[k].numel && !c->tensor[k].output; i++) {
+            const double x = case_value(&c->tensor[k], i);
+            sum += x * x;
+        }
+    const double clip = a->max_norm / (sqrt(sum) + 1e-6);
+    out[0][0] = sqrt(sum);
+    if (case_find(c, "clip")) out[1][0] = clip > 1 ? 1 : clip;
+}
+
+static test_case *new_norm(case_list *list, const sizes *s, formats f, double max_norm, const char *what, bool bench)
+{
+    test_case *c = case_new(list, TRINE_OP_global_norm, "%s %s%s%s", format_names[f], s->name, what[0] ? " " : "", what);
+    case_reserve(c, (int32_t)s->count + 2);
+    for (int64_t i = 0; i < s->count; i++) {
+        int64_t shape[2];
+        shape_of(s, i, shape);
+        case_in(c, "x", format_of(f, i).grad, 2, shape);
+    }
+    case_out(c, "norm", TRINE_F32, SHAPE(1));
+    if (max_norm >= 0) case_out(c, "clip", TRINE_F32, SHAPE(1));
+    CASE_ARGS(c, global_norm)->max_norm = max_norm >= 0 ? max_norm : 0;
+    c->oracle = oracle_norm;
+    case_tolerance(c, TRINE_F32, 2 * u, 0); /* the sums in f64 count for nothing beside the last rounding */
+    finish(c, s, bench);
+    c->units = 1;
+    c->flops = 2 * c->work;
+    return c;
+}
+
+void cases_global_norm(case_list *list, case_kind kind)
+{
+    static const formats of_grads[] = {F32_ALL, BF16_ALL, F16_MASTER, MIXED};
+    for (int f = 0; f < 2 && kind == CASES_BENCH; f++) {
+        new_norm(list, &large, of_grads[f], 1, "", true);
+        new_norm(list, &layers, of_grads[f], 1, "", true);
+    }
+    for (int f = 0; f < 4 && kind == CASES_CHECK; f++) {
+        for (size_t s = 0; s < sizeof few / sizeof few[0]; s++) {
+            new_norm(list, &few[s], of_grads[f], 1.5, "clipped", false);
+            new_norm(list, &few[s], of_grads[f], -1, "", false);
+            case_set_layout(new_norm(list, &few[s], of_grads[f], 1e6, "small enough", false), LAYOUT_OFFSET);
+            case_set_layout(new_norm(list, &few[s], of_grads[f], 0, "to 0", false), LAYOUT_TRANSPOSED);
+        }
+        new_norm(list, &small_many, of_grads[f], 1, "clipped", false);
+        new_norm(list, &three_hundred, of_grads[f], 1, "clipped", false);
+        new_norm(list, &gaps_many, of_grads[f], 1, "clipped", false);
+        case_set_fill(&new_norm(list, &few[7], of_grads[f], 1, "with NaN", false)->tensor[1], FILL_CONSTANT, NAN, 0);
+        case_set_fill(&new_norm(list, &few[7], of_grads[f], 1, "with inf", false)->tensor[1], FILL_CONSTANT, -INFINITY, 0);
+        test_case *c = new_norm(list, &few[4], of_grads[f], 1, "large", false);
+        case_set_fill(&c->tensor[0], FILL_NORMAL, 0, c->tensor[0].dtype == TRINE_F16 ? 1e4 : 1e30);
+        c = new_norm(list, &few[4], of_grads[f], 1, "tiny", false);
+        case_set_fill(&c->tensor[0], FILL_NORMAL, 0, c->tensor[0].dtype == TRINE_F16 ? 1e-6 : 1e-30);
+    }
+    if (kind == CASES_BENCH) return;
+    test_case *c = new_norm(list, &few[4], F32_ALL, 1, "padded", false);
+    c->tensor[0].layout = LAYOUT_PADDED;
+    c->may_refuse = true;
+}
+
+/* ---- scale_list ---- */
+
+static void oracle_scale(const test_case *c, int64_t unit, double *const *out)
+{
+    const double by = number_in(c, "factor", 1);
+    for (int32_t k = 0; k + 1 < c->tensor_count; k++) {
+        const int64_t n = c->tensor[k].numel / c->units;
+        for (int64_t j = 0; j < n; j++) {
+            double x = by == 1 ? case_value(&c->tensor[k], unit * n + j) : in_f32(by * case_value(&c->tensor[k], unit * n + j));
+            unsigned char bits[8];
+            trine_convert(&x, TRINE_F64, bits, c->tensor[k].dtype, 1);
+            trine_convert(bits, c->tensor[k].dtype, &out[k][j], TRINE_F64, 1);
+        }
+    }
+}
+
+static test_case *new_scale(case_list *list, const sizes *s, formats f, double by, const char *what, bool bench)
+{
+    test_case *c = case_new(list, TRINE_OP_scale_list, "%s %s%s%s", format_names[f], s->name, what[0] ? " " : "", what);
+    case_reserve(c, (int32_t)s->count + 1);
+    for (int64_t i = 0; i < s->count; i++) {
+        int64_t shape[2];
+        shape_of(s, i, shape);
+        case_set_fill(case_update(c, "x", format_of(f, i).param, 2, shape), bench ? FILL_NORMAL : FILL_SPECIAL, 0, 1);
+    }
+    tensor_number(c, "factor", by);
+    c->oracle = oracle_scale; /* exact but for the bits of a NaN */
+    finish(c, s, bench);
+    c->flops = c->work;
+    return c;
+}
+
+void cases_scale_list(case_list *list, case_kind kind)
+{
+    static const formats of_grads[] = {F32_ALL, BF16_ALL, F16_MASTER, MIXED};
+    for (int f = 0; f < 2 && kind == CASES_BENCH; f++) {
+        new_scale(list, &large, of_grads[f], 0.7, "", true);
+        new_scale(list, &layers, of_grads[f], 0.7, "", true);
+    }
+    for (int f = 0; f < 4 && kind == CASES_CHECK; f++) {
+        for (size_t s = 0; s < sizeof few / sizeof few[0]; s++) {
+            new_scale(list, &few[s], of_grads[f], 0.7, "", false);
+            case_set_layout(new_scale(list, &few[s], of_grads[f], -1e-3, "", false), LAYOUT_OFFSET);
+            case_set_layout(new_scale(list, &few[s], of_grads[f], 3, "", false), LAYOUT_TRANSPOSED);
+        }
+        new_scale(list, &few[4], of_grads[f], 1, "by 1", false);
+        new_scale(list, &few[4], of_grads[f], NAN, "by NaN", false);
+        new_scale(list, &three_hundred, of_grads[f], 0.1, "", false);
+        new_scale(list, &gaps_many, of_grads[f], 0.1, "", false);
+    }
+    if (kind == CASES_BENCH) return;
+    test_case *c = new_scale(list, &few[4], F32_ALL, 2, "strided", false);
+    c->tensor[0].layout = LAYOUT_STRIDED;
+    c->may_refuse = true;
+}
