@@ -167,3 +167,5 @@ trine_status TRINE_CPU(rmsnorm)(trine_call *call, const trine_rmsnorm_args *a)
                             .round_first = a->round_first != 0};
     return norm_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x});
 }
+
+#include "backends/cpu/l2_normalize.h"

@@ -12,6 +12,12 @@ static const trine_op_field rmsnorm_fields[] = {
     FIELD(trine_rmsnorm_args, x, IN), FIELD(trine_rmsnorm_args, weight, IN | OPTIONAL),
     FIELD(trine_rmsnorm_args, y, OUT | INPLACE), FIELD(trine_rmsnorm_args, rstd, OUT | OPTIONAL)};
 
+static const trine_op_field l2_fields[] = {FIELD(trine_l2_normalize_args, x, IN),
+                                           FIELD(trine_l2_normalize_args, y, OUT | INPLACE)};
+static const trine_op_field l2_backward_fields[] = {FIELD(trine_l2_normalize_backward_args, x, IN),
+                                                    FIELD(trine_l2_normalize_backward_args, dy, IN),
+                                                    FIELD(trine_l2_normalize_backward_args, dx, OUT | INPLACE)};
+
 static trine_status check_rows(const trine_check *check, const trine_tensor *x, const trine_tensor *y, float eps)
 {
     TRY(trine_check_dtype(check, "x", x, DT_FLOATS));
@@ -56,5 +62,23 @@ static trine_status check_rmsnorm(const trine_check *check, const void *args)
     return check_statistic(check, "rstd", &a->rstd, &a->x);
 }
 
+static trine_status check_l2(const trine_check *check, const void *args)
+{
+    const trine_l2_normalize_args *a = args;
+    return check_rows(check, &a->x, &a->y, a->eps);
+}
+
+static trine_status check_l2_backward(const trine_check *check, const void *args)
+{
+    const trine_l2_normalize_backward_args *a = args;
+    TRY(trine_check_same_dtype(check, "dx", &a->dx, "x", &a->x));
+    TRY(trine_check_same_shape(check, "dx", &a->dx, "x", &a->x));
+    TRY(trine_check_same_dtype(check, "dy", &a->dy, "x", &a->x));
+    TRY(trine_check_same_shape(check, "dy", &a->dy, "x", &a->x));
+    return check_rows(check, &a->x, &a->dx, a->eps);
+}
+
 OP_DESC(norm, layernorm, layernorm_fields, check_layernorm);
 OP_DESC(norm, rmsnorm, rmsnorm_fields, check_rmsnorm);
+OP_DESC(norm, l2_normalize, l2_fields, check_l2);
+OP_DESC(norm, l2_normalize_backward, l2_backward_fields, check_l2_backward);

@@ -1,4 +1,4 @@
-/* Normalisation over the last axis. What holds for every op is in trine.h. */
+/* Normalisation. What holds for every op is in trine.h. */
 #ifndef TRINE_NORM_H
 #define TRINE_NORM_H
 
@@ -36,6 +36,27 @@ typedef struct trine_rmsnorm_args {
     int32_t round_first;
 } trine_rmsnorm_args;
 TRINE_API trine_status trine_rmsnorm(trine_stream *stream, const trine_rmsnorm_args *args);
+
+/* y = x / max(|x|, eps), |x| the Euclidean norm over the last axis.
+ *   x, y   [..., N], as in layernorm. In place allowed, y as x.
+ *   eps    bounds the divisor from below, as in PyTorch's normalize: a row of zeros stays one. (TensorFlow's l2_normalize bounds
+ *          the sum of squares: its epsilon is the square of this eps.)
+ * The sum of squares is f32: rows with |x| beyond 2^63 may become 0, and |x| below 2^-63 counts as 0. INVALID_ARGUMENT unless
+ * eps > 0. */
+typedef struct trine_l2_normalize_args {
+    trine_tensor x, y;
+    float eps;
+} trine_l2_normalize_args;
+TRINE_API trine_status trine_l2_normalize(trine_stream *stream, const trine_l2_normalize_args *args);
+
+/* From the forward's input x, with s = 1 / max(|x|, eps):
+ *   dx = s (dy - x s^2 sum(x dy)) where |x| > eps, else s dy      [..., N]; may be x or dy in place
+ * x, dy, dx one shape and dtype, strides as in the forward. INVALID_ARGUMENT unless eps > 0. */
+typedef struct trine_l2_normalize_backward_args {
+    trine_tensor x, dy, dx;
+    float eps;
+} trine_l2_normalize_backward_args;
+TRINE_API trine_status trine_l2_normalize_backward(trine_stream *stream, const trine_l2_normalize_backward_args *args);
 
 #ifdef __cplusplus
 }
