@@ -11,7 +11,7 @@
 
 #include "trine/trine.h"
 
-enum { CASE_TENSORS = 9, CASE_ARGS_MAX = 2048, CASE_OUT_MAX = 8 };
+enum { CASE_TENSORS = 10, CASE_ARGS_MAX = 2048, CASE_OUT_MAX = 8 };
 
 typedef enum case_kind {
     CASES_CHECK, /* small, many: odd shapes, views, special values */

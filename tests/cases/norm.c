@@ -198,4 +198,5 @@ void cases_rmsnorm(case_list *list, case_kind kind)
     for (int d = 0; d < 3; d++) rmsnorm_conventions(list, case_floats[d]);
 }
 
+#include "tests/cases/channels.h"
 #include "tests/cases/l2_normalize.h"
