@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "backends/cpu/rows.h"
+#include "backends/cpu/walk.h"
 
 typedef struct norm_context {
     trine_dtype dtype;
@@ -167,3 +168,7 @@ trine_status TRINE_CPU(rmsnorm)(trine_call *call, const trine_rmsnorm_args *a)
                             .round_first = a->round_first != 0};
     return norm_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x});
 }
+
+#include "backends/cpu/batchnorm.h"
+#include "backends/cpu/groupnorm.h"
+#include "backends/cpu/l2_normalize.h"

@@ -306,4 +306,15 @@ static inline void rows_run(row_call *c, void *workspace)
         rows_apart(c);
 }
 
+/* All three, for an op that needs nothing else. */
+static inline trine_status rows_call(trine_call *call, const row_op *op, const void *context, const trine_tensor *const *tensors)
+{
+    row_call c;
+    const trine_status status = rows_plan(&c, call, op, context, tensors);
+    if (status != TRINE_OK) return status;
+    TRINE_END_OF_QUERY(call, rows_bytes(&c));
+    rows_run(&c, call->workspace);
+    return TRINE_OK;
+}
+
 #endif

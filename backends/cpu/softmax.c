@@ -111,37 +111,27 @@ static void log_backward_emit(const void *context, const row_part *part, const d
 
 /* ---- The backend's functions ---- */
 
-static trine_status softmax_call(trine_call *call, const row_op *op, const trine_tensor *const *tensors)
-{
-    row_call c;
-    const trine_status status = rows_plan(&c, call, op, NULL, tensors);
-    if (status != TRINE_OK) return status;
-    TRINE_END_OF_QUERY(call, rows_bytes(&c));
-    rows_run(&c, call->workspace);
-    return TRINE_OK;
-}
-
 trine_status TRINE_CPU(softmax)(trine_call *call, const trine_softmax_args *a)
 {
     static const row_op op = {1,           true, 1, forward_partial, forward_merge, forward_finish, forward_relate, forward_again,
                               forward_emit};
-    return softmax_call(call, &op, (const trine_tensor *[]){&a->y, &a->x});
+    return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->y, &a->x});
 }
 
 trine_status TRINE_CPU(log_softmax)(trine_call *call, const trine_log_softmax_args *a)
 {
     static const row_op op = {1, false, 1, forward_partial, forward_merge, log_finish, NULL, NULL, log_emit};
-    return softmax_call(call, &op, (const trine_tensor *[]){&a->y, &a->x});
+    return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->y, &a->x});
 }
 
 trine_status TRINE_CPU(softmax_backward)(trine_call *call, const trine_softmax_backward_args *a)
 {
     static const row_op op = {2, false, 1, dot_partial, sum_merge, sum_finish, NULL, NULL, backward_emit};
-    return softmax_call(call, &op, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
+    return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
 }
 
 trine_status TRINE_CPU(log_softmax_backward)(trine_call *call, const trine_log_softmax_backward_args *a)
 {
     static const row_op op = {2, false, 1, sum_partial, sum_merge, sum_finish, NULL, NULL, log_backward_emit};
-    return softmax_call(call, &op, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
+    return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
 }

@@ -3,3 +3,6 @@
 
 #include "backends/hip/row.h"
 #include "backends/simt/norm.h"
+#include "backends/simt/batchnorm.h"
+#include "backends/simt/groupnorm.h"
+#include "backends/simt/l2_normalize.h"

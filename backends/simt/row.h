@@ -60,11 +60,15 @@ template <class T> constexpr int row_pack = 16 / int(sizeof(T));
 template <class Op> using row_element = typename Op::element;
 /* Ops of which nothing but note() is wanted specialise this: `out` is then any tensor of the shape, emit() is not needed. */
 template <class Op> constexpr bool row_emits = true;
+/* Ops whose rows are not dense specialise this: rows of several dense pieces, each of whole packs. They have `inside`, a walk over
+ * the pieces and, as its second axis, their elements; operands as those of the rows. Only `simple` kernels serve them. */
+template <class Op> constexpr bool row_in_pieces = false;
 
 /* Pack i of the thread has the elements column(i), column(i) + 1, ... of the row; those outside [0, n) do not exist. */
 struct row_place {
     int n, begin, step; /* columns of pack 0 and from one pack to the next */
     bool simple;        /* every pack is whole or wholly outside, and all operands lie alike: known while compiling */
+    int64_t row;
     TRINE_DEVICE_METHOD int column(int i) const { return begin + i * step; }
     template <int V> TRINE_DEVICE_METHOD bool whole(int i) const
     {
@@ -80,7 +84,7 @@ struct row_place {
     }
     TRINE_DEVICE_METHOD uint32_t zero() const { return uint32_t(n) >> 31; }
     /* The same place, of which nothing is kept in registers from before. */
-    TRINE_DEVICE_METHOD row_place again() const { return row_place{n, int(begin + zero()), int(step + zero()), simple}; }
+    TRINE_DEVICE_METHOD row_place again() const { return row_place{n, int(begin + zero()), int(step + zero()), simple, row}; }
     TRINE_DEVICE_METHOD bool has(int i, int j) const { return unsigned(column(i) + j) < unsigned(n); }
 };
 
@@ -174,9 +178,12 @@ template <class Op, bool simple> struct row_operands {
     T *out;
     int lead; /* elements between the boundary and the first one of in[0] */
     bool alike[Op::inputs], out_alike;
+    int64_t row, first_column; /* the latter of rows in pieces */
 
-    TRINE_DEVICE_METHOD row_operands(const Op &op, const int64_t (&offset)[1 + Op::inputs], int64_t first)
+    TRINE_DEVICE_METHOD row_operands(const Op &op, const int64_t (&offset)[1 + Op::inputs], int64_t first, int64_t row_ = 0)
+        : row(row_), first_column(first)
     {
+        if constexpr (row_in_pieces<Op>) first = 0;
         out = op.out + offset[0] + first;
         for (int k = 0; k < Op::inputs; k++) in[k] = op.in[k] + offset[1 + k] + first;
         lead = simple ? 0 : misplaced(in[0]);
@@ -187,18 +194,28 @@ template <class Op, bool simple> struct row_operands {
     TRINE_DEVICE_METHOD row_place place(int n, int first_pack, int packs_apart) const
     {
         constexpr int V = row_pack<T>;
-        return row_place{n, first_pack * V - lead, packs_apart * V, simple};
+        return row_place{n, first_pack * V - lead, packs_apart * V, simple, row};
+    }
+    /* From the operand's first element to that of a column; operand 0 is the output. */
+    TRINE_DEVICE_METHOD int64_t offset_of(const Op &op, int operand, int column) const
+    {
+        if constexpr (row_in_pieces<Op>) {
+            const int64_t at = first_column + column, piece = op.inside.size[1].divide(at);
+            return piece * op.inside.stride[operand][0] + (at - piece * op.inside.size[1].d);
+        } else {
+            return column;
+        }
     }
 };
 
 /* All whole packs first, so that they are in flight together. */
-template <class T, int P>
-TRINE_DEVICE void load_row(row_words<T> (&to)[P], const T *row, const row_place &at, bool alike, float neutral)
+template <class T, int P, class Offset>
+TRINE_DEVICE void load_row(row_words<T> (&to)[P], const T *row, const row_place &at, bool alike, float neutral, Offset offset)
 {
     constexpr int V = row_pack<T>;
     const row_words<T> nothing = row_words<T>::all(neutral);
 #pragma unroll
-    for (int i = 0; i < P; i++) to[i] = alike && at.whole<V>(i) ? row_words<T>::load(row + at.column(i)) : nothing;
+    for (int i = 0; i < P; i++) to[i] = alike && at.whole<V>(i) ? row_words<T>::load(row + offset(at.column(i))) : nothing;
     if (at.simple) return;
     const row_place same = at.again();
 #pragma unroll
@@ -209,11 +226,12 @@ TRINE_DEVICE void load_row(row_words<T> (&to)[P], const T *row, const row_place 
     }
 }
 
-template <class T> TRINE_DEVICE void store_row(T *row, const row_words<T> &from, const row_place &at, int i, bool alike)
+template <class T>
+TRINE_DEVICE void store_row(T *row, const row_words<T> &from, const row_place &at, int i, bool alike, int64_t offset)
 {
     constexpr int V = row_pack<T>;
     if (alike && at.whole<V>(i)) {
-        from.store(row + at.column(i));
+        from.store(row + offset);
     } else if (!at.simple) {
 #pragma unroll
         for (int j = 0; j < V; j++)
@@ -224,7 +242,9 @@ template <class T> TRINE_DEVICE void store_row(T *row, const row_words<T> &from,
 template <class Op, int P, bool simple> TRINE_DEVICE void load_tile(row_tile<row_element<Op>, Op::inputs, P> &tile, const Op &op,
                                                                     const row_operands<Op, simple> &row, const row_place &at)
 {
-    for (int k = 0; k < Op::inputs; k++) load_row(tile.at[k], row.in[k], at, row.alike[k], op.neutral());
+    for (int k = 0; k < Op::inputs; k++)
+        load_row(tile.at[k], row.in[k], at, row.alike[k], op.neutral(),
+                 [&](int column) { return row.offset_of(op, 1 + k, column); });
 }
 
 template <class Op, int P, bool simple>
@@ -245,7 +265,7 @@ TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile<row
                 op.emit(y, stats, tile, i, q, fetched);
                 out.set_four(q, y);
             }
-            store_row(row.out, out, at, i, row.out_alike);
+            store_row(row.out, out, at, i, row.out_alike, row.offset_of(op, 0, at.column(i)));
         }
     });
 }
@@ -289,7 +309,7 @@ row_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t rows, int n, 
                   row = mine < rows ? mine : rows - 1;
     int64_t offset[1 + Op::inputs];
     outer.offsets(row, offset);
-    const row_operands<Op, simple> operands(op, offset, 0);
+    const row_operands<Op, simple> operands(op, offset, 0, row);
     const row_place at = operands.place(mine < rows ? n : 0, t, width);
     row_tile<row_element<Op>, Op::inputs, P> tile;
     load_tile(tile, op, operands, at);

@@ -68,15 +68,32 @@ template <class Op, bool simple> inline trine_status run_team(trine_call *call, 
         team = choose_team(packs, wave, most, target::row_most_blocks_here(call, kernel, row_threads));
     }
     switch (team.packs) {
-    case 0: return run_split<Op, simple>(call, op, outer, rows, split);
+    case 0:
+        if constexpr (row_in_pieces<Op>)
+            return trine_refuse(call, "no team can hold a row");
+        else
+            return run_split<Op, simple>(call, op, outer, rows, split);
     case 1: return launch_rows<Op, 1, simple>(call, op, outer, rows, n, team);
     case row_few: return launch_rows<Op, row_few, simple>(call, op, outer, rows, n, team);
     default: return launch_rows<Op, row_most<Op>, simple>(call, op, outer, rows, n, team);
     }
 }
 
-/* What a family calls: the guard, the plan and the launch. tensors: the output, then the inputs. The workspace that is stated
- * does not depend on where the tensors lie. */
+/* What rows of n elements may need of the workspace: that does not depend on where the tensors lie. */
+template <class Op> struct row_needs {
+    row_split split = {};
+    size_t workspace = 0;
+    row_needs(const trine_call *call, int64_t rows, int64_t n)
+    {
+        constexpr int V = row_pack<row_element<Op>>;
+        const int most_blocks = target::row_most_blocks(call);
+        if (choose_team(ceil_div(n + V - 1, V), call->device->props.wave_size, row_most<Op>, most_blocks).packs) return;
+        split = plan_split<Op>(call, rows, n);
+        workspace = split_workspace<Op>(split);
+    }
+};
+
+/* What a family calls: the guard, the plan and the launch. tensors: the output, then the inputs. */
 template <class Op> inline trine_status run_rows(trine_call *call, Op op, const trine_tensor *const (&tensors)[1 + Op::inputs])
 {
     using T = row_element<Op>;
@@ -84,11 +101,9 @@ template <class Op> inline trine_status run_rows(trine_call *call, Op op, const 
     int64_t n;
     for (const trine_tensor *t : tensors) TRINE_REQUIRE_THAT(call, trine_last_axis_dense(t), "needs a last axis of stride 1");
     const trine_iter rows = trine_iter_rows(tensors, 1 + Op::inputs, &n);
-    const int wave = call->device->props.wave_size, blocks = target::row_most_blocks(call);
-    const bool may_split = choose_team(ceil_div(n + V - 1, V), wave, row_most<Op>, blocks).packs == 0;
-    const row_split split = may_split ? plan_split<Op>(call, rows.numel, n) : row_split{};
+    const row_needs<Op> needs(call, rows.numel, n);
     call->variant = target::variant;
-    TRINE_END_OF_QUERY(call, may_split ? split_workspace<Op>(split) : 0);
+    TRINE_END_OF_QUERY(call, needs.workspace);
     if (rows.numel == 0) return TRINE_OK;
     bool aligned = n % V == 0;
     for (int k = 0; k < 1 + Op::inputs; k++) {
@@ -97,8 +112,15 @@ template <class Op> inline trine_status run_rows(trine_call *call, Op op, const 
     }
     const walk<1 + Op::inputs, divider_any> outer(rows);
     const int64_t packs = aligned ? n / V : ceil_div(n + V - 1, V);
-    return aligned && op.aligned() ? run_team<Op, true>(call, op, outer, rows.numel, n, packs, split)
-                                   : run_team<Op, false>(call, op, outer, rows.numel, n, packs, split);
+    return aligned && op.aligned() ? run_team<Op, true>(call, op, outer, rows.numel, n, packs, needs.split)
+                                   : run_team<Op, false>(call, op, outer, rows.numel, n, packs, needs.split);
+}
+
+/* Rows in pieces (row.h), n > 0 elements each. The caller has seen to it that a team holds them and all moves in packs. */
+template <class Op> inline trine_status run_pieces(trine_call *call, const Op &op, const trine_iter &rows, int64_t n)
+{
+    const walk<1 + Op::inputs, divider_any> outer(rows);
+    return run_team<Op, true>(call, op, outer, rows.numel, n, n / row_pack<row_element<Op>>, row_split{});
 }
 
 } // namespace simt

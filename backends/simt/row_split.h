@@ -45,7 +45,7 @@ row_gather_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_
     const row_slice slice(slices);
     int64_t offset[1 + Op::inputs];
     outer.offsets(first_row + slice.row, offset);
-    const row_operands<Op, simple> operands(op, offset, slice.first);
+    const row_operands<Op, simple> operands(op, offset, slice.first, first_row + slice.row);
     typename Op::partial p = op.identity();
     each_tile(operands, slice.n, [&](const row_place &at) {
         row_tile<row_element<Op>, Op::inputs, split_packs> tile;
@@ -69,7 +69,7 @@ row_emit_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_ro
     const typename Op::stats stats = op.finish(op.combine(p), slices.n);
     if (slice.first == 0 && target::thread_x() == 0) op.note(stats, first_row + slice.row);
     if constexpr (row_emits<Op>) {
-        const row_operands<Op, simple> operands(op, offset, slice.first);
+        const row_operands<Op, simple> operands(op, offset, slice.first, first_row + slice.row);
         each_tile(operands, slice.n, [&](const row_place &at) {
             row_tile<row_element<Op>, Op::inputs, split_packs> tile;
             load_tile(tile, op, operands, at);

@@ -197,3 +197,6 @@ void cases_rmsnorm(case_list *list, case_kind kind)
     check_cases(list, TRINE_OP_rmsnorm);
     for (int d = 0; d < 3; d++) rmsnorm_conventions(list, case_floats[d]);
 }
+
+#include "tests/cases/channels.h"
+#include "tests/cases/l2_normalize.h"

@@ -1,0 +1,218 @@
+/* Channels that lie side by side, on the CPU, part of norm.c: rows of channels, walked as they lie.
+ *
+ * Short rows that follow each other are taken as one wide row, whose columns are folded at the end. A slice of the rows sums up its
+ * columns in f32 over a few rows, about a number of the column's own size (the first row, or the mean that is given), and in f64
+ * above; slices are merged in their order, whoever made them. */
+#ifndef TRINE_CPU_CHANNEL_COLUMNS_H
+#define TRINE_CPU_CHANNEL_COLUMNS_H
+
+#include "backends/cpu/channels.h"
+
+enum { CHANNEL_SLICES = 64, CHANNEL_SLICE_ROWS = 64, CHANNEL_F32_ROWS = 32 };
+
+typedef struct channel_columns {
+    const unit_call *c;
+    bool fit;
+    int64_t fold, width; /* rows in a wide one, columns of that */
+    int64_t rows, tiles; /* wide ones */
+    int64_t slices, slice;
+    double *sum[2]; /* slices x width */
+    float *about;   /* slices x width */
+    float *map[4];  /* width: m, a, b, d */
+} channel_columns;
+
+static bool columns_are_dense(const unit_call *c)
+{
+    bool dense = c->units.inside.ndim == 1;
+    for (int k = 0; k < 1 + c->inputs; k++) dense = dense && c->units.inside.stride[k][0] == c->units.channels;
+    return dense;
+}
+
+static channel_columns columns_plan(const unit_call *c)
+{
+    channel_columns p = {.c = c, .fit = c->units.channels > 1 && c->units.n > 0 && c->units.members == 1, .fold = 1};
+    for (int k = 0; k < 1 + c->inputs; k++)
+        p.fit = p.fit && c->units.outer.stride[k][0] == 1 && (c->units.n == 1 || c->step[k] != 1);
+    if (!p.fit) return p;
+    if (2 * c->units.channels <= SPAN_MAX && columns_are_dense(c)) p.fold = SPAN_MAX / c->units.channels;
+    if (p.fold > c->units.n) p.fold = c->units.n;
+    p.width = p.fold * c->units.channels;
+    p.rows = (c->units.n + p.fold - 1) / p.fold;
+    p.tiles = (p.width + SPAN_MAX - 1) / SPAN_MAX;
+    p.slices = p.rows / CHANNEL_SLICE_ROWS < CHANNEL_SLICES ? p.rows / CHANNEL_SLICE_ROWS : CHANNEL_SLICES;
+    if (p.slices < 1) p.slices = 1;
+    p.slice = (p.rows + p.slices - 1) / p.slices;
+    p.slices = (p.rows + p.slice - 1) / p.slice;
+    return p;
+}
+
+static size_t channel_columns_bytes(const channel_columns *p)
+{
+    return (size_t)(p->slices * p->width) * (2 * sizeof(double) + sizeof(float)) + (size_t)p->width * 4 * sizeof(float);
+}
+
+static void channel_columns_place(channel_columns *p, void *workspace)
+{
+    if (!p->fit) return;
+    p->sum[0] = workspace;
+    p->sum[1] = p->sum[0] + p->slices * p->width;
+    p->about = (float *)(void *)(p->sum[1] + p->slices * p->width);
+    for (int k = 0; k < 4; k++) p->map[k] = p->about + p->slices * p->width + k * p->width;
+}
+
+/* ---- A row ---- */
+
+/* Columns of wide row `row` from `first` on that exist, at most a span. */
+static int64_t columns_in(const channel_columns *p, int64_t row, int64_t first)
+{
+    const int64_t all = p->fold > 1 && row == p->rows - 1 ? p->c->units.n * p->c->units.channels - row * p->width : p->width;
+    return all <= first ? 0 : all - first < SPAN_MAX ? all - first : SPAN_MAX;
+}
+
+static char *columns_at(const channel_columns *p, int64_t row, int64_t first, int k)
+{
+    int64_t offset[TRINE_ITER_OPERANDS];
+    if (p->fold > 1)
+        offset[k] = row * p->width;
+    else
+        trine_iter_offsets(&p->c->units.inside, row, offset);
+    return p->c->data[k] + (offset[k] + first) * p->c->size;
+}
+
+static const float *columns_load(const channel_columns *p, int64_t row, int64_t first, int k, int64_t n, float *buffer)
+{
+    return span_load(buffer, columns_at(p, row, first, k), p->c->dtype, n);
+}
+
+/* ---- Sums ---- */
+
+typedef struct column_sums {
+    _Alignas(64) float sum[2][SPAN_MAX];
+} column_sums;
+
+static void column_add(column_sums *restrict s, const float *x, const float *dy, const float *about, int64_t n)
+{
+    if (dy)
+        for (int64_t i = 0; i < n; i++) {
+            s->sum[0][i] += dy[i];
+            s->sum[1][i] += dy[i] * (x[i] - about[i]);
+        }
+    else
+        for (int64_t i = 0; i < n; i++) {
+            const float d = x[i] - about[i];
+            s->sum[0][i] += d;
+            s->sum[1][i] += d * d;
+        }
+}
+
+static void column_flush(column_sums *s, double *const *to, int64_t n)
+{
+    for (int k = 0; k < 2; k++)
+        for (int64_t i = 0; i < n; i++) {
+            to[k][i] += (double)s->sum[k][i];
+            s->sum[k][i] = 0;
+        }
+}
+
+/* about: of the channels, or NULL for the slice's first row. */
+static void columns_gather_tile(const channel_columns *p, int64_t slice, int64_t tile, const float *about)
+{
+    SPAN_BUFFER(x_buffer);
+    SPAN_BUFFER(dy_buffer);
+    column_sums s;
+    const int64_t first = tile * SPAN_MAX, width = p->width - first < SPAN_MAX ? p->width - first : SPAN_MAX,
+                  to = slice * p->width + first, begin = slice * p->slice,
+                  end = begin + p->slice < p->rows ? begin + p->slice : p->rows;
+    double *const sums[] = {p->sum[0] + to, p->sum[1] + to};
+    float *own = p->about + to;
+    for (int64_t i = 0; i < width && about; i++) own[i] = about[(first + i) % p->c->units.channels];
+    if (!about) {
+        const int64_t n = columns_in(p, begin, first);
+        const float *x = columns_load(p, begin, first, 1, n, x_buffer);
+        for (int64_t i = 0; i < width; i++) own[i] = i < n ? x[i] : 0; /* a column with no row is not looked at */
+    }
+    for (int64_t i = 0; i < width; i++) sums[0][i] = sums[1][i] = s.sum[0][i] = s.sum[1][i] = 0;
+    for (int64_t row = begin; row < end; row++) {
+        const int64_t n = columns_in(p, row, first);
+        const float *x = columns_load(p, row, first, 1, n, x_buffer);
+        column_add(&s, x, p->c->inputs > 1 ? columns_load(p, row, first, 2, n, dy_buffer) : NULL, own, n);
+        if ((row - begin) % CHANNEL_F32_ROWS == CHANNEL_F32_ROWS - 1) column_flush(&s, sums, width);
+    }
+    column_flush(&s, sums, width);
+}
+
+/* What column j of slice s has, as the unit's sums. */
+static void columns_merge(const channel_columns *p, int64_t s, int64_t j, double *into)
+{
+    const int64_t at = s * p->width + j, end = (s + 1) * p->slice < p->rows ? (s + 1) * p->slice : p->rows;
+    const double sum[] = {p->sum[0][at], p->sum[1][at]};
+    if (p->c->inputs > 1) {
+        unit_merge_slopes(into, sum);
+        return;
+    }
+    const bool short_row = end == p->rows && p->fold > 1 && j >= p->c->units.n * p->c->units.channels - (end - 1) * p->width;
+    const double n = (double)(end - s * p->slice - short_row);
+    const double own[] = {n, (double)p->about[at] + (n > 0 ? sum[0] / n : 0), n > 0 ? sum[1] - sum[0] * sum[0] / n : 0};
+    unit_merge_moments(into, own);
+}
+
+static void channel_columns_gather(const channel_columns *p, const float *about)
+{
+    CPU_PARALLEL_FOR(range, p->slices * p->tiles, 1)
+    {
+        for (int64_t task = range.begin; task < range.end; task++)
+            columns_gather_tile(p, task / p->tiles, task % p->tiles, about);
+    }
+    for (int64_t channel = 0; channel < p->c->units.channels; channel++) {
+        double *into = p->c->sums[channel];
+        unit_clear(into);
+        for (int64_t s = 0; s < p->slices; s++)
+            for (int64_t j = channel; j < p->width; j += p->c->units.channels) columns_merge(p, s, j, into);
+    }
+}
+
+/* ---- The map ---- */
+
+static void columns_map_span(float *restrict out, const float *x, const float *dy, float *const *map, int64_t first, int64_t n)
+{
+    const float *m = map[0] + first, *a = map[1] + first, *b = map[2] + first, *d = map[3] + first;
+    if (dy)
+        for (int64_t i = 0; i < n; i++) out[i] = a[i] * dy[i] + ((x[i] - m[i]) * b[i] + d[i]);
+    else
+        for (int64_t i = 0; i < n; i++) out[i] = (x[i] - m[i]) * b[i] + d[i];
+}
+
+static void columns_emit(const channel_columns *p, int64_t row)
+{
+    SPAN_BUFFER(x_buffer);
+    SPAN_BUFFER(dy_buffer);
+    SPAN_BUFFER(out);
+    const unit_call *c = p->c;
+    for (int64_t first = 0, n; (n = columns_in(p, row, first)) > 0; first += n) {
+        const float *x = columns_load(p, row, first, c->from, n, x_buffer);
+        const float *dy = c->mapped > 1 ? columns_load(p, row, first, c->from + 1, n, dy_buffer) : NULL;
+        columns_map_span(out, x, dy, p->map, first, n);
+        span_store(columns_at(p, row, first, 0), c->dtype, out, n, c->stream);
+    }
+}
+
+/* finish: from the sums to the channels' maps first; otherwise those are there. */
+static void channel_columns_finish(const channel_columns *p, bool finish)
+{
+    const int64_t channels = p->c->units.channels;
+    for (int64_t i = 0; i < channels && finish; i++) p->c->op->finish(p->c->context, i);
+    for (int64_t j = 0; j < p->width; j++) {
+        const unit_affine *f = &p->c->map[j % channels];
+        p->map[0][j] = f->m;
+        p->map[1][j] = f->a;
+        p->map[2][j] = f->b;
+        p->map[3][j] = f->d;
+    }
+    CPU_PARALLEL_FOR(range, p->rows, (CPU_GRAIN + p->width - 1) / p->width)
+    {
+        for (int64_t row = range.begin; row < range.end; row++) columns_emit(p, row);
+        span_fence();
+    }
+}
+
+#endif

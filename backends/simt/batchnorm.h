@@ -1,0 +1,380 @@
+/* Batch normalisation. A channel of planes (NCHW) that a team can hold is a row in pieces in the frame of row.h: one read and one
+ * write an element. Others, and channels that lie side by side, take the three kernels of channels.h. */
+#ifndef TRINE_SIMT_BATCHNORM_H
+#define TRINE_SIMT_BATCHNORM_H
+
+#include "backends/simt/channel_columns.h"
+#include "backends/simt/norm.h"
+
+namespace simt {
+
+/* What is known of a channel, and what is to be told of it. */
+struct batchnorm_outputs {
+    channel_vector weight, bias, running_mean, running_var, mean, rstd, new_running_mean, new_running_var;
+    float eps, momentum;
+    explicit batchnorm_outputs(const trine_batchnorm_args *a)
+        : weight(a->weight), bias(a->bias), running_mean(a->running_mean), running_var(a->running_var), mean(a->mean),
+          rstd(a->rstd), new_running_mean(a->new_running_mean), new_running_var(a->new_running_var), eps(a->eps),
+          momentum(a->momentum)
+    {
+    }
+    TRINE_DEVICE_METHOD float mean_of(const channel_moments &m) const { return m.count > 0.0f ? m.mean : __builtin_nanf(""); }
+    TRINE_DEVICE_METHOD float rstd_of(const channel_moments &m) const
+    {
+        return target::rsqrt_ieee(m.count > 0.0f ? target::div_ieee(m.squares, m.count) + eps : __builtin_nanf(""));
+    }
+    /* By one thread. */
+    TRINE_DEVICE_METHOD void note(const channel_moments &m, int64_t channel) const
+    {
+        mean.put(channel, mean_of(m));
+        rstd.put(channel, rstd_of(m));
+        const float old_mean = running_mean.at(channel, 0.0f), old_var = running_var.at(channel, 0.0f);
+        const float var = target::div_ieee(m.squares, m.count > 1.0f ? m.count - 1.0f : 1.0f);
+        new_running_mean.put(channel, m.count > 0.0f ? mixed(old_mean, m.mean) : old_mean);
+        new_running_var.put(channel, m.count > 0.0f ? mixed(old_var, var) : old_var);
+    }
+    TRINE_DEVICE_METHOD channel_affine map(float mean_, float rstd_, int64_t channel) const
+    {
+        return channel_affine{mean_, 0.0f, rstd_ * weight.at(channel, 1.0f), bias.at(channel, 0.0f)};
+    }
+
+  private:
+    TRINE_DEVICE_METHOD float mixed(float old, float now) const
+    {
+        return momentum == 0.0f ? old : target::fma_rn(momentum, now, (1.0f - momentum) * old);
+    }
+};
+
+/* ---- Channels as rows in pieces ---- */
+
+template <class T> struct batchnorm_rows : layernorm_rows<T> {
+    channel_walk inside;
+    batchnorm_outputs of;
+    using stats = channel_moments;
+    using base = layernorm_rows<T>;
+
+    batchnorm_rows(const trine_batchnorm_args *a, const trine_iter &pieces)
+        : base{{data_of<T>(a->x)},
+               data_of<T>(a->y),
+               row_parameter<T>(a->weight, 1.0f),
+               row_parameter<T>(a->bias, 0.0f),
+               nullptr,
+               nullptr,
+               a->eps},
+          inside(pieces), of(a)
+    {
+    }
+    static TRINE_DEVICE_METHOD stats finish(const typename base::partial &p, int64_t n)
+    {
+        return stats{float(n), target::div_ieee(p.sum, float(n)), p.squares};
+    }
+    TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const { of.note(s, row); }
+    template <bool simple, class F> TRINE_DEVICE_METHOD void choose(F f) const { f(tag<float>{}); }
+    template <class W> TRINE_DEVICE_METHOD channel_affine fetch(const row_place &at, int, int64_t) const
+    {
+        return of.map(0.0f, 1.0f, at.row);
+    }
+    template <int P> TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q,
+                                                   const channel_affine &f) const
+    {
+        const float scale = of.rstd_of(s) * f.b;
+#pragma unroll
+        for (int j = 0; j < 4; j++) y[j] = target::fma_rn(tile.at[0][i].value(4 * q + j) - s.mean, scale, f.d);
+    }
+};
+template <class T> constexpr bool row_in_pieces<batchnorm_rows<T>> = true;
+
+/* in[0] = x, in[1] = dy. */
+template <class T> struct batchnorm_slope_rows : row_shares_nothing {
+    using element = T;
+    enum { inputs = 2 };
+    const T *in[2];
+    T *out;
+    channel_walk inside;
+    channel_vector weight, dweight, dbias;
+    const float *mean, *rstd;
+    float per_element; /* 1 / n */
+
+    using partial = channel_slopes;
+    using stats = channel_slopes;
+    struct known {
+        float mean, rstd, scale;
+    };
+
+    static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
+    static TRINE_DEVICE_METHOD partial identity() { return partial::none(); }
+    static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b) { return partial::merge(a, b); }
+    static TRINE_DEVICE_METHOD partial combine(const partial &p)
+    {
+        return partial{wave_reduce(p.sum, op_sum{}), wave_reduce(p.along, op_sum{})};
+    }
+    template <int P> TRINE_DEVICE_METHOD partial gather(const row_tile<T, 2, P> &tile, const row_place &at, int width) const
+    {
+        const float about = mean[at.row];
+        float sum = 0.0f, along = 0.0f;
+#pragma unroll
+        for (int i = 0; i < P; i++) {
+            float own[2] = {0.0f, 0.0f}; /* packs side by side: an addition need not wait for all before it */
+#pragma unroll
+            for (int j = 0; j < row_pack<T>; j++) {
+                const float dy = tile.at[1][i].value(j);
+                own[0] += dy;
+                own[1] = target::fma_rn(dy, tile.at[0][i].value(j) - about, own[1]);
+            }
+            sum += own[0];
+            along += own[1];
+        }
+        return partial{wave_reduce(sum, op_sum{}, width), wave_reduce(along, op_sum{}, width)};
+    }
+    static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t) { return p; }
+    TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const
+    {
+        dbias.put(row, s.sum);
+        dweight.put(row, s.along * rstd[row]);
+    }
+    template <class W> TRINE_DEVICE_METHOD known fetch(const row_place &at, int, int64_t) const
+    {
+        return known{mean[at.row], rstd[at.row], rstd[at.row] * weight.at(at.row, 1.0f)};
+    }
+    template <int P> TRINE_DEVICE_METHOD void emit(float (&dx)[4], const stats &s, const row_tile<T, 2, P> &tile, int i, int q,
+                                                   const known &k) const
+    {
+        const float shift = s.sum * per_element, slope = s.along * k.rstd * k.rstd * per_element;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            const float x = tile.at[0][i].value(4 * q + j) - k.mean, dy = tile.at[1][i].value(4 * q + j);
+            dx[j] = k.scale * (target::fma_rn(-x, slope, dy) - shift);
+        }
+    }
+};
+template <class T> constexpr bool row_in_pieces<batchnorm_slope_rows<T>> = true;
+
+/* ---- From partials to maps: a wave a channel ---- */
+
+TRINE_DEVICE int64_t wave_of_grid()
+{
+    return (int64_t(target::block_x()) * channel_threads + target::thread_x()) / target::wave_size();
+}
+
+/* Of `count` partials in a row; right in the wave's first lane. */
+template <class P> TRINE_DEVICE P merge_partials(const P *partials, int64_t count)
+{
+    P p = P::none();
+    for (int64_t i = target::thread_x() % target::wave_size(); i < count; i += target::wave_size()) p = P::merge(p, partials[i]);
+    return merge_lanes(p);
+}
+
+TRINE_KERNEL(channel_threads)
+batchnorm_finish_kernel(batchnorm_outputs of, int64_t channels, int64_t slices, const channel_moments *partials,
+                        channel_affine *map)
+{
+    const int64_t channel = wave_of_grid();
+    if (channel >= channels) return;
+    const channel_moments m = merge_partials(partials + channel * slices, slices);
+    if (target::thread_x() % target::wave_size()) return;
+    const channel_affine f = of.map(of.mean_of(m), of.rstd_of(m), channel);
+    of.note(m, channel);
+    map[channel] = f;
+}
+
+TRINE_KERNEL(channel_threads) batchnorm_inference_kernel(batchnorm_outputs of, int64_t channels, channel_affine *map)
+{
+    const int64_t channel = int64_t(target::block_x()) * channel_threads + target::thread_x();
+    if (channel >= channels) return;
+    map[channel] =
+        of.map(of.running_mean.at(channel, 0.0f), target::rsqrt_ieee(of.running_var.at(channel, 0.0f) + of.eps), channel);
+}
+
+struct batchnorm_gradients {
+    channel_vector weight, mean, rstd, running_var, dweight, dbias;
+    float eps, per_element;
+    bool inference;
+    explicit batchnorm_gradients(const trine_batchnorm_backward_args *a, int64_t n)
+        : weight(a->weight), mean(a->inference ? a->running_mean : a->mean), rstd(a->rstd), running_var(a->running_var),
+          dweight(a->dweight), dbias(a->dbias), eps(a->eps), per_element(n ? 1.0f / float(n) : 0.0f), inference(a->inference != 0)
+    {
+    }
+};
+
+TRINE_KERNEL(channel_threads)
+batchnorm_slopes_kernel(batchnorm_gradients of, int64_t channels, int64_t slices, const channel_slopes *partials,
+                        channel_affine *map)
+{
+    const int64_t channel = wave_of_grid();
+    if (channel >= channels) return;
+    const channel_slopes s = merge_partials(partials + channel * slices, slices);
+    if (target::thread_x() % target::wave_size()) return;
+    const float rstd = of.inference ? target::rsqrt_ieee(of.running_var.at(channel, 0.0f) + of.eps) : of.rstd.at(channel, 0.0f);
+    const float scale = rstd * of.weight.at(channel, 1.0f);
+    channel_affine f = {0.0f, 0.0f, scale, 0.0f}; /* inference: of dy alone */
+    if (!of.inference)
+        f = channel_affine{of.mean.at(channel, 0.0f), scale, -scale * (s.along * rstd * rstd * of.per_element),
+                           -scale * (s.sum * of.per_element)};
+    of.dbias.put(channel, s.sum);
+    of.dweight.put(channel, s.along * rstd);
+    map[channel] = f;
+}
+
+/* ---- Host ---- */
+
+/* The elements of a channel as pieces of whole packs, in two axes. */
+inline bool channel_pieces(const trine_units &u, const trine_tensor *const *tensors, int V, trine_iter *pieces)
+{
+    if (u.n == 0 || u.inside.ndim > 2 || !channels_in_packs(u, tensors, channel_operands, V)) return false;
+    *pieces = u.inside;
+    if (u.inside.ndim == 2) return true;
+    pieces->ndim = 2;
+    pieces->size[0] = 1;
+    pieces->size[1] = u.inside.size[0];
+    for (int k = 0; k < channel_operands; k++) {
+        pieces->stride[k][0] = 0;
+        pieces->stride[k][1] = u.inside.stride[k][0];
+    }
+    return true;
+}
+
+/* A team holds a channel of n elements. */
+template <class Op> inline bool channel_fits(trine_call *call, int64_t n)
+{
+    const int64_t packs = n / row_pack<row_element<Op>>;
+    const int wave = call->device->props.wave_size;
+    if (choose_team(packs, wave, row_most<Op>, target::row_most_blocks(call)).packs) return true;
+    const auto kernel = row_kernel<Op, row_most<Op>, target::row_wide_team, true>;
+    return choose_team(packs, wave, row_most<Op>, target::row_most_blocks_here(call, kernel, row_threads)).packs != 0;
+}
+
+/* Of one call: its channels, what of them is summed up and what is mapped, and the workspace: maps, then partials. */
+template <class T, class Gather> struct batchnorm_run {
+    enum { V = 16 / int(sizeof(T)) };
+    using partial = typename Gather::partial;
+    trine_call *call;
+    const trine_tensor *const *summed, *const *mapped; /* the output, then the inputs, the last one repeated */
+    trine_units channels, outputs, planes;             /* of `summed`; of `mapped`; of that by sample */
+    bool columns;
+
+    batchnorm_run(trine_call *call_, const trine_tensor *const *summed_, const trine_tensor *const *mapped_,
+                  int32_t channels_last)
+        : call(call_), summed(summed_), mapped(mapped_), channels(trine_units_make(summed, channel_operands, channels_last, 0)),
+          outputs(trine_units_make(mapped, channel_operands, channels_last, 0)),
+          planes(trine_units_make(mapped, channel_operands, channels_last, 1)),
+          columns(channels_by_columns(channels) && channels_by_columns(outputs))
+    {
+        call->variant = target::variant;
+    }
+    channel_plan plan(int step) const
+    {
+        return columns ? plan_columns_gather(call, channels, step, sizeof(T)) : plan_gather(call, channels, step);
+    }
+    size_t maps_bytes() const { return size_t(channels.units) * sizeof(channel_affine); }
+    /* Does not depend on where the tensors lie. */
+    size_t workspace() const
+    {
+        const int64_t packed = plan(V).slices, single = plan(1).slices;
+        return maps_bytes() + size_t(channels.units * (packed > single ? packed : single)) * sizeof(partial);
+    }
+    channel_affine *maps() const { return static_cast<channel_affine *>(call->workspace); }
+    partial *partials() const
+    {
+        return reinterpret_cast<partial *>(static_cast<unsigned char *>(call->workspace) + maps_bytes());
+    }
+    template <int step> trine_status gather_by(const Gather &g) const
+    {
+        if (columns) return launch_columns_gather<Gather, step>(call, g, channels, plan(step), partials());
+        return launch_gather<Gather, step>(call, g, channels, plan(step), partials());
+    }
+    /* *slices: of a channel. */
+    trine_status gather(const Gather &g, int64_t *slices) const
+    {
+        const bool packs =
+            columns ? columns_in_packs(channels, summed, V) : channels_in_packs(channels, summed, channel_operands, V);
+        *slices = plan(packs ? V : 1).slices;
+        return packs ? gather_by<V>(g) : gather_by<1>(g);
+    }
+    /* I: inputs. */
+    template <int I> trine_status map() const
+    {
+        const channel_mapped<T> o = {{data_of<T>(*mapped[1]), data_of<T>(*mapped[2])}, data_of<T>(*mapped[0]), maps()};
+        if (columns && columns_in_packs(outputs, mapped, V)) return launch_columns_map<T, V, I>(call, o, outputs);
+        if (columns) return launch_columns_map<T, 1, I>(call, o, outputs);
+        if (channels_in_packs(planes, mapped, channel_operands, V))
+            return launch_map<T, V, I>(call, o, planes, channels.channels);
+        return launch_map<T, 1, I>(call, o, planes, channels.channels);
+    }
+    /* From the kernels between: a wave a channel, or a thread. */
+    template <class... P, class... A> trine_status between(void (*kernel)(P...), int threads, A... args) const
+    {
+        return launch(call, kernel, grid(ceil_div(channels.channels * threads, channel_threads)), channel_threads, 0, args...);
+    }
+};
+
+template <class T> inline trine_status batchnorm_of(trine_call *call, const trine_batchnorm_args *a)
+{
+    using Rows = batchnorm_rows<T>;
+    const trine_tensor *const tensors[] = {&a->y, &a->x, &a->x};
+    const batchnorm_run<T, gather_moments<T>> run(call, tensors, tensors, a->channels_last);
+    const int64_t channels = run.channels.channels;
+    TRINE_END_OF_QUERY(call, run.workspace());
+    trine_iter pieces;
+    int64_t slices;
+    trine_status status;
+    if (a->inference) {
+        status = run.between(batchnorm_inference_kernel, 1, batchnorm_outputs(a), channels, run.maps());
+        return status == TRINE_OK ? run.template map<1>() : status;
+    }
+    if (!run.columns && channel_pieces(run.channels, tensors, run.V, &pieces) && channel_fits<Rows>(call, run.channels.n))
+        return run_pieces(call, Rows(a, pieces), run.channels.outer, run.channels.n);
+    status = run.gather(gather_moments<T>{{data_of<T>(a->x)}}, &slices);
+    if (status == TRINE_OK)
+        status = run.between(batchnorm_finish_kernel, call->device->props.wave_size, batchnorm_outputs(a), channels, slices,
+                             run.partials(), run.maps());
+    return status == TRINE_OK ? run.template map<1>() : status;
+}
+
+template <class T> inline trine_status batchnorm_backward_of(trine_call *call, const trine_batchnorm_backward_args *a)
+{
+    using Rows = batchnorm_slope_rows<T>;
+    const trine_tensor *const both[] = {&a->dx, &a->x, &a->dy}, *const alone[] = {&a->dx, &a->dy, &a->dy};
+    const batchnorm_run<T, gather_slopes<T>> run(call, both, a->inference ? alone : both, a->channels_last);
+    const trine_units &u = run.channels;
+    const bool sums = !a->inference || trine_is_given(&a->dweight) || trine_is_given(&a->dbias);
+    TRINE_END_OF_QUERY(call, run.workspace());
+    trine_iter pieces;
+    int64_t slices = 0;
+    trine_status status = TRINE_OK;
+    if (!a->inference && !run.columns && channel_pieces(u, both, run.V, &pieces) && channel_fits<Rows>(call, u.n))
+        return run_pieces(call,
+                          Rows{{},
+                               {data_of<T>(a->x), data_of<T>(a->dy)},
+                               data_of<T>(a->dx),
+                               channel_walk(pieces),
+                               channel_vector(a->weight),
+                               channel_vector(a->dweight),
+                               channel_vector(a->dbias),
+                               data_of<float>(a->mean),
+                               data_of<float>(a->rstd),
+                               1.0f / float(u.n)},
+                          u.outer, u.n);
+    const float *mean = data_of<float>(a->inference ? a->running_mean : a->mean);
+    if (sums) status = run.gather(gather_slopes<T>{{data_of<T>(a->x), data_of<T>(a->dy)}, mean, divider_any(1)}, &slices);
+    if (status == TRINE_OK)
+        status = run.between(batchnorm_slopes_kernel, call->device->props.wave_size, batchnorm_gradients(a, u.n), u.channels,
+                             slices, run.partials(), run.maps());
+    if (status != TRINE_OK) return status;
+    return a->inference ? run.template map<1>() : run.template map<2>();
+}
+
+} // namespace simt
+
+/* ---- The backend's functions ---- */
+
+extern "C" trine_status TRINE_BACKEND_FN(batchnorm)(trine_call *call, const trine_batchnorm_args *a)
+{
+    return simt::visit_floats(call, a->x.dtype, [&](auto t) { return simt::batchnorm_of<typename decltype(t)::type>(call, a); });
+}
+extern "C" trine_status TRINE_BACKEND_FN(batchnorm_backward)(trine_call *call, const trine_batchnorm_backward_args *a)
+{
+    return simt::visit_floats(call, a->x.dtype,
+                              [&](auto t) { return simt::batchnorm_backward_of<typename decltype(t)::type>(call, a); });
+}
+
+#endif

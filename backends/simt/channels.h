@@ -1,0 +1,298 @@
+/* Normalisation by channel: sums of units (core/channels.h), then an affine map of each.
+ *
+ * Three kernels. The first cuts the units into slices: blocks, or where channels lie side by side columns of threads, go through a
+ * slice and leave a partial of it in the workspace. A second one, the op's own, merges the slices of a unit, or of the units of a
+ * set, in their order, and makes the maps. The third maps every element; it goes backwards, so that what the first one read last comes
+ * from the cache. Who adds what to whom depends on shapes and device alone. Bound by bytes: two reads, of which the caches may take a
+ * part, and one write. Sums are about a value of the data itself, or the mean that is given: nothing cancels. */
+#ifndef TRINE_SIMT_CHANNELS_H
+#define TRINE_SIMT_CHANNELS_H
+
+#include "backends/simt/block.h"
+#include "backends/simt/divider.h"
+#include "backends/simt/launch.h"
+#include "backends/simt/types.h"
+#include "core/channels.h"
+
+namespace simt {
+
+enum { channel_threads = 256, channel_unroll = 4, channel_operands = 3 };
+using channel_walk = walk<channel_operands, divider_any>;
+
+/* out = a dy + b (x - m) + d; with one input, its b (x - m) + d. */
+struct alignas(16) channel_affine {
+    float m, a, b, d;
+};
+
+/* A weight, bias or statistic by channel, f32, f16 or bf16, or none. */
+struct channel_vector {
+    void *data;
+    int32_t dtype;
+    explicit channel_vector(const trine_tensor &t) : data(t.dtype == TRINE_DTYPE_NONE ? nullptr : t.data), dtype(t.dtype) {}
+    TRINE_DEVICE_METHOD float at(int64_t i, float otherwise) const
+    {
+        if (!data) return otherwise;
+        if (dtype == TRINE_F32) return static_cast<const float *>(data)[i];
+        const uint16_t bits = static_cast<const uint16_t *>(data)[i];
+        return dtype == TRINE_F16 ? target::f16_to_f32(bits) : target::bf16_to_f32(bits);
+    }
+    TRINE_DEVICE_METHOD void put(int64_t i, float x) const
+    {
+        if (!data) return;
+        if (dtype == TRINE_F32)
+            static_cast<float *>(data)[i] = x;
+        else
+            static_cast<uint16_t *>(data)[i] = dtype == TRINE_F16 ? target::f32_to_f16(x) : target::f32_to_bf16(x);
+    }
+};
+
+/* ---- Sums ---- */
+
+/* Count, mean, sum of squares about it. Merging two: Chan, Golub, LeVeque 1979. */
+struct channel_moments {
+    float count, mean, squares;
+    static TRINE_DEVICE_METHOD channel_moments none() { return channel_moments{0.0f, 0.0f, 0.0f}; }
+    static TRINE_DEVICE_METHOD channel_moments merge(const channel_moments &a, const channel_moments &b)
+    {
+        const float count = a.count + b.count, part = count > 0.0f ? target::div_ieee(b.count, count) : 0.0f, d = b.mean - a.mean;
+        return channel_moments{count, target::fma_rn(d, part, a.mean),
+                               target::fma_rn(d * d, a.count * part, a.squares + b.squares)};
+    }
+    static TRINE_DEVICE_METHOD channel_moments shuffled(const channel_moments &p, int mask)
+    {
+        return channel_moments{target::shuffle_xor(p.count, mask), target::shuffle_xor(p.mean, mask),
+                               target::shuffle_xor(p.squares, mask)};
+    }
+};
+
+/* sum(dy), sum(dy (x - mean)). */
+struct channel_slopes {
+    float sum, along;
+    static TRINE_DEVICE_METHOD channel_slopes none() { return channel_slopes{0.0f, 0.0f}; }
+    static TRINE_DEVICE_METHOD channel_slopes merge(const channel_slopes &a, const channel_slopes &b)
+    {
+        return channel_slopes{a.sum + b.sum, a.along + b.along};
+    }
+    static TRINE_DEVICE_METHOD channel_slopes shuffled(const channel_slopes &p, int mask)
+    {
+        return channel_slopes{target::shuffle_xor(p.sum, mask), target::shuffle_xor(p.along, mask)};
+    }
+};
+
+/* Over a wave; right in its first lane. */
+template <class P> TRINE_DEVICE P merge_lanes(P p)
+{
+#pragma unroll
+    for (int mask = target::wave_size() / 2; mask > 0; mask /= 2) p = P::merge(p, P::shuffled(p, mask));
+    return p;
+}
+
+/* What a thread adds up of one unit, and the partial that comes of it. in[0] = x, in[1] = dy. */
+template <class T> struct gather_moments {
+    using element = T;
+    using partial = channel_moments;
+    enum { inputs = 1 };
+    const T *in[1];
+    TRINE_DEVICE_METHOD float about(int64_t, float first) const { return first; }
+    static TRINE_DEVICE_METHOD void add(float (&sum)[2], const float (&x)[1], float about)
+    {
+        const float d = x[0] - about;
+        sum[0] += d;
+        sum[1] = target::fma_rn(d, d, sum[1]);
+    }
+    static TRINE_DEVICE_METHOD partial finish(const float (&sum)[2], float about, int64_t count)
+    {
+        if (count == 0) return partial::none();
+        const float n = float(count), shift = target::div_ieee(sum[0], n);
+        return partial{n, about + shift, target::fma_rn(-sum[0], shift, sum[1])};
+    }
+};
+template <class T> struct gather_slopes {
+    using element = T;
+    using partial = channel_slopes;
+    enum { inputs = 2 };
+    const T *in[2];
+    const float *mean;   /* of every set */
+    divider_any members; /* units of a set */
+    TRINE_DEVICE_METHOD float about(int64_t unit, float) const { return mean[members.divide(unit)]; }
+    static TRINE_DEVICE_METHOD void add(float (&sum)[2], const float (&x)[2], float about)
+    {
+        sum[0] += x[1];
+        sum[1] = target::fma_rn(x[1], x[0] - about, sum[1]);
+    }
+    static TRINE_DEVICE_METHOD partial finish(const float (&sum)[2], float, int64_t) { return partial{sum[0], sum[1]}; }
+};
+
+/* Packs: unit r has the partials r * slices + slice. */
+struct channel_plan {
+    int64_t units, n;      /* elements of a unit, or rows */
+    int64_t slices, slice; /* of a unit; packs or rows of one */
+    int64_t blocks_across; /* columns: blocks side by side */
+    int32_t shift;         /* columns: 2^shift threads side by side */
+};
+
+template <class Gather, int V> TRINE_KERNEL(channel_threads)
+channel_gather_kernel(Gather g, channel_walk outer, channel_walk inside, channel_plan plan, typename Gather::partial *partials)
+{
+    using T = typename Gather::element;
+    using P = typename Gather::partial;
+    constexpr int I = Gather::inputs, U = channel_unroll;
+    TRINE_SHARED P list[target::max_waves];
+    const int64_t unit = target::block_x() / unsigned(plan.slices), slice = target::block_x() % unsigned(plan.slices);
+    const int64_t packs = plan.n / V, begin = slice * plan.slice, end = begin + plan.slice < packs ? begin + plan.slice : packs;
+    int64_t base[channel_operands];
+    outer.offsets(unit, base);
+    float sum[2] = {0.0f, 0.0f}, about = 0.0f;
+    int64_t count = 0;
+    for (int64_t p = begin + target::thread_x(); p < end; p += U * channel_threads) {
+        pack<T, V> x[U][I];
+#pragma unroll
+        for (int u = 0; u < U; u++) {
+            const int64_t at = p + u * channel_threads < end ? p + u * channel_threads : p;
+            int64_t offset[channel_operands];
+            inside.offsets(at * V, offset);
+#pragma unroll
+            for (int k = 0; k < I; k++) x[u][k] = load_pack<T, V>(g.in[k] + base[1 + k] + offset[1 + k]);
+        }
+        if (count == 0) about = g.about(unit, to_f32(x[0][0].at[0]));
+#pragma unroll
+        for (int u = 0; u < U; u++) {
+            if (p + u * channel_threads >= end) continue;
+            count += V;
+#pragma unroll
+            for (int j = 0; j < V; j++) {
+                float one[I];
+                for (int k = 0; k < I; k++) one[k] = to_f32(x[u][k].at[j]);
+                g.add(sum, one, about);
+            }
+        }
+    }
+    const P mine = merge_lanes(Gather::finish(sum, about, count));
+    constexpr int wave = target::wave_size(), waves = channel_threads / wave;
+    if (target::thread_x() % wave == 0) list[target::thread_x() / wave] = mine;
+    target::barrier();
+    if (target::thread_x() != 0) return;
+    P all = list[0];
+    for (int w = 1; w < waves; w++) all = P::merge(all, list[w]);
+    partials[target::block_x()] = all;
+}
+
+/* ---- The map ---- */
+
+template <class T> struct channel_mapped {
+    const T *in[2]; /* x and dy, or the only one */
+    T *out;
+    const channel_affine *map;
+};
+
+template <class T, int V> TRINE_DEVICE pack<T, V> load_last(const T *p)
+{
+    pack<T, V> r;
+    if constexpr (sizeof(T) * V == 16)
+        *reinterpret_cast<uint4 *>(&r) = target::load16_once(p);
+    else
+        r = load_pack<T, V>(p);
+    return r;
+}
+template <class T, int V> TRINE_DEVICE void store_last(T *p, const pack<T, V> &x)
+{
+    if constexpr (sizeof(T) * V == 16)
+        target::store16_once(p, *reinterpret_cast<const uint4 *>(&x));
+    else
+        store_pack<T, V>(p, x);
+}
+
+template <class T, int V, int I> TRINE_DEVICE float map_one(const channel_affine &f, const pack<T, V> (&x)[I], int j)
+{
+    const float y = target::fma_rn(to_f32(x[0].at[j]) - f.m, f.b, f.d);
+    return I == 1 ? y : target::fma_rn(f.a, to_f32(x[I - 1].at[j]), y);
+}
+
+/* Operands of the walks: the output, then the inputs. Unit r has the map r modulo maps. */
+template <class T, int V, int I> TRINE_KERNEL(channel_threads)
+channel_map_kernel(channel_mapped<T> o, channel_walk outer, channel_walk inside, int64_t packs, divider_any in_unit,
+                   divider_any maps)
+{
+    constexpr int U = channel_unroll;
+    const int64_t first = (int64_t(target::grid_x() - 1 - target::block_x())) * (channel_threads * U) + target::thread_x();
+    pack<T, V> x[U][I];
+    int64_t at[U], unit[U];
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        const int64_t p = first + u * channel_threads;
+        if (p >= packs) continue;
+        int64_t base[channel_operands], offset[channel_operands];
+        unit[u] = in_unit.divide(p);
+        outer.offsets(unit[u], base);
+        inside.offsets((p - unit[u] * in_unit.d) * V, offset);
+        at[u] = base[0] + offset[0];
+#pragma unroll
+        for (int k = 0; k < I; k++) x[u][k] = load_last<T, V>(o.in[k] + base[1 + k] + offset[1 + k]);
+    }
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        if (first + u * channel_threads >= packs) return;
+        const channel_affine f = o.map[unit[u] - maps.divide(unit[u]) * maps.d];
+        pack<T, V> y;
+#pragma unroll
+        for (int j = 0; j < V; j++) y.at[j] = from_f32<T>(map_one<T, V, I>(f, x[u], j));
+        store_last<T, V>(o.out + at[u], y);
+    }
+}
+
+/* ---- Host ---- */
+
+/* Blocks that are enough for any device to be busy to the end. */
+inline int64_t channel_blocks(const trine_call *call) { return int64_t(call->device->props.compute_units) * 16; }
+
+/* All moves in packs of V: the innermost axis inside a unit is dense, everything else steps by whole packs. `tensors` as the walks. */
+inline bool channels_in_packs(const trine_units &u, const trine_tensor *const *tensors, int operands, int V)
+{
+    const int last = u.inside.ndim - 1;
+    bool fit = u.inside.size[last] % V == 0;
+    for (int k = 0; k < operands; k++) {
+        fit = fit && u.inside.stride[k][last] == 1 && aligned16(tensors[k]->data);
+        for (int d = 0; d < last; d++) fit = fit && u.inside.stride[k][d] % V == 0;
+        for (int d = 0; d < u.outer.ndim; d++) fit = fit && (u.outer.size[d] == 1 || u.outer.stride[k][d] % V == 0);
+    }
+    return fit;
+}
+
+inline channel_plan plan_gather(const trine_call *call, const trine_units &u, int V)
+{
+    channel_plan p = {u.units, u.n, 1, 1, 0, 0};
+    const int64_t packs = u.n / V, least = 4 * channel_unroll * channel_threads;
+    int64_t slices = u.units ? channel_blocks(call) / u.units : 1;
+    if (slices > packs / least) slices = packs / least;
+    if (slices < 1) slices = 1;
+    p.slice = ceil_div(packs, slices);
+    p.slices = p.slice ? ceil_div(packs, p.slice) : 1;
+    return p;
+}
+
+/* The most partials that a unit gets, wherever the tensors lie. */
+inline int64_t gather_slices(const trine_call *call, const trine_units &u, int V)
+{
+    const int64_t packed = plan_gather(call, u, V).slices, single = plan_gather(call, u, 1).slices;
+    return packed > single ? packed : single;
+}
+
+template <class Gather, int V> inline trine_status launch_gather(trine_call *call, const Gather &g, const trine_units &u,
+                                                                 const channel_plan &plan, typename Gather::partial *partials)
+{
+    return launch(call, channel_gather_kernel<Gather, V>, grid(plan.units * plan.slices), channel_threads, 0, g,
+                  channel_walk(u.outer), channel_walk(u.inside), plan, partials);
+}
+
+template <class T, int V, int I>
+inline trine_status launch_map(trine_call *call, const channel_mapped<T> &o, const trine_units &u, int64_t maps)
+{
+    const int64_t packs = u.units * (u.n / V);
+    return launch(call, channel_map_kernel<T, V, I>, grid(ceil_div(packs, channel_threads * channel_unroll)), channel_threads, 0,
+                  o, channel_walk(u.outer), channel_walk(u.inside), packs, divider_any(u.n ? u.n / V : 1),
+                  divider_any(maps ? maps : 1));
+}
+
+} // namespace simt
+
+#endif

@@ -1,0 +1,253 @@
+/* Group normalisation. The forward of groups that lie in one piece (NCHW) goes in the frame of row.h, read once; all else by the
+ * three kernels of channels.h, whose units are the channels of a sample: the backward needs sums of each for dweight and dbias. */
+#ifndef TRINE_SIMT_GROUPNORM_H
+#define TRINE_SIMT_GROUPNORM_H
+
+#include "backends/simt/batchnorm.h"
+
+namespace simt {
+
+/* ---- Groups as rows ---- */
+
+template <class T> struct groupnorm_rows : layernorm_rows<T> {
+    channel_vector scale, shift; /* weight and bias */
+    divider_any plane;           /* elements of a channel of a sample */
+    int64_t groups, members;
+    using base = layernorm_rows<T>;
+    using stats = typename base::stats;
+
+    /* The channel of a pack's first element, and that one's place in it. */
+    struct place {
+        int64_t channel;
+        int at;
+    };
+    template <bool simple, class F> static TRINE_DEVICE_METHOD void choose(F f) { f(tag<float>{}); }
+    template <class W> TRINE_DEVICE_METHOD place fetch(const row_place &at, int i, int64_t first) const
+    {
+        const int64_t column = first + at.column(i), inside = column > 0 ? column : 0, channel = plane.divide(inside);
+        /* before the row's beginning: `at` is negative, and none of those elements exists */
+        return place{at.row % groups * members + channel, int(column - channel * plane.d)};
+    }
+    template <int P> TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q,
+                                                   const place &p) const
+    {
+        int64_t channel = p.channel;
+        int64_t at = p.at + 4 * q;
+        if (at >= plane.d) {
+            channel += plane.divide(at);
+            at -= plane.divide(at) * plane.d;
+        }
+        float weight = scale.at(channel, 1.0f), bias = shift.at(channel, 0.0f);
+        const int64_t last = groups * members - 1;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            if (at++ == plane.d) {
+                channel = channel < last ? channel + 1 : last; /* behind the row's end there is no element */
+                weight = scale.at(channel, 1.0f);
+                bias = shift.at(channel, 0.0f);
+                at = 1;
+            }
+            y[j] = target::fma_rn((tile.at[0][i].value(4 * q + j) - s.mean) * s.rstd, weight, bias);
+        }
+    }
+};
+
+/* ---- From partials to maps: a wave a set ---- */
+
+struct groupnorm_sets {
+    channel_vector weight, bias;
+    float *mean, *rstd;
+    int64_t sets, members, channels, slices;
+    float eps, per_element; /* 1 / elements of a set */
+};
+
+TRINE_KERNEL(channel_threads)
+groupnorm_finish_kernel(groupnorm_sets of, const channel_moments *partials, channel_affine *map)
+{
+    const int64_t set = wave_of_grid(), first = set * of.members;
+    const int lane = target::thread_x() % target::wave_size();
+    if (set >= of.sets) return;
+    const channel_moments m = merge_partials(partials + first * of.slices, of.members * of.slices);
+    const float mean = target::shuffle(m.mean, 0), count = target::shuffle(m.count, 0), squares = target::shuffle(m.squares, 0),
+                nan = __builtin_nanf("");
+    const float rstd = target::rsqrt_ieee(count > 0.0f ? target::div_ieee(squares, count) + of.eps : nan);
+    if (lane == 0 && of.mean) of.mean[set] = count > 0.0f ? mean : nan;
+    if (lane == 0 && of.rstd) of.rstd[set] = rstd;
+    for (int64_t unit = first + lane; unit < first + of.members; unit += target::wave_size())
+        map[unit] =
+            channel_affine{mean, 0.0f, rstd * of.weight.at(unit % of.channels, 1.0f), of.bias.at(unit % of.channels, 0.0f)};
+}
+
+/* Leaves the sums of a unit in its first partial. */
+TRINE_KERNEL(channel_threads)
+groupnorm_slopes_kernel(groupnorm_sets of, channel_slopes *partials, channel_affine *map)
+{
+    const int64_t set = wave_of_grid(), first = set * of.members;
+    const int lane = target::thread_x() % target::wave_size();
+    if (set >= of.sets) return;
+    const float mean = of.mean[set], rstd = of.rstd[set];
+    channel_slopes own = channel_slopes::none();
+    for (int64_t unit = first + lane; unit < first + of.members; unit += target::wave_size()) {
+        channel_slopes s = channel_slopes::none();
+        for (int64_t i = 0; i < of.slices; i++) s = channel_slopes::merge(s, partials[unit * of.slices + i]);
+        const float weight = of.weight.at(unit % of.channels, 1.0f);
+        partials[unit * of.slices] = s;
+        own = channel_slopes::merge(own, channel_slopes{weight * s.sum, weight * s.along});
+    }
+    const float sum = wave_reduce(own.sum, op_sum{}), along = wave_reduce(own.along, op_sum{});
+    for (int64_t unit = first + lane; unit < first + of.members; unit += target::wave_size())
+        map[unit] = channel_affine{mean, rstd * of.weight.at(unit % of.channels, 1.0f),
+                                   -rstd * (along * rstd * rstd * of.per_element), -rstd * (sum * of.per_element)};
+}
+
+/* Over the samples: a wave a channel. */
+TRINE_KERNEL(channel_threads)
+groupnorm_parameters_kernel(groupnorm_sets of, int64_t samples, const channel_slopes *partials, channel_vector dweight,
+                            channel_vector dbias)
+{
+    const int64_t channel = wave_of_grid();
+    if (channel >= of.channels) return;
+    channel_slopes own = channel_slopes::none();
+    for (int64_t n = target::thread_x() % target::wave_size(); n < samples; n += target::wave_size()) {
+        const int64_t unit = n * of.channels + channel;
+        const channel_slopes s = partials[unit * of.slices];
+        own = channel_slopes::merge(own, channel_slopes{s.sum, s.along * of.rstd[unit / of.members]});
+    }
+    const float sum = wave_reduce(own.sum, op_sum{}), along = wave_reduce(own.along, op_sum{});
+    if (target::thread_x() % target::wave_size()) return;
+    dbias.put(channel, sum);
+    dweight.put(channel, along);
+}
+
+/* ---- Host ---- */
+
+/* Of one call by units; the workspace is maps, then partials. */
+template <class T, class Gather> struct groupnorm_run {
+    enum { V = 16 / int(sizeof(T)) };
+    using partial = typename Gather::partial;
+    trine_call *call;
+    const trine_tensor *const *tensors;
+    trine_units units;
+    bool packs;
+
+    groupnorm_run(trine_call *call_, const trine_tensor *const *tensors_, int32_t channels_last, int32_t groups)
+        : call(call_), tensors(tensors_), units(trine_units_make(tensors, channel_operands, channels_last, groups)),
+          packs(channels_in_packs(units, tensors, channel_operands, V))
+    {
+        call->variant = target::variant;
+    }
+    size_t maps_bytes() const { return size_t(units.units) * sizeof(channel_affine); }
+    size_t workspace() const { return maps_bytes() + size_t(units.units * gather_slices(call, units, V)) * sizeof(partial); }
+    channel_affine *maps() const { return static_cast<channel_affine *>(call->workspace); }
+    partial *partials() const
+    {
+        return reinterpret_cast<partial *>(static_cast<unsigned char *>(call->workspace) + maps_bytes());
+    }
+    channel_plan plan() const { return plan_gather(call, units, packs ? V : 1); }
+    trine_status gather(const Gather &g) const
+    {
+        return packs ? launch_gather<Gather, V>(call, g, units, plan(), partials())
+                     : launch_gather<Gather, 1>(call, g, units, plan(), partials());
+    }
+    template <int I> trine_status map() const
+    {
+        const channel_mapped<T> o = {{data_of<T>(*tensors[1]), data_of<T>(*tensors[2])}, data_of<T>(*tensors[0]), maps()};
+        return packs ? launch_map<T, V, I>(call, o, units, units.units) : launch_map<T, 1, I>(call, o, units, units.units);
+    }
+    grid waves(int64_t count) const { return grid(ceil_div(count * call->device->props.wave_size, channel_threads)); }
+    groupnorm_sets sets(const trine_tensor &weight, const trine_tensor &bias, const trine_tensor &mean, const trine_tensor &rstd,
+                        float eps) const
+    {
+        const int64_t n = units.n * units.members;
+        return groupnorm_sets{channel_vector(weight),
+                              channel_vector(bias),
+                              data_of<float>(mean),
+                              data_of<float>(rstd),
+                              units.sets,
+                              units.members,
+                              units.channels,
+                              plan().slices,
+                              eps,
+                              n ? 1.0f / float(n) : 0.0f};
+    }
+};
+
+/* Groups in one piece, as rows [N, groups, elements]; of the output and the input. */
+inline bool groups_as_rows(const trine_units &u, const trine_tensor *const *tensors, int32_t channels_last, trine_tensor *rows)
+{
+    if (u.n == 0 || u.members == 0 || u.inside.ndim > 1) return false;
+    bool fit = true;
+    for (int k = 0; k < 2; k++) {
+        const int64_t channel = tensors[k]->stride[trine_channel_axis(tensors[k], channels_last)];
+        fit = fit && (u.n == 1 || u.inside.stride[k][0] == 1) && (u.members == 1 || channel == u.n);
+        rows[k] = *tensors[k];
+        rows[k].ndim = 3;
+        rows[k].shape[1] = u.channels / u.members;
+        rows[k].stride[1] = channel * u.members;
+        rows[k].shape[2] = u.members * u.n;
+        rows[k].stride[2] = 1;
+    }
+    return fit;
+}
+
+template <class T> inline trine_status groupnorm_of(trine_call *call, const trine_groupnorm_args *a)
+{
+    const trine_tensor *const tensors[] = {&a->y, &a->x, &a->x};
+    const groupnorm_run<T, gather_moments<T>> run(call, tensors, a->channels_last, a->groups);
+    trine_tensor rows[2];
+    if (groups_as_rows(run.units, tensors, a->channels_last, rows)) {
+        const trine_tensor *const views[] = {&rows[0], &rows[1]};
+        return run_rows(call,
+                        groupnorm_rows<T>{{{data_of<T>(a->x)},
+                                           data_of<T>(a->y),
+                                           row_parameter<T>(a->weight, 1.0f),
+                                           row_parameter<T>(a->bias, 0.0f),
+                                           data_of<float>(a->mean),
+                                           data_of<float>(a->rstd),
+                                           a->eps},
+                                          channel_vector(a->weight),
+                                          channel_vector(a->bias),
+                                          divider_any(run.units.n),
+                                          a->groups,
+                                          run.units.members},
+                        views);
+    }
+    TRINE_END_OF_QUERY(call, run.workspace());
+    trine_status status = run.gather(gather_moments<T>{{data_of<T>(a->x)}});
+    if (status == TRINE_OK)
+        status = launch(call, groupnorm_finish_kernel, run.waves(run.units.sets), channel_threads, 0,
+                        run.sets(a->weight, a->bias, a->mean, a->rstd, a->eps), run.partials(), run.maps());
+    return status == TRINE_OK ? run.template map<1>() : status;
+}
+
+template <class T> inline trine_status groupnorm_backward_of(trine_call *call, const trine_groupnorm_backward_args *a)
+{
+    const trine_tensor *const tensors[] = {&a->dx, &a->x, &a->dy};
+    const groupnorm_run<T, gather_slopes<T>> run(call, tensors, a->channels_last, a->groups);
+    TRINE_END_OF_QUERY(call, run.workspace());
+    const groupnorm_sets of = run.sets(a->weight, trine_tensor{}, a->mean, a->rstd, 0.0f);
+    trine_status status = run.gather(
+        gather_slopes<T>{{data_of<T>(a->x), data_of<T>(a->dy)}, of.mean, divider_any(run.units.members ? run.units.members : 1)});
+    if (status == TRINE_OK)
+        status = launch(call, groupnorm_slopes_kernel, run.waves(of.sets), channel_threads, 0, of, run.partials(), run.maps());
+    if (status == TRINE_OK && (trine_is_given(&a->dweight) || trine_is_given(&a->dbias)))
+        status = launch(call, groupnorm_parameters_kernel, run.waves(of.channels), channel_threads, 0, of, a->x.shape[0],
+                        run.partials(), channel_vector(a->dweight), channel_vector(a->dbias));
+    return status == TRINE_OK ? run.template map<2>() : status;
+}
+
+} // namespace simt
+
+/* ---- The backend's functions ---- */
+
+extern "C" trine_status TRINE_BACKEND_FN(groupnorm)(trine_call *call, const trine_groupnorm_args *a)
+{
+    return simt::visit_floats(call, a->x.dtype, [&](auto t) { return simt::groupnorm_of<typename decltype(t)::type>(call, a); });
+}
+extern "C" trine_status TRINE_BACKEND_FN(groupnorm_backward)(trine_call *call, const trine_groupnorm_backward_args *a)
+{
+    return simt::visit_floats(call, a->x.dtype,
+                              [&](auto t) { return simt::groupnorm_backward_of<typename decltype(t)::type>(call, a); });
+}
+
+#endif
