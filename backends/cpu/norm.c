@@ -1,6 +1,7 @@
 /* Layernorm and rmsnorm on the CPU, in the frame of rows.h. Bound by bytes. Sums of chunks are f32, everything above them f64. */
 #include <math.h>
 
+#include "backends/cpu/norm_backward.h"
 #include "backends/cpu/rows.h"
 #include "backends/cpu/walk.h"
 

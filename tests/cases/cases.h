@@ -12,7 +12,6 @@
 #include "trine/trine.h"
 
 enum { CASE_TENSORS = 1100, CASE_ARGS_MAX = 2048, CASE_OUT_MAX = 900 }; /* at most, in a case */
-enum { CASE_TENSORS = 10, CASE_ARGS_MAX = 2048, CASE_OUT_MAX = 8 };
 
 typedef enum case_kind {
     CASES_CHECK, /* small, many: odd shapes, views, special values */
