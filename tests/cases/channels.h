@@ -43,7 +43,7 @@ typedef struct channel_attributes {
     bool inference, backward;
 } channel_attributes;
 
-static channel_attributes attributes_of(const test_case *c)
+static channel_attributes channel_attributes_of(const test_case *c)
 {
     const void *args = c->args;
     const trine_batchnorm_args *b = args;
@@ -73,7 +73,7 @@ static void model_take_given(channel_model *m, const test_case *c, const channel
 static const channel_model *model_of(const test_case *c)
 {
     static _Thread_local kept_model kept;
-    const channel_attributes a = attributes_of(c);
+    const channel_attributes a = channel_attributes_of(c);
     const case_tensor *x = case_find(c, "x");
     if (kept.c == c && kept.seed == c->seed) return &kept.m;
     release_model(&kept);
@@ -105,7 +105,7 @@ static const channel_model *model_of(const test_case *c)
 
 static double running_value(const test_case *c, const char *old, int64_t channel, double value, double n)
 {
-    const channel_attributes a = attributes_of(c);
+    const channel_attributes a = channel_attributes_of(c);
     const double before = case_value(case_find(c, old), channel);
     return n > 0 ? (1 - a.momentum) * before + a.momentum * value : before;
 }
@@ -114,7 +114,7 @@ static double channel_value(const test_case *c, const channel_model *m, const ch
 {
     const double n = model_set_size(m);
     if (strcmp(name, "y") == 0) return model_y(m, i);
-    if (strcmp(name, "dx") == 0) return model_dx(m, i, attributes_of(c).inference);
+    if (strcmp(name, "dx") == 0) return model_dx(m, i, channel_attributes_of(c).inference);
     if (strcmp(name, "mean") == 0) return m->mean[i];
     if (strcmp(name, "rstd") == 0) return m->rstd[i];
     if (strcmp(name, "dweight") == 0) return m->dweight[i];
