@@ -51,7 +51,7 @@ test_case *case_new(case_list *list, trine_op op, const char *format, ...)
         list->capacity = list->capacity ? 2 * list->capacity : 64;
         list->items = must(realloc(list->items, (size_t)list->capacity * sizeof *list->items));
     }
-    enum { ROOM = 9 };
+    enum { ROOM = 12 };
     test_case *c = must(calloc(1, sizeof *c));
     case_reserve(c, ROOM);
     list->items[list->count++] = c;

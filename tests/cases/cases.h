@@ -107,7 +107,7 @@ case_tensor *case_out(test_case *c, const char *field, trine_dtype dtype, int32_
 /* An output that the op reads first. */
 case_tensor *case_update(test_case *c, const char *field, trine_dtype dtype, int32_t ndim, const int64_t *shape);
 /* Fields that are lists: each call adds the next tensor of the list, or that of another `item` set through the pointer. A case of
- * more than 9 tensors says how many before it adds them, since the pointers would move. */
+ * more than 12 tensors says how many before it adds them, since the pointers would move. */
 void case_reserve(test_case *c, int32_t tensors);
 #define SHAPE(...) \
     (int32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]) { __VA_ARGS__ }
