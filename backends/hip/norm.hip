@@ -3,3 +3,4 @@
 
 #include "backends/hip/row.h"
 #include "backends/simt/norm.h"
+#include "backends/simt/norm_gradient_run.h"
