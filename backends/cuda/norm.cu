@@ -6,3 +6,4 @@
 #include "backends/simt/batchnorm.h"
 #include "backends/simt/groupnorm.h"
 #include "backends/simt/l2_normalize.h"
+#include "backends/simt/norm_gradient_run.h"

@@ -10,6 +10,9 @@ namespace target {
 
 /* Packs of 16 bytes that a thread holds, all operands together: half of the 64 registers of a thread in a block of 1024. */
 constexpr int row_packs = 8;
+/* Where threads that go through many rows keep their columns' sums (norm_backward.h), and how many work in a multiprocessor. */
+constexpr bool columns_in_registers = false;
+constexpr int columns_threads = 1024;
 /* Where there are clusters, a block larger than this is better made two: then two rows are on their way in a multiprocessor. */
 constexpr int row_team_block = 512;
 
@@ -44,20 +47,21 @@ struct row_cluster {
         asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(n));
         return int(n);
     }
-    static TRINE_DEVICE_METHOD void begin(int bytes)
+    static TRINE_DEVICE_METHOD void begin(int bytes, int barriers = 1)
     {
         if (thread_x() == 0) {
-            asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(own_address()) : "memory");
+            for (int k = 0; k < barriers; k++)
+                asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(own_address(k)) : "memory");
             asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-            asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(own_address()), "r"(bytes) : "memory");
+            for (int k = 0; k < barriers; k++) again(k, bytes);
         }
         asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory");
     }
     static TRINE_DEVICE_METHOD void started() { asm volatile("barrier.cluster.wait;" ::: "memory"); }
-    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int to, T value)
+    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int to, T value, int turn = 0)
     {
         static_assert(sizeof(T) % 4 == 0, "moved by words");
-        const uint32_t there = cluster_address(slot, to), barrier = cluster_address(arrived(), to);
+        const uint32_t there = cluster_address(slot, to), barrier = cluster_address(arrived(turn), to);
         uint32_t words[sizeof(T) / 4];
         memcpy(words, &value, sizeof value);
 #pragma unroll
@@ -66,31 +70,40 @@ struct row_cluster {
                          "r"(words[i]), "r"(barrier)
                          : "memory");
     }
-    static TRINE_DEVICE_METHOD void meet()
+    static TRINE_DEVICE_METHOD void meet(int turn = 0)
     {
         uint32_t done;
         do
-            asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], 0; selp.u32 %0, 1, 0, p; }"
+            asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
                          : "=r"(done)
-                         : "r"(own_address())
+                         : "r"(own_address(turn)), "r"(turn >> 1 & 1)
                          : "memory");
         while (!done);
     }
+    /* The barrier that has been met at is next used two turns later. By then every block has met in the turn between, so that
+     * nobody puts into a turn before its barrier has done with the last one. */
+    static TRINE_DEVICE_METHOD void again(int turn, int bytes)
+    {
+        if (thread_x() == 0)
+            asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(own_address(turn)), "r"(bytes)
+                         : "memory");
+    }
 
   private:
-    static TRINE_DEVICE_METHOD uint64_t *arrived()
+    static TRINE_DEVICE_METHOD uint64_t *arrived(int turn)
     {
-        TRINE_SHARED uint64_t barrier;
-        return &barrier;
+        TRINE_SHARED uint64_t barrier[2];
+        return &barrier[turn & 1];
     }
-    static TRINE_DEVICE_METHOD uint32_t own_address() { return uint32_t(__cvta_generic_to_shared(arrived())); }
+    static TRINE_DEVICE_METHOD uint32_t own_address(int turn) { return uint32_t(__cvta_generic_to_shared(arrived(turn))); }
 #else
     static TRINE_DEVICE_METHOD int rank() { return 0; }
     static TRINE_DEVICE_METHOD int blocks() { return 1; }
-    static TRINE_DEVICE_METHOD void begin(int) {}
+    static TRINE_DEVICE_METHOD void begin(int, int = 1) {}
     static TRINE_DEVICE_METHOD void started() {}
-    static TRINE_DEVICE_METHOD void meet() { target::barrier(); }
-    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value) { *slot = value; }
+    static TRINE_DEVICE_METHOD void meet(int = 0) { target::barrier(); }
+    static TRINE_DEVICE_METHOD void again(int, int) {}
+    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value, int = 0) { *slot = value; }
 #endif
 };
 using row_wide_team = row_cluster;
@@ -102,8 +115,9 @@ inline int row_most_blocks(const trine_call *call) { return atoi(call->device->p
 struct wide_launch {
     cudaLaunchAttribute cluster;
     cudaLaunchConfig_t config = {};
-    wide_launch(trine_call *call, int64_t grid, int blocks, int threads)
+    wide_launch(trine_call *call, int64_t grid, int blocks, int threads, size_t shared = 0)
     {
+        config.dynamicSmemBytes = shared;
         cluster.id = cudaLaunchAttributeClusterDimension;
         cluster.val.clusterDim.x = unsigned(blocks);
         cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
@@ -129,11 +143,23 @@ template <class... P> inline int row_most_blocks_here(trine_call *call, void (*k
     return fits ? int(row_cluster::most_blocks) : most;
 }
 
-/* simt::launch with the grid in clusters of `blocks`. */
-template <class... P, class... A>
-inline trine_status launch_wide(trine_call *call, void (*kernel)(P...), int64_t grid, int blocks, int threads, A... args)
+/* Clusters of `blocks` blocks that the device can have at work together; 0: it can't run such ones. */
+template <class... P> inline int row_wide_teams(trine_call *call, void (*kernel)(P...), int blocks, int threads, size_t shared)
 {
-    const wide_launch wide(call, grid, blocks, threads);
+    const wide_launch wide(call, blocks, blocks, threads, shared);
+    int clusters = 0;
+    allow_shared(kernel, shared);
+    if (blocks > 8) cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+    if (cudaOccupancyMaxActiveClusters(&clusters, kernel, &wide.config) != cudaSuccess) clusters = 0;
+    cudaGetLastError(); /* not an error of the launch that follows */
+    return clusters;
+}
+
+/* simt::launch with the grid in clusters of `blocks`. */
+template <class... P, class... A> inline trine_status launch_wide(trine_call *call, void (*kernel)(P...), int64_t grid,
+                                                                  int blocks, int threads, size_t shared, A... args)
+{
+    const wide_launch wide(call, grid, blocks, threads, shared);
     cudaLaunchKernelEx(&wide.config, kernel, static_cast<P>(args)...);
     return launched(call);
 }

@@ -11,6 +11,9 @@ namespace target {
 /* Packs of 16 bytes that a thread holds, all operands together: half of the 128 registers of a thread in a block of 1024. */
 constexpr int row_packs = 16;
 constexpr int row_team_block = 1024;
+/* Where threads that go through many rows keep their columns' sums (norm_backward.h), and how many work in a compute unit. */
+constexpr bool columns_in_registers = true;
+constexpr int columns_threads = 1024;
 
 /* The same bits, of which the compiler knows nothing. */
 TRINE_DEVICE void opaque(uint32_t &word, uint32_t)
@@ -25,11 +28,12 @@ TRINE_DEVICE void opaque(uint32_t &word, uint32_t)
 using row_wide_team = simt::lone_block;
 inline int row_most_blocks(const trine_call *) { return 1; }
 template <class Kernel> inline int row_most_blocks_here(trine_call *, Kernel *, int) { return 1; }
+template <class Kernel> inline int row_wide_teams(trine_call *, Kernel *, int, int, size_t) { return 0; }
 
 template <class... P, class... A>
-inline trine_status launch_wide(trine_call *call, void (*kernel)(P...), int64_t grid, int, int threads, A... args)
+inline trine_status launch_wide(trine_call *call, void (*kernel)(P...), int64_t grid, int, int threads, size_t shared, A... args)
 {
-    return simt::launch(call, kernel, simt::grid(grid), threads, 0, args...);
+    return simt::launch(call, kernel, simt::grid(grid), threads, shared, args...);
 }
 
 } // namespace target

@@ -281,15 +281,15 @@ struct row_shares_nothing {
 /* ---- Teams ---- */
 
 /* Of all waves of the team. `mine` is the same in all lanes of a wave. `list`: a place for a partial of every wave of the team.
- */
+ * Teams that go through several rows count them in `turn`; turns that follow each other have lists of their own. */
 template <class Team, class Op>
-TRINE_DEVICE typename Op::partial exchange(const Op &op, typename Op::partial mine, typename Op::partial *list)
+TRINE_DEVICE typename Op::partial exchange(const Op &op, typename Op::partial mine, typename Op::partial *list, int turn = 0)
 {
     constexpr int wave_size = target::wave_size();
     const int waves = target::block_threads() / wave_size, lane = target::thread_x() % wave_size,
               wave = target::thread_x() / wave_size;
-    if (lane < Team::blocks()) Team::put(&list[Team::rank() * waves + wave], lane, mine);
-    Team::meet();
+    if (lane < Team::blocks()) Team::put(&list[Team::rank() * waves + wave], lane, mine, turn);
+    Team::meet(turn);
     typename Op::partial p = op.identity();
     for (int i = lane; i < waves * Team::blocks(); i += wave_size) p = op.merge(p, list[i]);
     return op.combine(p);

@@ -51,7 +51,7 @@ template <class Op, int P, bool simple> inline trine_status launch_rows(trine_ca
         return launch(call, row_kernel<Op, P, lone_block, simple>, grid(blocks), team.threads, 0, op, outer, rows, int(n),
                       team.shift);
     if constexpr (P == row_most<Op>)
-        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team, simple>, blocks, team.blocks, team.threads, op,
+        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team, simple>, blocks, team.blocks, team.threads, 0, op,
                                    outer, rows, int(n), team.shift);
     return trine_refuse(call, "clusters are for rows that fill their threads");
 }

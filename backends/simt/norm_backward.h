@@ -1,0 +1,269 @@
+/* Gradients of layernorm and rmsnorm: the arithmetic of a row, and its columns' sums. norm_gradient.h has the kernels.
+ *
+ * With h = (x - mean) rstd, g = dy weight and means over the row: dx = rstd (g - mean(g) - h mean(g h)) and, over all rows,
+ * dweight = sum(dy h), dbias = sum(dy); rmsnorm has no mean, mean(g) or dbias. A partial of a row is made in one go: count, mean
+ * and sum of squares as in the forward, with sum(g) and sum(g (x - mean)) beside them, which merging shifts to the common mean. */
+#ifndef TRINE_SIMT_NORM_BACKWARD_H
+#define TRINE_SIMT_NORM_BACKWARD_H
+
+#include "backends/simt/row_run.h"
+
+namespace simt {
+
+/* ---- Partials of a row ---- */
+
+template <bool centred> struct gradient_partial;
+
+template <> struct gradient_partial<true> {
+    float count, mean, squares, g, gx;
+    static TRINE_DEVICE_METHOD gradient_partial identity() { return {0.0f, 0.0f, 0.0f, 0.0f, 0.0f}; }
+    static TRINE_DEVICE_METHOD float reciprocal(float count) { return target::rcp_fast(count > 0.0f ? count : 1.0f); }
+
+    static TRINE_DEVICE_METHOD gradient_partial merge(const gradient_partial &a, const gradient_partial &b)
+    {
+        const float count = a.count + b.count, part = b.count * reciprocal(count), d = b.mean - a.mean;
+        const float mean = target::fma_rn(d, part, a.mean);
+        const float shifted = target::fma_rn(a.mean - mean, a.g, (b.mean - mean) * b.g);
+        return {count, mean, target::fma_rn(d * d, a.count * part, a.squares + b.squares), a.g + b.g, a.gx + b.gx + shifted};
+    }
+    static TRINE_DEVICE_METHOD gradient_partial combine(const gradient_partial &p)
+    {
+        const float count = wave_reduce(p.count, op_sum{});
+        const float mean = wave_reduce(p.count * p.mean, op_sum{}) * reciprocal(count), d = p.mean - mean;
+        return {count, mean, wave_reduce(target::fma_rn(p.count * d, d, p.squares), op_sum{}), wave_reduce(p.g, op_sum{}),
+                wave_reduce(target::fma_rn(d, p.g, p.gx), op_sum{})};
+    }
+};
+
+template <> struct gradient_partial<false> {
+    float squares, gx;
+    static TRINE_DEVICE_METHOD gradient_partial identity() { return {0.0f, 0.0f}; }
+    static TRINE_DEVICE_METHOD gradient_partial merge(const gradient_partial &a, const gradient_partial &b)
+    {
+        return {a.squares + b.squares, a.gx + b.gx};
+    }
+    static TRINE_DEVICE_METHOD gradient_partial combine(const gradient_partial &p)
+    {
+        return {wave_reduce(p.squares, op_sum{}), wave_reduce(p.gx, op_sum{})};
+    }
+};
+
+/* What a row's dx is made of: rstd (g - g_mean - h slope). */
+struct gradient_stats {
+    float mean, rstd, g_mean, slope;
+};
+
+/* ---- Where a thread's columns lie ---- */
+
+/* Of P packs of V columns, the same in all rows. `simple`: packs as they lie in memory, all of them whole. Otherwise neighbouring
+ * threads have neighbouring columns, which are moved one by one: rows may lie anyhow. */
+template <int V, bool simple> struct gradient_place {
+    int n, t, width; /* columns of the tile, number of the thread, threads of the team */
+    TRINE_DEVICE_METHOD int column(int i, int j) const { return simple ? (i * width + t) * V + j : (i * V + j) * width + t; }
+    TRINE_DEVICE_METHOD bool has(int i, int j) const { return column(i, simple ? 0 : j) < n; }
+    TRINE_DEVICE_METHOD bool touches(int i) const { return has(i, 0); }
+
+    /* Pack i of a row; zeros where there is nothing. */
+    template <class T> TRINE_DEVICE_METHOD row_words<T> load(const T *row, int i) const
+    {
+        row_words<T> words = {{0u, 0u, 0u, 0u}};
+        if constexpr (simple) {
+            if (touches(i)) words = row_words<T>::load(row + column(i, 0));
+        } else {
+            uint32_t bits[V];
+#pragma unroll
+            for (int j = 0; j < V; j++) bits[j] = has(i, j) ? element_bits(row[column(i, j)]) : 0u;
+#pragma unroll
+            for (int j = 0; j < V; j++) words.push(bits[j]);
+        }
+        return words;
+    }
+    template <class T> TRINE_DEVICE_METHOD void store(T *row, const row_words<T> &words, int i) const
+    {
+        if constexpr (simple) {
+            words.store(row + column(i, 0));
+        } else {
+#pragma unroll
+            for (int j = 0; j < V; j++)
+                if (has(i, j)) row[column(i, j)] = words.element(j);
+        }
+    }
+};
+
+/* ---- What a thread keeps of its columns through all rows ---- */
+
+struct alignas(16) four_floats {
+    float at[4];
+};
+
+enum gradient_array { GRADIENT_FACTOR, GRADIENT_DWEIGHT, GRADIENT_DBIAS };
+
+/* `arrays` arrays of fours * 4 floats for each thread: the weight, and the sums. In registers where a vendor has enough of them,
+ * else in shared memory, where a wave's float4 of one place lie side by side. */
+template <int arrays, int fours> struct gradient_columns {
+    enum { places = arrays * fours, bytes = places * 16 };
+    four_floats own[target::columns_in_registers ? places : 1];
+    four_floats *shared;
+
+    /* Place 0 of thread `thread`; place p is p * wave_size() further. */
+    static TRINE_DEVICE_METHOD int index(int thread)
+    {
+        return thread / target::wave_size() * (places * target::wave_size()) + thread % target::wave_size();
+    }
+    TRINE_DEVICE_METHOD explicit gradient_columns(four_floats *block) : shared(block + index(target::thread_x())) {}
+    TRINE_DEVICE_METHOD four_floats get(int array, int four) const
+    {
+        const int place = array * fours + four;
+        return target::columns_in_registers ? own[place] : shared[place * target::wave_size()];
+    }
+    TRINE_DEVICE_METHOD void set(int array, int four, const four_floats &x)
+    {
+        const int place = array * fours + four;
+        if constexpr (target::columns_in_registers)
+            own[place] = x;
+        else
+            shared[place * target::wave_size()] = x;
+    }
+    /* To where other threads see it, after the next barrier. */
+    TRINE_DEVICE_METHOD void share() const
+    {
+        if constexpr (target::columns_in_registers) {
+#pragma unroll
+            for (int p = 0; p < places; p++) shared[p * target::wave_size()] = own[p];
+        }
+    }
+};
+
+/* ---- The op ---- */
+
+template <class T, bool centred_> struct norm_gradient {
+    using element = T;
+    using partial = gradient_partial<centred_>;
+    static constexpr bool centred = centred_;
+    static constexpr int V = row_pack<T>, sums = centred ? 2 : 1;
+    template <int P> using columns = gradient_columns<1 + sums, P * V / 4>;
+
+    T *dx;
+    const T *x, *dy, *dsum; /* dsum may be NULL */
+    const void *weight;     /* NULL: 1 */
+    bool weight_wide, round_first;
+    const float *mean, *rstd; /* of the forward, or NULL */
+    float eps, offset;
+
+    static TRINE_DEVICE_METHOD partial identity() { return partial::identity(); }
+    static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b) { return partial::merge(a, b); }
+    static TRINE_DEVICE_METHOD partial combine(const partial &p) { return partial::combine(p); }
+
+    TRINE_DEVICE_METHOD float factor(int64_t column) const
+    {
+        if (!weight) return 1.0f;
+        return offset +
+               (weight_wide ? static_cast<const float *>(weight)[column] : to_f32(static_cast<const T *>(weight)[column]));
+    }
+    template <int P, bool simple>
+    TRINE_DEVICE_METHOD void start(columns<P> &c, const gradient_place<V, simple> &at, int64_t first) const
+    {
+#pragma unroll
+        for (int i = 0; i < P; i++)
+#pragma unroll
+            for (int q = 0; q < V / 4; q++) {
+                four_floats f;
+#pragma unroll
+                for (int j = 0; j < 4; j++) f.at[j] = at.has(i, 4 * q + j) ? factor(first + at.column(i, 4 * q + j)) : 0.0f;
+                c.set(GRADIENT_FACTOR, i * (V / 4) + q, f);
+#pragma unroll
+                for (int k = 1; k <= sums; k++) c.set(k, i * (V / 4) + q, four_floats{{0.0f, 0.0f, 0.0f, 0.0f}});
+            }
+    }
+
+    /* Of a tile over `width` threads of a wave, which have `count` columns together. in[0] = x, in[1] = dy. */
+    template <int P, bool simple> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 2, P> &tile, const columns<P> &c,
+                                                                            const gradient_place<V, simple> &at, float count,
+                                                                            int width)
+    {
+        float mean = 0.0f;
+        if constexpr (centred) {
+#pragma unroll
+            for (int i = 0; i < P; i++) {
+                float own = 0.0f; /* packs side by side: an addition need not wait for all before it */
+#pragma unroll
+                for (int j = 0; j < V; j++) own += tile.at[0][i].value(j);
+                mean += own;
+            }
+            mean = wave_reduce(mean, op_sum{}, width) * target::rcp_fast(count > 0.0f ? count : 1.0f);
+            tile.pass(uint32_t(at.n) >> 31);
+        }
+        float squares = 0.0f, g_sum = 0.0f, gx = 0.0f;
+#pragma unroll
+        for (int i = 0; i < P; i++)
+#pragma unroll
+            for (int q = 0; q < V / 4; q++) {
+                const four_floats f = c.get(GRADIENT_FACTOR, i * (V / 4) + q);
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    float d = tile.at[0][i].value(4 * q + j) - mean;
+                    if (centred && !at.has(i, 4 * q + j)) d = 0.0f;
+                    const float g = tile.at[1][i].value(4 * q + j) * f.at[j];
+                    squares = target::fma_rn(d, d, squares);
+                    gx = target::fma_rn(g, d, gx);
+                    g_sum += g;
+                }
+            }
+        squares = wave_reduce(squares, op_sum{}, width);
+        gx = wave_reduce(gx, op_sum{}, width);
+        if constexpr (centred)
+            return {count, mean, squares, wave_reduce(g_sum, op_sum{}, width), gx};
+        else
+            return {squares, gx};
+    }
+
+    /* saved: what `mean` and `rstd` have for the row. */
+    TRINE_DEVICE_METHOD gradient_stats finish(const partial &p, int64_t n, const gradient_stats &saved) const
+    {
+        const float over = target::rcp_fast(float(n));
+        const float own = rstd ? saved.rstd : target::rsqrt_ieee(target::div_ieee(p.squares, float(n)) + eps);
+        if constexpr (centred) {
+            const float about = mean ? saved.mean : p.mean;
+            return {about, own, p.g * over, own * over * (mean ? target::fma_rn(p.mean - about, p.g, p.gx) : p.gx)};
+        } else {
+            return {0.0f, own, 0.0f, own * over * p.gx};
+        }
+    }
+    TRINE_DEVICE_METHOD gradient_stats saved(int64_t row) const
+    {
+        return {centred && mean ? mean[row] : 0.0f, rstd ? rstd[row] : 0.0f, 0.0f, 0.0f};
+    }
+
+    /* dx of pack i; adds to the columns' sums. */
+    template <int P> TRINE_DEVICE_METHOD row_words<T> emit(const row_tile<T, 2, P> &tile, columns<P> &c, const gradient_stats &s,
+                                                           const row_words<T> &more, int i) const
+    {
+        row_words<T> out;
+#pragma unroll
+        for (int q = 0; q < V / 4; q++) {
+            const int four = i * (V / 4) + q;
+            const four_floats f = c.get(GRADIENT_FACTOR, four);
+            four_floats dweight = c.get(GRADIENT_DWEIGHT, four), dbias = {{0.0f, 0.0f, 0.0f, 0.0f}};
+            if constexpr (centred) dbias = c.get(GRADIENT_DBIAS, four);
+            float to[4];
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                const float dy_ = tile.at[1][i].value(4 * q + j);
+                float h = (tile.at[0][i].value(4 * q + j) - s.mean) * s.rstd;
+                to[j] = s.rstd * target::fma_rn(-h, s.slope, target::fma_rn(dy_, f.at[j], -s.g_mean));
+                if (dsum) to[j] += more.value(4 * q + j);
+                if (sizeof(T) < 4 && round_first) h = to_f32(from_f32<T>(h));
+                dweight.at[j] = target::fma_rn(dy_, h, dweight.at[j]);
+                dbias.at[j] += dy_;
+            }
+            out.set_four(q, to);
+            c.set(GRADIENT_DWEIGHT, four, dweight);
+            if constexpr (centred) c.set(GRADIENT_DBIAS, four, dbias);
+        }
+        return out;
+    }
+};
+
+} // namespace simt
+
+#endif

@@ -1,0 +1,264 @@
+/* Kernels of the norms' gradients (norm_backward.h has the arithmetic).
+ *
+ * A team of threads, as in row.h, takes row after row and stays with its columns, whose weight and sums it keeps: so dx and the
+ * columns' sums come of one read of x and dy. As soon as a pack of dx is stored, that pack of the next row is asked for. Teams'
+ * sums go to the workspace and are added in the order of the teams. Where a row goes depends on its length N, with C columns a
+ * thread (8 of f32, 32 where rows are longest; 16 of 16 bits; half of that where rows do not lie in packs of 16 bytes):
+ *   N <= C waves' lanes   several rows a wave or a wave a row; a block adds the sums of its teams
+ *   N <= C threads        a block a row, or a cluster of blocks where the vendor has them: NVIDIA's 16 blocks of 1024 threads hold
+ *                         262144 columns, AMD's single ones 16384
+ *   above                 tiles of C * 256 columns, three kernels: partials of every row's tiles, the rows' statistics, dx
+ * Bytes: the first two move x, dy and dx once and sums of at most 17 MB on an H100 twice (8 bytes a column and team), which mostly
+ * stay in its L2 cache; the third moves x and dy twice. Bound by bytes. */
+#ifndef TRINE_SIMT_NORM_GRADIENT_H
+#define TRINE_SIMT_NORM_GRADIENT_H
+
+#include "backends/simt/norm_backward.h"
+
+namespace simt {
+
+enum { gradient_small_block = 256, gradient_sum_threads = 1024, gradient_sum_columns = 32, gradient_operands = 4 };
+/* Packs that a thread holds, fewer of rows that are not moved in packs, and those of the longest rows. */
+template <bool simple> constexpr int gradient_packs = simple ? 2 : 1;
+template <class T, bool simple> constexpr int gradient_most_packs = simple && sizeof(T) == 4 ? 8 : gradient_packs<simple>;
+/* Threads of a block at most: with few of many packs each more registers are left to a pack. */
+template <int P> constexpr int gradient_threads = P > 2 ? 512 : 1024;
+
+/* Counts rows. Those that need so much of a device are fewer than 2^31. */
+template <bool few> struct gradient_number {
+    using type = int64_t;
+};
+template <> struct gradient_number<true> {
+    using type = int;
+};
+
+/* All of a row by one team, or of its tiles one thing. */
+enum gradient_phase { GRADIENT_ROWS, GRADIENT_PARTIALS, GRADIENT_EMIT };
+
+template <class Op> struct gradient_plan {
+    int64_t rows, n;
+    int32_t groups;                 /* teams that share the rows, or share a tile's rows */
+    int32_t tiles;                  /* of a row */
+    int32_t shift;                  /* 2^shift threads a row; negative: the team's */
+    float *sums;                    /* groups x sums x n, or NULL */
+    typename Op::partial *partials; /* rows x tiles */
+    gradient_stats *stats;          /* rows */
+};
+
+/* The rows of a team: x and dy of one are on their way while another's dx is made. */
+template <class Op, int P, bool simple> struct gradient_walk {
+    using T = row_element<Op>;
+    const Op &op;
+    const walk<gradient_operands, divider_any> &outer;
+    gradient_place<Op::V, simple> at;
+    int64_t first; /* column */
+
+    TRINE_DEVICE_METHOD void load(row_tile<T, 2, P> &tile, int i, const T *x, const T *dy, bool there) const
+    {
+        tile.at[0][i] = tile.at[1][i] = row_words<T>{{0u, 0u, 0u, 0u}};
+        if (!there) return;
+        tile.at[0][i] = at.load(x, i);
+        tile.at[1][i] = at.load(dy, i);
+    }
+    /* dx of `row`, whose tile it is, if it is there; loads `next` into the tile, if that is. */
+    TRINE_DEVICE_METHOD void emit(row_tile<T, 2, P> &tile, typename Op::template columns<P> &columns, const gradient_stats &stats,
+                                  int64_t row, bool there, int64_t next, bool next_there) const
+    {
+        int64_t offset[gradient_operands], offset_next[gradient_operands];
+        outer.offsets(row, offset);
+        outer.offsets(next, offset_next);
+        T *dx = op.dx + offset[0] + first;
+        const T *x = op.x + offset_next[1] + first, *dy = op.dy + offset_next[2] + first;
+        const T *dsum = op.dsum ? op.dsum + offset[3] + first : nullptr;
+#pragma unroll
+        for (int i = 0; i < P; i++) {
+            if (there && at.touches(i)) {
+                row_words<T> more = {{0u, 0u, 0u, 0u}};
+                if (dsum) more = at.load(dsum, i);
+                at.store(dx, op.emit(tile, columns, stats, more, i), i);
+            }
+            load(tile, i, x, dy, next_there);
+        }
+    }
+};
+
+/* The teams of a block add up, then the block's sums go to the workspace. */
+template <class Op, int P, bool simple> TRINE_DEVICE void store_sums(const typename Op::template columns<P> &columns,
+                                                                     four_floats *block, const gradient_place<Op::V, simple> &at,
+                                                                     int teams, float *to, int64_t n)
+{
+    using kept = typename Op::template columns<P>;
+    constexpr int fours = P * Op::V / 4;
+    columns.share();
+    target::barrier();
+    for (int e = target::thread_x(); e < at.width * fours * Op::sums; e += target::block_threads()) {
+        const int t = e & (at.width - 1), place = e / at.width, four = place % fours, i = four / (Op::V / 4),
+                  q = four % (Op::V / 4);
+        four_floats sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
+        for (int team = 0; team < teams; team++) {
+            const four_floats own = block[kept::index(team * at.width + t) + (fours + place) * target::wave_size()];
+            for (int j = 0; j < 4; j++) sum.at[j] += own.at[j];
+        }
+        const gradient_place<Op::V, simple> theirs = {at.n, t, at.width};
+        for (int j = 0; j < 4; j++)
+            if (theirs.has(i, 4 * q + j)) to[place / fours * n + theirs.column(i, 4 * q + j)] = sum.at[j];
+    }
+}
+
+/* A thread's sums as the team's. */
+template <class Op, int P, bool simple> TRINE_DEVICE void
+store_own_sums(const typename Op::template columns<P> &columns, const gradient_place<Op::V, simple> &at, float *to, int64_t n)
+{
+    constexpr int fours = P * Op::V / 4;
+#pragma unroll
+    for (int k = 0; k < Op::sums; k++)
+#pragma unroll
+        for (int four = 0; four < fours; four++) {
+            const four_floats own = columns.get(1 + k, four);
+            const int i = four / (Op::V / 4), q = four % (Op::V / 4);
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                if (at.has(i, 4 * q + j)) to[k * n + at.column(i, 4 * q + j)] = own.at[j];
+        }
+}
+
+/* Columns that `width` threads from this one's on have. */
+template <int P, int V, bool simple> TRINE_DEVICE float count_columns(const gradient_place<V, simple> &at, int width)
+{
+    int count = 0;
+    for (int i = 0; i < P; i++)
+        for (int j = 0; j < V; j++) count += at.has(i, j);
+    return wave_reduce(float(count), op_sum{}, width);
+}
+
+/* Dynamic shared memory: the columns of all threads, then, for teams of several waves, partials for two turns. */
+template <class Op, int P, class Team, bool simple, gradient_phase phase> TRINE_KERNEL(gradient_threads<P>)
+gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan<Op> plan)
+{
+    using T = row_element<Op>;
+    constexpr int V = Op::V;
+    using partial = typename Op::partial;
+    using kept = typename Op::template columns<P>;
+    auto *const block = reinterpret_cast<four_floats *>(target::dynamic_shared());
+    const int threads = target::block_threads(), waves = threads / target::wave_size() * Team::blocks();
+    auto *const list = reinterpret_cast<partial *>(
+        target::dynamic_shared() + (target::columns_in_registers && plan.shift < 0 ? 0 : threads * int(kept::bytes)));
+    const bool alone = phase == GRADIENT_ROWS && plan.shift >= 0;
+    const int width = alone ? 1 << plan.shift : threads * Team::blocks(), teams = alone ? threads >> plan.shift : 1;
+    const int t = alone ? target::thread_x() & (width - 1) : Team::rank() * threads + target::thread_x();
+    const unsigned team = target::block_x() / unsigned(Team::blocks());
+    const int tile_number = int(team % unsigned(plan.tiles)), group = int(team / unsigned(plan.tiles));
+    const int64_t first = int64_t(tile_number) * width * P * V, left = plan.n - first;
+    if (!alone) Team::begin(int(sizeof(partial)) * waves, 2);
+
+    const gradient_walk<Op, P, simple> rows = {
+        op, outer, {plan.tiles == 1 || left < int64_t(width) * P * V ? int(left) : width * P * V, t, width}, first};
+    kept columns(block);
+    op.template start<P, simple>(columns, rows.at, first);
+    const int lanes = alone ? width : target::wave_size();
+    const float count = count_columns<P>(rows.at, lanes);
+    /* teams of a block go on together, whether their rows are there or not: a wave stays together */
+    using number = typename gradient_number<(P > gradient_packs<simple> || Team::most_blocks > 1)>::type;
+    const number step = number(plan.groups) * teams, all = number(plan.rows);
+    number row = number(group) * teams + (alone ? target::thread_x() >> plan.shift : 0);
+    row_tile<T, 2, P> tile;
+    {
+        int64_t offset[gradient_operands];
+        outer.offsets(row < all ? row : 0, offset);
+#pragma unroll
+        for (int i = 0; i < P; i++) rows.load(tile, i, op.x + offset[1] + first, op.dy + offset[2] + first, row < all);
+    }
+    int turn = 0;
+    for (number base = number(group) * teams; base < all; base += step, row += step, turn++) {
+        const bool there = row < all, next_there = row + step < all;
+        const number here = there ? row : all - 1, next = next_there ? row + step : all - 1;
+        gradient_stats stats;
+        if constexpr (phase == GRADIENT_EMIT) {
+            stats = plan.stats[here];
+        } else {
+            const gradient_stats saved = phase == GRADIENT_ROWS ? op.saved(here) : gradient_stats{};
+            partial p = op.template gather<P, simple>(tile, columns, rows.at, count, lanes);
+            if (!alone) {
+                if (turn == 0) Team::started();
+                p = exchange<Team>(op, p, list + (turn & 1) * waves, turn);
+                Team::again(turn, int(sizeof(partial)) * waves);
+            }
+            if constexpr (phase == GRADIENT_PARTIALS) {
+                if (target::thread_x() == 0) plan.partials[int64_t(row) * plan.tiles + tile_number] = p;
+                int64_t offset[gradient_operands];
+                outer.offsets(next, offset);
+#pragma unroll
+                for (int i = 0; i < P; i++) rows.load(tile, i, op.x + offset[1] + first, op.dy + offset[2] + first, next_there);
+                continue;
+            }
+            stats = op.finish(p, plan.n, saved);
+            tile.pass(uint32_t(rows.at.n) >> 31);
+        }
+        rows.emit(tile, columns, stats, here, there, next, next_there);
+    }
+    if (phase == GRADIENT_PARTIALS || !plan.sums) return;
+    float *to = plan.sums + int64_t(group) * Op::sums * plan.n + first;
+    if (alone)
+        store_sums<Op, P, simple>(columns, block, rows.at, teams, to, plan.n);
+    else
+        store_own_sums<Op, P, simple>(columns, rows.at, to, plan.n);
+}
+
+/* Statistics of rows from the partials of their tiles, a wave a row. */
+template <class Op> TRINE_KERNEL(gradient_small_block) gradient_stats_kernel(Op op, gradient_plan<Op> plan)
+{
+    const int lane = target::thread_x() % target::wave_size();
+    const int64_t waves = target::block_threads() / target::wave_size(),
+                  row = target::block_x() * waves + target::thread_x() / target::wave_size();
+    if (row >= plan.rows) return;
+    typename Op::partial p = op.identity();
+    for (int i = lane; i < plan.tiles; i += target::wave_size()) p = op.merge(p, plan.partials[row * plan.tiles + i]);
+    const gradient_stats s = op.finish(op.combine(p), plan.n, op.saved(row));
+    if (lane == 0) plan.stats[row] = s;
+}
+
+/* ---- The groups' sums ---- */
+
+/* dweight or dbias: [n] of T or f32; data may be NULL. */
+template <class T> struct gradient_vector {
+    void *data;
+    bool wide;
+    explicit gradient_vector(const trine_tensor &t)
+        : data(t.dtype == TRINE_DTYPE_NONE ? nullptr : t.data), wide(t.dtype == TRINE_F32)
+    {
+    }
+    TRINE_DEVICE_METHOD void put(int64_t i, float x) const
+    {
+        if (wide)
+            static_cast<float *>(data)[i] = x;
+        else
+            static_cast<T *>(data)[i] = from_f32<T>(x);
+    }
+};
+
+/* Blocks of gradient_sum_columns threads side by side; block_y: which of the `of` sums. */
+template <class T> TRINE_KERNEL(gradient_sum_threads)
+gradient_sums_kernel(const float *sums, int64_t n, int groups, int of, gradient_vector<T> dweight, gradient_vector<T> dbias)
+{
+    TRINE_SHARED float list[gradient_sum_threads];
+    const int t = target::thread_x(), lines = target::block_threads() / gradient_sum_columns;
+    const int64_t column = int64_t(target::block_x()) * gradient_sum_columns + t % gradient_sum_columns;
+    gradient_vector<T> to = dweight;
+    if (target::block_y()) to = dbias;
+    if (!to.data) return;
+    float sum = 0.0f;
+    if (column < n) {
+#pragma unroll 4
+        for (int g = t / gradient_sum_columns; g < groups; g += lines)
+            sum += sums[(int64_t(g) * of + target::block_y()) * n + column];
+    }
+    list[t] = sum;
+    target::barrier();
+    if (t >= gradient_sum_columns || column >= n) return;
+    for (int line = 1; line < lines; line++) sum += list[line * gradient_sum_columns + t];
+    to.put(column, sum);
+}
+
+} // namespace simt
+
+#endif
