@@ -71,18 +71,8 @@ static void weights_put(const trine_tensor *param, int64_t i, const float *weigh
     if (param->dtype != TRINE_F32) span_store(at(param, i), param->dtype, weights, n, false);
 }
 
-/* The gradient times `by`, in the buffer. */
-static void gradient_of(float *restrict buffer, const trine_tensor *grad, int64_t i, int64_t n, float by)
-{
-    const float *g = span_load(buffer, at(grad, i), grad->dtype, n);
-    for (int64_t j = 0; j < n; j++) buffer[j] = g[j] * by;
-}
-
-/* The penalty of the weights' size, in the gradient. */
-static void add_penalty(float *restrict g, const float *restrict p, int64_t n, float l2)
-{
-    for (int64_t j = 0; j < n && l2 != 0; j++) g[j] += l2 * p[j];
-}
+/* A loop is made for each combination of what it may do: its flags are constants where it is called. */
+#define UPDATE static inline __attribute__((always_inline)) void
 
 /* ---- AdamW ---- */
 
@@ -92,15 +82,23 @@ typedef struct adamw_context {
     float by; /* what gradients are multiplied by */
 } adamw_context;
 
-static void adamw_update(const trine_adamw_step *s, float *restrict p, const float *restrict g, float *restrict m,
-                         float *restrict v, int64_t n)
+typedef struct adamw_operands {
+    float *p, *m, *v;
+    const float *g;
+} adamw_operands;
+
+UPDATE adamw_loop(const adamw_context *context, const adamw_operands *x, int64_t n, bool l2, bool decay)
 {
-    const trine_adamw_step c = *s;
-    for (int64_t j = 0; j < n && c.decay != 0; j++) p[j] -= c.decay * p[j];
+    const trine_adamw_step c = context->s;
+    const float by = context->by, *g = x->g;
+    float *restrict p = x->p, *restrict m = x->m, *restrict v = x->v;
     for (int64_t j = 0; j < n; j++) {
-        m[j] = c.beta1 * m[j] + c.rest1 * g[j];
-        v[j] = c.beta2 * v[j] + c.rest2 * g[j] * g[j];
-        p[j] -= c.rate * m[j] / (sqrtf(v[j]) * c.rescale + c.eps);
+        float slope = g[j] * by, weight = p[j];
+        if (l2) slope += c.l2 * weight;
+        if (decay) weight -= c.decay * weight;
+        m[j] = c.beta1 * m[j] + c.rest1 * slope;
+        v[j] = c.beta2 * v[j] + c.rest2 * slope * slope;
+        p[j] = weight - c.rate * m[j] / (sqrtf(v[j]) * c.rescale + c.eps);
     }
 }
 
@@ -110,11 +108,17 @@ static void adamw_span(const void *context, int32_t k, int64_t i, int64_t n)
     const trine_adamw_args *a = c->a;
     SPAN_BUFFER(gradient);
     SPAN_BUFFER(buffer);
-    float *p = weights_of(buffer, &a->param.at[k], &a->master, k, i, n);
-    gradient_of(gradient, &a->grad.at[k], i, n, c->by);
-    add_penalty(gradient, p, n, c->s.l2);
-    adamw_update(&c->s, p, gradient, (float *)(void *)at(&a->m.at[k], i), (float *)(void *)at(&a->v.at[k], i), n);
-    weights_put(&a->param.at[k], i, p, n);
+    const adamw_operands x = {.p = weights_of(buffer, &a->param.at[k], &a->master, k, i, n),
+                              .m = (float *)(void *)at(&a->m.at[k], i),
+                              .v = (float *)(void *)at(&a->v.at[k], i),
+                              .g = span_load(gradient, at(&a->grad.at[k], i), a->grad.at[k].dtype, n)};
+    if (c->s.l2 != 0)
+        adamw_loop(c, &x, n, true, false);
+    else if (c->s.decay != 0)
+        adamw_loop(c, &x, n, false, true);
+    else
+        adamw_loop(c, &x, n, false, false);
+    weights_put(&a->param.at[k], i, x.p, n);
 }
 
 trine_status TRINE_CPU(adamw)(trine_call *call, const trine_adamw_args *a)
@@ -132,20 +136,34 @@ trine_status TRINE_CPU(adamw)(trine_call *call, const trine_adamw_args *a)
 
 /* ---- SGD ---- */
 
+typedef enum momentum { NONE, FIRST, PLAIN, NESTEROV, FIRST_NESTEROV } momentum;
+
 typedef struct sgd_context {
     const trine_sgd_args *a;
     trine_sgd_step s;
     float by;
+    momentum kind;
 } sgd_context;
 
-/* g becomes the direction. */
-static void sgd_momentum(const trine_sgd_step *s, float *restrict b, float *restrict g, int64_t n)
+typedef struct sgd_operands {
+    float *p, *b;
+    const float *g;
+} sgd_operands;
+
+UPDATE sgd_loop(const sgd_context *context, const sgd_operands *x, int64_t n, momentum kind)
 {
-    const trine_sgd_step c = *s;
-    for (int64_t j = 0; j < n && c.first; j++) b[j] = g[j];
-    for (int64_t j = 0; j < n && !c.first; j++) b[j] = c.momentum * b[j] + c.share * g[j];
-    for (int64_t j = 0; j < n && c.nesterov; j++) g[j] += c.momentum * b[j];
-    for (int64_t j = 0; j < n && !c.nesterov; j++) g[j] = b[j];
+    const trine_sgd_step c = context->s;
+    const float by = context->by, *g = x->g;
+    float *restrict p = x->p, *restrict b = x->b;
+    for (int64_t j = 0; j < n; j++) {
+        float slope = g[j] * by, weight = p[j];
+        slope = c.l2 != 0 ? slope + c.l2 * weight : slope;
+        if (kind == FIRST || kind == FIRST_NESTEROV) b[j] = slope;
+        if (kind == PLAIN || kind == NESTEROV) b[j] = c.momentum * b[j] + c.share * slope;
+        if (kind == FIRST || kind == PLAIN) slope = b[j];
+        if (kind == NESTEROV || kind == FIRST_NESTEROV) slope += c.momentum * b[j];
+        p[j] = weight - c.rate * slope;
+    }
 }
 
 static void sgd_span(const void *context, int32_t k, int64_t i, int64_t n)
@@ -154,12 +172,24 @@ static void sgd_span(const void *context, int32_t k, int64_t i, int64_t n)
     const trine_sgd_args *a = c->a;
     SPAN_BUFFER(gradient);
     SPAN_BUFFER(buffer);
-    float *p = weights_of(buffer, &a->param.at[k], &a->master, k, i, n);
-    gradient_of(gradient, &a->grad.at[k], i, n, c->by);
-    add_penalty(gradient, p, n, c->s.l2);
-    if (a->buffer.count) sgd_momentum(&c->s, (float *)(void *)at(&a->buffer.at[k], i), gradient, n);
-    for (int64_t j = 0; j < n; j++) p[j] -= c->s.rate * gradient[j];
-    weights_put(&a->param.at[k], i, p, n);
+    const sgd_operands x = {.p = weights_of(buffer, &a->param.at[k], &a->master, k, i, n),
+                            .b = c->kind == NONE ? NULL : (float *)(void *)at(&a->buffer.at[k], i),
+                            .g = span_load(gradient, at(&a->grad.at[k], i), a->grad.at[k].dtype, n)};
+    switch (c->kind) {
+    case NONE: sgd_loop(c, &x, n, NONE); break;
+    case FIRST: sgd_loop(c, &x, n, FIRST); break;
+    case PLAIN: sgd_loop(c, &x, n, PLAIN); break;
+    case NESTEROV: sgd_loop(c, &x, n, NESTEROV); break;
+    default: sgd_loop(c, &x, n, FIRST_NESTEROV);
+    }
+    weights_put(&a->param.at[k], i, x.p, n);
+}
+
+static momentum momentum_of(const trine_sgd_args *a, const trine_sgd_step *s)
+{
+    if (a->buffer.count == 0) return NONE;
+    if (s->first) return s->nesterov ? FIRST_NESTEROV : FIRST;
+    return s->nesterov ? NESTEROV : PLAIN;
 }
 
 trine_status TRINE_CPU(sgd)(trine_call *call, const trine_sgd_args *a)
@@ -171,6 +201,7 @@ trine_status TRINE_CPU(sgd)(trine_call *call, const trine_sgd_args *a)
     if (number_of(&a->found_inf, 0) != 0) return TRINE_OK;
     sgd_context c = {.a = a, .s = trine_sgd_step_make(a)};
     c.by = c.s.sign * number_of(&a->grad_scale, 1);
+    c.kind = momentum_of(a, &c.s);
     list_run(&a->param, sgd_span, &c);
     return TRINE_OK;
 }
@@ -179,7 +210,7 @@ trine_status TRINE_CPU(sgd)(trine_call *call, const trine_sgd_args *a)
 
 enum { NORM_CHUNK = 32768, NORM_LANES = 16 };
 
-/* A fixed number of lanes, so that all levels add in one order. */
+/* A fixed number of lanes, so that all levels add in one order; as many as the compiler keeps in registers. */
 static double sum_of_squares(const float *x, int64_t n)
 {
     double lane[NORM_LANES] = {0}, sum = 0;
@@ -249,8 +280,10 @@ static void scale_span(const void *context, int32_t k, int64_t i, int64_t n)
     const scale_context *c = context;
     const trine_tensor *t = &c->x->at[k];
     SPAN_BUFFER(buffer);
-    gradient_of(buffer, t, i, n, c->by);
-    span_store(at(t, i), t->dtype, buffer, n, false);
+    const float *x = span_load(buffer, at(t, i), t->dtype, n);
+    float *y = t->dtype == TRINE_F32 ? (float *)(void *)at(t, i) : buffer;
+    for (int64_t j = 0; j < n; j++) y[j] = x[j] * c->by;
+    if (y == buffer) span_store(at(t, i), t->dtype, buffer, n, false);
 }
 
 trine_status TRINE_CPU(scale_list)(trine_call *call, const trine_scale_list_args *a)

@@ -24,7 +24,15 @@ static const trine_op_field scale_list_fields[] = {FIELD(trine_scale_list_args, 
 
 /* ---- Lists ---- */
 
-/* As long as the parameters', each tensor of a dtype that is allowed and of the parameter's shape. */
+static bool same_shape(const trine_tensor *t, const trine_tensor *other)
+{
+    bool same = t->ndim == other->ndim;
+    for (int32_t d = 0; same && d < t->ndim; d++) same = t->shape[d] == other->shape[d];
+    return same;
+}
+
+/* As long as the parameters', each tensor of a dtype that is allowed and of the parameter's shape. Names are made only for what is
+ * wrong: a step has hundreds of tensors. */
 static trine_status check_beside(const trine_check *check, const char *name, const trine_tensor_list *list, unsigned dtypes,
                                  const trine_tensor_list *param)
 {
@@ -32,11 +40,10 @@ static trine_status check_beside(const trine_check *check, const char *name, con
     if (list->count != param->count)
         return trine_bad(check, name, "%d tensors are not as many as the %d of param", (int)list->count, (int)param->count);
     for (int32_t i = 0; i < list->count; i++) {
-        if (!trine_is_given(&list->at[i])) continue;
-        trine_item_name(name, i, text);
-        trine_item_name("param", i, than);
-        TRY(trine_check_dtype(check, text, &list->at[i], dtypes));
-        TRY(trine_check_same_shape(check, text, &list->at[i], than, &param->at[i]));
+        const trine_tensor *t = &list->at[i];
+        if (!trine_is_given(t) || ((dtypes >> t->dtype & 1u) && same_shape(t, &param->at[i]))) continue;
+        TRY(trine_check_dtype(check, trine_item_name(name, i, text), t, dtypes));
+        return trine_check_same_shape(check, text, t, trine_item_name("param", i, than), &param->at[i]);
     }
     return TRINE_OK;
 }
@@ -45,7 +52,8 @@ static trine_status check_floats(const trine_check *check, const char *name, con
 {
     trine_item_text text;
     for (int32_t i = 0; i < list->count; i++)
-        TRY(trine_check_dtype(check, trine_item_name(name, i, text), &list->at[i], DT_FLOATS));
+        if (!(DT_FLOATS >> list->at[i].dtype & 1u))
+            return trine_check_dtype(check, trine_item_name(name, i, text), &list->at[i], DT_FLOATS);
     return TRINE_OK;
 }
 

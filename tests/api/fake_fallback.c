@@ -167,6 +167,35 @@ static void fails_on_the_way(const void *user)
     EXPECT(control->live == 0);
 }
 
+/* More tensors than one struct would hold, in two lists, each updated where it lies. */
+static void lists(const void *user)
+{
+    enum { COUNT = 40 };
+    float p[COUNT][4], g[COUNT][3], factor = 3;
+    trine_tensor param[COUNT], grad[COUNT];
+    (void)user;
+    use_fake();
+    trine_stream *s = fake_stream_create(&(trine_stream_options){.backend = "cuda", .flags = TRINE_STREAM_FALLBACK_CPU});
+    control->refuse = true;
+    for (int k = 0; k < COUNT; k++) {
+        param[k] = trine_tensor_1d(p[k], TRINE_F32, 3);
+        grad[k] = trine_tensor_1d(g[k], TRINE_F32, 3);
+        for (int i = 0; i < 4; i++) p[k][i] = (float)(10 * k + i);
+        for (int i = 0; i < 3; i++) g[k][i] = (float)i;
+    }
+    trine_sgd_args a = {.param = {param, COUNT}, .grad = {grad, COUNT}, .lr = 2, .step = 1};
+    CHECK(trine_sgd(s, &a) == TRINE_OK, "sgd: %s", trine_error_text());
+    EXPECT(trine_scale_list(s, &(trine_scale_list_args){.x = {grad, COUNT}, .factor = trine_tensor_1d(&factor, TRINE_F32, 1)}) ==
+               TRINE_OK &&
+           trine_stream_synchronize(s) == TRINE_OK);
+    for (int k = 0; k < COUNT; k++) {
+        EXPECT(param[k].data == p[k] && grad[k].data == g[k]); /* the caller's own lists were not turned to the staged copies */
+        EXPECT(p[k][0] == (float)(10 * k) && p[k][1] == (float)(10 * k - 1) && p[k][3] == (float)(10 * k + 3) && g[k][2] == 6);
+    }
+    trine_stream_destroy(s);
+    EXPECT(control->live == 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) return 2;
@@ -175,6 +204,7 @@ int main(int argc, char **argv)
     in_child("by the flag", falls_back, "flag");
     in_child("several outputs", several_outputs, NULL);
     in_child("outputs in each other's gaps", outputs_in_each_others_gaps, NULL);
+    in_child("lists of tensors", lists, NULL);
     in_child("does not fall back", does_not, NULL);
     in_child("fails on the way", fails_on_the_way, NULL);
     return finish();
