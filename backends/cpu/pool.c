@@ -1,68 +1,14 @@
-/* Pooling on the CPU. Spans are of channels where they lie densely, else of a row of the output (or of the input, backward); tap
- * by tap they go into a span of results, in loops that vectorise. The order of additions is that of backends/simt/pool.h. */
+/* Pooling on the CPU. Bound by bytes where windows are small.
+ *
+ * A piece is up to PIECE elements of a row of what is written: some columns, each with the channels that lie densely beside each
+ * other (or with one). What is read for it is held as f32 in phases, columns apart by their remainder modulo the stride, so that
+ * what a tap of all outputs meets stands side by side, and each tap is one loop over dense arrays. Taps are taken in row-major
+ * order, as backends/simt/pool.h does. */
 #include <math.h>
 
-#include "backends/cpu/walk.h"
-#include "core/pool_plan.h"
-
-typedef struct job {
-    trine_pool_plan plan;
-    trine_dtype dtype, index_dtype;
-    int64_t size, index_size;
-    const char *from;
-    char *to, *indices; /* NULL: none */
-    bool average, include_pad, stream;
-} job;
-
-enum { SMALL, LARGE, INDEX }; /* operands of the plan */
-
-/* Results of a span. */
-typedef struct results {
-    _Alignas(64) float value[SPAN_MAX];
-    int32_t where[SPAN_MAX];
-} results;
-
-static const char *at(const job *j, const char *data, int k, const int64_t *plane, int64_t row, int64_t column, int64_t inner)
-{
-    const trine_pool_plan *p = &j->plan;
-    const int64_t size = k == INDEX ? j->index_size : j->size;
-    return data + (plane[k] + row * p->row[k] + column * p->column[k] + inner * p->step[k]) * size;
-}
+#include "backends/cpu/pool_rows.h"
 
 /* ---- Forward ---- */
-
-static void clear(const job *j, results *r, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        r->value[i] = j->average ? 0.0f : -INFINITY;
-        r->where[i] = -1;
-    }
-}
-
-/* Element i is tap number first + i step of the plane. */
-static void take(const job *j, results *r, const float *x, int64_t begin, int64_t end, int32_t first, int32_t step)
-{
-    float *restrict value = r->value + begin;
-    int32_t *restrict where = r->where + begin;
-    const int32_t n = (int32_t)(end - begin);
-    if (j->average) {
-        for (int32_t i = 0; i < n; i++) value[i] += x[i];
-        return;
-    }
-    for (int32_t i = 0; i < n; i++) {
-        const int32_t larger = (x[i] > value[i]) | ((x[i] != x[i]) & (value[i] == value[i])) | (where[i] < 0);
-        value[i] = larger ? x[i] : value[i];
-        where[i] = larger ? first + i * step : where[i];
-    }
-}
-
-static void put_indices(const job *j, char *to, const int32_t *where, int64_t n, int64_t step)
-{
-    if (j->index_dtype == TRINE_I32)
-        for (int64_t i = 0; i < n; i++) ((int32_t *)(void *)to)[i * step] = where[i];
-    else
-        for (int64_t i = 0; i < n; i++) ((int64_t *)(void *)to)[i * step] = where[i];
-}
 
 /* The outputs o of [begin, end) whose tap j lies inside of the input. */
 static cpu_range inside(const trine_pool_axis *a, int64_t tap, int64_t begin, int64_t end)
@@ -75,116 +21,186 @@ static cpu_range inside(const trine_pool_axis *a, int64_t tap, int64_t begin, in
     return range;
 }
 
-/* Columns [begin, begin + n) of an output row, of one channel; or, with channels in spans, n channels from `begin` of the output
- * `column`. */
-static void forward_span(const job *j, const int64_t *plane, int64_t row, int64_t column, int64_t begin, int64_t n)
+static void take_average(float *restrict value, const float *restrict x, int64_t n)
 {
-    const trine_pool_plan *p = &j->plan;
-    const bool channels = p->inner > 1;
-    results r;
-    SPAN_BUFFER(buffer);
-    clear(j, &r, n);
-    for (int64_t i = 0, h = row * p->height.stride - p->height.padding; i < p->height.kernel; i++, h += p->height.dilation) {
-        if (h < 0 || h >= p->height.in) continue;
-        for (int64_t k = 0; k < p->width.kernel; k++) {
-            const int64_t shift = k * p->width.dilation - p->width.padding, w = column * p->width.stride + shift;
-            cpu_range range = {begin, begin + n};
-            if (!channels) range = inside(&p->width, k, begin, begin + n);
-            if (channels ? w < 0 || w >= p->width.in : range.begin == range.end) continue;
-            const int64_t first = channels ? w : range.begin * p->width.stride + shift;
-            const float *x = cpu_load(buffer, at(j, j->from, LARGE, plane, h, first, channels ? begin : 0), j->dtype,
-                                      range.end - range.begin, channels ? 1 : p->width.stride * p->column[LARGE]);
-            take(j, &r, x, range.begin - begin, range.end - begin, (int32_t)(h * p->width.in + first),
-                 channels ? 0 : p->width.stride);
-        }
-    }
-    const int32_t deep = j->average ? trine_pool_taps(&p->height, (int32_t)row, j->include_pad) : 1;
-    for (int64_t i = 0; i < n && j->average; i++)
-        r.value[i] /= (float)deep * (float)trine_pool_taps(&p->width, (int32_t)(channels ? column : begin + i), j->include_pad);
-    const int64_t first = channels ? column : begin, inner = channels ? begin : 0;
-    cpu_store((char *)at(j, j->to, SMALL, plane, row, first, inner), j->dtype, r.value, n, channels ? 1 : p->column[SMALL],
-              j->stream);
-    if (j->indices)
-        put_indices(j, (char *)at(j, j->indices, INDEX, plane, row, first, inner), r.where, n,
-                    channels ? p->step[INDEX] : p->column[INDEX]);
+    for (int64_t i = 0; i < n; i++) value[i] += x[i];
 }
 
-/* ---- Backward ---- */
-
-/* sum[i step] += dy[i], where its index says so. */
-static void give(const job *j, float *sum, int64_t step, const float *dy, const char *index, int64_t index_step, int32_t own,
-                 int32_t own_step, int64_t n)
+static void take_largest(float *restrict value, const float *restrict x, int64_t n)
 {
+    for (int64_t i = 0; i < n; i++) {
+        const float v = x[i], b = value[i];
+        value[i] = (v > b) | ((v != v) & (b == b)) ? v : b;
+    }
+}
+
+/* first + column[i]: the element's index. */
+static void take_where(float *restrict value, int32_t *restrict where, const float *restrict x, const int32_t *restrict column,
+                       int32_t first, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const float v = x[i], b = value[i];
+        const int32_t larger = (v > b) | ((v != v) & (b == b)) | (where[i] < 0);
+        value[i] = larger ? v : b;
+        where[i] = larger ? first + column[i] : where[i];
+    }
+}
+
+static void take(const job *j, const piece *e, buffers *b, cpu_range range, const float *x, int64_t first)
+{
+    const int64_t begin = (range.begin - e->first) * e->inner, n = (range.end - range.begin) * e->inner;
     if (j->average)
-        for (int64_t i = 0; i < n; i++) sum[i * step] += dy[i];
-    else if (j->index_dtype == TRINE_I32)
-        for (int64_t i = 0; i < n; i++)
-            sum[i * step] += ((const int32_t *)(const void *)index)[i * index_step] == own + (int32_t)i * own_step ? dy[i] : 0.0f;
+        take_average(b->value + begin, x, n);
+    else if (j->indices)
+        take_where(b->value + begin, b->where + begin, x, b->column + begin, (int32_t)first, n);
     else
-        for (int64_t i = 0; i < n; i++)
-            sum[i * step] += ((const int64_t *)(const void *)index)[i * index_step] == own + i * own_step ? dy[i] : 0.0f;
+        take_largest(b->value + begin, x, n);
 }
 
-/* As forward_span, of dx. */
-static void backward_span(const job *j, const int64_t *plane, int64_t row, int64_t column, int64_t begin, int64_t n)
+static void forward_piece(const job *j, const piece *e, buffers *b)
 {
     const trine_pool_plan *p = &j->plan;
-    const trine_pool_axis *wide = &p->width;
-    const bool channels = p->inner > 1;
-    SPAN_BUFFER(sum);
-    SPAN_BUFFER(buffer);
-    SPAN_BUFFER(part);
-    for (int64_t i = 0; i < n; i++) sum[i] = 0;
-    for (int64_t i = 0; i < p->height.kernel; i++) {
-        const int64_t t = row + p->height.padding - i * p->height.dilation, o = t / p->height.stride;
-        if (t < 0 || t % p->height.stride || o >= p->height.out) continue;
-        const int32_t deep = j->average ? trine_pool_taps(&p->height, (int32_t)o, j->include_pad) : 1;
-        for (int64_t k = 0; k < wide->kernel; k++) {
-            /* column w = first stride + shift + i stride, i < count, gets from the outputs first + i */
-            const int64_t shift = k * wide->dilation - wide->padding, u = column - shift;
-            int64_t first = u / wide->stride, count = n;
-            if (channels && (u < 0 || u % wide->stride || first >= wide->out)) continue;
-            if (!channels) {
-                first = begin > shift ? (begin - shift + wide->stride - 1) / wide->stride : 0;
-                int64_t end = begin + n > shift ? (begin + n - shift + wide->stride - 1) / wide->stride : 0;
-                if (end > wide->out) end = wide->out;
-                if (end <= first) continue;
-                count = end - first;
+    const trine_pool_axis *a = &p->width;
+    const int64_t n = e->count * e->inner, places = places_of(a, e->count);
+    const bool phases = places * a->stride * e->inner <= HELD; /* else taps are loaded one by one */
+    for (int64_t i = 0; i < n; i++) {
+        b->value[i] = j->average ? 0.0f : -INFINITY;
+        b->where[i] = -1;
+    }
+    if (j->indices) number_columns(b, e, e->count, a->stride);
+    for (int64_t i = 0, h = e->row * p->height.stride - p->height.padding; i < p->height.kernel; i++, h += p->height.dilation) {
+        if (h < 0 || h >= p->height.in) continue;
+        if (phases) load_phases(j, e, b, h);
+        for (int64_t k = 0; k < a->kernel; k++) {
+            const cpu_range range = inside(a, k, e->first, e->first + e->count);
+            const int64_t t = k * a->dilation, skipped = range.begin - e->first;
+            if (range.begin == range.end) continue;
+            const float *x = b->held + (t % a->stride * places + t / a->stride + skipped) * e->inner;
+            if (!phases) {
+                load_columns(j, b->held, LARGE, e, h, range.begin * a->stride + t - a->padding, a->stride,
+                             range.end - range.begin);
+                x = b->held;
             }
-            const int64_t inner = channels ? begin : 0, w = first * wide->stride + shift;
-            const float *dy =
-                cpu_load(buffer, at(j, j->from, SMALL, plane, o, first, inner), j->dtype, count, channels ? 1 : p->column[SMALL]);
-            for (int64_t l = 0; l < count && j->average; l++)
-                part[l] =
-                    dy[l] / ((float)deep * (float)trine_pool_taps(wide, (int32_t)(channels ? first : first + l), j->include_pad));
-            give(j, channels ? sum : sum + (w - begin), channels ? 1 : wide->stride, j->average ? part : dy,
-                 j->indices ? at(j, j->indices, INDEX, plane, o, first, inner) : NULL,
-                 channels ? p->step[INDEX] : p->column[INDEX], (int32_t)(row * wide->in + w), channels ? 0 : wide->stride, count);
+            take(j, e, b, range, x, h * a->in + e->first * a->stride + t - a->padding);
         }
     }
-    cpu_store((char *)at(j, j->to, LARGE, plane, row, channels ? column : begin, channels ? begin : 0), j->dtype, sum, n,
-              channels ? 1 : p->column[LARGE], j->stream);
+    if (j->average) divide(j, e, b, e->row, e->first, e->count);
+    store_columns(j, b->value, SMALL, e, e->first, 1, e->count);
+    if (j->indices) move_indices(j, e, e->row, e->first, e->count, b->where, true);
 }
 
-/* ---- All of it: rows (channels: pixels) of what is written ---- */
+/* ---- Backward: a piece of dx, whose columns' sums are in phases; what comes from each row of dy is added tap by tap ---- */
 
-typedef void (*span_fn)(const job *j, const int64_t *plane, int64_t row, int64_t column, int64_t begin, int64_t n);
+static void give_average(float *restrict sum, const float *restrict dy, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) sum[i] += dy[i];
+}
 
-static void run(const job *j, span_fn span, int64_t rows, int64_t columns)
+static void give_where(float *restrict sum, const float *restrict dy, const int32_t *restrict where,
+                       const int32_t *restrict column, int32_t first, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) sum[i] += where[i] == first + column[i] ? dy[i] : 0.0f;
+}
+
+/* The outputs of a row whose tap k falls into the piece, and what the phase's places are ahead of them. */
+typedef struct reach {
+    int64_t phase, ahead;
+    cpu_range outputs;
+} reach;
+
+static reach reach_of(const trine_pool_axis *a, const piece *e, int64_t k)
+{
+    const int64_t m = k * a->dilation - a->padding - e->first, ahead = floor_div(m, a->stride), phase = m - ahead * a->stride;
+    const int64_t last = e->count > phase ? (e->count - phase + a->stride - 1) / a->stride - ahead : 0;
+    reach r = {phase, ahead, {ahead < 0 ? -ahead : 0, last < a->out ? last : a->out}};
+    if (r.outputs.end < r.outputs.begin) r.outputs.end = r.outputs.begin;
+    return r;
+}
+
+static void load_dy(const job *j, const piece *e, buffers *b, int64_t o, cpu_range outputs)
+{
+    const int64_t count = outputs.end - outputs.begin;
+    load_columns(j, b->value, SMALL, e, o, outputs.begin, 1, count);
+    if (j->average)
+        divide(j, e, b, o, outputs.begin, count);
+    else
+        move_indices(j, e, o, outputs.begin, count, b->where, false);
+}
+
+static void give_row(const job *j, const piece *e, buffers *b, int64_t o, int64_t places)
+{
+    const trine_pool_axis *a = &j->plan.width;
+    cpu_range all = {a->out, 0};
+    for (int64_t k = 0; k < a->kernel; k++) {
+        const reach r = reach_of(a, e, k);
+        if (r.outputs.begin == r.outputs.end) continue;
+        if (r.outputs.begin < all.begin) all.begin = r.outputs.begin;
+        if (r.outputs.end > all.end) all.end = r.outputs.end;
+    }
+    if (all.begin >= all.end) return;
+    const bool once = (all.end - all.begin) * e->inner <= PIECE;
+    if (once) load_dy(j, e, b, o, all);
+    for (int64_t k = 0; k < a->kernel; k++) {
+        const reach r = reach_of(a, e, k);
+        if (r.outputs.begin == r.outputs.end) continue;
+        if (!once) load_dy(j, e, b, o, r.outputs);
+        const int64_t n = (r.outputs.end - r.outputs.begin) * e->inner,
+                      from = once ? (r.outputs.begin - all.begin) * e->inner : 0,
+                      first = r.outputs.begin * a->stride + k * a->dilation - a->padding;
+        float *sum = b->held + (r.phase * places + r.ahead + r.outputs.begin) * e->inner;
+        if (j->average)
+            give_average(sum, b->value + from, n);
+        else
+            give_where(sum, b->value + from, b->where + from, b->column, (int32_t)(e->row * a->in + first), n);
+    }
+}
+
+static void backward_piece(const job *j, const piece *e, buffers *b)
 {
     const trine_pool_plan *p = &j->plan;
-    const bool channels = p->inner > 1;
-    const int64_t n = channels ? p->inner : columns, pixels = channels ? columns : 1,
-                  taps = (int64_t)p->height.kernel * p->width.kernel;
-    const int64_t grain = CPU_GRAIN / (n * (taps < 16 ? taps : 16)) + 1, total = p->planes.numel * rows * pixels;
+    const trine_pool_axis *a = &p->width;
+    const int64_t places = (e->count + a->stride - 1) / a->stride, phases = a->stride < e->count ? a->stride : e->count;
+    for (int64_t i = 0; i < phases * places * e->inner; i++) b->held[i] = 0;
+    if (j->indices) number_columns(b, e, places, a->stride);
+    for (int64_t i = 0; i < p->height.kernel; i++) {
+        const int64_t t = e->row + p->height.padding - i * p->height.dilation, o = t / p->height.stride;
+        if (t < 0 || t % p->height.stride || o >= p->height.out) continue;
+        give_row(j, e, b, o, places);
+    }
+    const float *sums = b->held;
+    if (a->stride > 1) {
+        join_columns(b->value, b->held, e->count, e->inner, a->stride, places);
+        sums = b->value;
+    }
+    store_columns(j, sums, LARGE, e, e->first, 1, e->count);
+}
+
+/* ---- All of it: pieces of the rows of what is written ---- */
+
+typedef void (*piece_fn)(const job *j, const piece *e, buffers *b);
+
+/* Channels and columns are cut evenly into pieces of at most PIECE elements. */
+static void run(const job *j, piece_fn fn, int64_t rows, int64_t columns)
+{
+    const trine_pool_plan *p = &j->plan;
+    const int64_t parts = (p->inner + PIECE - 1) / PIECE, inner = (p->inner + parts - 1) / parts, most = PIECE / inner,
+                  cuts = (columns + most - 1) / most, count = (columns + cuts - 1) / cuts,
+                  taps = p->height.kernel * p->width.kernel;
+    const int64_t grain = CPU_GRAIN / (count * inner * (taps < 16 ? taps : 16)) + 1,
+                  total = p->planes.numel * rows * cuts * parts;
     CPU_PARALLEL_FOR(range, total, grain)
     {
+        buffers b;
+        b.numbered = b.counted = 0;
         for (int64_t i = range.begin; i < range.end; i++) {
-            const int64_t row = i / pixels % rows, column = channels ? i % pixels : 0;
             int64_t plane[TRINE_ITER_OPERANDS];
-            trine_iter_offsets(&p->planes, i / pixels / rows, plane);
-            for (int64_t begin = 0; begin < n; begin += SPAN_MAX)
-                span(j, plane, row, column, begin, n - begin < SPAN_MAX ? n - begin : SPAN_MAX);
+            const int64_t row = i / (parts * cuts);
+            piece e = {plane, row % rows, i / parts % cuts * count, count, i % parts * inner, inner};
+            if (e.first >= columns || e.channel >= p->inner) continue;
+            if (columns - e.first < count) e.count = columns - e.first;
+            if (p->inner - e.channel < inner) e.inner = p->inner - e.channel;
+            trine_iter_offsets(&p->planes, row / rows, plane);
+            fn(j, &e, &b);
         }
         span_fence();
     }
@@ -212,7 +228,7 @@ trine_status TRINE_CPU(pool)(trine_call *call, const trine_pool_args *a)
     j.from = a->x.data;
     j.to = a->y.data;
     j.stream = span_should_stream(trine_tensor_numel(&a->y) * j.size);
-    run(&j, forward_span, j.plan.height.out, j.plan.width.out);
+    run(&j, forward_piece, j.plan.height.out, j.plan.width.out);
     return TRINE_OK;
 }
 
@@ -225,6 +241,6 @@ trine_status TRINE_CPU(pool_backward)(trine_call *call, const trine_pool_backwar
     j.from = a->dy.data;
     j.to = a->dx.data;
     j.stream = span_should_stream(trine_tensor_numel(&a->dx) * j.size);
-    run(&j, backward_span, j.plan.height.in, j.plan.width.in);
+    run(&j, backward_piece, j.plan.height.in, j.plan.width.in);
     return TRINE_OK;
 }
