@@ -190,7 +190,25 @@ static void stretch_output(trine_tensor *t)
     ROW(146, int8_dequantize, BAD, scale, stretch(&a->scale)) \
     ROW(147, fake_quantize, BAD, low, a->low = -(1 << 21)) \
     ROW(148, fake_quantize, BAD, zero_point, a->zero_point = a->high + 1) \
-    ROW(149, fake_quantize_backward, BAD, scale, a->scale.dtype = TRINE_F16)
+    ROW(149, fake_quantize_backward, BAD, scale, a->scale.dtype = TRINE_F16) \
+    ROW(150, int8_quantize, BAD, scale, a->scale.dtype = a->given_scale.dtype = TRINE_DTYPE_NONE) \
+    ROW(151, int8_quantize, BAD, given_scale, a->scale = a->given_scale = trine_tensor_1d(a->q.data, TRINE_F32, 1)) \
+    ROW(152, fp8_quantize, BAD, scale, a->scale.dtype = a->given_scale.dtype = TRINE_DTYPE_NONE) \
+    ROW(153, fp8_quantize, BAD, given_scale, a->scale = a->given_scale = trine_tensor_1d(a->q.data, TRINE_F32, 1)) \
+    ROW(154, fp8_quantize, BAD, scaling, a->scaling = TRINE_FP8_SCALING_COUNT) \
+    ROW(155, fp8_quantize, BAD, amax_least, a->amax_least = NAN) \
+    ROW(156, fp8_quantize, BAD, amax_least, a->amax_least = 1e-38f) \
+    ROW(157, fp8_quantize, BAD, amax_least, a->amax_least = INFINITY) \
+    ROW(158, fp8_quantize, BAD, amax_least, a->amax_least = -1) \
+    ROW(159, fp8_quantize, BAD, power_of_two, a->power_of_two = 2) \
+    ROW(160, fp8_quantize, BAD, q, a->q.dtype = TRINE_I8) \
+    ROW(161, fp8_quantize, BAD, x, a->x.dtype = TRINE_F64) \
+    ROW(162, fp8_quantize, BAD, x, (a->scaling = TRINE_FP8_PER_128X128, a->x.ndim = a->q.ndim = 1)) \
+    ROW(163, fp8_dequantize, BAD, scale, a->scale = trine_tensor_1d(a->scale.data, TRINE_F32, 0)) \
+    ROW(164, fp8_dequantize, BAD, scale, a->scale.dtype = TRINE_F16) \
+    ROW(165, fp8_dequantize, BAD, q, a->q.dtype = TRINE_U8) \
+    ROW(166, fp8_dequantize, BAD, scaling, a->scaling = (trine_fp8_scaling)-1) \
+    ROW(167, fp8_dequantize, BAD, y, a->y.dtype = TRINE_F8_E4M3FN)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)
