@@ -38,6 +38,15 @@ trine_status trine_check_broadcasts(const trine_check *check, const char *name, 
 trine_status trine_check_ndim_at_least(const trine_check *check, const char *name, const trine_tensor *t, int32_t ndim);
 trine_status trine_check_is_vector(const trine_check *check, const char *name, const trine_tensor *t, int64_t length);
 
+/* One of the two is given: *given says whether the second is. */
+static inline trine_status trine_check_one_scale(const trine_check *check, const trine_tensor *scale,
+                                                 const trine_tensor *given_scale, bool *given)
+{
+    *given = trine_is_given(given_scale);
+    if (*given != trine_is_given(scale)) return TRINE_OK;
+    return *given ? trine_bad(check, "given_scale", "is given and scale, too") : trine_bad(check, "scale", "is not given");
+}
+
 /* Two tensors with elements that begin at one address: the generic checks would take them for "in place". */
 static inline bool trine_check_starts_at(const trine_tensor *a, const trine_tensor *b)
 {

@@ -4,6 +4,9 @@
 
 #include "trine/tensor.h"
 
+/* [1]: one for all. */
+static inline int trine_int8_is_one_scale(const trine_tensor *scale) { return scale->ndim == 1 && scale->shape[0] == 1; }
+
 /* [...] as [..., 1]; one for all as it is. */
 static inline trine_tensor trine_int8_scale_view(const trine_tensor *scale, const trine_tensor *x)
 {

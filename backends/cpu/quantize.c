@@ -1,8 +1,6 @@
 /* Quantisation on the CPU: the same bits as backends/simt/quantize.h. nf4 is bound by its 15 comparisons an element, which
  * vectorise; the rest by bytes. */
-#include <math.h>
-
-#include "backends/cpu/walk.h"
+#include "backends/cpu/scaled.h"
 #include "core/dynamic_map.h"
 #include "core/int8_scale.h"
 #include "core/nf4.h"
@@ -10,14 +8,6 @@
 enum { BLOCK = TRINE_NF4_BLOCK, BLOCK_GRAIN = CPU_GRAIN / BLOCK };
 
 /* ---- nf4 ---- */
-
-static float nf4_absmax(const float *x, int64_t n)
-{
-    float most = 0;
-#pragma omp simd reduction(max : most)
-    for (int64_t i = 0; i < n; i++) most = fabsf(x[i]) > most ? fabsf(x[i]) : most; /* NaN is not */
-    return most;
-}
 
 /* The codes of a block, of which n elements exist. */
 static void nf4_codes(int32_t *restrict code, const float *x, int64_t n, float absmax)
@@ -46,7 +36,7 @@ trine_status TRINE_CPU(nf4_quantize)(trine_call *call, const trine_nf4_quantize_
         for (int64_t block = range.begin; block < range.end; block++) {
             const int64_t first = block * BLOCK, m = n - first < BLOCK ? n - first : BLOCK;
             const float *x = span_load(buffer, (const char *)a->x.data + first * size, a->x.dtype, m);
-            const float absmax = nf4_absmax(x, m);
+            const float absmax = scaled_most(x, m);
             uint8_t *to = (uint8_t *)a->codes.data + first / 2;
             nf4_codes(code, x, m, absmax);
             for (int64_t i = 0; i < (m + 1) / 2; i++) to[i] = (uint8_t)(code[2 * i] << 4 | code[2 * i + 1]);
@@ -189,97 +179,42 @@ trine_status TRINE_CPU(absmax_dequantize)(trine_call *call, const trine_absmax_d
 
 /* ---- int8 ---- */
 
-/* Rows are cut into pieces of a grain; where a scale is for more than a piece, their largest elements go to the workspace. */
-typedef struct int8_job {
-    trine_iter rows; /* q, x */
-    int64_t n, pieces, step[2], size;
-    const trine_int8_quantize_args *a;
-} int8_job;
-
-/* Operand k (0: q, 1: x) at element `column` of a row. */
-static char *int8_at(const int8_job *j, int k, int64_t row, int64_t column)
+static float int8_scale_of(const void *context, float most)
 {
-    int64_t offset[TRINE_ITER_OPERANDS];
-    trine_iter_offsets(&j->rows, row, offset);
-    return (char *)(k ? j->a->x.data : j->a->q.data) + (offset[k] + column * j->step[k]) * (k ? j->size : 1);
+    (void)context;
+    return most / 127.0f;
 }
 
-static float int8_most(const int8_job *j, int64_t row, cpu_range columns)
+static void int8_emit(float *restrict q, const float *restrict x, int64_t n, float scale)
 {
-    SPAN_BUFFER(buffer);
-    float most = 0;
-    for (int64_t i = columns.begin, m; i < columns.end; i += m) {
-        m = columns.end - i < SPAN_MAX ? columns.end - i : SPAN_MAX;
-        const float part = nf4_absmax(cpu_load(buffer, int8_at(j, 1, row, i), j->a->x.dtype, m, j->step[1]), m);
-        most = part > most ? part : most;
+    for (int64_t i = 0; i < n; i++) {
+        const float r = rounded_quotient(x[i], scale), above = r < -127.0f ? -127.0f : r,
+                    inside = above > 127.0f ? 127.0f : above;
+        q[i] = inside == inside ? inside : 0.0f;
     }
-    return most;
-}
-
-static void int8_write(const int8_job *j, int64_t row, cpu_range columns, float scale)
-{
-    SPAN_BUFFER(buffer);
-    SPAN_BUFFER(q);
-    for (int64_t i = columns.begin, m; i < columns.end; i += m) {
-        m = columns.end - i < SPAN_MAX ? columns.end - i : SPAN_MAX;
-        const float *x = cpu_load(buffer, int8_at(j, 1, row, i), j->a->x.dtype, m, j->step[1]);
-        for (int64_t k = 0; k < m; k++) {
-            const float r = rounded_quotient(x[k], scale), above = r < -127.0f ? -127.0f : r,
-                        inside = above > 127.0f ? 127.0f : above;
-            q[k] = inside == inside ? inside : 0.0f;
-        }
-        if (scale == 0) memset(q, 0, (size_t)m * sizeof *q);
-        cpu_store(int8_at(j, 0, row, i), TRINE_I8, q, m, j->step[0], false);
-    }
-}
-
-static cpu_range int8_piece(const int8_job *j, int64_t piece)
-{
-    const int64_t begin = piece * CPU_GRAIN;
-    return (cpu_range){begin, begin + CPU_GRAIN < j->n ? begin + CPU_GRAIN : j->n};
-}
-
-static float largest(const float *x, int64_t n)
-{
-    float most = 0;
-    for (int64_t i = 0; i < n; i++) most = x[i] > most ? x[i] : most;
-    return most;
+    if (scale == 0) memset(q, 0, (size_t)n * sizeof *q);
 }
 
 trine_status TRINE_CPU(int8_quantize)(trine_call *call, const trine_int8_quantize_args *a)
 {
-    const trine_tensor *tensors[] = {&a->q, &a->x};
-    int8_job j = {.a = a, .size = trine_dtype_bits(a->x.dtype) / 8};
-    j.rows = trine_iter_rows(tensors, 2, &j.n);
-    for (int k = 0; k < 2; k++) j.step[k] = tensors[k]->stride[tensors[k]->ndim - 1];
-    j.pieces = (j.n + CPU_GRAIN - 1) / CPU_GRAIN;
-    const int64_t rows = j.rows.numel, scales = trine_tensor_numel(&a->scale), tasks = rows * j.pieces;
-    const int64_t grain = j.n ? CPU_GRAIN / (j.n < CPU_GRAIN ? j.n : CPU_GRAIN) : 1, share = scales == rows ? j.pieces : tasks;
-    const bool alone = scales == rows && j.pieces <= 1;
-    float *scale = a->scale.data;
+    const bool given = trine_is_given(&a->given_scale);
+    const trine_tensor *scales = given ? &a->given_scale : &a->scale;
+    const bool by_row = !trine_int8_is_one_scale(scales);
+    const scaled_job j = {.shape =
+                              trine_scaled_shape_make(&a->q, &a->x, scales, by_row ? TRINE_FP8_PER_ROW : TRINE_FP8_PER_TENSOR),
+                          .codes = a->q.data,
+                          .reals = a->x.data,
+                          .scales = scales->data,
+                          .code = TRINE_I8,
+                          .real = a->x.dtype,
+                          .scale_of = given ? NULL : int8_scale_of,
+                          .emit = int8_emit};
     call->variant = TRINE_CPU_VARIANT;
-    TRINE_END_OF_QUERY(call, alone ? 0 : (size_t)tasks * sizeof(float));
-    if (tasks == 0) memset(scale, 0, (size_t)scales * sizeof *scale); /* of nothing */
-    float *most = call->workspace;
-    CPU_PARALLEL_FOR(range, tasks, grain)
-    {
-        for (int64_t task = range.begin; task < range.end; task++) {
-            const int64_t row = task / j.pieces;
-            const cpu_range columns = int8_piece(&j, task % j.pieces);
-            const float own = int8_most(&j, row, columns);
-            if (alone)
-                int8_write(&j, row, columns, scale[row] = own / 127.0f);
-            else
-                most[task] = own;
-        }
-    }
-    if (alone || tasks == 0) return TRINE_OK;
-    for (int64_t i = 0; i < scales; i++) scale[i] = largest(most + i * share, share) / 127.0f;
-    CPU_PARALLEL_FOR(range, tasks, grain)
-    {
-        for (int64_t task = range.begin; task < range.end; task++)
-            int8_write(&j, task / j.pieces, int8_piece(&j, task % j.pieces), scale[task / share]);
-    }
+    TRINE_END_OF_QUERY(call, given ? 0 : scaled_row_bytes(&j, by_row));
+    if (given)
+        scaled_all(&j);
+    else
+        scaled_by_row(&j, by_row, call->workspace);
     return TRINE_OK;
 }
 

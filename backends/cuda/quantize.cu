@@ -1,4 +1,5 @@
-/* Quantisation on NVIDIA: all of it is shared. */
+/* Quantisation on NVIDIA: shared but for what a thread holds and the clusters of row.h. */
 #include "backends/cuda/target.h"
 
+#include "backends/cuda/row.h"
 #include "backends/simt/quantize.h"

@@ -19,6 +19,7 @@
 #define TRINE_BACKEND_FN(name) trine_cuda_##name
 
 #include "backends/simt/device.h"
+#include "backends/simt/f8_word.h"
 #include "core/float_bits.h"
 
 namespace target {
@@ -164,6 +165,47 @@ template <int e5, int fnuz> TRINE_DEVICE uint8_t f32_to_f8(float x)
     return trine_bits_f32_to_f8(x, e5, fnuz);
 }
 
+/* Four of them as a word, the first in the lowest byte. The fnuz formats by the same instructions: their codes are worth half of
+ * the OCP ones, which lack the largest e4m3 and the four largest e5m2, whose codes are 12 above those of an eighth of the number.
+ */
+#if defined __CUDA_ARCH__ && __CUDA_ARCH__ >= 890
+template <int e5> TRINE_DEVICE uint32_t f32_to_ocp_four(const float (&x)[4])
+{
+    uint16_t low, high;
+    if constexpr (e5) {
+        asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(low) : "f"(x[1]), "f"(x[0]));
+        asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(high) : "f"(x[3]), "f"(x[2]));
+    } else {
+        asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(x[1]), "f"(x[0]));
+        asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(x[3]), "f"(x[2]));
+    }
+    return uint32_t(low) | uint32_t(high) << 16;
+}
+#endif
+template <int e5, int fnuz> TRINE_DEVICE uint32_t f32_to_f8_four(const float (&x)[4])
+{
+    uint32_t word = 0;
+#if defined __CUDA_ARCH__ && __CUDA_ARCH__ >= 890
+    float y[4];
+    uint32_t more = 0;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const bool large = fnuz && (e5 ? fabsf(x[i]) >= 30720.0f : fabsf(x[i]) > 232.0f); /* from the middle on */
+        y[i] = fnuz ? x[i] + x[i] : x[i];
+        if (e5 && large) y[i] = fminf(fmaxf(x[i], -57344.0f), 57344.0f) * 0.25f;
+        if (large) more += (e5 ? 12u : 1u) << 8 * i;
+    }
+    word = f32_to_ocp_four<e5>(y);
+    /* of NaN the instructions make 0x7f, with or without a sign; finite codes of e5m2 are below 0x7c */
+    const uint32_t magnitude = word & 0x7f7f7f7fu, nan = (magnitude + (e5 ? 0x04040404u : 0x01010101u)) >> 7 & 0x01010101u;
+    if (fnuz) word = (word & ((magnitude + 0x7f7f7f7fu) | 0x7f7f7f7fu)) + more; /* no -0 */
+    return (word & ~(nan * 0xffu)) | nan * (fnuz ? 0x80u : e5 ? 0x7eu : 0x7fu);
+#else
+    for (int i = 0; i < 4; i++) word |= uint32_t(f32_to_f8<e5, fnuz>(x[i])) << 8 * i;
+    return word;
+#endif
+}
+
 template <int e5, int fnuz> TRINE_DEVICE float f8_to_f32(uint8_t bits)
 {
 #if defined __CUDA_ARCH__ && __CUDA_ARCH__ >= 890
@@ -181,6 +223,25 @@ template <int e5, int fnuz> TRINE_DEVICE float f8_to_f32(uint8_t bits)
     }
 #endif
     return trine_bits_f8_to_f32(bits, e5, fnuz);
+}
+
+/* Four of a word. Which NaN a NaN becomes is open. */
+template <int e5, int fnuz> TRINE_DEVICE void f8_to_f32_four(uint32_t word, float (&y)[4])
+{
+#if defined __CUDA_ARCH__ && __CUDA_ARCH__ >= 890
+    if constexpr (!fnuz) {
+        uint32_t pair[2];
+        for (int i = 0; i < 2; i++)
+            if constexpr (e5)
+                asm("cvt.rn.f16x2.e5m2x2 %0, %1;" : "=r"(pair[i]) : "h"(uint16_t(word >> 16 * i)));
+            else
+                asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pair[i]) : "h"(uint16_t(word >> 16 * i)));
+        for (int i = 0; i < 4; i++) y[i] = f16_to_f32(uint16_t(pair[i / 2] >> i % 2 * 16));
+    } else
+#endif
+    {
+        for (int i = 0; i < 4; i++) y[i] = f8_of_word<e5, fnuz>(word, i);
+    }
 }
 
 /* Bytes 0-3 of low and 4-7 of high, chosen by the four hexadecimal digits of `selector`, the lowest byte's last. */

@@ -21,6 +21,7 @@
 #define TRINE_BACKEND_FN(name) trine_hip_##name
 
 #include "backends/simt/device.h"
+#include "backends/simt/f8_word.h"
 #include "core/float_bits.h"
 
 namespace target {
@@ -223,6 +224,50 @@ TRINE_DEVICE uint16_t f32_to_bf16(float x)
 /* fp8 by bits, saturating. */
 template <int e5, int fnuz> TRINE_DEVICE uint8_t f32_to_f8(float x) { return trine_bits_f32_to_f8(x, e5, fnuz); }
 template <int e5, int fnuz> TRINE_DEVICE float f8_to_f32(uint8_t bits) { return trine_bits_f8_to_f32(bits, e5, fnuz); }
+
+/* Four of them as a word, the first in the lowest byte. gfx942 has instructions for fnuz, which don't saturate. */
+template <int e5, int fnuz> TRINE_DEVICE uint32_t f32_to_f8_four(const float (&x)[4])
+{
+#if defined __gfx942__
+    if constexpr (fnuz) {
+        constexpr float largest = e5 ? 57344.0f : 240.0f;
+        float y[4];
+        for (int i = 0; i < 4; i++) y[i] = x[i] == x[i] ? __builtin_amdgcn_fmed3f(x[i], largest, -largest) : x[i];
+        if constexpr (e5)
+            return uint32_t(
+                __builtin_amdgcn_cvt_pk_bf8_f32(y[2], y[3], __builtin_amdgcn_cvt_pk_bf8_f32(y[0], y[1], 0, false), true));
+        else
+            return uint32_t(
+                __builtin_amdgcn_cvt_pk_fp8_f32(y[2], y[3], __builtin_amdgcn_cvt_pk_fp8_f32(y[0], y[1], 0, false), true));
+    } else
+#endif
+    {
+        uint32_t word = 0;
+        for (int i = 0; i < 4; i++) word |= uint32_t(f32_to_f8<e5, fnuz>(x[i])) << 8 * i;
+        return word;
+    }
+}
+
+/* Four of a word. Which NaN a NaN becomes is open. */
+template <int e5, int fnuz> TRINE_DEVICE void f8_to_f32_four(uint32_t word, float (&y)[4])
+{
+#if defined __gfx942__
+    if constexpr (fnuz) {
+        if constexpr (e5) {
+            const auto low = __builtin_amdgcn_cvt_pk_f32_bf8(int(word), false),
+                       high = __builtin_amdgcn_cvt_pk_f32_bf8(int(word), true);
+            y[0] = low[0], y[1] = low[1], y[2] = high[0], y[3] = high[1];
+        } else {
+            const auto low = __builtin_amdgcn_cvt_pk_f32_fp8(int(word), false),
+                       high = __builtin_amdgcn_cvt_pk_f32_fp8(int(word), true);
+            y[0] = low[0], y[1] = low[1], y[2] = high[0], y[3] = high[1];
+        }
+    } else
+#endif
+    {
+        for (int i = 0; i < 4; i++) y[i] = f8_of_word<e5, fnuz>(word, i);
+    }
+}
 
 /* Bytes 0-3 of low and 4-7 of high, chosen by the four hexadecimal digits of `selector`, the lowest byte's last. */
 template <uint32_t selector> TRINE_DEVICE uint32_t byte_permute(uint32_t low, uint32_t high)

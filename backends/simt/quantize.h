@@ -1,5 +1,5 @@
 /* Quantisation. Bound by bytes. nf4: a thread has a pack of 16 bytes of x, or 8 elements of y; neighbouring threads exchange
- * their largest element to a block's absmax. Fake quantisation is map.h. Every rounding is an IEEE one, so that all backends
+ * their largest element to a block's absmax. int8 is scaled.h, fake quantisation map.h. Every rounding is an IEEE one, so that all backends
  * agree. */
 #ifndef TRINE_SIMT_QUANTIZE_H
 #define TRINE_SIMT_QUANTIZE_H
@@ -7,6 +7,7 @@
 #include "backends/simt/block.h"
 #include "backends/simt/divider.h"
 #include "backends/simt/map.h"
+#include "backends/simt/scaled_run.h"
 #include "core/dynamic_map.h"
 #include "core/int8_scale.h"
 #include "core/nf4.h"
@@ -236,128 +237,60 @@ inline trine_status absmax_dequantize(trine_call *call, const trine_absmax_dequa
                   data_of<float>(a->absmax), map);
 }
 
-/* ---- int8: a block takes a slice of a row, whose largest element it finds first. Where a scale is for one slice alone, the same
- * block reads it again, from the caches; else all slices leave theirs in the workspace. ---- */
+/* ---- int8, in the frame of scaled.h ---- */
 
-enum { int8_slice = 32768 }; /* elements */
-
-struct int8_shape {
-    int64_t n, slices, step[2]; /* of a row; q, x from element to element */
-    int64_t share;              /* slices to a scale */
-};
-
-struct int8_slice_place {
-    int64_t row, begin, end;
-    TRINE_DEVICE_METHOD explicit int8_slice_place(const int8_shape &s)
+struct int8_coder {
+    struct by {
+        float scale, inverse;
+        bool plain; /* neither the quotients that matter nor their remainders leave the normal numbers */
+    };
+    static TRINE_DEVICE_METHOD by divide_by(float scale)
     {
-        row = target::block_x() / unsigned(s.slices);
-        begin = (target::block_x() % unsigned(s.slices)) * int64_t(int8_slice);
-        end = begin + int8_slice < s.n ? begin + int8_slice : s.n;
+        return by{scale, target::div_ieee(1.0f, scale), scale >= 0x1p-64f && scale <= 0x1p64f};
+    }
+    static TRINE_DEVICE_METHOD float scale_of(float most) { return target::div_ieee(most, 127.0f); }
+    template <class F> static TRINE_DEVICE_METHOD void choose(F f) { f(int8_coder{}); }
+
+    /* x / scale, rounded as IEEE says where it is below 256: a quotient with an error of less than a unit of its last place,
+     * corrected by its remainder, which a multiply-add makes exactly (Markstein 1990). */
+    static TRINE_DEVICE_METHOD float quotient(float x, const by &b)
+    {
+        if (!b.plain) return target::div_ieee(x, b.scale);
+        const float guess = target::mul_rn(x, b.inverse);
+        const float near = target::fma_rn(target::fma_rn(-guess, b.scale, x), b.inverse, guess);
+        const float exact = target::fma_rn(target::fma_rn(-near, b.scale, x), b.inverse, near);
+        return __builtin_fabsf(guess) < 256.0f ? exact : guess;
+    }
+    /* To nearest even: the sum with the magic number has the code in its lowest byte. */
+    static TRINE_DEVICE_METHOD uint32_t four(const float (&x)[4], const by &b)
+    {
+        uint32_t bits[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const float q = quotient(x[i], b), number = q == q ? q : 0.0f;
+            const float inside = __builtin_fminf(__builtin_fmaxf(number, -127.0f), 127.0f);
+            bits[i] = trine_bits_of_f32(target::add_rn(inside, 0x1.8p23f));
+        }
+        const uint32_t low = target::byte_permute<0x0040>(bits[0], bits[1]),
+                       high = target::byte_permute<0x0040>(bits[2], bits[3]);
+        return b.scale == 0.0f ? 0u : target::byte_permute<0x5410>(low, high);
     }
 };
-
-template <class T, int V> TRINE_DEVICE float int8_most(const T *x, const int8_shape &s, const int8_slice_place &at)
-{
-    float most = 0.0f;
-    for (int64_t i = at.begin + target::thread_x() * V; i < at.end; i += map_threads * V) {
-        const pack<T, V> in = load_pack<T, V>(x + i * s.step[1]);
-#pragma unroll
-        for (int k = 0; k < V; k++) most = op_larger{}(__builtin_fabsf(to_f32(in.at[k])), most);
-    }
-    return most;
-}
-
-template <class T, int V>
-TRINE_DEVICE void int8_write(int8_t *q, const T *x, const int8_shape &s, const int8_slice_place &at, float scale)
-{
-    for (int64_t i = at.begin + target::thread_x() * V; i < at.end; i += map_threads * V) {
-        const pack<T, V> in = load_pack<T, V>(x + i * s.step[1]);
-        pack<int8_t, V> out;
-#pragma unroll
-        for (int k = 0; k < V; k++) {
-            const float r = rounded_quotient(to_f32(in.at[k]), scale), above = r < -127.0f ? -127.0f : r;
-            const float inside = above > 127.0f ? 127.0f : above;
-            out.at[k] = scale == 0.0f || inside != inside ? int8_t(0) : int8_t(int(inside));
-        }
-        store_pack<int8_t, V>(q + i * s.step[0], out);
-    }
-}
-
-/* alone: a scale for each slice; else only the largest element goes to `most`. */
-template <class T, int V, bool alone> TRINE_KERNEL(map_threads)
-int8_first_kernel(int8_shape s, walk<2, divider_any> rows, int8_t *q, const T *x, float *scale, float *most)
-{
-    TRINE_SHARED float scratch[target::max_waves];
-    const int8_slice_place at(s);
-    int64_t offset[2];
-    rows.offsets(at.row, offset);
-    const float own = block_reduce(int8_most<T, V>(x + offset[1], s, at), op_larger{}, scratch);
-    if (!alone) {
-        if (target::thread_x() == 0) most[target::block_x()] = own;
-        return;
-    }
-    const float of_row = target::div_ieee(own, 127.0f);
-    if (target::thread_x() == 0) scale[at.row] = of_row;
-    int8_write<T, V>(q + offset[0], x + offset[1], s, at, of_row);
-}
-
-/* A block a scale. */
-TRINE_KERNEL(map_threads) int8_scale_kernel(int64_t share, const float *most, float *scale)
-{
-    TRINE_SHARED float scratch[target::max_waves];
-    float own = 0.0f;
-    for (int64_t i = target::thread_x(); i < share; i += map_threads)
-        own = op_larger{}(most[int64_t(target::block_x()) * share + i], own);
-    own = block_reduce(own, op_larger{}, scratch);
-    if (target::thread_x() == 0) scale[target::block_x()] = target::div_ieee(own, 127.0f);
-}
-
-template <class T, int V> TRINE_KERNEL(map_threads)
-int8_second_kernel(int8_shape s, walk<2, divider_any> rows, int8_t *q, const T *x, const float *scale)
-{
-    const int8_slice_place at(s);
-    int64_t offset[2];
-    rows.offsets(at.row, offset);
-    int8_write<T, V>(q + offset[0], x + offset[1], s, at, scale[target::block_x() / s.share]);
-}
-
-template <class T, int V>
-inline trine_status launch_int8(trine_call *call, const trine_int8_quantize_args *a, const trine_iter &it, const int8_shape &s)
-{
-    const walk<2, divider_any> rows(it);
-    const int64_t blocks = it.numel * s.slices, scales = trine_tensor_numel(&a->scale);
-    int8_t *q = data_of<int8_t>(a->q);
-    const T *x = data_of<T>(a->x);
-    float *scale = data_of<float>(a->scale), *most = static_cast<float *>(call->workspace);
-    if (s.share == 1)
-        return launch(call, int8_first_kernel<T, V, true>, grid(blocks), map_threads, 0, s, rows, q, x, scale, most);
-    trine_status status = launch(call, int8_first_kernel<T, V, false>, grid(blocks), map_threads, 0, s, rows, q, x, scale, most);
-    if (status == TRINE_OK) status = launch(call, int8_scale_kernel, grid(scales), map_threads, 0, s.share, most, scale);
-    if (status != TRINE_OK) return status;
-    return launch(call, int8_second_kernel<T, V>, grid(blocks), map_threads, 0, s, rows, q, x, scale);
-}
 
 inline trine_status int8_quantize(trine_call *call, const trine_int8_quantize_args *a)
 {
-    const trine_tensor *tensors[] = {&a->q, &a->x};
-    int8_shape s = {};
-    const trine_iter rows = trine_iter_rows(tensors, 2, &s.n);
-    const int64_t scales = trine_tensor_numel(&a->scale);
-    s.slices = ceil_div(s.n, int8_slice);
-    s.share = scales == rows.numel ? s.slices : rows.numel * s.slices; /* 0: of nothing */
-    for (int k = 0; k < 2; k++) s.step[k] = tensors[k]->stride[tensors[k]->ndim - 1];
-    TRINE_END_OF_QUERY(call, s.share > 1 ? size_t(rows.numel * s.slices) * sizeof(float) : 0);
-    if (rows.numel * s.slices == 0)
-        return launch(call, int8_scale_kernel, grid(scales), map_threads, 0, int64_t(0), static_cast<const float *>(nullptr),
-                      data_of<float>(a->scale));
+    const bool given = trine_is_given(&a->given_scale);
+    const trine_tensor &scales = given ? a->given_scale : a->scale;
+    const bool by_row = !trine_int8_is_one_scale(&scales);
+    const trine_scaled_shape s =
+        trine_scaled_shape_make(&a->q, &a->x, &scales, by_row ? TRINE_FP8_PER_ROW : TRINE_FP8_PER_TENSOR);
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        constexpr int V = pack_of<T>;
-        bool packed = s.n % V == 0 && s.step[0] == 1 && s.step[1] == 1 && aligned16(a->x.data) &&
-                      reinterpret_cast<uintptr_t>(a->q.data) % V == 0;
-        for (int k = 0; k < 2; k++)
-            for (int d = 0; d < rows.ndim; d++) packed = packed && rows.stride[k][d] % V == 0;
-        return packed ? launch_int8<T, V>(call, a, rows, s) : launch_int8<T, 1>(call, a, rows, s);
+        const scaled_operands<T> o = scaled_operands_of<T>(a->q, a->x, scales);
+        if (!given)
+            return by_row ? run_scaled_rows(call, int8_coder{}, s, o, a->q, a->x) : run_scaled_by_one(call, int8_coder{}, s, o);
+        TRINE_END_OF_QUERY(call, 0);
+        return run_scaled_codes<T, false>(call, int8_coder{}, s, o, false);
     });
 }
 

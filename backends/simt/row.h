@@ -22,7 +22,10 @@
  *   aligned()                                           on the host: what fetch() loads may be loaded in packs
  *   choose<simple>(f)                                   f(tag<W>{}) with what fetch() is made for, asked once a tile
  *   fetch<W>(place, i, first)                           what pack i needs of what all rows share; `first`: column of the row's
- * (or slice's) first element emit(y, stats, tile, i, q, fetched)                 elements 4q to 4q + 3 of pack i of the output
+ *                                                       (or slice's) first element
+ *   emit(y, stats, tile, i, q, fetched)                 elements 4q to 4q + 3 of pack i of the output
+ *   codes(stats, tile, i)                               in their place where row_narrow<Op>: pack i of the output, a byte an
+ *                                                       element
  *
  * Kernels are compiled twice: `simple` ones for operands that all lie on 16-byte boundaries with rows of whole packs, which is
  * what is fast; and those for everything else. Together they would not fit the instruction caches. */
@@ -63,6 +66,15 @@ template <class Op> constexpr bool row_emits = true;
 /* Ops whose rows are not dense specialise this: rows of several dense pieces, each of whole packs. They have `inside`, a walk over
  * the pieces and, as its second axis, their elements; operands as those of the rows. Only `simple` kernels serve them. */
 template <class Op> constexpr bool row_in_pieces = false;
+/* Ops whose output has a byte an element specialise this. */
+template <class Op> constexpr bool row_narrow = false;
+template <class Op, bool narrow = row_narrow<Op>> struct row_output_type {
+    using type = row_element<Op>;
+};
+template <class Op> struct row_output_type<Op, true> {
+    using type = uint8_t;
+};
+template <class Op> using row_output = typename row_output_type<Op>::type;
 
 /* Pack i of the thread has the elements column(i), column(i) + 1, ... of the row; those outside [0, n) do not exist. */
 struct row_place {
@@ -152,6 +164,30 @@ template <class T> struct row_words {
     static TRINE_DEVICE_METHOD bits part(uint32_t w, int half) { return bits(half ? w >> 16 : w); }
 };
 
+/* Elements of a byte each: as many as a pack of the input has. */
+template <int V> struct row_codes {
+    uint32_t word[V / 4];
+    TRINE_DEVICE_METHOD uint8_t element(int j) const { return uint8_t(word[j / 4] >> j % 4 * 8); }
+    static TRINE_DEVICE_METHOD row_codes load(const uint8_t *p)
+    {
+        row_codes r;
+        if constexpr (V == 8) {
+            const uint2 v = *reinterpret_cast<const uint2 *>(p);
+            r.word[0] = v.x, r.word[1] = v.y;
+        } else {
+            r.word[0] = *reinterpret_cast<const uint32_t *>(p);
+        }
+        return r;
+    }
+    TRINE_DEVICE_METHOD void store(uint8_t *p) const
+    {
+        if constexpr (V == 8)
+            *reinterpret_cast<uint2 *>(p) = uint2{word[0], word[1]};
+        else
+            *reinterpret_cast<uint32_t *>(p) = word[0];
+    }
+};
+
 template <class T, int I, int P> struct row_tile {
     row_words<T> at[I][P];
     /* Stands between two passes over the tile. A compiler that sees the same conversions twice keeps the f32 values of the first
@@ -175,7 +211,7 @@ template <class T, int I, int P> struct row_tile {
 template <class Op, bool simple> struct row_operands {
     using T = row_element<Op>;
     const T *in[Op::inputs];
-    T *out;
+    row_output<Op> *out;
     int lead; /* elements between the boundary and the first one of in[0] */
     bool alike[Op::inputs], out_alike;
     int64_t row, first_column; /* the latter of rows in pieces */
@@ -190,6 +226,7 @@ template <class Op, bool simple> struct row_operands {
         for (int k = 0; k < Op::inputs; k++) alike[k] = simple || misplaced(in[k]) == lead;
         out_alike = simple || misplaced(out) == lead;
     }
+    static TRINE_DEVICE_METHOD int misplaced(const uint8_t *p) { return int(reinterpret_cast<uintptr_t>(p) % row_pack<T>); }
     static TRINE_DEVICE_METHOD int misplaced(const T *p) { return int(reinterpret_cast<uintptr_t>(p) % 16 / sizeof(T)); }
     TRINE_DEVICE_METHOD row_place place(int n, int first_pack, int packs_apart) const
     {
@@ -226,10 +263,9 @@ TRINE_DEVICE void load_row(row_words<T> (&to)[P], const T *row, const row_place 
     }
 }
 
-template <class T>
-TRINE_DEVICE void store_row(T *row, const row_words<T> &from, const row_place &at, int i, bool alike, int64_t offset)
+template <int V, class Y, class Words>
+TRINE_DEVICE void store_row(Y *row, const Words &from, const row_place &at, int i, bool alike, int64_t offset)
 {
-    constexpr int V = row_pack<T>;
     if (alike && at.whole<V>(i)) {
         from.store(row + offset);
     } else if (!at.simple) {
@@ -257,15 +293,20 @@ TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile<row
 #pragma unroll
         for (int i = 0; i < P; i++) {
             if (!at.touches<row_pack<T>>(i)) continue;
-            const auto fetched = op.template fetch<W>(at, i, first);
-            row_words<T> out;
+            if constexpr (row_narrow<Op>) {
+                store_row<row_pack<T>>(row.out, op.codes(stats, tile, i), at, i, row.out_alike,
+                                       row.offset_of(op, 0, at.column(i)));
+            } else {
+                const auto fetched = op.template fetch<W>(at, i, first);
+                row_words<T> out;
 #pragma unroll
-            for (int q = 0; q < row_pack<T> / 4; q++) {
-                float y[4];
-                op.emit(y, stats, tile, i, q, fetched);
-                out.set_four(q, y);
+                for (int q = 0; q < row_pack<T> / 4; q++) {
+                    float y[4];
+                    op.emit(y, stats, tile, i, q, fetched);
+                    out.set_four(q, y);
+                }
+                store_row<row_pack<T>>(row.out, out, at, i, row.out_alike, row.offset_of(op, 0, at.column(i)));
             }
-            store_row(row.out, out, at, i, row.out_alike, row.offset_of(op, 0, at.column(i)));
         }
     });
 }

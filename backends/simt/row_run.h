@@ -107,7 +107,8 @@ template <class Op> inline trine_status run_rows(trine_call *call, Op op, const 
     if (rows.numel == 0) return TRINE_OK;
     bool aligned = n % V == 0;
     for (int k = 0; k < 1 + Op::inputs; k++) {
-        aligned = aligned && aligned16(tensors[k]->data);
+        const uintptr_t pack_bytes = k == 0 ? V * sizeof(row_output<Op>) : 16;
+        aligned = aligned && reinterpret_cast<uintptr_t>(tensors[k]->data) % pack_bytes == 0;
         for (int d = 0; d < rows.ndim; d++) aligned = aligned && (rows.size[d] == 1 || rows.stride[k][d] % V == 0);
     }
     const walk<1 + Op::inputs, divider_any> outer(rows);

@@ -1,4 +1,5 @@
 #include "core/check.h"
+#include "core/int8_scale.h"
 
 static const trine_op_field nf4_quantize_fields[] = {FIELD(trine_nf4_quantize_args, x, IN),
                                                      FIELD(trine_nf4_quantize_args, codes, OUT),
@@ -13,7 +14,8 @@ static const trine_op_field absmax_dequantize_fields[] = {
     FIELD(trine_absmax_dequantize_args, codes, IN), FIELD(trine_absmax_dequantize_args, scale, IN),
     FIELD(trine_absmax_dequantize_args, mean, IN | OPTIONAL), FIELD(trine_absmax_dequantize_args, absmax, OUT)};
 static const trine_op_field int8_quantize_fields[] = {
-    FIELD(trine_int8_quantize_args, x, IN), FIELD(trine_int8_quantize_args, q, OUT), FIELD(trine_int8_quantize_args, scale, OUT)};
+    FIELD(trine_int8_quantize_args, x, IN), FIELD(trine_int8_quantize_args, q, OUT),
+    FIELD(trine_int8_quantize_args, scale, OUT | OPTIONAL), FIELD(trine_int8_quantize_args, given_scale, IN | OPTIONAL)};
 static const trine_op_field int8_dequantize_fields[] = {FIELD(trine_int8_dequantize_args, q, IN),
                                                         FIELD(trine_int8_dequantize_args, scale, IN),
                                                         FIELD(trine_int8_dequantize_args, y, OUT)};
@@ -92,30 +94,32 @@ static trine_status check_absmax_dequantize(const trine_check *check, const void
 }
 
 static trine_status check_int8(const trine_check *check, const char *x_name, const trine_tensor *x, const trine_tensor *q,
-                               const trine_tensor *scale)
+                               const char *scale_name, const trine_tensor *scale)
 {
     trine_tensor rows = *x;
     TRY(trine_check_dtype(check, x_name, x, DT_FLOATS));
     TRY(trine_check_ndim_at_least(check, x_name, x, 1));
     TRY(trine_check_dtype(check, "q", q, DT(I8)));
     TRY(trine_check_same_shape(check, "q", q, x_name, x));
-    TRY(trine_check_dtype(check, "scale", scale, DT(F32)));
-    if (scale->ndim == 1 && scale->shape[0] == 1) return TRINE_OK;
+    TRY(trine_check_dtype(check, scale_name, scale, DT(F32)));
+    if (trine_int8_is_one_scale(scale)) return TRINE_OK;
     rows.ndim--;
-    TRY(trine_check_same_shape(check, "scale", scale, "the rows", &rows));
-    return check_dense(check, "scale", scale);
+    TRY(trine_check_same_shape(check, scale_name, scale, "the rows", &rows));
+    return check_dense(check, scale_name, scale);
 }
 
 static trine_status check_int8_quantize(const trine_check *check, const void *args)
 {
     const trine_int8_quantize_args *a = args;
-    return check_int8(check, "x", &a->x, &a->q, &a->scale);
+    bool given;
+    TRY(trine_check_one_scale(check, &a->scale, &a->given_scale, &given));
+    return check_int8(check, "x", &a->x, &a->q, given ? "given_scale" : "scale", given ? &a->given_scale : &a->scale);
 }
 
 static trine_status check_int8_dequantize(const trine_check *check, const void *args)
 {
     const trine_int8_dequantize_args *a = args;
-    return check_int8(check, "y", &a->y, &a->q, &a->scale);
+    return check_int8(check, "y", &a->y, &a->q, "scale", &a->scale);
 }
 
 static trine_status check_levels(const trine_check *check, int32_t low, int32_t high, int32_t zero_point)

@@ -61,10 +61,11 @@ TRINE_API trine_status trine_absmax_dequantize(trine_stream *stream, const trine
 /* int8, symmetric: scale = max |x| / 127 of each row, or of all; q = x / scale, rounded to nearest even, in [-127, 127].
  *   x, q     [..., N], ndim >= 1, x f32, f16, bf16, q i8; any strides on x, q without self-overlap
  *   scale    f32, contiguous; x's shape without the last axis: a row each; or [1]: one for all
+ *   given_scale   in the place of scale: an input of its shape, which stands for max |x| / 127; one of the two is given
  * NaN counts not for the scale and gives 0; so does everything where the scale is 0 or infinite. Asynchronous in the stream's
  * order; workspace. Errors: INVALID_ARGUMENT for shapes or dtypes that don't go together. */
 typedef struct trine_int8_quantize_args {
-    trine_tensor x, q, scale;
+    trine_tensor x, q, scale, given_scale;
 } trine_int8_quantize_args;
 TRINE_API trine_status trine_int8_quantize(trine_stream *stream, const trine_int8_quantize_args *args);
 

@@ -29,6 +29,7 @@
 #include "trine/dtype.h"
 #include "trine/dyt.h"
 #include "trine/elementwise.h"
+#include "trine/fp8.h"
 #include "trine/gated.h"
 #include "trine/image.h"
 #include "trine/layout.h"

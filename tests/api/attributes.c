@@ -221,7 +221,25 @@ static trine_tensor *first(const trine_tensor_list *list) { return (trine_tensor
     ROW(174, global_norm, BAD, max_norm, a->max_norm = -1) \
     ROW(175, global_norm, BAD, max_norm, a->max_norm = NAN) \
     ROW(176, global_norm, BAD, norm, a->norm.dtype = TRINE_F16) \
-    ROW(177, scale_list, BAD, factor, a->factor.ndim = 0)
+    ROW(177, scale_list, BAD, factor, a->factor.ndim = 0) \
+    ROW(178, int8_quantize, BAD, scale, a->scale.dtype = a->given_scale.dtype = TRINE_DTYPE_NONE) \
+    ROW(179, int8_quantize, BAD, given_scale, a->scale = a->given_scale = trine_tensor_1d(a->q.data, TRINE_F32, 1)) \
+    ROW(180, fp8_quantize, BAD, scale, a->scale.dtype = a->given_scale.dtype = TRINE_DTYPE_NONE) \
+    ROW(181, fp8_quantize, BAD, given_scale, a->scale = a->given_scale = trine_tensor_1d(a->q.data, TRINE_F32, 1)) \
+    ROW(182, fp8_quantize, BAD, scaling, a->scaling = TRINE_FP8_SCALING_COUNT) \
+    ROW(183, fp8_quantize, BAD, amax_least, a->amax_least = NAN) \
+    ROW(184, fp8_quantize, BAD, amax_least, a->amax_least = 1e-38f) \
+    ROW(185, fp8_quantize, BAD, amax_least, a->amax_least = INFINITY) \
+    ROW(186, fp8_quantize, BAD, amax_least, a->amax_least = -1) \
+    ROW(187, fp8_quantize, BAD, power_of_two, a->power_of_two = 2) \
+    ROW(188, fp8_quantize, BAD, q, a->q.dtype = TRINE_I8) \
+    ROW(189, fp8_quantize, BAD, x, a->x.dtype = TRINE_F64) \
+    ROW(190, fp8_quantize, BAD, x, (a->scaling = TRINE_FP8_PER_128X128, a->x.ndim = a->q.ndim = 1)) \
+    ROW(191, fp8_dequantize, BAD, scale, a->scale = trine_tensor_1d(a->scale.data, TRINE_F32, 0)) \
+    ROW(192, fp8_dequantize, BAD, scale, a->scale.dtype = TRINE_F16) \
+    ROW(193, fp8_dequantize, BAD, q, a->q.dtype = TRINE_U8) \
+    ROW(194, fp8_dequantize, BAD, scaling, a->scaling = (trine_fp8_scaling)-1) \
+    ROW(195, fp8_dequantize, BAD, y, a->y.dtype = TRINE_F8_E4M3FN)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)

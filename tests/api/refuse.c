@@ -171,8 +171,23 @@ static bool decides_form(const trine_op_info *info, const char *field)
                                            "sgd buffer",
                                            "pool_backward indices",
                                            "absmax_quantize mean",
-                                           "absmax_dequantize mean"};
+                                           "absmax_dequantize mean",
+                                           "int8_quantize scale",
+                                           "int8_quantize given_scale",
+                                           "fp8_quantize scale",
+                                           "fp8_quantize given_scale"};
     return is_listed(deciding, sizeof deciding / sizeof deciding[0], info, field);
+}
+
+/* A tensor that may be given in the place of the one before it: the call is made so. */
+static bool takes_the_place(valid_call *x, int32_t field)
+{
+    static const char *const alternatives[] = {"int8_quantize given_scale", "fp8_quantize given_scale"};
+    if (!is_listed(alternatives, sizeof alternatives / sizeof alternatives[0], x->info, x->info->fields[field].name))
+        return false;
+    *call_tensor(x->place.args, x->op, field) = *call_tensor(x->place.args, x->op, field - 1);
+    *call_tensor(x->place.args, x->op, field - 1) = (trine_tensor){0};
+    return true;
 }
 
 static void test_missing(valid_call *x, int32_t field)
@@ -310,7 +325,7 @@ static void test_op(trine_stream *stream, trine_op op)
     valid_call_restore(&x);
     test_no_arguments(&x);
     for (int32_t field = 0; field < x.info->field_count; field++) {
-        if (valid_call_reset(&x, field)->dtype == TRINE_DTYPE_NONE) {
+        if (valid_call_reset(&x, field)->dtype == TRINE_DTYPE_NONE && !takes_the_place(&x, field)) {
             fail("%s: no dense case gives %s with the other tensors", name, x.info->fields[field].name);
             continue;
         }

@@ -268,15 +268,16 @@ void cases_absmax_dequantize(case_list *list, case_kind kind) { absmax_cases(lis
 
 static void oracle_int8_quantize(const test_case *c, int64_t unit, void *const *out)
 {
-    const case_tensor *x = case_find(c, "x"), *scales = case_find(c, "scale");
+    const case_tensor *x = case_find(c, "x"), *given = case_find(c, "given_scale"),
+                      *scales = given ? given : case_find(c, "scale");
     const int64_t n = x->numel / (scales->numel ? scales->numel : 1);
     (void)unit;
     for (int64_t s = 0; s < scales->numel; s++) {
         double most = 0;
         for (int64_t i = s * n; i < (s + 1) * n; i++)
             if (fabs(case_value(x, i)) > most) most = fabs(case_value(x, i));
-        const float scale = (float)(most / 127);
-        ((float *)out[1])[s] = scale;
+        const float scale = given ? (float)case_value(given, s) : (float)(most / 127);
+        if (!given) ((float *)out[1])[s] = scale;
         for (int64_t i = s * n; i < (s + 1) * n; i++) {
             const double q = nearbyint((double)(float)(case_value(x, i) / (double)scale));
             ((signed char *)out[0])[i] = (signed char)(scale == 0 || isnan(q) ? 0 : fmin(fmax(q, -127), 127));
@@ -291,10 +292,15 @@ static void oracle_int8_dequantize(const test_case *c, int64_t unit, void *const
     trine_convert(&y, TRINE_F32, out[0], case_find(c, "y")->dtype, 1);
 }
 
-static test_case *new_int8(case_list *list, bool back, trine_dtype dtype, int64_t rows, int64_t cols, bool all, const char *what)
+typedef enum int8_way { INT8_DYNAMIC, INT8_GIVEN, INT8_BACK } int8_way;
+
+static test_case *new_int8(case_list *list, int8_way way, trine_dtype dtype, int64_t rows, int64_t cols, bool all,
+                           const char *what)
 {
-    test_case *c = case_new(list, back ? TRINE_OP_int8_dequantize : TRINE_OP_int8_quantize, "%s %s %s %lldx%lld",
-                            trine_dtype_name(dtype), all ? "tensor" : "rows", what, (long long)rows, (long long)cols);
+    const bool back = way == INT8_BACK;
+    test_case *c =
+        case_new(list, back ? TRINE_OP_int8_dequantize : TRINE_OP_int8_quantize, "%s %s%s %s %lldx%lld", trine_dtype_name(dtype),
+                 way == INT8_GIVEN ? "given " : "", all ? "tensor" : "rows", what, (long long)rows, (long long)cols);
     const int64_t scales = all ? 1 : rows;
     if (back) {
         case_set_fill(case_in(c, "q", TRINE_I8, SHAPE(rows, cols)), FILL_BITS, 0, 0);
@@ -303,13 +309,18 @@ static test_case *new_int8(case_list *list, bool back, trine_dtype dtype, int64_
     } else {
         case_in(c, "x", dtype, SHAPE(rows, cols));
         case_out(c, "q", TRINE_I8, SHAPE(rows, cols));
-        case_out(c, "scale", TRINE_F32, SHAPE(scales));
+        if (way == INT8_GIVEN)
+            case_set_fill(case_in(c, "given_scale", TRINE_F32, SHAPE(scales)), FILL_UNIFORM, 0.005, 0.05);
+        else
+            case_out(c, "scale", TRINE_F32, SHAPE(scales));
     }
     c->units = back ? rows * cols : scales ? 1 : 0;
     c->oracle_bits = back ? oracle_int8_dequantize : oracle_int8_quantize;
     c->vendor_exact = true;
     c->flops = 6.0 * (double)(rows * cols);
     case_count_bytes(c);
+    /* the scale for all is known when all has been read */
+    if (way == INT8_DYNAMIC && all) c->bytes += (double)(rows * cols) * trine_dtype_bits(dtype) / 8;
     return c;
 }
 
@@ -321,28 +332,41 @@ static void int8_layout(test_case *c, case_layout layout)
         if (c->tensor[t].ndim == 1 && layout != LAYOUT_OFFSET) c->tensor[t].layout = LAYOUT_DENSE;
 }
 
-static void int8_cases(case_list *list, case_kind kind, bool back)
+static void int8_cases(case_list *list, case_kind kind, int8_way way)
 {
-    static const int64_t shapes[][2] = {{0, 7}, {5, 0}, {1, 1}, {3, 7}, {33, 64}, {5, 1031}, {2, 4104}, {3, 33000}};
+    static const int64_t shapes[][2] = {{0, 7},    {5, 0},    {1, 1},     {3, 7},    {33, 64},
+                                        {5, 1031}, {2, 4104}, {3, 33000}, {300, 16}, {2, 300000}};
     for (int d = 0; d < 3 && kind == CASES_BENCH; d++) {
-        new_int8(list, back, case_floats[d], 4096, 8192, false, "normal");
-        new_int8(list, back, case_floats[d], 4096, 8192, true, "normal");
+        new_int8(list, way, case_floats[d], 4096, 8192, false, "normal");
+        new_int8(list, way, case_floats[d], 4096, 8192, true, "normal");
     }
     for (int d = 0; d < 3 && kind == CASES_CHECK; d++)
         for (int all = 0; all < 2; all++) {
             for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
-                new_int8(list, back, case_floats[d], shapes[s][0], shapes[s][1], all, "normal");
+                new_int8(list, way, case_floats[d], shapes[s][0], shapes[s][1], all, "normal");
             for (int layout = 1; layout < LAYOUT_COUNT; layout++)
-                int8_layout(new_int8(list, back, case_floats[d], 9, 136, all, "view"), (case_layout)layout);
-            if (back) continue;
-            case_set_fill(&new_int8(list, back, case_floats[d], 40, 37, all, "special")->tensor[0], FILL_SPECIAL, 0, 0);
-            case_set_fill(&new_int8(list, back, case_floats[d], 4, 37, all, "zero")->tensor[0], FILL_CONSTANT, 0, 0);
+                int8_layout(new_int8(list, way, case_floats[d], 9, 136, all, "view"), (case_layout)layout);
+            if (way == INT8_BACK) continue;
+            test_case *c = new_int8(list, way, case_floats[d], 40, 37, all, "special");
+            case_set_fill(&c->tensor[0], FILL_SPECIAL, 0, 0);
+            if (way == INT8_GIVEN) case_set_fill(&c->tensor[2], FILL_SPECIAL, 0, 0);
+            case_set_fill(&new_int8(list, way, case_floats[d], 4, 37, all, "zero")->tensor[0], FILL_CONSTANT, 0, 0);
+            /* scales whose reciprocals are no normal numbers */
+            case_set_fill(&new_int8(list, way, case_floats[d], 4, 137, all, "tiny")->tensor[0], FILL_NORMAL, 0, 3e-39);
+            /* quotients in the middle between two codes */
+            c = new_int8(list, way, case_floats[d], 5, 1031, all, "halves");
+            case_set_fill(&c->tensor[0], FILL_INTEGERS, -127, 127);
+            if (way == INT8_GIVEN) case_set_fill(&c->tensor[2], FILL_CONSTANT, 2, 0);
         }
 }
 
-void cases_int8_quantize(case_list *list, case_kind kind) { int8_cases(list, kind, false); }
+void cases_int8_quantize(case_list *list, case_kind kind)
+{
+    int8_cases(list, kind, INT8_DYNAMIC);
+    int8_cases(list, kind, INT8_GIVEN);
+}
 
-void cases_int8_dequantize(case_list *list, case_kind kind) { int8_cases(list, kind, true); }
+void cases_int8_dequantize(case_list *list, case_kind kind) { int8_cases(list, kind, INT8_BACK); }
 
 /* ---- Fake quantisation ---- */
 

@@ -1,0 +1,5 @@
+/* fp8 on AMD: shared but for what a thread holds. */
+#include "backends/hip/target.h"
+
+#include "backends/hip/row.h"
+#include "backends/simt/fp8.h"

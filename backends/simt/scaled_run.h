@@ -1,0 +1,107 @@
+/* Host side of scaled.h. */
+#ifndef TRINE_SIMT_SCALED_RUN_H
+#define TRINE_SIMT_SCALED_RUN_H
+
+#include "backends/simt/scaled.h"
+
+namespace simt {
+
+enum { scaled_blocks_a_unit = 8 }; /* that look for the largest magnitude of all: as many as run at once */
+
+template <class T>
+inline scaled_operands<T> scaled_operands_of(const trine_tensor &codes, const trine_tensor &reals, const trine_tensor &scales)
+{
+    return {data_of<uint8_t>(codes), data_of<T>(reals), data_of<float>(scales)};
+}
+
+template <class T> inline bool scaled_in_packs(const trine_scaled_shape &s, const scaled_operands<T> &o)
+{
+    constexpr int V = row_pack<T>;
+    bool fit = aligned16(o.reals) && reinterpret_cast<uintptr_t>(o.codes) % V == 0;
+    for (int k = SCALED_CODES; k <= SCALED_REALS; k++) {
+        fit = fit && (s.k <= 1 || s.column_step[k] == 1) && (s.m <= 1 || s.row_step[k] % V == 0);
+        for (int d = 0; d < s.outer.ndim; d++) fit = fit && (s.outer.size[d] == 1 || s.outer.stride[k][d] % V == 0);
+    }
+    return fit;
+}
+
+/* How rows are cut into packs: whole blocks of columns if `fresh`. */
+struct scaled_grid {
+    int64_t a_row, packs, blocks;
+    scaled_grid(const trine_scaled_shape &s, int V, bool fresh)
+        : a_row(fresh ? ceil_div(s.k, scaled_block) * (scaled_block / V) : ceil_div(s.k, V)), packs(s.outer.numel * s.m * a_row),
+          blocks(ceil_div(packs, scaled_threads * scaled_unroll))
+    {
+    }
+};
+
+/* With the scales that are there, or fresh ones of 128 columns. */
+template <class T, bool fresh, class Coder> inline trine_status
+run_scaled_codes(trine_call *call, const Coder &coder, const trine_scaled_shape &s, const scaled_operands<T> &o, bool backwards)
+{
+    const scaled_grid g(s, row_pack<T>, fresh);
+    if (g.packs == 0) return TRINE_OK;
+    const auto kernel =
+        scaled_in_packs(s, o) ? scaled_codes_kernel<T, Coder, true, fresh> : scaled_codes_kernel<T, Coder, false, fresh>;
+    return launch(call, kernel, grid(g.blocks), scaled_threads, 0, scaled_walk(s), divider_any(g.a_row), g.packs, coder, o,
+                  backwards);
+}
+
+template <class T, class Coder> inline trine_status run_scaled_values(trine_call *call, const Coder &coder,
+                                                                      const trine_scaled_shape &s, const scaled_operands<T> &o)
+{
+    const scaled_grid g(s, row_pack<T>, false);
+    if (g.packs == 0) return TRINE_OK;
+    const auto kernel = scaled_in_packs(s, o) ? scaled_values_kernel<T, Coder, true> : scaled_values_kernel<T, Coder, false>;
+    return launch(call, kernel, grid(g.blocks), scaled_threads, 0, scaled_walk(s), divider_any(g.a_row), g.packs, coder, o);
+}
+
+template <class T, class Coder> inline trine_status run_scaled_tiles(trine_call *call, const Coder &coder,
+                                                                     const trine_scaled_shape &s, const scaled_operands<T> &o)
+{
+    const int64_t across = ceil_div(s.k, scaled_block), down = ceil_div(s.m, scaled_block);
+    const auto kernel = scaled_in_packs(s, o) ? scaled_tile_kernel<T, Coder, true> : scaled_tile_kernel<T, Coder, false>;
+    return launch(call, kernel, grid(across * down * s.outer.numel), scaled_tile_threads<T>, 0, scaled_walk(s), across, down,
+                  coder, o);
+}
+
+/* ---- These two state the workspace, after which nothing is refused ---- */
+
+/* One scale for all. */
+template <class T, class Coder> inline trine_status run_scaled_by_one(trine_call *call, const Coder &coder,
+                                                                      const trine_scaled_shape &s, const scaled_operands<T> &o)
+{
+    const scaled_grid g(s, row_pack<T>, false);
+    const int64_t most_blocks = int64_t(call->device->props.compute_units) * scaled_blocks_a_unit,
+                  blocks = g.blocks < most_blocks ? g.blocks : most_blocks;
+    TRINE_END_OF_QUERY(call, size_t(blocks) * sizeof(float));
+    float *list = static_cast<float *>(call->workspace);
+    const auto kernel = scaled_in_packs(s, o) ? scaled_most_kernel<T, true> : scaled_most_kernel<T, false>;
+    trine_status status = launch(call, kernel, grid(blocks), scaled_threads, 0, scaled_walk(s),
+                                 divider_any(g.a_row ? g.a_row : 1), g.packs, o, list);
+    if (status == TRINE_OK)
+        status = launch(call, scaled_one_kernel<Coder>, grid(1), scaled_threads, 0, blocks, list, coder, o.scales);
+    return status == TRINE_OK ? run_scaled_codes<T, false>(call, coder, s, o, true) : status;
+}
+
+/* A scale a row. */
+template <class T, class Coder> inline trine_status run_scaled_rows(trine_call *call, const Coder &coder,
+                                                                    const trine_scaled_shape &s, const scaled_operands<T> &o,
+                                                                    const trine_tensor &codes, const trine_tensor &reals)
+{
+    if (trine_last_axis_dense(&codes) && trine_last_axis_dense(&reals)) {
+        trine_iter places = s.outer;
+        for (int d = 0; d < places.ndim; d++) places.stride[0][d] = s.outer.stride[SCALED_SCALES][d];
+        const trine_tensor *const tensors[] = {&codes, &reals};
+        return run_rows(call, scaled_rows<T, Coder>{{}, {o.reals}, o.codes, coder, o.scales, walk<1, divider_any>(places)},
+                        tensors);
+    }
+    TRINE_END_OF_QUERY(call, 0);
+    const trine_status status =
+        launch(call, scaled_gapped_kernel<T, Coder>, grid(s.outer.numel), scaled_threads, 0, scaled_walk(s), coder, o);
+    return status == TRINE_OK ? run_scaled_codes<T, false>(call, coder, s, o, false) : status;
+}
+
+} // namespace simt
+
+#endif

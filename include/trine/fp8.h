@@ -1,0 +1,57 @@
+/* fp8 with scales: x is about q scale. All ops of the family give the same bits on every backend. */
+#ifndef TRINE_FP8_H
+#define TRINE_FP8_H
+
+#include "trine/stream.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Which elements share a scale, and the scales' shape for x of [..., M, K]. Blocks are counted from the first row and column of
+ * each matrix; those at the ends may be smaller. */
+typedef enum trine_fp8_scaling {
+    TRINE_FP8_PER_TENSOR = 0, /* all: one element, whatever its shape */
+    TRINE_FP8_PER_ROW,        /* a row: [..., M], x's shape without the last axis */
+    TRINE_FP8_PER_1X128,      /* 128 columns of a row: [..., M, ceil(K/128)] */
+    TRINE_FP8_PER_128X128,    /* 128 rows of 128 columns: [..., ceil(M/128), ceil(K/128)]; x has two axes at least */
+    TRINE_FP8_SCALING_COUNT
+} trine_fp8_scaling;
+
+enum { TRINE_FP8_BLOCK = 128 };
+
+/* q = x (1 / scale): the reciprocal and the product are rounded to f32, the product then to q's dtype, saturating (trine/dtype.h:
+ * inf gives the largest value, NaN the dtype's NaN without a sign, -0 stays -0 but in fnuz).
+ *   x            [..., M, K], ndim >= 1: f32, f16, bf16
+ *   q            x's shape: one of the four fp8 dtypes
+ *   scale        f32, output: the dynamic scale, amax / largest, rounded to f32, where largest is that of q's dtype
+ *   given_scale  f32, input in the place of scale: the arithmetic is that of f32, so that a scale of 0 makes x of 0 a NaN
+ * One of the two is given, in the scaling's shape. Any strides on all, on the outputs without self-overlap: scales may lie
+ * row-major or column-major. Of a dynamic scale:
+ *   amax          is max |x|. NaN does not count and inf counts as the largest f32, so that inf gives the largest code and what is
+ *                 finite beside it 0 or nearly so.
+ *   amax_least    is the least that amax is taken for, so that zeros have a scale: 0 stands for 1e-12, else at least 2^-100
+ *   power_of_two  1: the scale is rounded up to a power of two (the values of the OCP Microscaling format's E8M0, as f32)
+ * The amax of no elements is 0. Asynchronous in the stream's order; workspace. Errors: INVALID_ARGUMENT for attributes out of
+ * range, shapes or dtypes that don't go together. Sources: Micikevicius et al. 2022, "FP8 Formats for Deep Learning";
+ * DeepSeek-AI 2024, "DeepSeek-V3 Technical Report", for the blocks. */
+typedef struct trine_fp8_quantize_args {
+    trine_tensor x, q, scale, given_scale;
+    trine_fp8_scaling scaling;
+    float amax_least;
+    int32_t power_of_two;
+} trine_fp8_quantize_args;
+TRINE_API trine_status trine_fp8_quantize(trine_stream *stream, const trine_fp8_quantize_args *args);
+
+/* y = q scale, rounded to f32 and then to y's dtype: f32, f16 or bf16. Tensors as above, y in x's place, any strides. No
+ * workspace. */
+typedef struct trine_fp8_dequantize_args {
+    trine_tensor q, scale, y;
+    trine_fp8_scaling scaling;
+} trine_fp8_dequantize_args;
+TRINE_API trine_status trine_fp8_dequantize(trine_stream *stream, const trine_fp8_dequantize_args *args);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
