@@ -7,21 +7,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* -1: no good as a starting point. Many tensors first, then enough elements in the smallest. */
-static int64_t score(const test_case *c)
+/* -1: no good as a starting point, or without a tensor `wanted`. Many tensors first, then enough elements in the smallest. */
+static int64_t score(const test_case *c, const char *wanted)
 {
     enum { ENOUGH = 64, WORK_MAX = 1000000 };
     int64_t least = ENOUGH;
+    bool has = wanted == NULL;
     if (c->may_refuse || c->work > WORK_MAX) return -1;
     for (int32_t k = 0; k < c->tensor_count; k++) {
         const case_tensor *t = &c->tensor[k];
+        if (wanted && strcmp(trine_op_get_info(c->op)->fields[t->field].name, wanted) == 0) has = true;
         if (t->layout != LAYOUT_DENSE || t->inplace_of >= 0 || t->numel == 0) return -1;
         if (t->numel < least) least = t->numel;
     }
-    return c->tensor_count * (ENOUGH + 1) + least;
+    return has ? c->tensor_count * (ENOUGH + 1) + least : -1;
 }
 
-bool valid_call_open(valid_call *v, trine_stream *stream, trine_op op)
+bool valid_call_open_with(valid_call *v, trine_stream *stream, trine_op op, const char *field)
 {
     int64_t best = -1;
     memset(v, 0, sizeof *v);
@@ -30,7 +32,7 @@ bool valid_call_open(valid_call *v, trine_stream *stream, trine_op op)
     v->info = trine_op_get_info(op);
     cases_of(op, &v->list, CASES_CHECK);
     for (int64_t i = 0; i < v->list.count; i++) {
-        int64_t s = score(v->list.items[i]);
+        int64_t s = score(v->list.items[i], field);
         if (s <= best) continue;
         best = s;
         v->c = v->list.items[i];
@@ -43,6 +45,8 @@ bool valid_call_open(valid_call *v, trine_stream *stream, trine_op op)
         valid_call_close(v);
     return made;
 }
+
+bool valid_call_open(valid_call *v, trine_stream *stream, trine_op op) { return valid_call_open_with(v, stream, op, NULL); }
 
 void valid_call_close(valid_call *v)
 {

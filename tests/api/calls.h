@@ -18,6 +18,8 @@ typedef struct valid_call {
 
 /* The case with the most tensors among the op's dense, non-empty ones, uploaded. false: there is none, or no memory. */
 bool valid_call_open(valid_call *v, trine_stream *stream, trine_op op);
+/* Of those that give this tensor. */
+bool valid_call_open_with(valid_call *v, trine_stream *stream, trine_op op, const char *field);
 void valid_call_close(valid_call *v);
 /* True while all of its memory is as it was uploaded. */
 bool valid_call_untouched(const valid_call *v);
