@@ -89,15 +89,6 @@ struct row_cluster {
                          : "memory");
     }
 
-    /* 16 bytes on their way into shared memory, past the registers; here after fetched(), for the thread that asked. */
-    static TRINE_DEVICE_METHOD void fetch_early(uint4 *slot, const void *from)
-    {
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(uint32_t(__cvta_generic_to_shared(slot))),
-                     "l"(__cvta_generic_to_global(from))
-                     : "memory");
-    }
-    static TRINE_DEVICE_METHOD void fetched() { asm volatile("cp.async.wait_all;" ::: "memory"); }
-
   private:
     static TRINE_DEVICE_METHOD uint64_t *arrived(int turn)
     {
@@ -113,8 +104,6 @@ struct row_cluster {
     static TRINE_DEVICE_METHOD void meet(int = 0) { target::barrier(); }
     static TRINE_DEVICE_METHOD void again(int, int) {}
     template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value, int = 0) { *slot = value; }
-    static TRINE_DEVICE_METHOD void fetch_early(uint4 *, const void *) {}
-    static TRINE_DEVICE_METHOD void fetched() {}
 #endif
 };
 using row_wide_team = row_cluster;
@@ -142,13 +131,12 @@ struct wide_launch {
 
 /* The largest clusters of such blocks that this device can run: 16, which needs a permission and as many multiprocessors side by
  * side, or what all have. */
-template <class... P> inline int row_most_blocks_here(trine_call *call, void (*kernel)(P...), int threads, size_t shared = 0)
+template <class... P> inline int row_most_blocks_here(trine_call *call, void (*kernel)(P...), int threads)
 {
     const int most = row_most_blocks(call);
     if (most == 1) return 1;
-    const wide_launch wide(call, row_cluster::most_blocks, row_cluster::most_blocks, threads, shared);
+    const wide_launch wide(call, row_cluster::most_blocks, row_cluster::most_blocks, threads);
     int clusters = 0;
-    allow_shared(kernel, shared);
     const bool fits = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) == cudaSuccess &&
                       cudaOccupancyMaxActiveClusters(&clusters, kernel, &wide.config) == cudaSuccess && clusters > 0;
     if (!fits) cudaGetLastError(); /* not an error of the launch that follows */

@@ -27,7 +27,7 @@ TRINE_DEVICE void opaque(uint32_t &word, uint32_t)
 
 using row_wide_team = simt::lone_block;
 inline int row_most_blocks(const trine_call *) { return 1; }
-template <class Kernel> inline int row_most_blocks_here(trine_call *, Kernel *, int, size_t = 0) { return 1; }
+template <class Kernel> inline int row_most_blocks_here(trine_call *, Kernel *, int) { return 1; }
 template <class Kernel> inline int row_wide_teams(trine_call *, Kernel *, int, int, size_t) { return 0; }
 
 template <class... P, class... A>

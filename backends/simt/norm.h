@@ -59,22 +59,6 @@ template <class T> struct row_parameter {
         return r;
     }
     TRINE_METHOD bool aligned() const { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
-    /* The same in pieces of 16 bytes, of a row in whole packs: f(k, address) for each, and from where those were put, `apart` from
-     * each other. */
-    template <class W> static constexpr int pieces = row_pack<T> / row_pack<W>;
-    template <class W, class F> TRINE_DEVICE_METHOD void each_piece(const row_place &at, int i, F f) const
-    {
-#pragma unroll
-        for (int k = 0; k < pieces<W>; k++)
-            if (data) f(k, static_cast<const W *>(data) + at.column(i) + k * row_pack<W>);
-    }
-    template <class W> TRINE_DEVICE_METHOD auto from(const uint4 *slot, int apart) const
-    {
-        row_numbers<W, row_pack<T>> r;
-#pragma unroll
-        for (int k = 0; k < pieces<W>; k++) r.at[k] = data ? row_words<W>::of(slot[k * apart]) : row_words<W>::all(neutral);
-        return r;
-    }
 
   private:
     template <class W> static constexpr bool is_mixed = sizeof(W) == sizeof(row_mixed);
@@ -98,12 +82,6 @@ TRINE_DEVICE void choose_parameters(const row_parameter<T> &a, const row_paramet
     if (simple || (a.wide && b.wide)) return f(tag<float>{});
     if constexpr (!simple && sizeof(T) < sizeof(float)) f(tag<row_mixed>{});
 }
-
-/* Of the weights of long rows, as much as lets two blocks of 512 share a multiprocessor. */
-template <class T> struct layernorm_rows;
-template <class T> struct rmsnorm_rows;
-template <class T> constexpr int row_early<layernorm_rows<T>> = 12;
-template <class T> constexpr int row_early<rmsnorm_rows<T>> = 8;
 
 template <class T> struct layernorm_rows {
     using element = T;
@@ -194,24 +172,13 @@ template <class T> struct layernorm_rows {
         return weight.aligned() && bias.aligned() && ((weight.wide && bias.wide) || (weight.narrow && bias.narrow));
     }
     template <bool simple, class F> TRINE_DEVICE_METHOD void choose(F f) const { choose_parameters<simple>(weight, bias, f); }
-    template <class N> struct numbers {
-        N weight, bias;
-    };
     template <class W> TRINE_DEVICE_METHOD auto fetch(const row_place &at, int i, int64_t first) const
     {
-        using N = decltype(weight.template fetch<W>(at, i, first));
-        return numbers<N>{weight.template fetch<W>(at, i, first), bias.template fetch<W>(at, i, first)};
-    }
-    template <class W> static constexpr int pieces = 2 * row_parameter<T>::template pieces<W>;
-    template <class W, class F> TRINE_DEVICE_METHOD void each_piece(const row_place &at, int i, F f) const
-    {
-        weight.template each_piece<W>(at, i, f);
-        bias.template each_piece<W>(at, i, [&](int k, const void *from) { f(pieces<W> / 2 + k, from); });
-    }
-    template <class W> TRINE_DEVICE_METHOD auto from(const uint4 *slot, int apart) const
-    {
-        using N = decltype(weight.template from<W>(slot, apart));
-        return numbers<N>{weight.template from<W>(slot, apart), bias.template from<W>(slot + pieces<W> / 2 * apart, apart)};
+        using numbers = decltype(weight.template fetch<W>(at, i, first));
+        struct {
+            numbers weight, bias;
+        } r = {weight.template fetch<W>(at, i, first), bias.template fetch<W>(at, i, first)};
+        return r;
     }
     template <int P, class N> static TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile,
                                                                    int i, int q, const N &given)
@@ -275,15 +242,6 @@ template <class T> struct rmsnorm_rows {
     template <class W> TRINE_DEVICE_METHOD auto fetch(const row_place &at, int i, int64_t first) const
     {
         return weight.template fetch<W>(at, i, first);
-    }
-    template <class W> static constexpr int pieces = row_parameter<T>::template pieces<W>;
-    template <class W, class F> TRINE_DEVICE_METHOD void each_piece(const row_place &at, int i, F f) const
-    {
-        weight.template each_piece<W>(at, i, f);
-    }
-    template <class W> TRINE_DEVICE_METHOD auto from(const uint4 *slot, int apart) const
-    {
-        return weight.template from<W>(slot, apart);
     }
     template <int P, class N> TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i,
                                                             int q, const N &given) const

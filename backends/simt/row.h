@@ -63,10 +63,6 @@ template <class T> constexpr int row_pack = 16 / int(sizeof(T));
 template <class Op> using row_element = typename Op::element;
 /* Ops of which nothing but note() is wanted specialise this: `out` is then any tensor of the shape, emit() is not needed. */
 template <class Op> constexpr bool row_emits = true;
-/* Ops whose rows share much (weights) specialise this: how many 16-byte pieces of it each thread of a wide team fetches into shared
- * memory while its row is on the way. They have, for a type W of choose(), pieces<W> (of a pack), each_piece<W>(at, i, f), which
- * calls f(k, address), and from<W>(slot, apart), the same as fetch() from where those pieces are. */
-template <class Op> constexpr int row_early = 0;
 /* Ops whose rows are not dense specialise this: rows of several dense pieces, each of whole packs. They have `inside`, a walk over
  * the pieces and, as its second axis, their elements; operands as those of the rows. Only `simple` kernels serve them. */
 template <class Op> constexpr bool row_in_pieces = false;
@@ -150,8 +146,11 @@ template <class T> struct row_words {
             word[q * 4 / in_word + w] = bits;
         }
     }
-    static TRINE_DEVICE_METHOD row_words of(uint4 v) { return row_words{{v.x, v.y, v.z, v.w}}; }
-    static TRINE_DEVICE_METHOD row_words load(const T *p) { return of(target::load16_once(p)); }
+    static TRINE_DEVICE_METHOD row_words load(const T *p)
+    {
+        const uint4 v = target::load16_once(p);
+        return row_words{{v.x, v.y, v.z, v.w}};
+    }
     /* Of what other rows need too. */
     static TRINE_DEVICE_METHOD row_words load_shared(const T *p)
     {
@@ -284,48 +283,13 @@ template <class Op, int P, bool simple> TRINE_DEVICE void load_tile(row_tile<row
                  [&](int column) { return row.offset_of(op, 1 + k, column); });
 }
 
-/* What rows share comes when it is needed, */
-struct row_late {
-    TRINE_DEVICE_METHOD void ready() const {}
-    template <class W, class Op> TRINE_DEVICE_METHOD auto fetch(const Op &op, const row_place &at, int i, int64_t first) const
-    {
-        return op.template fetch<W>(at, i, first);
-    }
-};
-/* or, of the first packs, from the thread's pieces in shared memory. */
-template <class Op, class Team> struct row_ahead {
-    template <class W> static constexpr int packs = row_early<Op> / Op::template pieces<W>;
-    static TRINE_DEVICE_METHOD uint4 *slot(int piece)
-    {
-        return reinterpret_cast<uint4 *>(target::dynamic_shared()) + piece * target::block_threads() + target::thread_x();
-    }
-    template <int P> TRINE_DEVICE_METHOD void start(const Op &op, const row_place &at) const
-    {
-        op.template choose<true>([&](auto shared) {
-            using W = typename decltype(shared)::type;
-#pragma unroll
-            for (int i = 0; i < P && i < packs<W>; i++)
-                if (at.column(i) < at.n)
-                    op.template each_piece<W>(
-                        at, i, [&](int k, const void *from) { Team::fetch_early(slot(i * Op::template pieces<W> + k), from); });
-        });
-    }
-    TRINE_DEVICE_METHOD void ready() const { Team::fetched(); }
-    template <class W> TRINE_DEVICE_METHOD auto fetch(const Op &op, const row_place &at, int i, int64_t first) const
-    {
-        return i < packs<W> ? op.template from<W>(slot(i * Op::template pieces<W>), target::block_threads())
-                            : op.template fetch<W>(at, i, first);
-    }
-};
-
-template <class Op, int P, bool simple, class Shared = row_late>
+template <class Op, int P, bool simple>
 TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile<row_element<Op>, Op::inputs, P> &tile, const Op &op,
-                             const row_operands<Op, simple> &row, const row_place &at, int64_t first, const Shared &shared = {})
+                             const row_operands<Op, simple> &row, const row_place &at, int64_t first)
 {
     using T = row_element<Op>;
-    shared.ready();
-    op.template choose<simple>([&](auto type) {
-        using W = typename decltype(type)::type;
+    op.template choose<simple>([&](auto shared) {
+        using W = typename decltype(shared)::type;
 #pragma unroll
         for (int i = 0; i < P; i++) {
             if (!at.touches<row_pack<T>>(i)) continue;
@@ -333,7 +297,7 @@ TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile<row
                 store_row<row_pack<T>>(row.out, op.codes(stats, tile, i), at, i, row.out_alike,
                                        row.offset_of(op, 0, at.column(i)));
             } else {
-                const auto fetched = shared.template fetch<W>(op, at, i, first);
+                const auto fetched = op.template fetch<W>(at, i, first);
                 row_words<T> out;
 #pragma unroll
                 for (int q = 0; q < row_pack<T> / 4; q++) {
@@ -390,8 +354,6 @@ row_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t rows, int n, 
     const row_place at = operands.place(mine < rows ? n : 0, t, width);
     row_tile<row_element<Op>, Op::inputs, P> tile;
     load_tile(tile, op, operands, at);
-    constexpr bool ahead = simple && Team::most_blocks > 1 && row_early < Op >> 0;
-    if constexpr (ahead) row_ahead<Op, Team>{}.template start<P>(op, at);
     typename Op::partial p = op.gather(tile, at, alone ? width : target::wave_size());
     if (!alone) {
         Team::started();
@@ -402,10 +364,7 @@ row_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t rows, int n, 
     if (t == 0) op.note(stats, row);
     if constexpr (row_emits<Op>) {
         tile.pass(at.zero());
-        if constexpr (ahead)
-            store_tile(stats, tile, op, operands, at.again().again(), 0, row_ahead<Op, Team>{});
-        else
-            store_tile(stats, tile, op, operands, at.again().again(), 0);
+        store_tile(stats, tile, op, operands, at.again().again(), 0);
     }
 }
 

@@ -42,12 +42,6 @@ inline row_team choose_team(int64_t packs, int wave, int most, int most_blocks)
     return {0, 0, 0, 0};
 }
 
-/* Shared memory of a block of a wide team. */
-template <class Op, bool simple> constexpr size_t early_bytes(int threads)
-{
-    return simple ? size_t(row_early<Op>) * 16 * threads : 0;
-}
-
 template <class Op, int P, bool simple> inline trine_status launch_rows(trine_call *call, const Op &op,
                                                                         const walk<1 + Op::inputs, divider_any> &outer,
                                                                         int64_t rows, int64_t n, const row_team &team)
@@ -56,12 +50,9 @@ template <class Op, int P, bool simple> inline trine_status launch_rows(trine_ca
     if (team.blocks == 1)
         return launch(call, row_kernel<Op, P, lone_block, simple>, grid(blocks), team.threads, 0, op, outer, rows, int(n),
                       team.shift);
-    if constexpr (P == row_most<Op>) {
-        const auto kernel = row_kernel<Op, P, target::row_wide_team, simple>;
-        const size_t shared = early_bytes<Op, simple>(team.threads);
-        target::allow_shared(kernel, shared);
-        return target::launch_wide(call, kernel, blocks, team.blocks, team.threads, shared, op, outer, rows, int(n), team.shift);
-    }
+    if constexpr (P == row_most<Op>)
+        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team, simple>, blocks, team.blocks, team.threads, 0, op,
+                                   outer, rows, int(n), team.shift);
     return trine_refuse(call, "clusters are for rows that fill their threads");
 }
 
@@ -74,8 +65,7 @@ template <class Op, bool simple> inline trine_status run_team(trine_call *call, 
     row_team team = choose_team(packs, wave, most, blocks);
     if (blocks > 1 && (team.packs == 0 || team.threads > target::row_team_block)) {
         const auto kernel = row_kernel<Op, row_most<Op>, target::row_wide_team, simple>;
-        team = choose_team(packs, wave, most,
-                           target::row_most_blocks_here(call, kernel, row_threads, early_bytes<Op, simple>(row_threads)));
+        team = choose_team(packs, wave, most, target::row_most_blocks_here(call, kernel, row_threads));
     }
     switch (team.packs) {
     case 0:
