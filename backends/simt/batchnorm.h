@@ -47,7 +47,8 @@ struct batchnorm_outputs {
 
 /* ---- Channels as rows in pieces ---- */
 
-template <class T> struct batchnorm_rows : layernorm_rows<T> {
+/* part: bytes that move together. */
+template <class T, int part> struct batchnorm_rows : layernorm_rows<T> {
     channel_walk inside;
     batchnorm_outputs of;
     using stats = channel_moments;
@@ -82,10 +83,10 @@ template <class T> struct batchnorm_rows : layernorm_rows<T> {
         for (int j = 0; j < 4; j++) y[j] = target::fma_rn(tile.at[0][i].value(4 * q + j) - s.mean, scale, f.d);
     }
 };
-template <class T> constexpr bool row_in_pieces<batchnorm_rows<T>> = true;
+template <class T, int part> constexpr int row_in_pieces<batchnorm_rows<T, part>> = part;
 
 /* in[0] = x, in[1] = dy. */
-template <class T> struct batchnorm_slope_rows : row_shares_nothing {
+template <class T, int part> struct batchnorm_slope_rows : row_shares_nothing {
     using element = T;
     enum { inputs = 2 };
     const T *in[2];
@@ -108,22 +109,21 @@ template <class T> struct batchnorm_slope_rows : row_shares_nothing {
     {
         return partial{wave_reduce(p.sum, op_sum{}), wave_reduce(p.along, op_sum{})};
     }
-    template <int P> TRINE_DEVICE_METHOD partial gather(const row_tile<T, 2, P> &tile, const row_place &at, int width) const
+    /* A sum after the other: together they would keep more converted numbers than there are registers. */
+    template <int P> TRINE_DEVICE_METHOD partial gather(row_tile<T, 2, P> &tile, const row_place &at, int width) const
     {
         const float about = mean[at.row];
         float sum = 0.0f, along = 0.0f;
 #pragma unroll
-        for (int i = 0; i < P; i++) {
-            float own[2] = {0.0f, 0.0f}; /* packs side by side: an addition need not wait for all before it */
+        for (int i = 0; i < P; i++)
 #pragma unroll
-            for (int j = 0; j < row_pack<T>; j++) {
-                const float dy = tile.at[1][i].value(j);
-                own[0] += dy;
-                own[1] = target::fma_rn(dy, tile.at[0][i].value(j) - about, own[1]);
-            }
-            sum += own[0];
-            along += own[1];
-        }
+            for (int j = 0; j < row_pack<T>; j++) sum += tile.at[1][i].value(j);
+        tile.pass(at.zero());
+#pragma unroll
+        for (int i = 0; i < P; i++)
+#pragma unroll
+            for (int j = 0; j < row_pack<T>; j++)
+                along = target::fma_rn(tile.at[1][i].value(j), tile.at[0][i].value(j) - about, along);
         return partial{wave_reduce(sum, op_sum{}, width), wave_reduce(along, op_sum{}, width)};
     }
     static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t) { return p; }
@@ -147,7 +147,7 @@ template <class T> struct batchnorm_slope_rows : row_shares_nothing {
         }
     }
 };
-template <class T> constexpr bool row_in_pieces<batchnorm_slope_rows<T>> = true;
+template <class T, int part> constexpr int row_in_pieces<batchnorm_slope_rows<T, part>> = part;
 
 /* ---- From partials to maps: a wave a channel ---- */
 
@@ -217,20 +217,34 @@ batchnorm_slopes_kernel(batchnorm_gradients of, int64_t channels, int64_t slices
 
 /* ---- Host ---- */
 
-/* The elements of a channel as pieces of whole packs, in two axes. */
-inline bool channel_pieces(const trine_units &u, const trine_tensor *const *tensors, int V, trine_iter *pieces)
+/* The elements of a channel as pieces, in two axes; the bytes that may move together, 0 if they are no such pieces. */
+template <class T> inline int channel_pieces(const trine_units &u, const trine_tensor *const *tensors, trine_iter *pieces)
 {
-    if (u.n == 0 || u.inside.ndim > 2 || !channels_in_packs(u, tensors, channel_operands, V)) return false;
+    constexpr int V = 16 / int(sizeof(T));
+    const int last = u.inside.ndim - 1;
+    if (u.n == 0 || u.n % V || last > 1) return 0;
     *pieces = u.inside;
-    if (u.inside.ndim == 2) return true;
     pieces->ndim = 2;
-    pieces->size[0] = 1;
-    pieces->size[1] = u.inside.size[0];
+    pieces->size[0] = last ? u.inside.size[0] : 1;
+    pieces->size[1] = u.inside.size[last];
+    uint64_t all = uint64_t(pieces->size[1]) * sizeof(T); /* what divides all of these divides every part's address */
     for (int k = 0; k < channel_operands; k++) {
-        pieces->stride[k][0] = 0;
-        pieces->stride[k][1] = u.inside.stride[k][0];
+        if (u.inside.stride[k][last] != 1) return 0;
+        pieces->stride[k][0] = last ? u.inside.stride[k][0] : 0;
+        pieces->stride[k][1] = 1;
+        all |= reinterpret_cast<uintptr_t>(tensors[k]->data) | uint64_t(pieces->stride[k][0]) * sizeof(T) |
+               uint64_t(u.outer.size[0] == 1 ? 0 : u.outer.stride[k][0]) * sizeof(T);
     }
-    return true;
+    return all % 16 == 0 ? 16 : all % 8 == 0 ? 8 : int(sizeof(T));
+}
+
+/* f(tag) of the part that `bytes` says. */
+template <int part> struct part_tag {
+    static constexpr int bytes = part;
+};
+template <class T, class F> inline trine_status visit_parts(int bytes, F f)
+{
+    return bytes == 16 ? f(part_tag<16>{}) : bytes == 8 ? f(part_tag<8>{}) : f(part_tag<int(sizeof(T))>{});
 }
 
 /* A team holds a channel of n elements. */
@@ -270,25 +284,23 @@ template <class T, class Gather> struct batchnorm_run {
     size_t workspace() const
     {
         const int64_t packed = plan(V).slices, single = plan(1).slices;
-        return maps_bytes() + size_t(channels.units * (packed > single ? packed : single)) * sizeof(partial);
+        const int64_t slices = !columns ? gather_slices(call, channels, V) : packed > single ? packed : single;
+        return maps_bytes() + size_t(channels.units * slices) * sizeof(partial);
     }
     channel_affine *maps() const { return static_cast<channel_affine *>(call->workspace); }
     partial *partials() const
     {
         return reinterpret_cast<partial *>(static_cast<unsigned char *>(call->workspace) + maps_bytes());
     }
-    template <int step> trine_status gather_by(const Gather &g) const
-    {
-        if (columns) return launch_columns_gather<Gather, step>(call, g, channels, plan(step), partials());
-        return launch_gather<Gather, step>(call, g, channels, plan(step), partials());
-    }
     /* *slices: of a channel. */
     trine_status gather(const Gather &g, int64_t *slices) const
     {
-        const bool packs =
-            columns ? columns_in_packs(channels, summed, V) : channels_in_packs(channels, summed, channel_operands, V);
-        *slices = plan(packs ? V : 1).slices;
-        return packs ? gather_by<V>(g) : gather_by<1>(g);
+        const int step = columns ? (columns_in_packs(channels, summed, V) ? V : 1) : channel_step<T>(channels, summed);
+        const channel_plan p = plan(step);
+        *slices = p.slices;
+        if (!columns) return run_gather(call, g, channels, step, p, partials());
+        return step > 1 ? launch_columns_gather<Gather, V>(call, g, channels, p, partials())
+                        : launch_columns_gather<Gather, 1>(call, g, channels, p, partials());
     }
     /* I: inputs. */
     template <int I> trine_status map() const
@@ -296,9 +308,7 @@ template <class T, class Gather> struct batchnorm_run {
         const channel_mapped<T> o = {{data_of<T>(*mapped[1]), data_of<T>(*mapped[2])}, data_of<T>(*mapped[0]), maps()};
         if (columns && columns_in_packs(outputs, mapped, V)) return launch_columns_map<T, V, I>(call, o, outputs);
         if (columns) return launch_columns_map<T, 1, I>(call, o, outputs);
-        if (channels_in_packs(planes, mapped, channel_operands, V))
-            return launch_map<T, V, I>(call, o, planes, channels.channels);
-        return launch_map<T, 1, I>(call, o, planes, channels.channels);
+        return run_map<T, I>(call, o, planes, channel_step<T>(planes, mapped), channels.channels);
     }
     /* From the kernels between: a wave a channel, or a thread. */
     template <class... P, class... A> trine_status between(void (*kernel)(P...), int threads, A... args) const
@@ -309,7 +319,6 @@ template <class T, class Gather> struct batchnorm_run {
 
 template <class T> inline trine_status batchnorm_of(trine_call *call, const trine_batchnorm_args *a)
 {
-    using Rows = batchnorm_rows<T>;
     const trine_tensor *const tensors[] = {&a->y, &a->x, &a->x};
     const batchnorm_run<T, gather_moments<T>> run(call, tensors, tensors, a->channels_last);
     const int64_t channels = run.channels.channels;
@@ -321,8 +330,11 @@ template <class T> inline trine_status batchnorm_of(trine_call *call, const trin
         status = run.between(batchnorm_inference_kernel, 1, batchnorm_outputs(a), channels, run.maps());
         return status == TRINE_OK ? run.template map<1>() : status;
     }
-    if (!run.columns && channel_pieces(run.channels, tensors, run.V, &pieces) && channel_fits<Rows>(call, run.channels.n))
-        return run_pieces(call, Rows(a, pieces), run.channels.outer, run.channels.n);
+    const int part = run.columns ? 0 : channel_pieces<T>(run.channels, tensors, &pieces);
+    if (part && channel_fits<batchnorm_rows<T, 16>>(call, run.channels.n))
+        return visit_parts<T>(part, [&](auto p) {
+            return run_pieces(call, batchnorm_rows<T, p.bytes>(a, pieces), run.channels.outer, run.channels.n);
+        });
     status = run.gather(gather_moments<T>{{data_of<T>(a->x)}}, &slices);
     if (status == TRINE_OK)
         status = run.between(batchnorm_finish_kernel, call->device->props.wave_size, batchnorm_outputs(a), channels, slices,
@@ -332,7 +344,6 @@ template <class T> inline trine_status batchnorm_of(trine_call *call, const trin
 
 template <class T> inline trine_status batchnorm_backward_of(trine_call *call, const trine_batchnorm_backward_args *a)
 {
-    using Rows = batchnorm_slope_rows<T>;
     const trine_tensor *const both[] = {&a->dx, &a->x, &a->dy}, *const alone[] = {&a->dx, &a->dy, &a->dy};
     const batchnorm_run<T, gather_slopes<T>> run(call, both, a->inference ? alone : both, a->channels_last);
     const trine_units &u = run.channels;
@@ -341,19 +352,22 @@ template <class T> inline trine_status batchnorm_backward_of(trine_call *call, c
     trine_iter pieces;
     int64_t slices = 0;
     trine_status status = TRINE_OK;
-    if (!a->inference && !run.columns && channel_pieces(u, both, run.V, &pieces) && channel_fits<Rows>(call, u.n))
-        return run_pieces(call,
-                          Rows{{},
-                               {data_of<T>(a->x), data_of<T>(a->dy)},
-                               data_of<T>(a->dx),
-                               channel_walk(pieces),
-                               channel_vector(a->weight),
-                               channel_vector(a->dweight),
-                               channel_vector(a->dbias),
-                               data_of<float>(a->mean),
-                               data_of<float>(a->rstd),
-                               1.0f / float(u.n)},
-                          u.outer, u.n);
+    const int part = a->inference || run.columns ? 0 : channel_pieces<T>(u, both, &pieces);
+    if (part && channel_fits<batchnorm_slope_rows<T, 16>>(call, u.n))
+        return visit_parts<T>(part, [&](auto p) {
+            return run_pieces(call,
+                              batchnorm_slope_rows<T, p.bytes>{{},
+                                                               {data_of<T>(a->x), data_of<T>(a->dy)},
+                                                               data_of<T>(a->dx),
+                                                               channel_walk(pieces),
+                                                               channel_vector(a->weight),
+                                                               channel_vector(a->dweight),
+                                                               channel_vector(a->dbias),
+                                                               data_of<float>(a->mean),
+                                                               data_of<float>(a->rstd),
+                                                               1.0f / float(u.n)},
+                              u.outer, u.n);
+        });
     const float *mean = data_of<float>(a->inference ? a->running_mean : a->mean);
     if (sums) status = run.gather(gather_slopes<T>{{data_of<T>(a->x), data_of<T>(a->dy)}, mean, divider_any(1)}, &slices);
     if (status == TRINE_OK)

@@ -79,11 +79,12 @@ struct channel_slopes {
     }
 };
 
-/* Over a wave; right in its first lane. */
-template <class P> TRINE_DEVICE P merge_lanes(P p)
+/* Over `width` threads of a wave, a power of two; right in the first of them. All of the wave take part. */
+template <class P> TRINE_DEVICE P merge_lanes(P p, int width = target::wave_size())
 {
 #pragma unroll
-    for (int mask = target::wave_size() / 2; mask > 0; mask /= 2) p = P::merge(p, P::shuffled(p, mask));
+    for (int mask = target::wave_size() / 2; mask > 0; mask /= 2)
+        if (mask < width) p = P::merge(p, P::shuffled(p, mask));
     return p;
 }
 
@@ -136,19 +137,23 @@ channel_gather_kernel(Gather g, channel_walk outer, channel_walk inside, channel
 {
     using T = typename Gather::element;
     using P = typename Gather::partial;
-    constexpr int I = Gather::inputs, U = channel_unroll;
+    constexpr int I = Gather::inputs, U = channel_unroll, wave = target::wave_size(), waves = channel_threads / wave;
     TRINE_SHARED P list[target::max_waves];
-    const int64_t unit = target::block_x() / unsigned(plan.slices), slice = target::block_x() % unsigned(plan.slices);
-    const int64_t packs = plan.n / V, begin = slice * plan.slice, end = begin + plan.slice < packs ? begin + plan.slice : packs;
+    const int width = 1 << plan.shift, t = target::thread_x() & (width - 1);
+    const int64_t task = int64_t(target::block_x()) * (channel_threads >> plan.shift) + (target::thread_x() >> plan.shift),
+                  unit = task / plan.slices, slice = task - unit * plan.slices;
+    const bool exists = unit < plan.units; /* the threads of a wave stay together */
+    const int64_t packs = exists ? plan.n / V : 0, begin = slice * plan.slice,
+                  end = begin + plan.slice < packs ? begin + plan.slice : packs;
     int64_t base[channel_operands];
-    outer.offsets(unit, base);
+    outer.offsets(exists ? unit : 0, base);
     float sum[2] = {0.0f, 0.0f}, about = 0.0f;
     int64_t count = 0;
-    for (int64_t p = begin + target::thread_x(); p < end; p += U * channel_threads) {
+    for (int64_t p = begin + t; p < end; p += U * width) {
         pack<T, V> x[U][I];
 #pragma unroll
         for (int u = 0; u < U; u++) {
-            const int64_t at = p + u * channel_threads < end ? p + u * channel_threads : p;
+            const int64_t at = p + u * width < end ? p + u * width : p;
             int64_t offset[channel_operands];
             inside.offsets(at * V, offset);
 #pragma unroll
@@ -157,7 +162,7 @@ channel_gather_kernel(Gather g, channel_walk outer, channel_walk inside, channel
         if (count == 0) about = g.about(unit, to_f32(x[0][0].at[0]));
 #pragma unroll
         for (int u = 0; u < U; u++) {
-            if (p + u * channel_threads >= end) continue;
+            if (p + u * width >= end) continue;
             count += V;
 #pragma unroll
             for (int j = 0; j < V; j++) {
@@ -167,14 +172,17 @@ channel_gather_kernel(Gather g, channel_walk outer, channel_walk inside, channel
             }
         }
     }
-    const P mine = merge_lanes(Gather::finish(sum, about, count));
-    constexpr int wave = target::wave_size(), waves = channel_threads / wave;
-    if (target::thread_x() % wave == 0) list[target::thread_x() / wave] = mine;
+    const P mine = merge_lanes(Gather::finish(sum, about, count), width);
+    if (width <= wave) {
+        if (t == 0 && exists) partials[task] = mine;
+        return;
+    }
+    if (t % wave == 0) list[t / wave] = mine;
     target::barrier();
-    if (target::thread_x() != 0) return;
+    if (t != 0) return;
     P all = list[0];
     for (int w = 1; w < waves; w++) all = P::merge(all, list[w]);
-    partials[target::block_x()] = all;
+    partials[task] = all;
 }
 
 /* ---- The map ---- */
@@ -245,23 +253,28 @@ channel_map_kernel(channel_mapped<T> o, channel_walk outer, channel_walk inside,
 /* Blocks that are enough for any device to be busy to the end. */
 inline int64_t channel_blocks(const trine_call *call) { return int64_t(call->device->props.compute_units) * 16; }
 
-/* All moves in packs of V: the innermost axis inside a unit is dense, everything else steps by whole packs. `tensors` as the walks. */
-inline bool channels_in_packs(const trine_units &u, const trine_tensor *const *tensors, int operands, int V)
+/* Elements that move together: as many as 16 or 8 bytes hold, or 1. The innermost axis inside a unit is then dense, everything else
+ * steps by whole packs. `tensors` as the walks. */
+template <class T> inline int channel_step(const trine_units &u, const trine_tensor *const *tensors)
 {
     const int last = u.inside.ndim - 1;
-    bool fit = u.inside.size[last] % V == 0;
-    for (int k = 0; k < operands; k++) {
-        fit = fit && u.inside.stride[k][last] == 1 && aligned16(tensors[k]->data);
-        for (int d = 0; d < last; d++) fit = fit && u.inside.stride[k][d] % V == 0;
-        for (int d = 0; d < u.outer.ndim; d++) fit = fit && (u.outer.size[d] == 1 || u.outer.stride[k][d] % V == 0);
+    uint64_t all = uint64_t(u.inside.size[last]) * sizeof(T); /* what divides all of these divides every pack's address */
+    for (int k = 0; k < channel_operands; k++) {
+        if (u.inside.stride[k][last] != 1) return 1;
+        all |= reinterpret_cast<uintptr_t>(tensors[k]->data);
+        for (int d = 0; d < last; d++) all |= uint64_t(u.inside.stride[k][d]) * sizeof(T);
+        for (int d = 0; d < u.outer.ndim; d++) all |= u.outer.size[d] == 1 ? 0 : uint64_t(u.outer.stride[k][d]) * sizeof(T);
     }
-    return fit;
+    return all % 16 == 0 ? 16 / int(sizeof(T)) : all % 8 == 0 ? 8 / int(sizeof(T)) : 1;
 }
 
 inline channel_plan plan_gather(const trine_call *call, const trine_units &u, int V)
 {
     channel_plan p = {u.units, u.n, 1, 1, 0, 0};
-    const int64_t packs = u.n / V, least = 4 * channel_unroll * channel_threads;
+    const int64_t packs = u.n / V, least = 4 * channel_unroll * channel_threads, wave = call->device->props.wave_size;
+    while ((1 << p.shift) < wave && int64_t(channel_unroll) << p.shift < packs) p.shift++;
+    if (packs > 4 * channel_unroll * wave)
+        while ((1 << p.shift) < channel_threads) p.shift++;
     int64_t slices = u.units ? channel_blocks(call) / u.units : 1;
     if (slices > packs / least) slices = packs / least;
     if (slices < 1) slices = 1;
@@ -270,18 +283,20 @@ inline channel_plan plan_gather(const trine_call *call, const trine_units &u, in
     return p;
 }
 
-/* The most partials that a unit gets, wherever the tensors lie. */
+/* The most partials that a unit gets, wherever the tensors lie. V: elements of 16 bytes. */
 inline int64_t gather_slices(const trine_call *call, const trine_units &u, int V)
 {
-    const int64_t packed = plan_gather(call, u, V).slices, single = plan_gather(call, u, 1).slices;
-    return packed > single ? packed : single;
+    int64_t most = 1;
+    for (int step = 1; step <= V; step++)
+        if (V % step == 0 && plan_gather(call, u, step).slices > most) most = plan_gather(call, u, step).slices;
+    return most;
 }
 
 template <class Gather, int V> inline trine_status launch_gather(trine_call *call, const Gather &g, const trine_units &u,
                                                                  const channel_plan &plan, typename Gather::partial *partials)
 {
-    return launch(call, channel_gather_kernel<Gather, V>, grid(plan.units * plan.slices), channel_threads, 0, g,
-                  channel_walk(u.outer), channel_walk(u.inside), plan, partials);
+    return launch(call, channel_gather_kernel<Gather, V>, grid(ceil_div(plan.units * plan.slices, channel_threads >> plan.shift)),
+                  channel_threads, 0, g, channel_walk(u.outer), channel_walk(u.inside), plan, partials);
 }
 
 template <class T, int V, int I>
@@ -291,6 +306,26 @@ inline trine_status launch_map(trine_call *call, const channel_mapped<T> &o, con
     return launch(call, channel_map_kernel<T, V, I>, grid(ceil_div(packs, channel_threads * channel_unroll)), channel_threads, 0,
                   o, channel_walk(u.outer), channel_walk(u.inside), packs, divider_any(u.n ? u.n / V : 1),
                   divider_any(maps ? maps : 1));
+}
+
+/* step: as channel_step. */
+template <class Gather> inline trine_status run_gather(trine_call *call, const Gather &g, const trine_units &u, int step,
+                                                       const channel_plan &plan, typename Gather::partial *partials)
+{
+    constexpr int V = 16 / int(sizeof(typename Gather::element));
+    return step == V       ? launch_gather<Gather, V>(call, g, u, plan, partials)
+           : step == V / 2 ? launch_gather<Gather, V / 2>(call, g, u, plan, partials)
+                           : launch_gather<Gather, 1>(call, g, u, plan, partials);
+}
+
+/* maps: how many there are. */
+template <class T, int I>
+inline trine_status run_map(trine_call *call, const channel_mapped<T> &o, const trine_units &u, int step, int64_t maps)
+{
+    constexpr int V = 16 / int(sizeof(T));
+    return step == V       ? launch_map<T, V, I>(call, o, u, maps)
+           : step == V / 2 ? launch_map<T, V / 2, I>(call, o, u, maps)
+                           : launch_map<T, 1, I>(call, o, u, maps);
 }
 
 } // namespace simt

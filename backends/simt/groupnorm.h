@@ -12,40 +12,53 @@ namespace simt {
 template <class T> struct groupnorm_rows : layernorm_rows<T> {
     channel_vector scale, shift; /* weight and bias */
     divider_any plane;           /* elements of a channel of a sample */
-    int64_t groups, members;
+    divider_any groups;
+    int members;
     using base = layernorm_rows<T>;
     using stats = typename base::stats;
 
-    /* The channel of a pack's first element, and that one's place in it. */
+    /* Of a pack: weight and bias of its first channel, how many elements of that there are, those of the next one. Channels of
+     * one element (flat) are looked up one by one. */
     struct place {
-        int64_t channel;
-        int at;
+        float weight[2], bias[2];
+        int left, channel;
+        bool flat;
     };
+    /* The simple kernels have whole packs of one channel. */
+    bool aligned() const { return plane.d % row_pack<T> == 0; }
     template <bool simple, class F> static TRINE_DEVICE_METHOD void choose(F f) { f(tag<float>{}); }
+    TRINE_DEVICE_METHOD int next(int channel, int by) const /* behind the last row no element exists */
+    {
+        const int last = int(groups.d) * members - 1;
+        return channel + by < last ? channel + by : last;
+    }
     template <class W> TRINE_DEVICE_METHOD place fetch(const row_place &at, int i, int64_t first) const
     {
-        const int64_t column = first + at.column(i), inside = column > 0 ? column : 0, channel = plane.divide(inside);
-        /* before the row's beginning: `at` is negative, and none of those elements exists */
-        return place{at.row % groups * members + channel, int(column - channel * plane.d)};
+        constexpr int V = row_pack<T>;
+        const int64_t column = first + at.column(i); /* elements before the row, if it is negative, do not exist */
+        const int64_t inside = plane.divide(column > 0 ? column : 0), group = at.row - groups.divide(at.row) * groups.d;
+        const int channel = int(group) * members + int(inside);
+        place p = {{scale.at(channel, 1.0f)}, {shift.at(channel, 0.0f)}, V, channel, false};
+        if (at.simple) return p;
+        const int64_t left = (inside + 1) * plane.d - column;
+        p.weight[1] = scale.at(next(channel, 1), 1.0f);
+        p.bias[1] = shift.at(next(channel, 1), 0.0f);
+        p.left = left > V ? V : int(left);
+        p.flat = plane.d == 1;
+        p.channel = int(group) * members + int(column);
+        return p;
     }
     template <int P> TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q,
                                                    const place &p) const
     {
-        int64_t channel = p.channel;
-        int64_t at = p.at + 4 * q;
-        if (at >= plane.d) {
-            channel += plane.divide(at);
-            at -= plane.divide(at) * plane.d;
-        }
-        float weight = scale.at(channel, 1.0f), bias = shift.at(channel, 0.0f);
-        const int64_t last = groups * members - 1;
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            if (at++ == plane.d) {
-                channel = channel < last ? channel + 1 : last; /* behind the row's end there is no element */
+            const int of = 4 * q + j < p.left ? 0 : 1;
+            float weight = p.weight[of], bias = p.bias[of];
+            if (p.flat) {
+                const int channel = next(p.channel, 4 * q + j) < 0 ? 0 : next(p.channel, 4 * q + j);
                 weight = scale.at(channel, 1.0f);
                 bias = shift.at(channel, 0.0f);
-                at = 1;
             }
             y[j] = target::fma_rn((tile.at[0][i].value(4 * q + j) - s.mean) * s.rstd, weight, bias);
         }
@@ -128,11 +141,11 @@ template <class T, class Gather> struct groupnorm_run {
     trine_call *call;
     const trine_tensor *const *tensors;
     trine_units units;
-    bool packs;
+    int step; /* elements that move together */
 
     groupnorm_run(trine_call *call_, const trine_tensor *const *tensors_, int32_t channels_last, int32_t groups)
         : call(call_), tensors(tensors_), units(trine_units_make(tensors, channel_operands, channels_last, groups)),
-          packs(channels_in_packs(units, tensors, channel_operands, V))
+          step(channel_step<T>(units, tensors))
     {
         call->variant = target::variant;
     }
@@ -143,16 +156,12 @@ template <class T, class Gather> struct groupnorm_run {
     {
         return reinterpret_cast<partial *>(static_cast<unsigned char *>(call->workspace) + maps_bytes());
     }
-    channel_plan plan() const { return plan_gather(call, units, packs ? V : 1); }
-    trine_status gather(const Gather &g) const
-    {
-        return packs ? launch_gather<Gather, V>(call, g, units, plan(), partials())
-                     : launch_gather<Gather, 1>(call, g, units, plan(), partials());
-    }
+    channel_plan plan() const { return plan_gather(call, units, step); }
+    trine_status gather(const Gather &g) const { return run_gather(call, g, units, step, plan(), partials()); }
     template <int I> trine_status map() const
     {
         const channel_mapped<T> o = {{data_of<T>(*tensors[1]), data_of<T>(*tensors[2])}, data_of<T>(*tensors[0]), maps()};
-        return packs ? launch_map<T, V, I>(call, o, units, units.units) : launch_map<T, 1, I>(call, o, units, units.units);
+        return run_map<T, I>(call, o, units, step, units.units);
     }
     grid waves(int64_t count) const { return grid(ceil_div(count * call->device->props.wave_size, channel_threads)); }
     groupnorm_sets sets(const trine_tensor &weight, const trine_tensor &bias, const trine_tensor &mean, const trine_tensor &rstd,
@@ -172,11 +181,12 @@ template <class T, class Gather> struct groupnorm_run {
     }
 };
 
-/* Groups in one piece, as rows [N, groups, elements]; of the output and the input. */
+/* Groups in one piece, as rows [N, groups, elements]; of the output and the input. A pack has at most two channels, or one each. */
+template <class T>
 inline bool groups_as_rows(const trine_units &u, const trine_tensor *const *tensors, int32_t channels_last, trine_tensor *rows)
 {
     if (u.n == 0 || u.members == 0 || u.inside.ndim > 1) return false;
-    bool fit = true;
+    bool fit = (u.n == 1 || u.n >= 16 / int(sizeof(T))) && u.channels < 0x7fffffff;
     for (int k = 0; k < 2; k++) {
         const int64_t channel = tensors[k]->stride[trine_channel_axis(tensors[k], channels_last)];
         fit = fit && (u.n == 1 || u.inside.stride[k][0] == 1) && (u.members == 1 || channel == u.n);
@@ -195,7 +205,7 @@ template <class T> inline trine_status groupnorm_of(trine_call *call, const trin
     const trine_tensor *const tensors[] = {&a->y, &a->x, &a->x};
     const groupnorm_run<T, gather_moments<T>> run(call, tensors, a->channels_last, a->groups);
     trine_tensor rows[2];
-    if (groups_as_rows(run.units, tensors, a->channels_last, rows)) {
+    if (groups_as_rows<T>(run.units, tensors, a->channels_last, rows)) {
         const trine_tensor *const views[] = {&rows[0], &rows[1]};
         return run_rows(call,
                         groupnorm_rows<T>{{{data_of<T>(a->x)},
@@ -208,8 +218,8 @@ template <class T> inline trine_status groupnorm_of(trine_call *call, const trin
                                           channel_vector(a->weight),
                                           channel_vector(a->bias),
                                           divider_any(run.units.n),
-                                          a->groups,
-                                          run.units.members},
+                                          divider_any(a->groups),
+                                          int(run.units.members)},
                         views);
     }
     TRINE_END_OF_QUERY(call, run.workspace());

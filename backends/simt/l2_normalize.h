@@ -24,18 +24,18 @@ template <class T, int I> struct l2_rows : row_shares_nothing {
     static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
     static TRINE_DEVICE_METHOD partial identity() { return partial{}; }
 
-    template <int P> static TRINE_DEVICE_METHOD partial gather(const row_tile<T, I, P> &tile, const row_place &, int width)
+    /* A sum after the other: together they would keep more converted numbers than there are registers. */
+    template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, I, P> &tile, const row_place &at, int width)
     {
         partial p = identity();
 #pragma unroll
-        for (int i = 0; i < P; i++) {
-            partial own = identity(); /* packs side by side: an addition need not wait for all before it */
+        for (int k = 0; k < I; k++) {
+            if (k > 0) tile.pass(at.zero());
 #pragma unroll
-            for (int j = 0; j < row_pack<T>; j++)
+            for (int i = 0; i < P; i++)
 #pragma unroll
-                for (int k = 0; k < I; k++)
-                    own.sum[k] = target::fma_rn(tile.at[0][i].value(j), tile.at[k][i].value(j), own.sum[k]);
-            p = merge(p, own);
+                for (int j = 0; j < row_pack<T>; j++)
+                    p.sum[k] = target::fma_rn(tile.at[0][i].value(j), tile.at[k][i].value(j), p.sum[k]);
         }
 #pragma unroll
         for (int k = 0; k < I; k++) p.sum[k] = wave_reduce(p.sum[k], op_sum{}, width);

@@ -63,9 +63,10 @@ template <class T> constexpr int row_pack = 16 / int(sizeof(T));
 template <class Op> using row_element = typename Op::element;
 /* Ops of which nothing but note() is wanted specialise this: `out` is then any tensor of the shape, emit() is not needed. */
 template <class Op> constexpr bool row_emits = true;
-/* Ops whose rows are not dense specialise this: rows of several dense pieces, each of whole packs. They have `inside`, a walk over
- * the pieces and, as its second axis, their elements; operands as those of the rows. Only `simple` kernels serve them. */
-template <class Op> constexpr bool row_in_pieces = false;
+/* Ops whose rows are not dense specialise this: rows of several dense pieces, whose packs move in parts of that many bytes, each
+ * within one piece. They have `inside`, a walk over the pieces and, as its second axis, their elements; operands as those of the
+ * rows. Only `simple` kernels and teams serve them. */
+template <class Op> constexpr int row_in_pieces = 0;
 /* Ops whose output has a byte an element specialise this. */
 template <class Op> constexpr bool row_narrow = false;
 template <class Op, bool narrow = row_narrow<Op>> struct row_output_type {
@@ -158,6 +159,41 @@ template <class T> struct row_words {
         return row_words{{v.x, v.y, v.z, v.w}};
     }
     TRINE_DEVICE_METHOD void store(T *p) const { target::store16(p, uint4{word[0], word[1], word[2], word[3]}); }
+    /* In parts of so many bytes; at(j): address of element j. */
+    template <int bytes, class At> static TRINE_DEVICE_METHOD row_words load_parts(At at)
+    {
+        if constexpr (bytes == 16) return load(at(0));
+        row_words r;
+#pragma unroll
+        for (int p = 0; p < 16 / bytes; p++) {
+            const void *from = at(p * bytes / int(sizeof(T)));
+            if constexpr (bytes == 8) {
+                const uint2 v = *static_cast<const uint2 *>(from);
+                r.word[2 * p] = v.x;
+                r.word[2 * p + 1] = v.y;
+            } else if constexpr (bytes == 4) {
+                r.word[p] = *static_cast<const uint32_t *>(from);
+            } else {
+                const uint32_t v = *static_cast<const uint16_t *>(from);
+                r.word[p / 2] = p % 2 ? r.word[p / 2] | v << 16 : v;
+            }
+        }
+        return r;
+    }
+    template <int bytes, class At> TRINE_DEVICE_METHOD void store_parts(At at) const
+    {
+        if constexpr (bytes == 16) return store(at(0));
+#pragma unroll
+        for (int p = 0; p < 16 / bytes; p++) {
+            void *to = at(p * bytes / int(sizeof(T)));
+            if constexpr (bytes == 8)
+                *static_cast<uint2 *>(to) = uint2{word[2 * p], word[2 * p + 1]};
+            else if constexpr (bytes == 4)
+                *static_cast<uint32_t *>(to) = word[p];
+            else
+                *static_cast<uint16_t *>(to) = uint16_t(p % 2 ? word[p / 2] >> 16 : word[p / 2]);
+        }
+    }
 
   private:
     using bits = unsigned_of<T>;
@@ -214,12 +250,11 @@ template <class Op, bool simple> struct row_operands {
     row_output<Op> *out;
     int lead; /* elements between the boundary and the first one of in[0] */
     bool alike[Op::inputs], out_alike;
-    int64_t row, first_column; /* the latter of rows in pieces */
+    int64_t row;
 
     TRINE_DEVICE_METHOD row_operands(const Op &op, const int64_t (&offset)[1 + Op::inputs], int64_t first, int64_t row_ = 0)
-        : row(row_), first_column(first)
+        : row(row_)
     {
-        if constexpr (row_in_pieces<Op>) first = 0;
         out = op.out + offset[0] + first;
         for (int k = 0; k < Op::inputs; k++) in[k] = op.in[k] + offset[1 + k] + first;
         lead = simple ? 0 : misplaced(in[0]);
@@ -233,26 +268,40 @@ template <class Op, bool simple> struct row_operands {
         constexpr int V = row_pack<T>;
         return row_place{n, first_pack * V - lead, packs_apart * V, simple, row};
     }
-    /* From the operand's first element to that of a column; operand 0 is the output. */
-    TRINE_DEVICE_METHOD int64_t offset_of(const Op &op, int operand, int column) const
+    /* The pack from `column` on of an operand that begins at `row`; operand 0 is the output. */
+    TRINE_DEVICE_METHOD row_words<T> load(const Op &op, int operand, const T *from, int column) const
     {
-        if constexpr (row_in_pieces<Op>) {
-            const int64_t at = first_column + column, piece = op.inside.size[1].divide(at);
-            return piece * op.inside.stride[operand][0] + (at - piece * op.inside.size[1].d);
-        } else {
-            return column;
-        }
+        if constexpr (row_in_pieces<Op> == 0)
+            return row_words<T>::load(from + column);
+        else
+            return row_words<T>::template load_parts<row_in_pieces<Op>>(
+                [&](int j) { return from + in_pieces(op, operand, column + j); });
+    }
+    template <class Words> TRINE_DEVICE_METHOD void store(const Op &op, const Words &words, int column) const
+    {
+        if constexpr (row_in_pieces<Op> == 0)
+            words.store(out + column);
+        else
+            words.template store_parts<row_in_pieces<Op>>([&](int j) { return out + in_pieces(op, 0, column + j); });
+    }
+
+  private:
+    static TRINE_DEVICE_METHOD int64_t in_pieces(const Op &op, int operand, int column)
+    {
+        const auto &size = op.inside.size[1]; /* a team's row has less than 2^31 elements */
+        const int piece = int(size.narrow.divide(column));
+        return piece * op.inside.stride[operand][0] + (column - piece * int(size.d));
     }
 };
 
 /* All whole packs first, so that they are in flight together. */
-template <class T, int P, class Offset>
-TRINE_DEVICE void load_row(row_words<T> (&to)[P], const T *row, const row_place &at, bool alike, float neutral, Offset offset)
+template <class T, int P, class Load>
+TRINE_DEVICE void load_row(row_words<T> (&to)[P], const T *row, const row_place &at, bool alike, float neutral, Load load)
 {
     constexpr int V = row_pack<T>;
     const row_words<T> nothing = row_words<T>::all(neutral);
 #pragma unroll
-    for (int i = 0; i < P; i++) to[i] = alike && at.whole<V>(i) ? row_words<T>::load(row + offset(at.column(i))) : nothing;
+    for (int i = 0; i < P; i++) to[i] = alike && at.whole<V>(i) ? load(at.column(i)) : nothing;
     if (at.simple) return;
     const row_place same = at.again();
 #pragma unroll
@@ -263,24 +312,26 @@ TRINE_DEVICE void load_row(row_words<T> (&to)[P], const T *row, const row_place 
     }
 }
 
-template <int V, class Y, class Words>
-TRINE_DEVICE void store_row(Y *row, const Words &from, const row_place &at, int i, bool alike, int64_t offset)
+template <class Op, bool simple, class Words>
+TRINE_DEVICE void store_row(const Op &op, const row_operands<Op, simple> &row, const Words &from, const row_place &at, int i)
 {
-    if (alike && at.whole<V>(i)) {
-        from.store(row + offset);
+    constexpr int V = row_pack<row_element<Op>>;
+    if (row.out_alike && at.whole<V>(i)) {
+        row.store(op, from, at.column(i));
     } else if (!at.simple) {
 #pragma unroll
         for (int j = 0; j < V; j++)
-            if (at.has(i, j)) row[at.column(i) + j] = from.element(j);
+            if (at.has(i, j)) row.out[at.column(i) + j] = from.element(j);
     }
 }
 
 template <class Op, int P, bool simple> TRINE_DEVICE void load_tile(row_tile<row_element<Op>, Op::inputs, P> &tile, const Op &op,
                                                                     const row_operands<Op, simple> &row, const row_place &at)
 {
+#pragma unroll
     for (int k = 0; k < Op::inputs; k++)
         load_row(tile.at[k], row.in[k], at, row.alike[k], op.neutral(),
-                 [&](int column) { return row.offset_of(op, 1 + k, column); });
+                 [&](int column) { return row.load(op, 1 + k, row.in[k], column); });
 }
 
 template <class Op, int P, bool simple>
@@ -294,8 +345,7 @@ TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile<row
         for (int i = 0; i < P; i++) {
             if (!at.touches<row_pack<T>>(i)) continue;
             if constexpr (row_narrow<Op>) {
-                store_row<row_pack<T>>(row.out, op.codes(stats, tile, i), at, i, row.out_alike,
-                                       row.offset_of(op, 0, at.column(i)));
+                store_row(op, row, op.codes(stats, tile, i), at, i);
             } else {
                 const auto fetched = op.template fetch<W>(at, i, first);
                 row_words<T> out;
@@ -305,7 +355,7 @@ TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile<row
                     op.emit(y, stats, tile, i, q, fetched);
                     out.set_four(q, y);
                 }
-                store_row<row_pack<T>>(row.out, out, at, i, row.out_alike, row.offset_of(op, 0, at.column(i)));
+                store_row(op, row, out, at, i);
             }
         }
     });

@@ -69,7 +69,7 @@ template <class Op, bool simple> inline trine_status run_team(trine_call *call, 
     }
     switch (team.packs) {
     case 0:
-        if constexpr (row_in_pieces<Op>)
+        if constexpr (row_in_pieces < Op >> 0)
             return trine_refuse(call, "no team can hold a row");
         else
             return run_split<Op, simple>(call, op, outer, rows, split);
@@ -88,7 +88,7 @@ template <class Op> struct row_needs {
         constexpr int V = row_pack<row_element<Op>>;
         const int most_blocks = target::row_most_blocks(call);
         if (choose_team(ceil_div(n + V - 1, V), call->device->props.wave_size, row_most<Op>, most_blocks).packs) return;
-        split = plan_split<Op>(call, rows, n);
+        split = plan_split<Op>(rows, n);
         workspace = split_workspace<Op>(split);
     }
 };

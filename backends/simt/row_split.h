@@ -1,7 +1,7 @@
 /* Rows that no team can hold (see row.h), read twice: a first kernel makes a partial of every slice of every row, a second one
- * merges the slices' partials of its row in their order and makes the output of its slice. The rows are taken in groups that fit
- * half of the last-level cache, so that the second read need not come from memory where a row is shorter than that. Bound by
- * bytes: 3 moves an element, of which the cache takes one. */
+ * merges the slices' partials of its row in their order and makes the output of its slice. The second one goes backwards: what the
+ * first one read last comes from the cache. (Groups of rows that fit half of the last-level cache, so that all of the second read
+ * comes from there, cost more in launches than they save: H100, f32 rows of 2^20.) Bound by bytes: 3 moves an element. */
 #ifndef TRINE_SIMT_ROW_SPLIT_H
 #define TRINE_SIMT_ROW_SPLIT_H
 
@@ -9,7 +9,8 @@
 
 namespace simt {
 
-enum { split_packs = 4, split_most_slices = 512 };
+/* split_group: slices whose partials are in the workspace at once. */
+enum { split_packs = 4, split_most_slices = 512, split_group = 1 << 18 };
 
 struct row_slices {
     int64_t n, length; /* of a row, and of every slice but the last */
@@ -20,10 +21,10 @@ struct row_slices {
 struct row_slice {
     int64_t row, first; /* row within the group, first column */
     int n;
-    TRINE_DEVICE_METHOD explicit row_slice(const row_slices &slices)
+    TRINE_DEVICE_METHOD row_slice(const row_slices &slices, unsigned block)
     {
-        row = target::block_x() / unsigned(slices.count);
-        first = (target::block_x() % unsigned(slices.count)) * slices.length;
+        row = block / unsigned(slices.count);
+        first = (block % unsigned(slices.count)) * slices.length;
         n = int(slices.n - first < slices.length ? slices.n - first : slices.length);
     }
 };
@@ -42,7 +43,7 @@ row_gather_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_
                   typename Op::partial *partials)
 {
     TRINE_SHARED typename Op::partial list[target::max_waves];
-    const row_slice slice(slices);
+    const row_slice slice(slices, target::block_x());
     int64_t offset[1 + Op::inputs];
     outer.offsets(first_row + slice.row, offset);
     const row_operands<Op, simple> operands(op, offset, slice.first, first_row + slice.row);
@@ -60,7 +61,7 @@ template <class Op, bool simple> TRINE_KERNEL(row_small_block)
 row_emit_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_row, row_slices slices,
                 const typename Op::partial *partials)
 {
-    const row_slice slice(slices);
+    const row_slice slice(slices, target::grid_x() - 1 - target::block_x());
     int64_t offset[1 + Op::inputs];
     outer.offsets(first_row + slice.row, offset);
     typename Op::partial p = op.identity();
@@ -85,13 +86,13 @@ struct row_split {
     int64_t group; /* rows at a time */
 };
 
-template <class Op> inline row_split plan_split(const trine_call *call, int64_t rows, int64_t n)
+template <class Op> inline row_split plan_split(int64_t rows, int64_t n)
 {
     using T = row_element<Op>;
     const int64_t tile = int64_t(row_small_block) * split_packs * row_pack<T>;
     const int64_t length = ceil_div(ceil_div(n, split_most_slices), tile) * tile;
-    row_split plan = {{n, length, int(ceil_div(n, length))},
-                      call->device->props.l2_bytes / 2 / (n * int64_t(sizeof(T)) * Op::inputs)};
+    row_split plan = {{n, length, int(ceil_div(n, length))}, 0};
+    plan.group = split_group / plan.slices.count;
     if (plan.group < 1) plan.group = 1;
     if (plan.group > rows) plan.group = rows;
     return plan;
