@@ -17,7 +17,7 @@
 
 namespace simt {
 
-enum { scaled_threads = 256, scaled_unroll = 4, scaled_tile_packs = 8, scaled_block = TRINE_FP8_BLOCK };
+enum { scaled_threads = 256, scaled_unroll = 4, scaled_codes_unroll = 2, scaled_tile_packs = 8, scaled_block = TRINE_FP8_BLOCK };
 
 /* ---- Where rows lie ---- */
 
@@ -27,10 +27,19 @@ template <class T> struct scaled_operands {
     float *scales;
 };
 
+/* Packs are for tensors whose packs can be counted in 31 bits: divisions of 64 bits take more registers than a kernel has left. */
+template <bool packed> struct scaled_divider_type {
+    using type = divider_any;
+};
+template <> struct scaled_divider_type<true> {
+    using type = divider32;
+};
+template <bool packed> using scaled_divider = typename scaled_divider_type<packed>::type;
+
 /* trine_scaled_shape on the device. */
-struct scaled_walk {
-    walk<SCALED_OPERANDS, divider_any> outer;
-    divider_any m;
+template <bool packed> struct scaled_walk {
+    walk<SCALED_OPERANDS, scaled_divider<packed>> outer;
+    scaled_divider<packed> m;
     int64_t k, row_step[SCALED_OPERANDS], column_step[SCALED_OPERANDS];
     int row_shift; /* 2^row_shift rows a scale */
 
@@ -51,7 +60,7 @@ struct scaled_walk {
     template <class T> TRINE_DEVICE_METHOD scaled_operands<T> row(const scaled_operands<T> &from, int64_t index) const
     {
         const int64_t o = m.divide(index);
-        return row(from, o, index - o * m.d);
+        return row(from, o, index - o * int64_t(m.d));
     }
     /* Moved on to a column and its scale. */
     template <class T> TRINE_DEVICE_METHOD scaled_operands<T> at(const scaled_operands<T> &row, int64_t column) const
@@ -144,7 +153,7 @@ template <class T, class Coder> struct scaled_rows : row_shares_nothing {
     uint8_t *out;
     Coder coder;
     float *scales;
-    walk<1, divider_any> places;
+    int64_t step; /* from a row's scale to the next one's */
 
     struct partial {
         float most;
@@ -170,12 +179,7 @@ template <class T, class Coder> struct scaled_rows : row_shares_nothing {
         const float scale = coder.scale_of(p.most);
         return stats{scale, Coder::divide_by(scale)};
     }
-    TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const
-    {
-        int64_t offset[1];
-        places.offsets(row, offset);
-        scales[offset[0]] = s.scale;
-    }
+    TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const { scales[row * step] = s.scale; }
     template <int P> TRINE_DEVICE_METHOD row_codes<row_pack<T>> codes(const stats &s, const row_tile<T, 1, P> &tile, int i) const
     {
         return codes_of(coder, tile.at[0][i], s.by);
@@ -185,20 +189,20 @@ template <class T, class Coder> constexpr bool row_narrow<scaled_rows<T, Coder>>
 
 /* ---- Rows in packs: with scales that are there, or `fresh` ones of 128 columns ---- */
 
-/* The thread's packs. */
-template <class T> struct scaled_packs {
-    scaled_operands<T> first[scaled_unroll];
-    int left[scaled_unroll];
+/* U packs of a thread. */
+template <class T, bool packed, int U> struct scaled_packs {
+    scaled_operands<T> first[U];
+    int left[U];
     int64_t step[2];
 
-    TRINE_DEVICE_METHOD scaled_packs(const scaled_walk &w, const divider_any &packs_a_row, int64_t packs, unsigned block,
-                                     const scaled_operands<T> &from)
+    TRINE_DEVICE_METHOD scaled_packs(const scaled_walk<packed> &w, const scaled_divider<packed> &packs_a_row, int64_t packs,
+                                     unsigned block, const scaled_operands<T> &from)
     {
-        const int64_t mine = int64_t(block) * (scaled_threads * scaled_unroll) + target::thread_x();
+        const int64_t mine = int64_t(block) * (scaled_threads * U) + target::thread_x();
 #pragma unroll
-        for (int u = 0; u < scaled_unroll; u++) {
+        for (int u = 0; u < U; u++) {
             const int64_t wanted = mine + u * scaled_threads, p = wanted < packs ? wanted : packs - 1, r = packs_a_row.divide(p);
-            const int64_t column = (p - r * packs_a_row.d) * row_pack<T>;
+            const int64_t column = (p - r * int64_t(packs_a_row.d)) * row_pack<T>;
             first[u] = w.at(w.row(from, r), column);
             left[u] = wanted < packs ? w.left(column) : 0;
         }
@@ -210,31 +214,32 @@ template <class T> struct scaled_packs {
 
 /* packs_a_row: whole blocks of columns if `fresh`. `backwards`: the last blocks first. */
 template <class T, class Coder, bool packed, bool fresh> TRINE_KERNEL(scaled_threads)
-scaled_codes_kernel(scaled_walk w, divider_any packs_a_row, int64_t packs, Coder coder, scaled_operands<T> from, bool backwards)
+scaled_codes_kernel(scaled_walk<packed> w, scaled_divider<packed> packs_a_row, int64_t packs, Coder coder,
+                    scaled_operands<T> from, bool backwards)
 {
-    constexpr int V = row_pack<T>, lanes = scaled_block / V;
+    constexpr int V = row_pack<T>, U = scaled_codes_unroll, lanes = scaled_block / V;
     const unsigned block = backwards ? target::grid_x() - 1 - target::block_x() : target::block_x();
-    const scaled_packs<T> at(w, packs_a_row, packs, block, from);
-    row_words<T> x[scaled_unroll];
-    float scale[scaled_unroll];
+    const scaled_packs<T, packed, U> at(w, packs_a_row, packs, block, from);
+    row_words<T> x[U];
+    float scale[U];
 #pragma unroll
-    for (int u = 0; u < scaled_unroll && !fresh; u++) scale[u] = *at.first[u].scales;
+    for (int u = 0; u < U && !fresh; u++) scale[u] = *at.first[u].scales;
     load_reals<packed>(x, true, at);
 #pragma unroll
-    for (int u = 0; u < scaled_unroll && fresh; u++) {
+    for (int u = 0; u < U && fresh; u++) {
         scale[u] = coder.scale_of(wave_reduce(largest_of(x[u], 0.0f), op_most{}, lanes));
         if (target::thread_x() % lanes == 0 && at.left[u] > 0) *at.first[u].scales = scale[u];
     }
 #pragma unroll
-    for (int u = 0; u < scaled_unroll; u++)
-        store_scaled<packed, V>(at.codes(u), codes_of(coder, x[u], Coder::divide_by(scale[u])));
+    for (int u = 0; u < U; u++) store_scaled<packed, V>(at.codes(u), codes_of(coder, x[u], Coder::divide_by(scale[u])));
 }
 
 template <class T, class Coder, bool packed> TRINE_KERNEL(scaled_threads)
-scaled_values_kernel(scaled_walk w, divider_any packs_a_row, int64_t packs, Coder coder, scaled_operands<T> from)
+scaled_values_kernel(scaled_walk<packed> w, scaled_divider<packed> packs_a_row, int64_t packs, Coder coder,
+                     scaled_operands<T> from)
 {
     constexpr int V = row_pack<T>;
-    const scaled_packs<T> at(w, packs_a_row, packs, target::block_x(), from);
+    const scaled_packs<T, packed, scaled_unroll> at(w, packs_a_row, packs, target::block_x(), from);
     row_codes<V> codes[scaled_unroll];
     float scale[scaled_unroll];
 #pragma unroll
@@ -261,13 +266,13 @@ scaled_values_kernel(scaled_walk w, divider_any packs_a_row, int64_t packs, Code
 template <class T> constexpr int scaled_tile_threads = scaled_block *scaled_block / (scaled_tile_packs * row_pack<T>);
 
 template <class T, class Coder, bool packed> TRINE_KERNEL(scaled_tile_threads<T>)
-scaled_tile_kernel(scaled_walk w, int64_t tiles_across, int64_t tiles_down, Coder coder, scaled_operands<T> from)
+scaled_tile_kernel(scaled_walk<packed> w, int64_t tiles_across, int64_t tiles_down, Coder coder, scaled_operands<T> from)
 {
     constexpr int V = row_pack<T>, lanes = scaled_block / V, P = scaled_tile_packs, apart = scaled_tile_threads<T> / lanes;
     TRINE_SHARED float scratch[target::max_waves];
     const int64_t band = target::block_x() / unsigned(tiles_across), across = target::block_x() % unsigned(tiles_across);
     const int64_t o = band / unsigned(tiles_down), down = band % unsigned(tiles_down);
-    const int64_t top = down * scaled_block + target::thread_x() / lanes, rows = w.m.d - top,
+    const int64_t top = down * scaled_block + target::thread_x() / lanes, rows = int64_t(w.m.d) - top,
                   column = across * scaled_block + target::thread_x() % lanes * V;
     const scaled_operands<T> first = w.at(w.row(from, o, top), column);
     const int left = w.left(column);
@@ -294,13 +299,13 @@ scaled_tile_kernel(scaled_walk w, int64_t tiles_across, int64_t tiles_down, Code
 
 /* By all blocks, each of which leaves its own. */
 template <class T, bool packed> TRINE_KERNEL(scaled_threads)
-scaled_most_kernel(scaled_walk w, divider_any packs_a_row, int64_t packs, scaled_operands<T> from, float *list)
+scaled_most_kernel(scaled_walk<packed> w, scaled_divider<packed> packs_a_row, int64_t packs, scaled_operands<T> from, float *list)
 {
     TRINE_SHARED float scratch[target::max_waves];
     float most = 0.0f;
     const int64_t parts = (packs + scaled_threads * scaled_unroll - 1) / (scaled_threads * scaled_unroll);
     for (int64_t part = target::block_x(); part < parts; part += target::grid_x()) {
-        const scaled_packs<T> at(w, packs_a_row, packs, unsigned(part), from);
+        const scaled_packs<T, packed, scaled_unroll> at(w, packs_a_row, packs, unsigned(part), from);
         row_words<T> x[scaled_unroll];
         load_reals<packed>(x, false, at);
 #pragma unroll
@@ -322,7 +327,7 @@ template <class Coder> TRINE_KERNEL(scaled_threads) scaled_one_kernel(int64_t co
 
 /* A block a row, element by element. */
 template <class T, class Coder> TRINE_KERNEL(scaled_threads)
-scaled_gapped_kernel(scaled_walk w, Coder coder, scaled_operands<T> from)
+scaled_gapped_kernel(scaled_walk<false> w, Coder coder, scaled_operands<T> from)
 {
     TRINE_SHARED float scratch[target::max_waves];
     const scaled_operands<T> row = w.row(from, target::block_x());
