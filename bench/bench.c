@@ -25,7 +25,7 @@ static bool case_fits(const bench_options *opt, const test_case *c)
 {
     for (int32_t k = 0; k < c->tensor_count && opt->max_work > 0; k++)
         if (c->tensor[k].layout != LAYOUT_DENSE || c->tensor[k].numel == 0) return false;
-    return opt->max_work == 0 || c->work <= opt->max_work;
+    return opt->max_work == 0 || (c->tensor_count > 0 && c->work <= opt->max_work);
 }
 
 static bool case_matches(const bench_options *opt, const test_case *c)

@@ -2,6 +2,7 @@
 #ifndef TRINE_CORE_OPTIMIZER_STEP_H
 #define TRINE_CORE_OPTIMIZER_STEP_H
 
+#include "core/backend.h"
 #include "core/shape.h"
 #include "trine/optimizer.h"
 
@@ -115,5 +116,13 @@ static inline int trine_lists_fit(const trine_tensor_list *const *lists, int32_t
     }
     return 1;
 }
+
+/* The guard of all kernels of the family. */
+#define TRINE_REQUIRE_PACKED(call, ...) \
+    do { \
+        const trine_tensor_list *const require_lists[] = {__VA_ARGS__}; \
+        TRINE_REQUIRE_THAT(call, trine_lists_fit(require_lists, (int32_t)(sizeof require_lists / sizeof require_lists[0])), \
+                           "needs tensors without gaps, those of one parameter with one order of axes"); \
+    } while (0)
 
 #endif

@@ -124,8 +124,7 @@ static void adamw_span(const void *context, int32_t k, int64_t i, int64_t n)
 trine_status TRINE_CPU(adamw)(trine_call *call, const trine_adamw_args *a)
 {
     call->variant = TRINE_CPU_VARIANT;
-    TRINE_REQUIRE_THAT(call, trine_lists_fit((const trine_tensor_list *[]){&a->param, &a->grad, &a->m, &a->v, &a->master}, 5),
-                       "needs tensors without gaps, those of one parameter with one order of axes");
+    TRINE_REQUIRE_PACKED(call, &a->param, &a->grad, &a->m, &a->v, &a->master);
     TRINE_END_OF_QUERY(call, 0);
     if (number_of(&a->found_inf, 0) != 0) return TRINE_OK;
     adamw_context c = {.a = a, .s = trine_adamw_step_make(a)};
@@ -195,8 +194,7 @@ static momentum momentum_of(const trine_sgd_args *a, const trine_sgd_step *s)
 trine_status TRINE_CPU(sgd)(trine_call *call, const trine_sgd_args *a)
 {
     call->variant = TRINE_CPU_VARIANT;
-    TRINE_REQUIRE_THAT(call, trine_lists_fit((const trine_tensor_list *[]){&a->param, &a->grad, &a->buffer, &a->master}, 4),
-                       "needs tensors without gaps, those of one parameter with one order of axes");
+    TRINE_REQUIRE_PACKED(call, &a->param, &a->grad, &a->buffer, &a->master);
     TRINE_END_OF_QUERY(call, 0);
     if (number_of(&a->found_inf, 0) != 0) return TRINE_OK;
     sgd_context c = {.a = a, .s = trine_sgd_step_make(a)};
@@ -253,7 +251,7 @@ trine_status TRINE_CPU(global_norm)(trine_call *call, const trine_global_norm_ar
     int64_t chunks = 0;
     double sum = 0;
     call->variant = TRINE_CPU_VARIANT;
-    TRINE_REQUIRE_THAT(call, trine_lists_fit((const trine_tensor_list *[]){&a->x}, 1), "needs tensors without gaps");
+    TRINE_REQUIRE_PACKED(call, &a->x);
     for (int32_t k = 0; k < a->x.count; k++) chunks += chunks_of(&a->x.at[k]);
     TRINE_END_OF_QUERY(call, (size_t)chunks * sizeof(double));
     double *partial = call->workspace;
@@ -289,7 +287,7 @@ static void scale_span(const void *context, int32_t k, int64_t i, int64_t n)
 trine_status TRINE_CPU(scale_list)(trine_call *call, const trine_scale_list_args *a)
 {
     call->variant = TRINE_CPU_VARIANT;
-    TRINE_REQUIRE_THAT(call, trine_lists_fit((const trine_tensor_list *[]){&a->x}, 1), "needs tensors without gaps");
+    TRINE_REQUIRE_PACKED(call, &a->x);
     TRINE_END_OF_QUERY(call, 0);
     const scale_context c = {&a->x, number_of(&a->factor, 1)};
     if (c.by != 1) list_run(&a->x, scale_span, &c);

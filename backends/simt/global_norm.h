@@ -11,40 +11,51 @@
 
 namespace simt {
 
-enum { norm_threads = 1024, norm_unroll = 4 };
+/* unroll: packs a thread loads while it adds those before; rounds: how often */
+enum { norm_threads = 1024, norm_unroll = 2, norm_rounds = 8 };
 template <class T> constexpr int norm_pack = 16 / int(sizeof(T));
-template <class T> constexpr int64_t norm_chunk = int64_t(list_threads) * norm_pack<T> *norm_unroll;
+template <class T> constexpr int64_t norm_chunk = int64_t(list_threads) * norm_pack<T> *norm_unroll *norm_rounds;
 
-template <class T> TRINE_DEVICE void add_square(double &sum, T x)
+template <class T> TRINE_DEVICE double square(T x) { return double(to_f32(x)) * double(to_f32(x)); }
+
+/* Packs first, first + list_threads, ...; zeros past the end. */
+template <class T, int V, int U>
+TRINE_DEVICE void norm_load(pack<T, V> (&r)[U], const T *x, int64_t first, int64_t packs, bool whole)
 {
-    const double value = double(to_f32(x));
-    sum += value * value;
+#pragma unroll
+    for (int k = 0; k < U; k++) {
+        const int64_t at = first + k * list_threads;
+        r[k] = at < packs ? list_load<V>(x + at * V, whole) : pack<T, V>{};
+    }
 }
 
 template <class T> TRINE_KERNEL(list_threads) norm_kernel(const list_table<1> table, double *partial)
 {
-    constexpr int V = norm_pack<T>, U = norm_unroll;
+    constexpr int V = norm_pack<T>, U = norm_unroll, sums = 4;
     TRINE_SHARED double scratch[target::max_waves];
     const list_part part = list_find(table);
     const T *const x = static_cast<const T *>(table.at[0][part.place]);
-    const int64_t n = table.n[part.place], packs = n / V, begin = part.chunk * (list_threads * U) + target::thread_x();
-    const int before = table.before[part.place];
+    const int64_t n = table.n[part.place], packs = n / V,
+                  begin = part.chunk * (list_threads * U * norm_rounds) + target::thread_x();
+    const int before = table.before[part.place], thread = target::thread_x();
     const bool whole = before != list_table<1>::scattered;
-    double sum = 0;
-    pack<T, V> in[U];
+    double sum[sums] = {}; /* so that additions need not wait for each other */
+    pack<T, V> now[U], next[U];
+    norm_load<T, V, U>(next, x, begin, packs, whole);
+    for (int round = 0; round < norm_rounds; round++) {
 #pragma unroll
-    for (int k = 0; k < U; k++)
-        if (begin + k * list_threads < packs) in[k] = list_load<V>(x + (begin + k * list_threads) * V, whole);
+        for (int k = 0; k < U; k++) now[k] = next[k];
+        if (round + 1 < norm_rounds) norm_load<T, V, U>(next, x, begin + (round + 1) * (list_threads * U), packs, whole);
 #pragma unroll
-    for (int k = 0; k < U; k++)
-        if (begin + k * list_threads < packs)
+        for (int k = 0; k < U; k++)
 #pragma unroll
-            for (int j = 0; j < V; j++) add_square(sum, in[k].at[j]);
-    const int ahead = whole ? before : 0, thread = target::thread_x();
+            for (int j = 0; j < V; j++) sum[j % sums] += square(now[k].at[j]);
+    }
+    const int ahead = whole ? before : 0; /* what is in no pack */
     if (part.chunk == 0 && thread < ahead + int(n - packs * V))
-        add_square(sum, x[thread < ahead ? thread - ahead : packs * V + thread - ahead]);
-    sum = block_reduce(sum, op_sum(), scratch);
-    if (thread == 0) partial[target::block_x()] = sum;
+        sum[0] += square(x[thread < ahead ? thread - ahead : packs * V + thread - ahead]);
+    const double all = block_reduce((sum[0] + sum[1]) + (sum[2] + sum[3]), op_sum(), scratch);
+    if (thread == 0) partial[target::block_x()] = all;
 }
 
 TRINE_KERNEL(norm_threads) norm_finish_kernel(const double *partial, int64_t count, double max_norm, float *norm, float *clip)
@@ -80,7 +91,7 @@ inline trine_status norm_of_type(trine_call *call, const trine_tensor_list &x, t
         partial += blocks;
         return launch(call, norm_kernel<T>, grid(blocks), list_threads, 0, table, to);
     };
-    list_launcher<1, norm_pack<T>, norm_unroll, decltype(run)> launcher(run);
+    list_launcher<1, norm_pack<T>, norm_unroll * norm_rounds, decltype(run)> launcher(run);
     trine_status status = TRINE_OK;
     for (int32_t i = 0; i < x.count && status == TRINE_OK; i++)
         if (x.at[i].dtype == dtype) status = launcher.add({&x.at[i]});

@@ -51,7 +51,7 @@ template <class P, bool master, int V> struct held_weights {
 /* ---- AdamW ---- */
 
 template <class P, class G, bool master> struct adamw_rule {
-    enum { tensors = master ? 5 : 4, V = 4, U = 2 };
+    enum { tensors = master ? 5 : 4, V = 4, U = 1 };
     trine_adamw_step s;
     step_control control;
 
@@ -106,7 +106,8 @@ template <class P, class G, bool master> struct adamw_rule {
 /* ---- SGD ---- */
 
 template <class P, class G, bool master> struct sgd_rule {
-    enum { tensors = master ? 4 : 3, V = 4, U = 4 };
+    /* 16 bytes of what is narrowest, if all that is wider is a buffer */
+    enum { tensors = master ? 4 : 3, V = sizeof(P) == 2 && sizeof(G) == 2 && !master ? 8 : 4, U = V == 8 ? 1 : 2 };
     trine_sgd_step s;
     step_control control;
     bool momentum; /* there is a buffer */
@@ -160,7 +161,7 @@ template <class P, class G, bool master> struct sgd_rule {
 /* ---- scale_list ---- */
 
 template <class T> struct scale_rule {
-    enum { tensors = 1, V = 16 / int(sizeof(T)), U = 4 };
+    enum { tensors = 1, V = 16 / int(sizeof(T)), U = 1 };
     const float *by;
 
     struct operands {
@@ -280,38 +281,32 @@ inline trine_status scale_list(trine_call *call, const trine_scale_list_args *a)
 
 extern "C" trine_status TRINE_BACKEND_FN(adamw)(trine_call *call, const trine_adamw_args *a)
 {
-    const trine_tensor_list *lists[] = {&a->param, &a->grad, &a->m, &a->v, &a->master};
     call->variant = target::variant;
-    TRINE_REQUIRE_THAT(call, trine_lists_fit(lists, 5),
-                       "needs tensors without gaps, those of one parameter with one order of axes");
+    TRINE_REQUIRE_PACKED(call, &a->param, &a->grad, &a->m, &a->v, &a->master);
     TRINE_END_OF_QUERY(call, 0);
     return simt::adamw(call, a);
 }
 
 extern "C" trine_status TRINE_BACKEND_FN(sgd)(trine_call *call, const trine_sgd_args *a)
 {
-    const trine_tensor_list *lists[] = {&a->param, &a->grad, &a->buffer, &a->master};
     call->variant = target::variant;
-    TRINE_REQUIRE_THAT(call, trine_lists_fit(lists, 4),
-                       "needs tensors without gaps, those of one parameter with one order of axes");
+    TRINE_REQUIRE_PACKED(call, &a->param, &a->grad, &a->buffer, &a->master);
     TRINE_END_OF_QUERY(call, 0);
     return simt::sgd(call, a);
 }
 
 extern "C" trine_status TRINE_BACKEND_FN(global_norm)(trine_call *call, const trine_global_norm_args *a)
 {
-    const trine_tensor_list *lists[] = {&a->x};
     call->variant = target::variant;
-    TRINE_REQUIRE_THAT(call, trine_lists_fit(lists, 1), "needs tensors without gaps");
+    TRINE_REQUIRE_PACKED(call, &a->x);
     TRINE_END_OF_QUERY(call, size_t(simt::norm_partials(a)) * sizeof(double));
     return simt::global_norm(call, a);
 }
 
 extern "C" trine_status TRINE_BACKEND_FN(scale_list)(trine_call *call, const trine_scale_list_args *a)
 {
-    const trine_tensor_list *lists[] = {&a->x};
     call->variant = target::variant;
-    TRINE_REQUIRE_THAT(call, trine_lists_fit(lists, 1), "needs tensors without gaps");
+    TRINE_REQUIRE_PACKED(call, &a->x);
     TRINE_END_OF_QUERY(call, 0);
     return simt::scale_list(call, a);
 }

@@ -66,7 +66,7 @@ TRINE_API trine_status trine_sgd(trine_stream *stream, const trine_sgd_args *arg
  *   x     f32, f16, bf16
  *   norm  [1] f32
  *   clip  optional, [1] f32. INVALID_ARGUMENT unless max_norm >= 0 then.
- * Deterministic: chunks of x in their order. Workspace: a partial sum for each. */
+ * Deterministic: the sums of chunks of a fixed size are added in a fixed order. Workspace: those sums. */
 typedef struct trine_global_norm_args {
     trine_tensor_list x;
     trine_tensor norm, clip;

@@ -164,7 +164,7 @@ static void add_state(test_case *c, const char *field, int64_t item, const int64
     case_tensor_tolerance(t, 8 * u, bound);
 }
 
-static test_case *new_step(case_list *list, trine_op op, const step_case *k)
+static test_case *new_step(case_list *list, trine_op op, const step_case *k, bool bench)
 {
     const bool adam = op == TRINE_OP_adamw, momentum = !adam && k->beta1 != 0;
     const double rate = adam ? k->lr / (1 - pow(k->beta1, (double)k->step)) : k->lr;
@@ -188,41 +188,40 @@ static test_case *new_step(case_list *list, trine_op op, const step_case *k)
     if (k->scale != 0) tensor_number(c, "grad_scale", k->scale);
     if (k->skip >= 0) tensor_number(c, "found_inf", k->skip);
     c->oracle = adam ? oracle_adamw : oracle_sgd;
+    finish(c, k->s, bench);
+    c->flops = adam ? 4 * c->work : 3 * c->work; /* of 4 or 3 tensors, 16 and 8 an element */
     return c;
 }
 
+/* The list's length: the last parameters may have no master copy. */
+static int32_t masters(const test_case *c, const step_case *k) { return case_find(c, "master") ? (int32_t)k->s->count : 0; }
+
 static test_case *new_adamw(case_list *list, step_case k, bool bench)
 {
-    test_case *c = new_step(list, TRINE_OP_adamw, &k);
-    trine_adamw_args *a = CASE_ARGS(c, adamw);
-    a->lr = k.lr;
-    a->beta1 = k.beta1;
-    a->beta2 = k.beta2;
-    a->eps = k.eps;
-    a->weight_decay = k.decay;
-    a->step = k.step;
-    a->l2 = k.other;
-    a->maximize = k.maximize;
-    if (case_find(c, "master")) a->master.count = (int32_t)k.s->count; /* the last parameters may have none */
-    finish(c, k.s, bench);
-    c->flops = 16.0 * c->work / 4;
+    test_case *c = new_step(list, TRINE_OP_adamw, &k, bench);
+    *CASE_ARGS(c, adamw) = (trine_adamw_args){.master.count = masters(c, &k),
+                                              .lr = k.lr,
+                                              .beta1 = k.beta1,
+                                              .beta2 = k.beta2,
+                                              .eps = k.eps,
+                                              .weight_decay = k.decay,
+                                              .step = k.step,
+                                              .l2 = k.other,
+                                              .maximize = k.maximize};
     return c;
 }
 
 static test_case *new_sgd(case_list *list, step_case k, bool bench)
 {
-    test_case *c = new_step(list, TRINE_OP_sgd, &k);
-    trine_sgd_args *a = CASE_ARGS(c, sgd);
-    a->lr = k.lr;
-    a->momentum = k.beta1;
-    a->dampening = k.beta2;
-    a->weight_decay = k.decay;
-    a->step = k.step;
-    a->nesterov = k.other;
-    a->maximize = k.maximize;
-    if (case_find(c, "master")) a->master.count = (int32_t)k.s->count;
-    finish(c, k.s, bench);
-    c->flops = 8.0 * c->work / 3;
+    test_case *c = new_step(list, TRINE_OP_sgd, &k, bench);
+    *CASE_ARGS(c, sgd) = (trine_sgd_args){.master.count = masters(c, &k),
+                                          .lr = k.lr,
+                                          .momentum = k.beta1,
+                                          .dampening = k.beta2,
+                                          .weight_decay = k.decay,
+                                          .step = k.step,
+                                          .nesterov = k.other,
+                                          .maximize = k.maximize};
     return c;
 }
 

@@ -70,7 +70,7 @@ static const sizes few[] = {
     {"1", 1, {1}, NULL},         {"3", 1, {3}, NULL}, {"1031", 1, {1031}, NULL}, {"4096", 1, {4096}, NULL},
     {"70007", 1, {70007}, NULL}, {"0", 1, {0}, NULL}, {"nothing", 0, {0}, NULL}, {"5 tensors", 5, {7, 2049, 0, 64, 3001}, NULL}};
 static const sizes small_many = {"100 tensors", 100, {0}, small_sizes}, three_hundred = {"300 tensors", 300, {0}, small_sizes},
-                   gaps_many = {"100 tensors, some empty", 100, {0}, with_empty}, large = {"2^25", 1, {1 << 25}, NULL},
+                   gaps_many = {"100 tensors, some empty", 100, {0}, with_empty}, large = {"2^26", 1, {1 << 26}, NULL},
                    layers = {"200 tensors", LAYERED, {0}, transformer};
 
 #endif
