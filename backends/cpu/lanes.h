@@ -242,10 +242,13 @@ LANES_INLINE f32x16 lanes_take_part(const lanes_input *in, int k, trine_dtype dt
      : (in)->keep[0] ? of_dtype(in, TRINE_F16, true, __VA_ARGS__) \
                      : of_dtype(in, TRINE_F16, false, __VA_ARGS__))
 
-/* Defines float name(in, about): the sum of `term`, an expression in the vectors a (of the first input), b (of the second, if
- * there are two) and about; it must be 0 where a is `about` and b is 0. */
-#define LANES_SUM(name, inputs, term) \
-    LANES_INLINE f32x16 name##_term(f32x16 a, f32x16 b, f32x16 about) { return (void)a, (void)b, (void)about, (term); } \
+/* Defines float name(in, about): the sum of `more`, an expression that adds to the vector s what becomes of the vectors a (of the
+ * first input), b (of the second, if there are two) and about: nothing where a is `about` and b is 0. */
+#define LANES_SUM(name, inputs, more) \
+    LANES_INLINE f32x16 name##_more(f32x16 s, f32x16 a, f32x16 b, f32x16 about) \
+    { \
+        return (void)a, (void)b, (void)about, (more); \
+    } \
     LANES_INLINE float name##_of(const lanes_input *input, trine_dtype dtype, bool keep, float from) \
     { \
         const lanes_input own = *input, *in = &own; /* which no store to what is kept can change */ \
@@ -257,16 +260,16 @@ LANES_INLINE f32x16 lanes_take_part(const lanes_input *in, int k, trine_dtype dt
             _Pragma("GCC unroll 4") for (int k = 0; k < 4; k++) \
             { \
                 const f32x16 a = lanes_take(in, 0, dtype, keep, i + LANES * k); \
-                s[k] += name##_term(a, (inputs) > 1 ? lanes_take(in, 1, dtype, keep, i + LANES * k) : a, about); \
+                s[k] = name##_more(s[k], a, (inputs) > 1 ? lanes_take(in, 1, dtype, keep, i + LANES * k) : a, about); \
             } \
         } \
         for (; i + LANES <= in->n; i += LANES) { \
             const f32x16 a = lanes_take(in, 0, dtype, keep, i); \
-            s[0] += name##_term(a, (inputs) > 1 ? lanes_take(in, 1, dtype, keep, i) : a, about); \
+            s[0] = name##_more(s[0], a, (inputs) > 1 ? lanes_take(in, 1, dtype, keep, i) : a, about); \
         } \
         if (i < in->n) { \
             const f32x16 a = lanes_take_part(in, 0, dtype, keep, i, from); \
-            s[1] += name##_term(a, (inputs) > 1 ? lanes_take_part(in, 1, dtype, keep, i, 0) : a, about); \
+            s[1] = name##_more(s[1], a, (inputs) > 1 ? lanes_take_part(in, 1, dtype, keep, i, 0) : a, about); \
         } \
         return lanes_sum((s[0] + s[1]) + (s[2] + s[3])); \
     } \
