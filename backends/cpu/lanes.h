@@ -22,6 +22,7 @@
 
 typedef float f32x16 __attribute__((vector_size(64)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
+typedef uint32_t u32x16 __attribute__((vector_size(64)));
 enum { LANES = 16, LANES_BLOCK = 64, LANES_INPUTS = 2 };
 #define LANES_INLINE static inline __attribute__((always_inline, unused))
 
