@@ -94,10 +94,30 @@ LANES_INLINE f32x16 lanes_load(const void *x, trine_dtype dtype, int64_t i)
 /* Elements [i, i + m), m < 16; the lanes behind them are `pad`. */
 LANES_INLINE f32x16 lanes_load_part(const void *x, trine_dtype dtype, int64_t i, int64_t m, float pad)
 {
+    const char *p = (const char *)x + i * lanes_size(dtype);
+#if defined __AVX512BW__ && defined __AVX512VL__
+    const __mmask16 there = (__mmask16)((1u << m) - 1);
+    if (dtype == TRINE_F32) return (f32x16)_mm512_mask_loadu_ps(_mm512_set1_ps(pad), there, p);
+    char part[32];
+    const __m256i codes = _mm256_maskz_loadu_epi16(there, p);
+    memcpy(part, &codes, sizeof part);
+    return (f32x16)_mm512_mask_mov_ps(_mm512_set1_ps(pad), there, (__m512)lanes_load(part, dtype, 0));
+#else
     const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, there = lane < (int32_t)m;
     char part[64] = {0};
-    memcpy(part, (const char *)x + i * lanes_size(dtype), (size_t)(m * lanes_size(dtype)));
+    memcpy(part, p, (size_t)(m * lanes_size(dtype)));
     return (f32x16)(((i32x16)lanes_load(part, dtype, 0) & there) | ((i32x16)lanes_of(pad) & ~there));
+#endif
+}
+
+/* The first m < 16 lanes. */
+LANES_INLINE void lanes_store_part(float *to, f32x16 v, int64_t m)
+{
+#if defined __AVX512F__
+    _mm512_mask_storeu_ps(to, (__mmask16)((1u << m) - 1), (__m512)v);
+#else
+    memcpy(to, &v, (size_t)m * sizeof *to);
+#endif
 }
 
 /* TRINE_FMA of vectors. */
@@ -231,7 +251,7 @@ LANES_INLINE f32x16 lanes_take(const lanes_input *in, int k, trine_dtype dtype, 
 LANES_INLINE f32x16 lanes_take_part(const lanes_input *in, int k, trine_dtype dtype, bool keep, int64_t i, float pad)
 {
     const f32x16 v = lanes_load_part(in->x[k], dtype, i, in->n - i, pad);
-    if (keep) memcpy(in->keep[k] + i, &v, (size_t)(in->n - i) * sizeof(float));
+    if (keep) lanes_store_part(in->keep[k] + i, v, in->n - i);
     return v;
 }
 

@@ -79,7 +79,7 @@ LANES_INLINE void scatter_take_as(float *sum, const char *from, trine_dtype dtyp
     }
     if (i == n) return;
     v = lanes_load_part(from, dtype, i, n - i, 0) + lanes_load_part(sum, TRINE_F32, i, n - i, 0);
-    memcpy(sum + i, &v, (size_t)(n - i) * sizeof *sum);
+    lanes_store_part(sum + i, v, n - i);
 }
 
 /* sum += a row. */
