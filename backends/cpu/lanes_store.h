@@ -126,7 +126,8 @@ LANES_INLINE void lanes_put(void *to, trine_dtype dtype, f32x16 a, f32x16 b, boo
 /* Puts n elements, a multiple of LANES_PUT, of `value`, an expression in int64_t i that gives the elements [i, i + LANES); with a
  * loop of its own for each dtype. */
 #define LANES_PUT_AS(type, to, n, stream, value) \
-    for (int64_t at_ = 0; at_ < (n); at_ += LANES_PUT) { \
+    _Pragma("GCC unroll 2") for (int64_t at_ = 0; at_ < (n); at_ += LANES_PUT) \
+    { \
         f32x16 v_[2]; \
         for (int k_ = 0; k_ < 2; k_++) { \
             const int64_t i = at_ + LANES * k_; \

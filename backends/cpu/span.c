@@ -75,7 +75,8 @@ STORE(store_bool, uint8_t, trine_f32_to_bool(x))
     static void load_##name(float *restrict to, const void *restrict from, int64_t n) \
     { \
         int64_t i = 0; \
-        for (; LANES_PUTS && i + LANES <= n; i += LANES) { \
+        _Pragma("GCC unroll 4") for (; LANES_PUTS && i + LANES <= n; i += LANES) \
+        { \
             const f32x16 v = lanes_load(from, dtype, i); \
             memcpy(to + i, &v, sizeof v); \
         } \
@@ -84,13 +85,13 @@ STORE(store_bool, uint8_t, trine_f32_to_bool(x))
     static void store_##name(void *restrict to, const float *restrict from, int64_t n) \
     { \
         int64_t i = 0; \
-        for (; LANES_PUTS && i + LANES_PUT <= n; i += LANES_PUT) \
+        _Pragma("GCC unroll 2") for (; LANES_PUTS && i + LANES_PUT <= n; i += LANES_PUT) \
             lanes_put((char *)to + 2 * i, dtype, lanes_load(from, TRINE_F32, i), lanes_load(from, TRINE_F32, i + LANES), false); \
         store_##name##_plain((char *)to + 2 * i, from + i, n - i); \
     } \
     static void stream_##name(void *restrict to, const float *restrict from, int64_t n) \
     { \
-        for (int64_t i = 0; i < n; i += LANES_PUT) \
+        _Pragma("GCC unroll 2") for (int64_t i = 0; i < n; i += LANES_PUT) \
             lanes_put((char *)to + 2 * i, dtype, lanes_load(from, TRINE_F32, i), lanes_load(from, TRINE_F32, i + LANES), true); \
     }
 HALVES(f16, TRINE_F16)
