@@ -13,7 +13,7 @@
 #include "backends/cpu/walk.h"
 #include "core/linear_cross_entropy.h"
 
-LANES_SUM(entropy_sum, 1, a)
+LANES_SUM(entropy_sum, 1, s + a)
 
 enum { ENTROPY_CHUNK = 4096, ENTROPY_AHEAD = 4096, ENTROPY_LABELS = 0, ENTROPY_LOSSES, ENTROPY_LSE };
 

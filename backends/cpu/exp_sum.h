@@ -56,12 +56,15 @@ LANES_INLINE float powers_and_sum(float *y, const float *x, softmax_base base, i
             if (y) memcpy(y + i + LANES * k, &p, sizeof p);
             sum[k] += p;
         }
-    for (int64_t m; i < n; i += m) {
-        m = n - i < LANES ? n - i : LANES;
-        const f32x16 v = m == LANES ? lanes_load(x, TRINE_F32, i) : lanes_load_part(x, TRINE_F32, i, m, -INFINITY);
-        const f32x16 p = powers_at(v, base);
-        if (y) memcpy(y + i, &p, (size_t)m * sizeof *y);
+    for (; i + LANES <= n; i += LANES) {
+        const f32x16 p = powers_at(lanes_load(x, TRINE_F32, i), base);
+        if (y) memcpy(y + i, &p, sizeof p);
         sum[0] += p;
+    }
+    if (i < n) {
+        const f32x16 p = powers_at(lanes_load_part(x, TRINE_F32, i, n - i, -INFINITY), base);
+        if (y) lanes_store_part(y + i, p, n - i);
+        sum[1] += p;
     }
     return lanes_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }

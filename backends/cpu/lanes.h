@@ -22,6 +22,7 @@
 
 typedef float f32x16 __attribute__((vector_size(64)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
+typedef uint32_t u32x16 __attribute__((vector_size(64)));
 enum { LANES = 16, LANES_BLOCK = 64, LANES_INPUTS = 2 };
 #define LANES_INLINE static inline __attribute__((always_inline, unused))
 
@@ -93,10 +94,30 @@ LANES_INLINE f32x16 lanes_load(const void *x, trine_dtype dtype, int64_t i)
 /* Elements [i, i + m), m < 16; the lanes behind them are `pad`. */
 LANES_INLINE f32x16 lanes_load_part(const void *x, trine_dtype dtype, int64_t i, int64_t m, float pad)
 {
+    const char *p = (const char *)x + i * lanes_size(dtype);
+#if defined __AVX512BW__ && defined __AVX512VL__
+    const __mmask16 there = (__mmask16)((1u << m) - 1);
+    if (dtype == TRINE_F32) return (f32x16)_mm512_mask_loadu_ps(_mm512_set1_ps(pad), there, p);
+    char part[32];
+    const __m256i codes = _mm256_maskz_loadu_epi16(there, p);
+    memcpy(part, &codes, sizeof part);
+    return (f32x16)_mm512_mask_mov_ps(_mm512_set1_ps(pad), there, (__m512)lanes_load(part, dtype, 0));
+#else
     const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, there = lane < (int32_t)m;
     char part[64] = {0};
-    memcpy(part, (const char *)x + i * lanes_size(dtype), (size_t)(m * lanes_size(dtype)));
+    memcpy(part, p, (size_t)(m * lanes_size(dtype)));
     return (f32x16)(((i32x16)lanes_load(part, dtype, 0) & there) | ((i32x16)lanes_of(pad) & ~there));
+#endif
+}
+
+/* The first m < 16 lanes. */
+LANES_INLINE void lanes_store_part(float *to, f32x16 v, int64_t m)
+{
+#if defined __AVX512F__
+    _mm512_mask_storeu_ps(to, (__mmask16)((1u << m) - 1), (__m512)v);
+#else
+    memcpy(to, &v, (size_t)m * sizeof *to);
+#endif
 }
 
 /* TRINE_FMA of vectors. */
@@ -230,7 +251,7 @@ LANES_INLINE f32x16 lanes_take(const lanes_input *in, int k, trine_dtype dtype, 
 LANES_INLINE f32x16 lanes_take_part(const lanes_input *in, int k, trine_dtype dtype, bool keep, int64_t i, float pad)
 {
     const f32x16 v = lanes_load_part(in->x[k], dtype, i, in->n - i, pad);
-    if (keep) memcpy(in->keep[k] + i, &v, (size_t)(in->n - i) * sizeof(float));
+    if (keep) lanes_store_part(in->keep[k] + i, v, in->n - i);
     return v;
 }
 
@@ -242,10 +263,13 @@ LANES_INLINE f32x16 lanes_take_part(const lanes_input *in, int k, trine_dtype dt
      : (in)->keep[0] ? of_dtype(in, TRINE_F16, true, __VA_ARGS__) \
                      : of_dtype(in, TRINE_F16, false, __VA_ARGS__))
 
-/* Defines float name(in, about): the sum of `term`, an expression in the vectors a (of the first input), b (of the second, if
- * there are two) and about; it must be 0 where a is `about` and b is 0. */
-#define LANES_SUM(name, inputs, term) \
-    LANES_INLINE f32x16 name##_term(f32x16 a, f32x16 b, f32x16 about) { return (void)a, (void)b, (void)about, (term); } \
+/* Defines float name(in, about): the sum of `more`, an expression that adds to the vector s what becomes of the vectors a (of the
+ * first input), b (of the second, if there are two) and about: nothing where a is `about` and b is 0. */
+#define LANES_SUM(name, inputs, more) \
+    LANES_INLINE f32x16 name##_more(f32x16 s, f32x16 a, f32x16 b, f32x16 about) \
+    { \
+        return (void)a, (void)b, (void)about, (more); \
+    } \
     LANES_INLINE float name##_of(const lanes_input *input, trine_dtype dtype, bool keep, float from) \
     { \
         const lanes_input own = *input, *in = &own; /* which no store to what is kept can change */ \
@@ -257,16 +281,16 @@ LANES_INLINE f32x16 lanes_take_part(const lanes_input *in, int k, trine_dtype dt
             _Pragma("GCC unroll 4") for (int k = 0; k < 4; k++) \
             { \
                 const f32x16 a = lanes_take(in, 0, dtype, keep, i + LANES * k); \
-                s[k] += name##_term(a, (inputs) > 1 ? lanes_take(in, 1, dtype, keep, i + LANES * k) : a, about); \
+                s[k] = name##_more(s[k], a, (inputs) > 1 ? lanes_take(in, 1, dtype, keep, i + LANES * k) : a, about); \
             } \
         } \
         for (; i + LANES <= in->n; i += LANES) { \
             const f32x16 a = lanes_take(in, 0, dtype, keep, i); \
-            s[0] += name##_term(a, (inputs) > 1 ? lanes_take(in, 1, dtype, keep, i) : a, about); \
+            s[0] = name##_more(s[0], a, (inputs) > 1 ? lanes_take(in, 1, dtype, keep, i) : a, about); \
         } \
         if (i < in->n) { \
             const f32x16 a = lanes_take_part(in, 0, dtype, keep, i, from); \
-            s[1] += name##_term(a, (inputs) > 1 ? lanes_take_part(in, 1, dtype, keep, i, 0) : a, about); \
+            s[1] = name##_more(s[1], a, (inputs) > 1 ? lanes_take_part(in, 1, dtype, keep, i, 0) : a, about); \
         } \
         return lanes_sum((s[0] + s[1]) + (s[2] + s[3])); \
     } \

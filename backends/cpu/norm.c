@@ -4,6 +4,7 @@
 #include "backends/cpu/norm_backward.h"
 #include "backends/cpu/rows.h"
 #include "backends/cpu/walk.h"
+#include "backends/cpu/vmath.h"
 
 typedef struct norm_context {
     trine_dtype dtype;
@@ -12,8 +13,8 @@ typedef struct norm_context {
     bool round_first;
 } norm_context;
 
-LANES_SUM(lanes_plain, 1, a)
-LANES_SUM(lanes_squares, 1, (a - about) * (a - about))
+LANES_SUM(lanes_plain, 1, s + a)
+LANES_SUM(lanes_squares, 1, lanes_fma(a - about, a - about, s))
 
 /* ---- The output ---- */
 
@@ -41,13 +42,34 @@ static void norm_emit(const norm_context *c, const row_part *part, float mean, f
         rstd = 1;
     }
     if (w && b)
-        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * (offset + w[i]) + b[i];
+        for (int64_t i = 0; i < n; i++) y[i] = TRINE_FMA((x[i] - mean) * rstd, offset + w[i], b[i]);
     else if (w)
         for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * (offset + w[i]);
     else if (b)
         for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd + b[i];
     else
         for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * (offset + 1);
+}
+
+/* The same, of parameters that are f32, without offset. LANES_PUT_EACH is large: cases that differ in what they load only. */
+static inline void norm_put(const norm_context *c, const row_part *part, bool centred, float mean, float rstd, void *to,
+                            trine_dtype dtype, bool stream)
+{
+    const float *x = part->x[0];
+    const float *w = trine_is_given(&c->weight) ? (const float *)c->weight.data + part->column : NULL;
+    const float *b = trine_is_given(&c->bias) ? (const float *)c->bias.data + part->column : NULL;
+    if (!centred && !w)
+        LANES_PUT_EACH(dtype, to, part->n, stream, LANES_AT(x) * rstd);
+    else if (!centred)
+        LANES_PUT_EACH(dtype, to, part->n, stream, LANES_AT(x) * rstd * LANES_AT(w));
+    else if (w && b)
+        LANES_PUT_EACH(dtype, to, part->n, stream, lanes_fma((LANES_AT(x) - mean) * rstd, LANES_AT(w), LANES_AT(b)));
+    else if (w)
+        LANES_PUT_EACH(dtype, to, part->n, stream, (LANES_AT(x) - mean) * rstd * LANES_AT(w));
+    else if (b)
+        LANES_PUT_EACH(dtype, to, part->n, stream, (LANES_AT(x) - mean) * rstd + LANES_AT(b));
+    else
+        LANES_PUT_EACH(dtype, to, part->n, stream, (LANES_AT(x) - mean) * rstd);
 }
 
 static void put_statistic(const trine_tensor *t, int64_t row, double value)
@@ -75,6 +97,8 @@ static float *widen(trine_tensor *t, const row_call *c, float *to)
     return to + (c->n + 15) / 16 * 16;
 }
 
+static bool is_f32_or_none(const trine_tensor *t) { return !trine_is_given(t) || t->dtype == TRINE_F32; }
+
 static trine_status norm_call(trine_call *call, const row_op *op, norm_context *context, const trine_tensor *const *tensors)
 {
     row_call c;
@@ -84,6 +108,11 @@ static trine_status norm_call(trine_call *call, const row_op *op, norm_context *
     TRINE_END_OF_QUERY(call, rows + wide * ((size_t)to_widen(&context->weight, &c) + (size_t)to_widen(&context->bias, &c)));
     float *to = (float *)(void *)((char *)call->workspace + rows);
     widen(&context->bias, &c, widen(&context->weight, &c, to));
+    row_op plain = *op;
+    if (context->round_first || context->weight_offset != 0 || !is_f32_or_none(&context->weight) ||
+        !is_f32_or_none(&context->bias))
+        plain.put = NULL;
+    c.op = &plain;
     rows_run(&c, call->workspace);
     return TRINE_OK;
 }
@@ -127,9 +156,16 @@ static void layernorm_emit(const void *context, const row_part *part, const doub
     norm_emit(context, part, (float)stats[1], (float)stats[2], y);
 }
 
+ROW_PUT(layernorm_put)
+{
+    (void)own;
+    norm_put(context, part, true, (float)stats[1], (float)stats[2], to, dtype, stream);
+}
+
 trine_status TRINE_CPU(layernorm)(trine_call *call, const trine_layernorm_args *a)
 {
-    static const row_op op = {1, false, 2, layernorm_partial, layernorm_merge, layernorm_finish, NULL, NULL, layernorm_emit};
+    static const row_op op = {
+        1, false, 2, layernorm_partial, layernorm_merge, layernorm_finish, NULL, NULL, layernorm_emit, layernorm_put};
     norm_context context = {a->x.dtype, a->weight, a->bias, a->mean, a->rstd, a->eps, 0, false};
     return norm_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x});
 }
@@ -158,9 +194,15 @@ static void rmsnorm_emit(const void *context, const row_part *part, const double
     norm_emit(context, part, 0, (float)stats[0], y);
 }
 
+ROW_PUT(rmsnorm_put)
+{
+    (void)own;
+    norm_put(context, part, false, 0, (float)stats[0], to, dtype, stream);
+}
+
 trine_status TRINE_CPU(rmsnorm)(trine_call *call, const trine_rmsnorm_args *a)
 {
-    static const row_op op = {1, false, 1, rmsnorm_partial, rmsnorm_merge, rmsnorm_finish, NULL, NULL, rmsnorm_emit};
+    static const row_op op = {1, false, 1, rmsnorm_partial, rmsnorm_merge, rmsnorm_finish, NULL, NULL, rmsnorm_emit, rmsnorm_put};
     norm_context context = {.dtype = a->x.dtype,
                             .weight = a->weight,
                             .rstd = a->rstd,

@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #endif
 
+#include "backends/cpu/lanes_store.h"
 #include "backends/cpu/level.h"
 #include "backends/cpu/vmath.h"
 #include "backends/cpu/walk.h"
@@ -16,19 +17,19 @@
 
 /* multiply: product of the lower halves. evens: lanes 0, 2, ... of a and b by turns; odds: lanes 1, 3, ... */
 #if defined __AVX512F__
-enum { LANES = 8, VECTORS = 4 };
+enum { WIDE = 8, VECTORS = 4 };
 typedef uint64_t lanes __attribute__((vector_size(64)));
 static inline lanes multiply(lanes a, lanes b) { return (lanes)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
 static inline lanes evens(lanes a, lanes b) { return (lanes)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b); }
 static inline lanes odds(lanes a, lanes b) { return (lanes)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b); }
 #elif defined __AVX2__
-enum { LANES = 4, VECTORS = 4 };
+enum { WIDE = 4, VECTORS = 4 };
 typedef uint64_t lanes __attribute__((vector_size(32)));
 static inline lanes multiply(lanes a, lanes b) { return (lanes)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
 static inline lanes evens(lanes a, lanes b) { return (lanes)_mm256_unpacklo_epi64((__m256i)a, (__m256i)b); }
 static inline lanes odds(lanes a, lanes b) { return (lanes)_mm256_unpackhi_epi64((__m256i)a, (__m256i)b); }
 #else
-enum { LANES = 2, VECTORS = 4 };
+enum { WIDE = 2, VECTORS = 4 };
 typedef uint64_t lanes __attribute__((vector_size(16)));
 #if defined __SSE2__
 static inline lanes multiply(lanes a, lanes b) { return (lanes)_mm_mul_epu32((__m128i)a, (__m128i)b); }
@@ -38,7 +39,7 @@ static inline lanes multiply(lanes a, lanes b) { return (a & 0xffffffffu) * (b &
 static inline lanes evens(lanes a, lanes b) { return (lanes){a[0], b[0]}; }
 static inline lanes odds(lanes a, lanes b) { return (lanes){a[1], b[1]}; }
 #endif
-enum { GROUP = LANES * VECTORS, ROUNDS = 10 }; /* GROUP: blocks that are computed together, to fill the multipliers' pipeline */
+enum { GROUP = WIDE * VECTORS, ROUNDS = 10 }; /* GROUP: blocks that are computed together, to fill the multipliers' pipeline */
 
 typedef struct philox {
     lanes key[ROUNDS][2];
@@ -63,9 +64,9 @@ static void philox_group(uint32_t *words, const philox *p, uint64_t counter)
     const lanes first = everywhere(0xd2511f53u), second = everywhere(0xcd9e8d57u), low = everywhere(0xffffffffu);
     lanes index, c0[VECTORS], c1[VECTORS], c2[VECTORS], c3[VECTORS];
     /* even lanes hold the first blocks, so that evens() and odds() sort them */
-    for (int i = 0; i < LANES; i++) index[i] = (uint64_t)(i / 2 + i % 2 * (LANES / 2));
+    for (int i = 0; i < WIDE; i++) index[i] = (uint64_t)(i / 2 + i % 2 * (WIDE / 2));
     for (int k = 0; k < VECTORS; k++) {
-        c0[k] = index + everywhere(counter + (uint64_t)(k * LANES));
+        c0[k] = index + everywhere(counter + (uint64_t)(k * WIDE));
         c1[k] = c0[k] >> 32;
         c2[k] = c3[k] = everywhere(0);
     }
@@ -84,7 +85,7 @@ static void philox_group(uint32_t *words, const philox *p, uint64_t counter)
         /* words 0 and 1, and 2 and 3, in memory's order: little-endian */
         lanes front = (c0[k] & low) | c1[k] << 32, back = (c2[k] & low) | c3[k] << 32;
         lanes sorted[2] = {evens(front, back), odds(front, back)};
-        memcpy(words + 4 * k * LANES, sorted, sizeof sorted);
+        memcpy(words + 4 * k * WIDE, sorted, sizeof sorted);
     }
 }
 
@@ -107,6 +108,30 @@ static void drop(float *y, uint8_t *kept, const float *x, const uint32_t *words,
     for (int64_t i = 0; i < n; i++) y[i] = words[i] >= threshold ? x[i] * factor : 0.0f;
     if (!kept) return;
     for (int64_t i = 0; i < n; i++) kept[i] = words[i] >= threshold;
+}
+
+/* The same without a mask from x of any float type, straight to y: n a multiple of LANES_PUT, both dense, y on a line. */
+LANES_INLINE f32x16 kept_or_zero(const uint32_t *words, uint32_t threshold, f32x16 v)
+{
+    u32x16 w;
+    memcpy(&w, words, sizeof w);
+#if defined __AVX512F__
+    return (f32x16)_mm512_maskz_mov_ps(_mm512_cmpge_epu32_mask((__m512i)w, _mm512_set1_epi32((int)threshold)), (__m512)v);
+#else
+    return (f32x16)((i32x16)v & (w >= threshold));
+#endif
+}
+
+static void drop_lines(char *to, const char *x, trine_dtype dtype, const uint32_t *words, int64_t n, uint32_t threshold,
+                       float factor, bool stream)
+{
+#define DROP_AS(type) LANES_PUT_AS(type, to, n, stream, kept_or_zero(words + i, threshold, lanes_load(x, type, i) * factor))
+    if (dtype == TRINE_F32)
+        DROP_AS(TRINE_F32)
+    else if (dtype == TRINE_BF16)
+        DROP_AS(TRINE_BF16)
+    else
+        DROP_AS(TRINE_F16)
 }
 
 static void spread(float *y, const uint32_t *words, int64_t n, float low, float range)
@@ -153,6 +178,11 @@ static void run_span(const job *j, int64_t i, int64_t m, char *to, const char *f
         for (int64_t byte = 0; byte < m * j->size; byte += 64) __builtin_prefetch(from + byte);
     const uint32_t *words = philox_span(buffer, &j->source, i, m);
     const int64_t odd = j->kind == NORMAL ? i % 2 : 0; /* a pair that began before the span */
+    if (LANES_PUTS && j->kind == DROPOUT && !j->mask && j->step[0] == 1 && j->step[1] == 1 && m % LANES_PUT == 0 &&
+        (uintptr_t)to % 64 == 0) {
+        drop_lines(to, from, j->dtype, words, m, j->threshold, j->a, j->stream);
+        return;
+    }
     if (j->kind == DROPOUT) {
         drop(out, j->mask ? kept : NULL, cpu_load(in, from, j->dtype, m, j->step[1]), words, m, j->threshold, j->a);
         if (j->mask) span_copy_bytes(j->mask + i, kept, m, j->stream_mask);

@@ -78,10 +78,10 @@ static inline void partial_put(const reduction *r, int64_t offset, const partial
 
 /* ---- Floats ---- */
 
-LANES_SUM(lanes_plain, 1, a)
-LANES_SUM(lanes_l1, 1, (f32x16)((i32x16)(a)&0x7fffffff))
-LANES_SUM(lanes_l2, 1, (a) * (a))
-LANES_SUM(lanes_dot, 2, (a) * (b))
+LANES_SUM(lanes_plain, 1, s + a)
+LANES_SUM(lanes_l1, 1, s + (f32x16)((i32x16)(a)&0x7fffffff))
+LANES_SUM(lanes_l2, 1, lanes_fma(a, a, s))
+LANES_SUM(lanes_dot, 2, lanes_fma(a, b, s))
 typedef float (*lanes_sum_fn)(const lanes_input *in, float about);
 static const lanes_sum_fn lanes_sums[] = {
     [SUM] = lanes_plain, [MEAN] = lanes_plain, [NORM_L1] = lanes_l1, [NORM_L2] = lanes_l2, [DOT] = lanes_dot};

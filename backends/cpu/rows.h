@@ -8,7 +8,7 @@
 #ifndef TRINE_CPU_ROWS_H
 #define TRINE_CPU_ROWS_H
 
-#include "backends/cpu/lanes.h"
+#include "backends/cpu/lanes_store.h"
 #include "backends/cpu/level.h"
 #include "backends/cpu/span.h"
 #include "core/backend.h"
@@ -38,7 +38,13 @@ typedef struct row_op {
     /* what partial left in keep, from its numbers; NULL for ops that keep nothing */
     void (*again)(const void *context, const row_part *part, const double own[ROW_STATS]);
     void (*emit)(const void *context, const row_part *part, const double own[ROW_STATS], const double stats[ROW_STATS], float *y);
+    /* emit and store in one, of a multiple of LANES_PUT elements; NULL for ops that don't */
+    void (*put)(const void *context, const row_part *part, const double own[ROW_STATS], const double stats[ROW_STATS], void *to,
+                trine_dtype dtype, bool stream);
 } row_op;
+#define ROW_PUT(name) \
+    static void name(const void *context, const row_part *part, const double own[ROW_STATS], const double stats[ROW_STATS], \
+                     void *to, trine_dtype dtype, bool stream)
 
 typedef struct row_call {
     const row_op *op;
@@ -117,14 +123,29 @@ static inline void rows_load(const row_call *c, const row_part *part)
         }
 }
 
+/* Lines that are put straight from registers begin on lines. What is before the first one and behind the last is emitted. */
+static inline int64_t rows_span(const row_call *c, const char *to, int64_t left, bool *put)
+{
+    const int64_t off = (int64_t)((uintptr_t)to % 64), m = left < SPAN_MAX ? left : SPAN_MAX;
+    *put = LANES_PUTS && c->op->put && left >= LANES_PUT && off % c->size == 0;
+    if (!*put || off == 0) return *put ? m / LANES_PUT * LANES_PUT : span_length(to, c->dtype, left);
+    *put = false;
+    return (64 - off) / c->size;
+}
+
 static inline void rows_emit(const row_call *c, const row_part *part, char *to, const double *own, const double *stats)
 {
     SPAN_BUFFER(y);
     row_part span = *part;
     for (int64_t i = 0, m; i < part->n; i += m) {
-        m = span.n = span_length(to + i * c->size, c->dtype, part->n - i);
-        c->op->emit(c->context, &span, own, stats, y);
-        span_store(to + i * c->size, c->dtype, y, m, c->stream);
+        bool put;
+        m = span.n = rows_span(c, to + i * c->size, part->n - i, &put);
+        if (put) {
+            c->op->put(c->context, &span, own, stats, to + i * c->size, c->dtype, c->stream);
+        } else {
+            c->op->emit(c->context, &span, own, stats, y);
+            span_store(to + i * c->size, c->dtype, y, m, c->stream);
+        }
         span.column += m;
         for (int32_t k = 0; k < c->op->inputs; k++) span.x[k] += m;
         if (span.keep) span.keep += m;
@@ -217,8 +238,9 @@ static inline void rows_block(const row_call *c, int64_t row, int64_t rows, int6
     SPAN_BUFFER(y);
     row_stats own[ROWS_AT_ONCE], stats[ROWS_AT_ONCE];
     char *p[1 + ROW_INPUTS], *next[1 + ROW_INPUTS];
-    const int64_t together = 2 * c->n <= SPAN_MAX ? SPAN_MAX / c->n : 1;
     rows_addresses(c, row, p);
+    const bool lines = LANES_PUTS && c->op->put && c->n % LANES_PUT == 0 && (uintptr_t)p[0] % 64 == 0;
+    const int64_t together = 2 * c->n <= SPAN_MAX ? SPAN_MAX / c->n : 1;
     rows_addresses(c, row + 2 * rows <= end ? row + rows : row, next);
     row_part part = rows_part(c, p, c->n, 0);
     rows_ask(c, &part, next);
@@ -229,7 +251,9 @@ static inline void rows_block(const row_call *c, int64_t row, int64_t rows, int6
         if (c->op->relate) c->op->relate(c->context, own[r], stats[r]);
     }
     part = rows_part(c, p, c->n, 0);
-    for (int64_t first = 0, m; first < rows; first += m) {
+    for (int64_t r = 0; lines && r < rows; r++, rows_step(c, &part))
+        c->op->put(c->context, &part, own[r], stats[r], p[0] + r * c->n * c->size, c->dtype, c->stream);
+    for (int64_t first = lines ? rows : 0, m; first < rows; first += m) {
         char *to = p[0] + first * c->n * c->size;
         m = rows - first < together ? rows - first : together;
         for (int64_t r = first; r < first + m; r++, rows_step(c, &part))

@@ -1,31 +1,61 @@
 /* Scans along an axis on the CPU. Bound by bytes, and by the chain of operations that a row is.
  *
- * A dense row goes in spans of four running results at a time: two steps of shifting and combining inside a vector, one
- * combination with what precedes it, so that the chain has one link for four elements. Rows are cut into chunks of a fixed
+ * A dense row goes in spans of four vectors of running results at a time: steps of shifting and combining inside a vector, then
+ * combinations with what precedes it, so that the chain has one link for four vectors. Rows are cut into chunks of a fixed
  * length, each scanned from the neutral element and then combined with the chunks before it; threads take rows, or, where there
  * are few, chunks, whose totals they find first, so that results do not depend on the number of threads. Axes outside the
  * innermost go down spans of columns side by side. */
 #include <math.h>
 
+#include "backends/cpu/lanes.h"
 #include "backends/cpu/walk.h"
 #include "core/scan_shape.h"
 
 enum { SCAN_CHUNK = 32768 };
 
-/* ---- Operations: of floats, and of four at once ---- */
+/* ---- Operations: of floats, and of vectors ---- */
 
-typedef float four __attribute__((vector_size(16)));
-typedef int32_t mask4 __attribute__((vector_size(16)));
+/* The running results of a vector are made in log2(WIDTH) steps of shifting and combining. */
+#if defined __AVX512F__
+enum { WIDTH = 16 };
+typedef f32x16 wide;
+typedef i32x16 wide_mask;
+#define SHIFTED(by) \
+    { \
+        SHIFT_4(0, by), SHIFT_4(4, by), SHIFT_4(8, by), SHIFT_4(12, by) \
+    }
+#else
+enum { WIDTH = 4 };
+typedef float wide __attribute__((vector_size(16)));
+typedef int32_t wide_mask __attribute__((vector_size(16)));
+#define SHIFTED(by) \
+    { \
+        SHIFT_4(0, by) \
+    }
+#endif
+/* Lane j takes lane j - by of the second operand, or the first one's. */
+#define SHIFT_1(j, by) ((j) < (by) ? (j) : WIDTH + (j) - (by))
+#define SHIFT_4(j, by) SHIFT_1(j, by), SHIFT_1((j) + 1, by), SHIFT_1((j) + 2, by), SHIFT_1((j) + 3, by)
+
+static inline wide wide_of(float x) { return (wide){0} + x; }
+
+/* The last lane everywhere. */
+static inline wide wide_last(wide v) { return __builtin_shuffle(v, (wide_mask){0} + (WIDTH - 1)); }
 
 static inline float both_sum(float a, float b) { return a + b; }
 static inline float both_mul(float a, float b) { return a * b; }
 static inline float both_max(float a, float b) { return a > b || a != a ? a : b; } /* NaN wins */
-static inline four both4_sum(four a, four b) { return a + b; }
-static inline four both4_mul(four a, four b) { return a * b; }
-static inline four both4_max(four a, four b)
+static inline wide wide_sum(wide a, wide b) { return a + b; }
+static inline wide wide_mul(wide a, wide b) { return a * b; }
+static inline wide wide_max(wide a, wide b)
 {
-    const mask4 first = (a > b) | (a != a);
-    return (four)((first & (mask4)a) | (~first & (mask4)b));
+#if defined __AVX512F__
+    const __m512 most = _mm512_max_ps((__m512)a, (__m512)b); /* b, if one is NaN */
+    return (wide)_mm512_mask_mov_ps(most, _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q), (__m512)a);
+#else
+    const wide_mask first = (a > b) | (a != a);
+    return (wide)((first & (wide_mask)a) | (~first & (wide_mask)b));
+#endif
 }
 
 /* y = x's running results after `carry`, which moves on; y may be x. */
@@ -37,21 +67,26 @@ typedef void (*scan_rows_fn)(float *into, const float *x, int64_t n);
 #define SCAN_KIND(kind, neutral_) \
     static float scan_span_##kind(float *y, const float *x, int64_t n, float carry) \
     { \
-        const four neutral = {neutral_, neutral_, neutral_, neutral_}; \
+        const wide neutral = wide_of(neutral_); \
+        wide before = wide_of(carry); \
         int64_t i = 0; \
-        for (; i + 16 <= n; i += 16) { \
-            four v[4]; \
+        for (; i + 4 * WIDTH <= n; i += 4 * WIDTH) { \
+            wide v[4]; \
             memcpy(v, x + i, sizeof v); \
             for (int k = 0; k < 4; k++) { \
-                v[k] = both4_##kind(__builtin_shuffle(neutral, v[k], (mask4){0, 4, 5, 6}), v[k]); \
-                v[k] = both4_##kind(__builtin_shuffle(neutral, v[k], (mask4){0, 1, 4, 5}), v[k]); \
+                v[k] = wide_##kind(__builtin_shuffle(neutral, v[k], (wide_mask)SHIFTED(1)), v[k]); \
+                v[k] = wide_##kind(__builtin_shuffle(neutral, v[k], (wide_mask)SHIFTED(2)), v[k]); \
+                if (WIDTH == 4) continue; \
+                v[k] = wide_##kind(__builtin_shuffle(neutral, v[k], (wide_mask)SHIFTED(4)), v[k]); \
+                v[k] = wide_##kind(__builtin_shuffle(neutral, v[k], (wide_mask)SHIFTED(8)), v[k]); \
             } \
-            for (int k = 1; k < 4; k++) v[k] = both4_##kind(__builtin_shuffle(v[k - 1], (mask4){3, 3, 3, 3}), v[k]); \
-            const float total = v[3][3]; \
-            for (int k = 0; k < 4; k++) v[k] = both4_##kind((four){carry, carry, carry, carry}, v[k]); \
+            for (int k = 1; k < 4; k++) v[k] = wide_##kind(wide_last(v[k - 1]), v[k]); \
+            const wide total = wide_last(v[3]); \
+            for (int k = 0; k < 4; k++) v[k] = wide_##kind(before, v[k]); \
             memcpy(y + i, v, sizeof v); \
-            carry = both_##kind(carry, total); \
+            before = wide_##kind(before, total); \
         } \
+        carry = before[0]; \
         for (; i < n; i++) y[i] = carry = both_##kind(carry, x[i]); \
         return carry; \
     } \
@@ -118,7 +153,7 @@ static float scan_chunk(const scan *s, const char *x, char *y, int64_t chunk, fl
         carry = s->kind->span(out + 1, in, m, carry);
         if (!store) continue;
         float *result = s->exclusive ? out : out + 1;
-        s->kind->base(result, base, m);
+        if (chunk > 0) s->kind->base(result, base, m);
         if (s->reverse) {
             turn_round(turned, result, m);
             result = turned;

@@ -8,11 +8,13 @@
 #define TRINE_CPU_SCATTER_H
 
 #include "backends/cpu/ids.h"
+#include "backends/cpu/lanes.h"
 #include "backends/cpu/walk.h"
 #include "core/taken.h"
 
-/* Rows stand anywhere: the beginning of one is asked for while those before it are added. */
-enum { SCATTER_AHEAD = 4, SCATTER_ASKED = 512 };
+/* Rows stand anywhere: they are asked for while those SCATTER_AHEAD bytes before them are added, so many as hide memory's latency.
+ */
+enum { SCATTER_AHEAD = 8192, SCATTER_ROWS_AHEAD = 32 };
 enum { SCATTER_TILE = 256, SCATTER_Y = 0, SCATTER_ROWS, SCATTER_X };
 
 typedef struct scatter {
@@ -21,8 +23,9 @@ typedef struct scatter {
     trine_iter outer, places; /* outer: of y, rows, x without the axis and ids' axes */
     int64_t inner_size, inner[TRINE_ITER_OPERANDS], spans;
     int64_t y_step, x_step, y_size, row_size;
-    int64_t *first, *place; /* first[v]: where v's run begins in the sorted list; where each of that stood */
-    int32_t *key;
+    int64_t *first, *place; /* first[v]: where v's run begins in the sorted list; place: offset of each one's row */
+    int32_t *key, *counts;  /* counts: of each block of the unsorted list, one for each slice */
+    int64_t blocks;
     float *partials;
     bool stream;
 } scatter;
@@ -62,17 +65,45 @@ static inline void scatter_write(const scatter *s, int64_t row, const scatter_sp
 /* Entry i of the sorted list, which must have a place. */
 static inline const char *scatter_row(const scatter *s, int64_t i, const scatter_span *span)
 {
-    int64_t offset[TRINE_ITER_OPERANDS];
-    trine_iter_offsets(&s->places, s->place[i], offset);
-    return (const char *)s->rows->data + (span->offset[SCATTER_ROWS] + offset[0]) * s->row_size;
+    return (const char *)s->rows->data + (span->offset[SCATTER_ROWS] + s->place[i]) * s->row_size;
+}
+
+LANES_INLINE void scatter_take_as(float *sum, const char *from, trine_dtype dtype, int64_t n)
+{
+    f32x16 v;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        memcpy(&v, sum + i, sizeof v);
+        v += lanes_load(from, dtype, i);
+        memcpy(sum + i, &v, sizeof v);
+    }
+    if (i == n) return;
+    v = lanes_load_part(from, dtype, i, n - i, 0) + lanes_load_part(sum, TRINE_F32, i, n - i, 0);
+    lanes_store_part(sum + i, v, n - i);
+}
+
+/* sum += a row. */
+static inline void scatter_take(const scatter *s, float *sum, const char *from, int64_t n)
+{
+    SPAN_BUFFER(buffer);
+    const int64_t step = s->inner[SCATTER_ROWS];
+    if (step != 1)
+        scatter_take_as(sum, (const char *)cpu_load(buffer, from, s->rows->dtype, n, step), TRINE_F32, n);
+    else if (s->rows->dtype == TRINE_F32)
+        scatter_take_as(sum, from, TRINE_F32, n);
+    else if (s->rows->dtype == TRINE_BF16)
+        scatter_take_as(sum, from, TRINE_BF16, n);
+    else
+        scatter_take_as(sum, from, TRINE_F16, n);
 }
 
 static inline void scatter_tile(const scatter *s, int64_t tile, const scatter_span *span)
 {
     SPAN_BUFFER(sum);
-    SPAN_BUFFER(buffer);
     const int64_t begin = tile * SCATTER_TILE, end = begin + SCATTER_TILE < s->n ? begin + SCATTER_TILE : s->n,
-                  asked = span->n * s->row_size < SCATTER_ASKED ? span->n * s->row_size : SCATTER_ASKED;
+                  bytes = span->n * s->row_size,
+                  most = SCATTER_AHEAD / bytes < SCATTER_ROWS_AHEAD ? SCATTER_AHEAD / bytes : SCATTER_ROWS_AHEAD,
+                  ahead = most < 1 ? 1 : most;
     for (int64_t i = begin, next; i < end; i = next) {
         const int32_t key = s->key[i];
         if (key < 0 || key >= s->slices) {
@@ -81,11 +112,9 @@ static inline void scatter_tile(const scatter *s, int64_t tile, const scatter_sp
         }
         memset(sum, 0, (size_t)span->n * sizeof *sum);
         for (next = i; next < end && s->key[next] == key; next++) {
-            const char *from = scatter_row(s, next, span);
-            if (next + SCATTER_AHEAD < end && s->key[next + SCATTER_AHEAD] < s->slices)
-                span_prefetch(scatter_row(s, next + SCATTER_AHEAD, span), asked);
-            const float *row = cpu_load(buffer, from, s->rows->dtype, span->n, s->inner[SCATTER_ROWS]);
-            for (int64_t j = 0; j < span->n; j++) sum[j] += row[j];
+            if (next + ahead < s->n && s->key[next + ahead] >= 0 && s->key[next + ahead] < s->slices)
+                span_prefetch(scatter_row(s, next + ahead, span), bytes);
+            scatter_take(s, sum, scatter_row(s, next, span), span->n);
         }
         const bool began_before = i == begin && i > 0 && s->key[i - 1] == key,
                    goes_on = next == end && end < s->n && s->key[end] == key;
@@ -118,54 +147,101 @@ static inline void scatter_rest(const scatter *s, int64_t row, const scatter_spa
 
 /* ---- The sorted list ---- */
 
-/* Ids that do not decrease: they are the list. */
+static inline int64_t scatter_place(const scatter *s, int64_t i)
+{
+    int64_t offset[TRINE_ITER_OPERANDS];
+    if (s->places.ndim == 1) return i * s->places.stride[0][0];
+    trine_iter_offsets(&s->places, i, offset);
+    return offset[0];
+}
+
+/* The id of entry i in row-major order, -1 or slices where it is out of range. */
+static inline int32_t scatter_key(const scatter *s, const trine_iter *it, int64_t i)
+{
+    const int64_t id = cpu_id_at(s->ids, it, i);
+    return (int32_t)(id < 0 ? -1 : id < s->slices ? id : s->slices);
+}
+
+/* Ids that do not decrease: they are the list. Between two that differ, runs begin. (Of ids that do decrease no entry stays unset
+ * either.) */
 static inline void scatter_take_sorted(const scatter *s)
 {
     const trine_tensor *operand[] = {s->ids};
     const trine_iter it = trine_iter_make(operand, 1, 1);
-    for (int64_t i = 0; i < s->n; i++) {
-        const int64_t id = cpu_id_at(s->ids, &it, i);
-        s->key[i] = (int32_t)(id < 0 ? -1 : id < s->slices ? id : s->slices);
-        s->place[i] = i;
-    }
-    for (int64_t v = 0; v <= s->slices; v++) {
-        int64_t low = 0, high = s->n;
-        while (low < high) {
-            const int64_t middle = (low + high) / 2;
-            if (s->key[middle] < v)
-                low = middle + 1;
-            else
-                high = middle;
+    CPU_PARALLEL_FOR(range, s->n, CPU_GRAIN)
+    {
+        int32_t before = range.begin > 0 ? scatter_key(s, &it, range.begin - 1) : -1;
+        for (int64_t i = range.begin; i < range.end; i++) {
+            const int32_t key = scatter_key(s, &it, i);
+            for (int64_t v = (int64_t)before + 1; v <= key; v++) s->first[v] = i;
+            s->key[i] = before = key;
+            s->place[i] = scatter_place(s, i);
         }
-        s->first[v] = low;
     }
+    for (int64_t v = s->n > 0 ? (int64_t)s->key[s->n - 1] + 1 : 0; v <= s->slices; v++) s->first[v] = s->n;
+}
+
+/* Blocks of the list that are counted and placed apart; what comes of it does not depend on how many there are. */
+static inline cpu_range scatter_block(const scatter *s, int64_t block)
+{
+    const int64_t length = (s->n + s->blocks - 1) / s->blocks, begin = block * length;
+    return (cpu_range){begin < s->n ? begin : s->n, begin + length < s->n ? begin + length : s->n};
 }
 
 static inline void scatter_sort(const scatter *s)
 {
     const trine_tensor *operand[] = {s->ids};
     const trine_iter it = trine_iter_make(operand, 1, 1);
-    memset(s->first, 0, (size_t)(s->slices + 2) * sizeof *s->first);
-    for (int64_t i = 0; i < s->n; i++) {
-        const int64_t id = cpu_id_at(s->ids, &it, i);
-        if (id >= 0 && id < s->slices) s->first[id + 2]++;
+    CPU_PARALLEL_FOR(range, s->blocks, 1)
+    {
+        for (int64_t b = range.begin; b < range.end; b++) {
+            int32_t *counts = s->counts + b * s->slices;
+            const cpu_range block = scatter_block(s, b);
+            memset(counts, 0, (size_t)s->slices * sizeof *counts);
+            for (int64_t i = block.begin; i < block.end; i++) {
+                const int32_t key = scatter_key(s, &it, i);
+                if (key >= 0 && key < s->slices) counts[key]++;
+            }
+        }
     }
-    for (int64_t v = 0; v < s->slices; v++) s->first[v + 2] += s->first[v + 1];
-    for (int64_t i = 0; i < s->n; i++) { /* first[v + 1] goes from v's first place to its end */
-        const int64_t id = cpu_id_at(s->ids, &it, i);
-        if (id < 0 || id >= s->slices) continue;
-        const int64_t to = s->first[id + 1]++;
-        s->key[to] = (int32_t)id;
-        s->place[to] = i;
+    int32_t all = 0;
+    for (int64_t v = 0; v < s->slices; v++) { /* counts become where each block's entries of v go */
+        s->first[v] = all;
+        for (int64_t b = 0; b < s->blocks; b++) {
+            const int32_t count = s->counts[b * s->slices + v];
+            s->counts[b * s->slices + v] = all;
+            all += count;
+        }
     }
-    for (int64_t i = s->first[s->slices]; i < s->n; i++) s->key[i] = (int32_t)s->slices;
+    s->first[s->slices] = all;
+    CPU_PARALLEL_FOR(range, s->blocks, 1)
+    {
+        for (int64_t b = range.begin; b < range.end; b++) {
+            int32_t *counts = s->counts + b * s->slices;
+            const cpu_range block = scatter_block(s, b);
+            for (int64_t i = block.begin; i < block.end; i++) {
+                const int32_t key = scatter_key(s, &it, i);
+                if (key < 0 || key >= s->slices) continue;
+                const int32_t to = counts[key]++;
+                s->key[to] = key;
+                s->place[to] = scatter_place(s, i);
+            }
+        }
+    }
+    for (int64_t i = all; i < s->n; i++) s->key[i] = (int32_t)s->slices;
 }
 
 /* ---- Host ---- */
 
+/* The list's keys and the blocks' counts. */
+static inline size_t scatter_keys_bytes(const scatter *s)
+{
+    return ((size_t)(s->n + s->blocks * s->slices) * sizeof(int32_t) + 63) / 64 * 64;
+}
+
 static inline size_t scatter_bytes(const scatter *s)
 {
-    return (size_t)(s->slices + 2 + s->n) * sizeof(int64_t) + ((size_t)s->n * sizeof(int32_t) + 63) / 64 * 64 +
+    return (size_t)(s->slices + 2 + s->n) * sizeof(int64_t) + scatter_keys_bytes(s) +
            (size_t)(s->tiles * 2 * s->columns) * sizeof(float);
 }
 
@@ -174,7 +250,8 @@ static inline void scatter_run(scatter *s, bool sorted, char *workspace)
     s->first = (int64_t *)(void *)workspace;
     s->place = s->first + s->slices + 2;
     s->key = (int32_t *)(void *)(s->place + s->n);
-    s->partials = (float *)(void *)((char *)s->key + ((size_t)s->n * sizeof(int32_t) + 63) / 64 * 64);
+    s->counts = s->key + s->n;
+    s->partials = (float *)(void *)((char *)s->key + scatter_keys_bytes(s));
     if (sorted)
         scatter_take_sorted(s);
     else
@@ -212,6 +289,8 @@ static inline trine_status scatter_call(trine_call *call, const trine_tensor *x,
     s.places = trine_iter_make(place, 1, 1);
     s.columns = s.outer.numel;
     s.tiles = (s.n + SCATTER_TILE - 1) / SCATTER_TILE;
+    const int64_t threads = cpu_threads(s.n, CPU_GRAIN), worth = s.slices > 0 ? s.n / s.slices : 0;
+    s.blocks = sorted ? 0 : worth < 1 ? 1 : worth < threads ? worth : threads; /* no more counts than ids */
     s.y_size = trine_dtype_bits(y->dtype) / 8;
     s.row_size = trine_dtype_bits(rows->dtype) / 8;
     s.y_step = y->stride[axis];

@@ -51,6 +51,13 @@ static void forward_emit(const void *context, const row_part *part, const double
     for (int64_t i = 0; i < part->n; i++) y[i] = part->keep[i] * scale;
 }
 
+ROW_PUT(forward_put)
+{
+    const float *powers_of = part->keep, scale = (float)own[SCALE];
+    (void)context, (void)stats;
+    LANES_PUT_EACH(dtype, to, part->n, stream, LANES_AT(powers_of) * scale);
+}
+
 static void log_finish(const void *context, int64_t row, int64_t n, double stats[ROW_STATS])
 {
     (void)context, (void)row, (void)n;
@@ -67,10 +74,17 @@ static void log_emit(const void *context, const row_part *part, const double own
     for (int64_t i = 0; i < part->n; i++) y[i] = (x[i] - most) - log_sum;
 }
 
+ROW_PUT(log_put)
+{
+    const float *x = part->x[0], most = (float)stats[MOST], log_sum = (float)stats[SCALE];
+    (void)context, (void)own;
+    LANES_PUT_EACH(dtype, to, part->n, stream, LANES_AT(x) - most - log_sum);
+}
+
 /* ---- Backward. stats: sum(y dy), or sum(dy) for the logarithm. Inputs: y, dy ---- */
 
-LANES_SUM(lanes_dot, 2, (a) * (b))
-LANES_SUM(lanes_second, 2, b)
+LANES_SUM(lanes_dot, 2, lanes_fma(a, b, s))
+LANES_SUM(lanes_second, 2, s + b)
 
 static void dot_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
@@ -100,6 +114,13 @@ static void backward_emit(const void *context, const row_part *part, const doubl
     for (int64_t i = 0; i < part->n; i++) dx[i] = y[i] * (dy[i] - sum);
 }
 
+ROW_PUT(backward_put)
+{
+    const float *y = part->x[0], *dy = part->x[1], sum = (float)stats[0];
+    (void)context, (void)own;
+    LANES_PUT_EACH(dtype, to, part->n, stream, LANES_AT(y) * (LANES_AT(dy) - sum));
+}
+
 static void log_backward_emit(const void *context, const row_part *part, const double own[ROW_STATS],
                               const double stats[ROW_STATS], float *dx)
 {
@@ -113,25 +134,25 @@ static void log_backward_emit(const void *context, const row_part *part, const d
 
 trine_status TRINE_CPU(softmax)(trine_call *call, const trine_softmax_args *a)
 {
-    static const row_op op = {1,           true, 1, forward_partial, forward_merge, forward_finish, forward_relate, forward_again,
-                              forward_emit};
+    static const row_op op = {
+        1, true, 1, forward_partial, forward_merge, forward_finish, forward_relate, forward_again, forward_emit, forward_put};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->y, &a->x});
 }
 
 trine_status TRINE_CPU(log_softmax)(trine_call *call, const trine_log_softmax_args *a)
 {
-    static const row_op op = {1, false, 1, forward_partial, forward_merge, log_finish, NULL, NULL, log_emit};
+    static const row_op op = {1, false, 1, forward_partial, forward_merge, log_finish, NULL, NULL, log_emit, log_put};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->y, &a->x});
 }
 
 trine_status TRINE_CPU(softmax_backward)(trine_call *call, const trine_softmax_backward_args *a)
 {
-    static const row_op op = {2, false, 1, dot_partial, sum_merge, sum_finish, NULL, NULL, backward_emit};
+    static const row_op op = {2, false, 1, dot_partial, sum_merge, sum_finish, NULL, NULL, backward_emit, backward_put};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
 }
 
 trine_status TRINE_CPU(log_softmax_backward)(trine_call *call, const trine_log_softmax_backward_args *a)
 {
-    static const row_op op = {2, false, 1, sum_partial, sum_merge, sum_finish, NULL, NULL, log_backward_emit};
+    static const row_op op = {2, false, 1, sum_partial, sum_merge, sum_finish, NULL, NULL, log_backward_emit, NULL};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
 }

@@ -14,7 +14,7 @@
 #include <immintrin.h>
 #endif
 
-#include "backends/cpu/lanes.h"
+#include "backends/cpu/lanes_store.h"
 
 enum { LINE = 64, PIECE = 4096 };
 
@@ -70,144 +70,32 @@ STORE(store_bool, uint8_t, trine_f32_to_bool(x))
 
 /* ---- f16 and bf16 ---- */
 
-#if defined __AVX2__ && defined __F16C__ && !defined __AVX512BW__
-/* NaN keeps its sign, becomes quiet and loses its payload. */
-static inline __m256 bare_nan(__m256 x)
-{
-    __m256 sign = _mm256_and_ps(x, _mm256_set1_ps(-0.0f));
-    __m256 quiet = _mm256_or_ps(sign, _mm256_castsi256_ps(_mm256_set1_epi32(TRINE_F32_NAN)));
-    return _mm256_blendv_ps(x, quiet, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
-}
-#endif
-
-/* F16_LANES at a time, to memory or, `stream`, past the caches; 0: no such instructions. A NaN keeps its sign, becomes quiet and
- * loses its payload. */
-#if defined __AVX512BW__ && defined __AVX512VL__
-enum { F16_LANES = 16 };
-static inline void store_f16_lanes(char *to, const float *from, bool stream)
-{
-    __m512 x = _mm512_loadu_ps(from);
-    __m256i y = _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-    __m256i quiet = _mm256_and_si256(y, _mm256_set1_epi16((int16_t)0xfe00)); /* the conversion itself sets the quiet bit */
-    y = _mm256_mask_blend_epi16(nan, y, quiet);
-    if (stream)
-        _mm256_stream_si256((__m256i *)to, y);
-    else
-        _mm256_storeu_si256((__m256i *)to, y);
-}
-#elif defined __AVX2__ && defined __F16C__
-enum { F16_LANES = 8 };
-static inline void store_f16_lanes(char *to, const float *from, bool stream)
-{
-    __m256 x = bare_nan(_mm256_loadu_ps(from));
-    __m128i y = _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    if (stream)
-        _mm_stream_si128((__m128i *)to, y);
-    else
-        _mm_storeu_si128((__m128i *)to, y);
-}
-#else
-enum { F16_LANES = 0 };
-static inline void store_f16_lanes(char *to, const float *from, bool stream) { (void)to, (void)from, (void)stream; }
-#endif
-
-/* What is left of the 16-bit types after whole vectors goes one by one. */
-static void load_f16(float *restrict to, const void *restrict from, int64_t n)
-{
-    int64_t i = 0;
-    for (; F16_LANES > 0 && i + LANES <= n; i += LANES) {
-        const f32x16 v = lanes_load(from, TRINE_F16, i);
-        memcpy(to + i, &v, sizeof v);
+/* Whole vectors; what is left goes one by one. */
+#define HALVES(name, dtype) \
+    static void load_##name(float *restrict to, const void *restrict from, int64_t n) \
+    { \
+        int64_t i = 0; \
+        _Pragma("GCC unroll 4") for (; LANES_PUTS && i + LANES <= n; i += LANES) \
+        { \
+            const f32x16 v = lanes_load(from, dtype, i); \
+            memcpy(to + i, &v, sizeof v); \
+        } \
+        load_##name##_plain(to + i, (const char *)from + 2 * i, n - i); \
+    } \
+    static void store_##name(void *restrict to, const float *restrict from, int64_t n) \
+    { \
+        int64_t i = 0; \
+        _Pragma("GCC unroll 2") for (; LANES_PUTS && i + LANES_PUT <= n; i += LANES_PUT) \
+            lanes_put((char *)to + 2 * i, dtype, lanes_load(from, TRINE_F32, i), lanes_load(from, TRINE_F32, i + LANES), false); \
+        store_##name##_plain((char *)to + 2 * i, from + i, n - i); \
+    } \
+    static void stream_##name(void *restrict to, const float *restrict from, int64_t n) \
+    { \
+        _Pragma("GCC unroll 2") for (int64_t i = 0; i < n; i += LANES_PUT) \
+            lanes_put((char *)to + 2 * i, dtype, lanes_load(from, TRINE_F32, i), lanes_load(from, TRINE_F32, i + LANES), true); \
     }
-    load_f16_plain(to + i, (const char *)from + 2 * i, n - i);
-}
-
-static void load_bf16(float *restrict to, const void *restrict from, int64_t n)
-{
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        const f32x16 v = lanes_load(from, TRINE_BF16, i);
-        memcpy(to + i, &v, sizeof v);
-    }
-    load_bf16_plain(to + i, (const char *)from + 2 * i, n - i);
-}
-
-static void store_f16(void *restrict to, const float *restrict from, int64_t n)
-{
-    int64_t i = 0;
-    for (; F16_LANES > 0 && i + F16_LANES <= n; i += F16_LANES) store_f16_lanes((char *)to + 2 * i, from + i, false);
-    store_f16_plain((char *)to + 2 * i, from + i, n - i);
-}
-
-static void stream_f16(void *restrict to, const float *restrict from, int64_t n)
-{
-    for (int64_t i = 0; F16_LANES > 0 && i < n; i += F16_LANES) store_f16_lanes((char *)to + 2 * i, from + i, true);
-}
-
-/* GCC's own code for bf16 is twice as slow. */
-#if defined __AVX512BW__
-enum { BF16_LANES = 32 };
-static inline __m512i bare_nan(__m512i x, __mmask16 nan)
-{
-    __m512i quiet = _mm512_or_si512(x, _mm512_set1_epi32(0x00400000));
-    return _mm512_mask_and_epi32(x, nan, quiet, _mm512_set1_epi32((int)0xffc00000u));
-}
-/* Upper and lower halves of 32 numbers side by side: the upper one grows where the lower one, with the upper one's last bit, is
- * above a half. */
-static inline void store_bf16_lanes(char *to, const float *from, bool stream)
-{
-    const __m512i odd = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25, 23, 21,
-                                         19, 17, 15, 13, 11, 9, 7, 5, 3, 1),
-                  one = _mm512_set1_epi16(1);
-    __m512 a = _mm512_loadu_ps(from), b = _mm512_loadu_ps(from + 16);
-    __m512i x = _mm512_castps_si512(a), y = _mm512_castps_si512(b);
-    if (_mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q)) {
-        x = bare_nan(x, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q));
-        y = bare_nan(y, _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q));
-    }
-    __m512i upper = _mm512_permutex2var_epi16(x, odd, y), lower = _mm512_permutex2var_epi16(x, _mm512_sub_epi16(odd, one), y);
-    __mmask32 up = _mm512_cmpgt_epu16_mask(_mm512_or_si512(lower, _mm512_and_si512(upper, one)), _mm512_set1_epi16(INT16_MIN));
-    __m512i z = _mm512_mask_add_epi16(upper, up, upper, one);
-    if (stream)
-        _mm512_stream_si512((void *)to, z);
-    else
-        _mm512_storeu_si512(to, z);
-}
-#elif defined __AVX2__ && defined __F16C__
-enum { BF16_LANES = 16 };
-static inline __m256i round_bf16(__m256 x)
-{
-    __m256i bits = _mm256_castps_si256(x);
-    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-    return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd), 16);
-}
-static inline void store_bf16_lanes(char *to, const float *from, bool stream)
-{
-    __m256 a = _mm256_loadu_ps(from), b = _mm256_loadu_ps(from + 8);
-    if (_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_UNORD_Q))) a = bare_nan(a), b = bare_nan(b);
-    __m256i y = _mm256_permute4x64_epi64(_mm256_packus_epi32(round_bf16(a), round_bf16(b)), 0xd8);
-    if (stream)
-        _mm256_stream_si256((__m256i *)to, y);
-    else
-        _mm256_storeu_si256((__m256i *)to, y);
-}
-#else
-enum { BF16_LANES = 0 };
-static inline void store_bf16_lanes(char *to, const float *from, bool stream) { (void)to, (void)from, (void)stream; }
-#endif
-
-static void store_bf16(void *restrict to, const float *restrict from, int64_t n)
-{
-    int64_t i = 0;
-    for (; BF16_LANES > 0 && i + BF16_LANES <= n; i += BF16_LANES) store_bf16_lanes((char *)to + 2 * i, from + i, false);
-    store_bf16_plain((char *)to + 2 * i, from + i, n - i);
-}
-
-static void stream_bf16(void *restrict to, const float *restrict from, int64_t n)
-{
-    for (int64_t i = 0; BF16_LANES > 0 && i < n; i += BF16_LANES) store_bf16_lanes((char *)to + 2 * i, from + i, true);
-}
+HALVES(f16, TRINE_F16)
+HALVES(bf16, TRINE_BF16)
 
 /* ---- One row a dtype ---- */
 
@@ -219,8 +107,8 @@ static const struct conversion {
 } conversions[TRINE_DTYPE_COUNT] = {
     [TRINE_F64] = {8, load_f64, store_f64, NULL},
     [TRINE_F32] = {4, load_f32, store_f32, NULL},
-    [TRINE_F16] = {2, load_f16, store_f16, F16_LANES ? stream_f16 : NULL},
-    [TRINE_BF16] = {2, load_bf16, store_bf16, BF16_LANES ? stream_bf16 : NULL},
+    [TRINE_F16] = {2, load_f16, store_f16, LANES_PUTS ? stream_f16 : NULL},
+    [TRINE_BF16] = {2, load_bf16, store_bf16, LANES_PUTS ? stream_bf16 : NULL},
     [TRINE_F8_E4M3FN] = {1, load_e4m3fn, store_e4m3fn, NULL},
     [TRINE_F8_E5M2] = {1, load_e5m2, store_e5m2, NULL},
     [TRINE_F8_E4M3FNUZ] = {1, load_e4m3fnuz, store_e4m3fnuz, NULL},

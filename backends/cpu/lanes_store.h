@@ -1,0 +1,149 @@
+/* Stores of 32 f32 from registers as f32, f16 or bf16, to memory or past the caches. From v3 on; below, span_store does it.
+ *
+ * Roundings are those of core/float_bits.h: a NaN keeps its sign, becomes quiet and loses its payload. (AVX512-BF16's conversion is
+ * not used: it flushes subnormals.) */
+#ifndef TRINE_CPU_LANES_STORE_H
+#define TRINE_CPU_LANES_STORE_H
+
+#include "backends/cpu/lanes.h"
+
+/* A line of 16-bit elements. */
+enum { LANES_PUT = 2 * LANES };
+
+#if defined __AVX512BW__ && defined __AVX512VL__
+enum { LANES_PUTS = 1 };
+
+LANES_INLINE void lanes_put_line(void *to, __m512i x, bool stream)
+{
+    if (stream)
+        _mm512_stream_si512(to, x);
+    else
+        _mm512_storeu_si512(to, x);
+}
+
+LANES_INLINE __m256i lanes_f16_of(f32x16 v)
+{
+    const __m512 x = (__m512)v;
+    const __m256i y = _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    return _mm256_mask_blend_epi16(nan, y, _mm256_and_si256(y, _mm256_set1_epi16((int16_t)0xfe00))); /* y is quiet already */
+}
+
+LANES_INLINE __m512i lanes_bare_nan(__m512i x, __mmask16 nan)
+{
+    const __m512i quiet = _mm512_or_si512(x, _mm512_set1_epi32(0x00400000));
+    return _mm512_mask_and_epi32(x, nan, quiet, _mm512_set1_epi32((int)0xffc00000u));
+}
+
+/* Upper and lower halves of 32 numbers side by side: the upper one grows where the lower one, with the upper one's last bit, is
+ * above a half. */
+LANES_INLINE __m512i lanes_bf16_of(f32x16 a, f32x16 b)
+{
+    const __m512i odd = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25, 23, 21,
+                                         19, 17, 15, 13, 11, 9, 7, 5, 3, 1),
+                  one = _mm512_set1_epi16(1);
+    __m512i x = (__m512i)a, y = (__m512i)b;
+    if (__builtin_expect(_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_UNORD_Q) != 0, 0)) {
+        x = lanes_bare_nan(x, _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q));
+        y = lanes_bare_nan(y, _mm512_cmp_ps_mask((__m512)b, (__m512)b, _CMP_UNORD_Q));
+    }
+    const __m512i upper = _mm512_permutex2var_epi16(x, odd, y),
+                  lower = _mm512_permutex2var_epi16(x, _mm512_sub_epi16(odd, one), y);
+    const __mmask32 up =
+        _mm512_cmpgt_epu16_mask(_mm512_or_si512(lower, _mm512_and_si512(upper, one)), _mm512_set1_epi16(INT16_MIN));
+    return _mm512_mask_add_epi16(upper, up, upper, one);
+}
+
+LANES_INLINE void lanes_put(void *to, trine_dtype dtype, f32x16 a, f32x16 b, bool stream)
+{
+    if (dtype == TRINE_F32) {
+        lanes_put_line(to, (__m512i)a, stream);
+        lanes_put_line((char *)to + 64, (__m512i)b, stream);
+    } else if (dtype == TRINE_BF16) {
+        lanes_put_line(to, lanes_bf16_of(a, b), stream);
+    } else {
+        lanes_put_line(to, _mm512_inserti64x4(_mm512_castsi256_si512(lanes_f16_of(a)), lanes_f16_of(b), 1), stream);
+    }
+}
+
+#elif defined __AVX2__ && defined __F16C__
+enum { LANES_PUTS = 1 };
+
+LANES_INLINE void lanes_put_half(void *to, __m256i x, bool stream)
+{
+    if (stream)
+        _mm256_stream_si256(to, x);
+    else
+        _mm256_storeu_si256(to, x);
+}
+
+LANES_INLINE __m256 lanes_bare_nan(__m256 x)
+{
+    const __m256 sign = _mm256_and_ps(x, _mm256_set1_ps(-0.0f)),
+                 quiet = _mm256_or_ps(sign, _mm256_castsi256_ps(_mm256_set1_epi32(TRINE_F32_NAN)));
+    return _mm256_blendv_ps(x, quiet, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+}
+
+LANES_INLINE __m256i lanes_round_bf16(__m256 x)
+{
+    const __m256i bits = _mm256_castps_si256(x), odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd), 16);
+}
+
+/* 16 elements of 16 bits. */
+LANES_INLINE __m256i lanes_halves_of(trine_dtype dtype, const __m256 *x)
+{
+    __m256 a = x[0], b = x[1];
+    if (dtype == TRINE_F16) {
+        const __m128i low = _mm256_cvtps_ph(lanes_bare_nan(a), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
+                      high = _mm256_cvtps_ph(lanes_bare_nan(b), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+    }
+    if (_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_UNORD_Q))) a = lanes_bare_nan(a), b = lanes_bare_nan(b);
+    return _mm256_permute4x64_epi64(_mm256_packus_epi32(lanes_round_bf16(a), lanes_round_bf16(b)), 0xd8);
+}
+
+LANES_INLINE void lanes_put(void *to, trine_dtype dtype, f32x16 a, f32x16 b, bool stream)
+{
+    __m256 x[4];
+    memcpy(x, &a, sizeof a);
+    memcpy(x + 2, &b, sizeof b);
+    if (dtype == TRINE_F32) {
+        for (int k = 0; k < 4; k++) lanes_put_half((char *)to + 32 * k, _mm256_castps_si256(x[k]), stream);
+        return;
+    }
+    for (int k = 0; k < 2; k++) lanes_put_half((char *)to + 32 * k, lanes_halves_of(dtype, x + 2 * k), stream);
+}
+
+#else
+enum { LANES_PUTS = 0 };
+LANES_INLINE void lanes_put(void *to, trine_dtype dtype, f32x16 a, f32x16 b, bool stream)
+{
+    (void)to, (void)dtype, (void)a, (void)b, (void)stream;
+}
+#endif
+
+/* Puts n elements, a multiple of LANES_PUT, of `value`, an expression in int64_t i that gives the elements [i, i + LANES); with a
+ * loop of its own for each dtype. */
+#define LANES_PUT_AS(type, to, n, stream, value) \
+    _Pragma("GCC unroll 2") for (int64_t at_ = 0; at_ < (n); at_ += LANES_PUT) \
+    { \
+        f32x16 v_[2]; \
+        for (int k_ = 0; k_ < 2; k_++) { \
+            const int64_t i = at_ + LANES * k_; \
+            v_[k_] = (value); \
+        } \
+        lanes_put((char *)(to) + at_ * lanes_size(type), type, v_[0], v_[1], stream); \
+    }
+#define LANES_PUT_EACH(dtype, to, n, stream, value) \
+    do { \
+        if ((dtype) == TRINE_F32) \
+            LANES_PUT_AS(TRINE_F32, to, n, stream, value) \
+        else if ((dtype) == TRINE_BF16) \
+            LANES_PUT_AS(TRINE_BF16, to, n, stream, value) \
+        else \
+            LANES_PUT_AS(TRINE_F16, to, n, stream, value) \
+    } while (0)
+#define LANES_AT(x) lanes_load((x), TRINE_F32, i)
+
+#endif
