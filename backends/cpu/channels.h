@@ -254,7 +254,7 @@ static void unit_merge_moments(double *into, const double *from)
     if (from[0] > 0) layernorm_merge(into, from);
 }
 
-LANES_SUM(lanes_along, 2, ((a) - (about)) * (b))
+LANES_SUM(lanes_along, 2, lanes_fma(a - about, b, s))
 
 /* x, dy about the saved mean. */
 static void unit_slopes(const float *const *x, int64_t n, float mean, double *sums)

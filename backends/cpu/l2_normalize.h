@@ -3,7 +3,7 @@
 #ifndef TRINE_CPU_L2_NORMALIZE_H
 #define TRINE_CPU_L2_NORMALIZE_H
 
-LANES_SUM(lanes_product, 2, (a) * (b))
+LANES_SUM(lanes_product, 2, lanes_fma(a, b, s))
 
 typedef struct l2_context {
     float eps;
@@ -39,7 +39,7 @@ static void l2_emit(const void *context, const row_part *part, const double own[
 
 trine_status TRINE_CPU(l2_normalize)(trine_call *call, const trine_l2_normalize_args *a)
 {
-    static const row_op op = {1, false, 1, l2_partial, l2_merge, l2_finish, NULL, NULL, l2_emit};
+    static const row_op op = {1, false, 1, l2_partial, l2_merge, l2_finish, NULL, NULL, l2_emit, NULL};
     return rows_call(call, &op, &(l2_context){a->eps}, (const trine_tensor *[]){&a->y, &a->x});
 }
 
@@ -78,8 +78,8 @@ static void l2_backward_emit(const void *context, const row_part *part, const do
 
 trine_status TRINE_CPU(l2_normalize_backward)(trine_call *call, const trine_l2_normalize_backward_args *a)
 {
-    static const row_op op = {2,    false,           2, l2_backward_partial, l2_backward_merge, l2_backward_finish, NULL,
-                              NULL, l2_backward_emit};
+    static const row_op op = {
+        2, false, 2, l2_backward_partial, l2_backward_merge, l2_backward_finish, NULL, NULL, l2_backward_emit, NULL};
     return rows_call(call, &op, &(l2_context){a->eps}, (const trine_tensor *[]){&a->dx, &a->x, &a->dy});
 }
 

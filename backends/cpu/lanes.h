@@ -268,7 +268,7 @@ LANES_INLINE f32x16 lanes_take_part(const lanes_input *in, int k, trine_dtype dt
 #define LANES_SUM(name, inputs, more) \
     LANES_INLINE f32x16 name##_more(f32x16 s, f32x16 a, f32x16 b, f32x16 about) \
     { \
-        return (void)a, (void)b, (void)about, (more); \
+        return (void)s, (void)a, (void)b, (void)about, (more); \
     } \
     LANES_INLINE float name##_of(const lanes_input *input, trine_dtype dtype, bool keep, float from) \
     { \
