@@ -4,16 +4,26 @@
 /* A kernel of which a multiprocessor must have room for that many blocks. */
 #define TRINE_KERNEL_BLOCKS(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 
+#include "backends/cuda/matmul_sm90.h"
 #include "backends/simt/matmul.h"
 
 /* Best first. */
 static const trine_variant matmul_variants[] = {
+    {"sm90", sm90::matmul},
     {"gemv", simt::matmul_gemv},
     {"register_tiled", simt::matmul_register_tiled},
     {"register_tiled_128", simt::matmul_register_tiled_128},
     {"tiled", simt::matmul_tiled},
     {"coalesced", simt::matmul_coalesced},
     {"naive", simt::matmul_naive},
+    {"sm90_128x256", sm90::matmul_of_tile<0, false>},
+    {"sm90_128x128", sm90::matmul_of_tile<1, false>},
+    {"sm90_64x128", sm90::matmul_of_tile<2, false>},
+    {"sm90_64x64", sm90::matmul_of_tile<3, false>},
+    {"sm90_128x256_split", sm90::matmul_of_tile<0, true>},
+    {"sm90_128x128_split", sm90::matmul_of_tile<1, true>},
+    {"sm90_64x128_split", sm90::matmul_of_tile<2, true>},
+    {"sm90_64x64_split", sm90::matmul_of_tile<3, true>},
 };
 
 extern "C" trine_status TRINE_BACKEND_FN(matmul)(trine_call *call, const trine_matmul_args *args)

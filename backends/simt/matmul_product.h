@@ -98,6 +98,16 @@ template <class T> TRINE_DEVICE block_place place_of_block(const product<T> &p, 
     return block_place{p.first + product, id - product * blocks};
 }
 
+/* Neighbouring blocks take tiles of a few rows of tiles, so that what they read stays in the cache. */
+TRINE_DEVICE void tile_of_block(unsigned part, unsigned tiles_m, unsigned tiles_n, unsigned group_rows, unsigned *tile_m,
+                                unsigned *tile_n)
+{
+    const unsigned group = part / (group_rows * tiles_n), inside = part - group * (group_rows * tiles_n);
+    const unsigned first = group * group_rows, rows = tiles_m - first < group_rows ? tiles_m - first : group_rows;
+    *tile_m = first + inside % rows;
+    *tile_n = inside / rows;
+}
+
 /* ---- Host ---- */
 
 /* Every kernel's first guard; fills the product. */

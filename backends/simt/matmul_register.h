@@ -138,15 +138,6 @@ template <class Tile, class T> TRINE_DEVICE void write_tile(float *staged, const
     }
 }
 
-/* Neighbouring blocks take tiles of a few rows of tiles, so that what they read stays in the cache. */
-TRINE_DEVICE void tile_of_block(unsigned part, unsigned tiles_m, unsigned tiles_n, unsigned *tile_m, unsigned *tile_n)
-{
-    const unsigned group_rows = 8, group = part / (group_rows * tiles_n), inside = part - group * (group_rows * tiles_n);
-    const unsigned first = group * group_rows, rows = tiles_m - first < group_rows ? tiles_m - first : group_rows;
-    *tile_m = first + inside % rows;
-    *tile_n = inside / rows;
-}
-
 /* V = 4 reads both operands in packs along their dense axes. V = 1 needs more registers than two blocks have. */
 template <class T, class Tile, int V, tile_axis A, tile_axis B> TRINE_KERNEL_BLOCKS(Tile::threads, V == 1 ? 1 : Tile::together)
 register_tiled_kernel(product<T> p, unsigned tiles_m, unsigned tiles_n, unsigned blocks, split_sink sink)
@@ -155,7 +146,7 @@ register_tiled_kernel(product<T> p, unsigned tiles_m, unsigned tiles_n, unsigned
     const block_place place = place_of_block(p, blocks);
     const unsigned split = place.part / (tiles_m * tiles_n);
     unsigned tile_m, tile_n;
-    tile_of_block(place.part - split * (tiles_m * tiles_n), tiles_m, tiles_n, &tile_m, &tile_n);
+    tile_of_block(place.part - split * (tiles_m * tiles_n), tiles_m, tiles_n, 8, &tile_m, &tile_n);
     const int64_t first_row = int64_t(tile_m) * Tile::BM, first_column = int64_t(tile_n) * Tile::BN;
     const int64_t first_k = split * sink.terms, terms = p.k - first_k < sink.terms ? p.k - first_k : sink.terms;
 

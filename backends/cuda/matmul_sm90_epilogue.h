@@ -1,0 +1,170 @@
+/* The sm90 matmul's epilogues: from a warpgroup's sums in registers to d. Three ways:
+ *
+ *   store_by_tma   d is the sum: rounded, turned into swizzled boxes in shared memory, written by TMA while the next tile is
+ *                  multiplied
+ *   store_finished everything else (alpha, c, bias, activation, a d that TMA can't write), through shared memory as f32, so that
+ *                  c and d are met in whole lines
+ *   store_cluster  sums that are divided among the blocks of a cluster: each block adds up a part of the tile, in the order of K
+ */
+#ifndef TRINE_CUDA_MATMUL_SM90_EPILOGUE_H
+#define TRINE_CUDA_MATMUL_SM90_EPILOGUE_H
+
+#include "backends/cuda/matmul_sm90_tile.h"
+
+namespace sm90 {
+
+/* A thread among its warpgroup's. */
+struct lane_place {
+    int group, thread; /* warpgroup of the block, thread of the warpgroup */
+    TRINE_DEVICE_METHOD int warp() const { return thread / 32; }
+    TRINE_DEVICE_METHOD int lane() const { return thread % 32; }
+    /* The first of this thread's two rows of sums, and its first column of each eight. */
+    TRINE_DEVICE_METHOD int row() const { return warp() * 16 + lane() / 4; }
+    TRINE_DEVICE_METHOD int column() const { return lane() % 4 * 2; }
+    TRINE_DEVICE_METHOD void meet() const { ptx::meet(1 + group, warpgroup); }
+};
+
+TRINE_DEVICE uint32_t pack_pair(simt::f16, float low, float high)
+{
+    uint32_t y;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
+    return y;
+}
+TRINE_DEVICE uint32_t pack_pair(simt::bf16, float low, float high)
+{
+    uint32_t y;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
+    return y;
+}
+
+/* A box of 64 lines of 128 bytes: 64 columns of 16 bits. `d`: the box's sums. */
+template <class T> TRINE_DEVICE void fill_box(const float *d, uint32_t box, const lane_place &me, T)
+{
+    const int line = me.warp() * 16 + me.lane() % 16;
+#pragma unroll
+    for (int j = 0; j < 8; j += 2) {
+        const int piece = (j + me.lane() / 16) ^ (line % 8);
+        const float *x = d + 4 * j;
+        ptx::store_matrices(box + line * wgmma::line_bytes + piece * 16, pack_pair(T{}, x[0], x[1]), pack_pair(T{}, x[2], x[3]),
+                            pack_pair(T{}, x[4], x[5]), pack_pair(T{}, x[6], x[7]));
+    }
+}
+/* 32 columns of f32. */
+TRINE_DEVICE void fill_box(const float *d, uint32_t box, const lane_place &me, float)
+{
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int line = me.row() + 8 * half, byte = (8 * j + me.column()) * 4, piece = byte / 16 ^ (line % 8);
+            ptx::store_shared(box + line * wgmma::line_bytes + piece * 16 + byte % 16, d[4 * j + 2 * half], d[4 * j + 2 * half + 1]);
+        }
+}
+
+template <class Tile, class D>
+TRINE_DEVICE void store_by_tma(const float (&sum)[Tile::N / 2], const CUtensorMap *map, const schedule &s, ptx::coordinates at,
+                               uint32_t staging, const lane_place &me, D type)
+{
+    constexpr int columns = wgmma::line_bytes / int(sizeof(D));
+    const int first = at.inner;
+#pragma unroll
+    for (int i = 0; i < Tile::N / columns; i++) {
+        const uint32_t box = staging + i % Tile::boxes * wgmma::block_bytes;
+        if (me.thread == 0) ptx::wait_stores_read<Tile::boxes - 1>();
+        me.meet();
+        fill_box(sum + i * columns / 2, box, me, type);
+        ptx::fence_async();
+        me.meet();
+        at.inner = first + i * columns;
+        if (me.thread == 0) ptx::store_box(map, at, s.single, box);
+    }
+}
+
+/* Four neighbouring sums to d, as far as it has them. */
+template <class T> TRINE_DEVICE void finish_four(float4 v, int64_t row, int64_t column, const product<T> &p, const product_offsets &at)
+{
+    const float sums[4] = {v.x, v.y, v.z, v.w};
+    if (row >= p.m || column >= p.n) return;
+    simt::pack<float, 4> done;
+#pragma unroll
+    for (int j = 0; j < 4; j++) done.at[j] = column + j < p.n ? p.out.finish(sums[j], row, column + j, at) : 0.0f;
+    if (p.out.d_packs) {
+        p.out.put(done, row, column, at);
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+        if (column + j < p.n) p.out.put(simt::pack<float, 1>{{done.at[j]}}, row, column + j, at);
+}
+
+/* 32 columns of sums, from column 32 i on, to 64 rows of `pitch` floats. */
+template <int n> TRINE_DEVICE void stage_sums(const float (&sum)[n], int i, uint32_t to, int pitch, const lane_place &me)
+{
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+            ptx::store_shared(to + ((me.row() + 8 * half) * pitch + 8 * j + me.column()) * 4, sum[16 * i + 4 * j + 2 * half],
+                              sum[16 * i + 4 * j + 2 * half + 1]);
+}
+
+template <class Tile, class T>
+TRINE_DEVICE void store_finished(const float (&sum)[Tile::N / 2], const product<T> &p, const work &w, uint32_t staging, const lane_place &me)
+{
+    const product_offsets at = p.offsets(w.index);
+    const int first_row = w.row + me.group * 64;
+    /* a loop that is not unrolled, for epilogues are long; the sums it takes are chosen by conditions, for registers have no
+     * index */
+#pragma unroll 1
+    for (int i = 0; i < Tile::N / 32; i++) {
+#pragma unroll
+        for (int j = 0; j < Tile::N / 32; j++)
+            if (i == j) stage_sums(sum, j, staging, Tile::staging_pitch, me);
+        me.meet();
+#pragma unroll 1
+        for (int line = me.thread / 8; line < 64; line += warpgroup / 8) {
+            const int column = me.thread % 8 * 4;
+            finish_four(ptx::load_shared(staging + (line * Tile::staging_pitch + column) * 4), first_row + line,
+                        w.column + 32 * i + column, p, at);
+        }
+        me.meet();
+    }
+}
+
+/* The block's sums to the memory that the ring had: all stages have been read. */
+template <class Tile> TRINE_DEVICE void keep_sums(const float (&sum)[Tile::N / 2], uint32_t base, const lane_place &me)
+{
+#pragma unroll
+    for (int j = 0; j < Tile::N / 32; j++)
+        stage_sums(sum, j, base + (me.group * 64 * Tile::sums_pitch + 32 * j) * 4, Tile::sums_pitch, me);
+}
+
+/* After the cluster's barrier: this block's part of the tile, every sum in the order of the blocks. */
+template <class Tile, class T>
+TRINE_DEVICE void store_cluster(const product<T> &p, const schedule &s, const work &w, uint32_t base, uint32_t rank, int thread)
+{
+    constexpr int most = 8, packs = Tile::N / 4;
+    const product_offsets at = p.offsets(w.index);
+    const int rows = p.m - w.row < Tile::M ? int(p.m - w.row) : Tile::M; /* the others hold nothing */
+#pragma unroll 1
+    for (int i = int(rank) * Tile::multipliers + thread; i < rows * packs; i += s.splits * Tile::multipliers) {
+        const int row = i / packs, column = i % packs * 4;
+        float4 part[most], all = {0, 0, 0, 0};
+#pragma unroll
+        for (int k = 0; k < most; k++)
+            if (k < s.splits) part[k] = ptx::cluster_load(base + (row * Tile::sums_pitch + column) * 4, k);
+#pragma unroll
+        for (int k = 0; k < most; k++)
+            if (k < s.splits) {
+                all.x += part[k].x;
+                all.y += part[k].y;
+                all.z += part[k].z;
+                all.w += part[k].w;
+            }
+        finish_four(all, w.row + row, w.column + column, p, at);
+    }
+}
+
+} // namespace sm90
+
+#endif
