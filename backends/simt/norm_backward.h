@@ -62,6 +62,13 @@ template <int V, bool simple> struct gradient_place {
     TRINE_DEVICE_METHOD int column(int i, int j) const { return simple ? (i * width + t) * V + j : (i * V + j) * width + t; }
     TRINE_DEVICE_METHOD bool has(int i, int j) const { return column(i, simple ? 0 : j) < n; }
     TRINE_DEVICE_METHOD bool touches(int i) const { return has(i, 0); }
+    /* The same, of which nothing is kept in registers from before: the columns of many packs are as many registers. */
+    TRINE_DEVICE_METHOD gradient_place again() const
+    {
+        uint32_t same = uint32_t(t);
+        target::opaque(same, uint32_t(n) >> 31);
+        return {n, int(same), width};
+    }
 
     /* Pack i of a row; zeros where there is nothing. */
     template <class T> TRINE_DEVICE_METHOD row_words<T> load(const T *row, int i) const
@@ -176,13 +183,15 @@ template <class T, bool centred_> struct norm_gradient {
             }
     }
 
-    /* Of a tile over `width` threads of a wave, which have `count` columns together. in[0] = x, in[1] = dy. */
+    /* Of a tile over `width` threads of a wave, which have `count` columns together. in[0] = x, in[1] = dy. `given`: the mean is
+     * the saved one. */
     template <int P, bool simple> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 2, P> &tile, const columns<P> &c,
                                                                             const gradient_place<V, simple> &at, float count,
-                                                                            int width)
+                                                                            int width, const gradient_stats &saved, bool given)
     {
-        float mean = 0.0f;
-        if constexpr (centred) {
+        float mean = saved.mean;
+        if (centred && !given) {
+            mean = 0.0f;
 #pragma unroll
             for (int i = 0; i < P; i++) {
                 float own = 0.0f; /* packs side by side: an addition need not wait for all before it */
@@ -195,7 +204,7 @@ template <class T, bool centred_> struct norm_gradient {
         }
         float squares = 0.0f, g_sum = 0.0f, gx = 0.0f;
 #pragma unroll
-        for (int i = 0; i < P; i++)
+        for (int i = 0; i < P; i++) {
 #pragma unroll
             for (int q = 0; q < V / 4; q++) {
                 const four_floats f = c.get(GRADIENT_FACTOR, i * (V / 4) + q);
@@ -209,6 +218,7 @@ template <class T, bool centred_> struct norm_gradient {
                     g_sum += g;
                 }
             }
+        }
         squares = wave_reduce(squares, op_sum{}, width);
         gx = wave_reduce(gx, op_sum{}, width);
         if constexpr (centred)

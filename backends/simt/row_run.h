@@ -42,8 +42,7 @@ inline row_team choose_team(int64_t packs, int wave, int most, int most_blocks)
     return {0, 0, 0, 0};
 }
 
-template <class Op, int P, bool simple> inline trine_status launch_rows(trine_call *call, const Op &op,
-                                                                        const walk<1 + Op::inputs, divider_any> &outer,
+template <class Op, int P, bool simple> inline trine_status launch_rows(trine_call *call, const Op &op, const row_walk<Op> &outer,
                                                                         int64_t rows, int64_t n, const row_team &team)
 {
     const int64_t blocks = ceil_div(rows, team.shift >= 0 ? team.threads >> team.shift : 1) * team.blocks;
@@ -51,15 +50,14 @@ template <class Op, int P, bool simple> inline trine_status launch_rows(trine_ca
         return launch(call, row_kernel<Op, P, lone_block, simple>, grid(blocks), team.threads, 0, op, outer, rows, int(n),
                       team.shift);
     if constexpr (P == row_most<Op>)
-        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team, simple>, blocks, team.blocks, team.threads, 0, op,
-                                   outer, rows, int(n), team.shift);
+        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team, simple>, blocks, team.blocks, team.threads, 0,
+                                   op, outer, rows, int(n), team.shift);
     return trine_refuse(call, "clusters are for rows that fill their threads");
 }
 
 /* `packs`: of a row. */
-template <class Op, bool simple> inline trine_status run_team(trine_call *call, const Op &op,
-                                                              const walk<1 + Op::inputs, divider_any> &outer, int64_t rows,
-                                                              int64_t n, int64_t packs, const row_split &split)
+template <class Op, bool simple> inline trine_status run_team(trine_call *call, const Op &op, const row_walk<Op> &outer,
+                                                              int64_t rows, int64_t n, int64_t packs, const row_split &split)
 {
     const int wave = call->device->props.wave_size, most = row_most<Op>, blocks = target::row_most_blocks(call);
     row_team team = choose_team(packs, wave, most, blocks);
@@ -77,13 +75,14 @@ template <class Op, bool simple> inline trine_status run_team(trine_call *call, 
 
 /* What a family calls: the guard, the plan and the launch. tensors: the output, then the inputs. The workspace that is stated
  * does not depend on where the tensors lie. */
-template <class Op> inline trine_status run_rows(trine_call *call, Op op, const trine_tensor *const (&tensors)[1 + Op::inputs])
+template <class Op>
+inline trine_status run_rows(trine_call *call, Op op, const trine_tensor *const (&tensors)[row_operand_count<Op>])
 {
     using T = row_element<Op>;
     constexpr int V = row_pack<T>;
     int64_t n;
     for (const trine_tensor *t : tensors) TRINE_REQUIRE_THAT(call, trine_last_axis_dense(t), "needs a last axis of stride 1");
-    const trine_iter rows = trine_iter_rows(tensors, 1 + Op::inputs, &n);
+    const trine_iter rows = trine_iter_rows(tensors, row_operand_count<Op>, &n);
     const int wave = call->device->props.wave_size, blocks = target::row_most_blocks(call);
     const bool may_split = choose_team(ceil_div(n + V - 1, V), wave, row_most<Op>, blocks).packs == 0;
     const row_split split = may_split ? plan_split<Op>(call, rows.numel, n) : row_split{};
@@ -91,11 +90,11 @@ template <class Op> inline trine_status run_rows(trine_call *call, Op op, const 
     TRINE_END_OF_QUERY(call, may_split ? split_workspace<Op>(split) : 0);
     if (rows.numel == 0) return TRINE_OK;
     bool aligned = n % V == 0;
-    for (int k = 0; k < 1 + Op::inputs; k++) {
+    for (int k = 0; k < row_operand_count<Op>; k++) {
         aligned = aligned && aligned16(tensors[k]->data);
         for (int d = 0; d < rows.ndim; d++) aligned = aligned && (rows.size[d] == 1 || rows.stride[k][d] % V == 0);
     }
-    const walk<1 + Op::inputs, divider_any> outer(rows);
+    const row_walk<Op> outer(rows);
     const int64_t packs = aligned ? n / V : ceil_div(n + V - 1, V);
     return aligned && op.aligned() ? run_team<Op, true>(call, op, outer, rows.numel, n, packs, split)
                                    : run_team<Op, false>(call, op, outer, rows.numel, n, packs, split);
