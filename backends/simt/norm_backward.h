@@ -106,16 +106,22 @@ struct alignas(16) four_floats {
 enum gradient_array { GRADIENT_FACTOR, GRADIENT_DWEIGHT, GRADIENT_DBIAS };
 
 /* `arrays` arrays of fours * 4 floats for each thread: the weight, and the sums. In registers where a vendor has enough of them,
- * else in shared memory, where a wave's float4 of one place lie side by side. */
+ * with room in shared memory to hand on one array at a time; else in shared memory. There a wave's fours of one place lie side by
+ * side. */
 template <int arrays, int fours> struct gradient_columns {
-    enum { places = arrays * fours, bytes = places * 16 };
-    four_floats own[target::columns_in_registers ? places : 1];
+    enum { places = (target::columns_in_registers ? 1 : arrays) * fours, bytes = places * 16 };
+    four_floats own[target::columns_in_registers ? arrays * fours : 1];
     four_floats *shared;
 
     /* Place 0 of thread `thread`; place p is p * wave_size() further. */
     static TRINE_DEVICE_METHOD int index(int thread)
     {
         return thread / target::wave_size() * (places * target::wave_size()) + thread % target::wave_size();
+    }
+    /* Where other threads see a thread's array after share(). */
+    static TRINE_DEVICE_METHOD int shared_index(int thread, int array, int four)
+    {
+        return index(thread) + (target::columns_in_registers ? four : array * fours + four) * target::wave_size();
     }
     TRINE_DEVICE_METHOD explicit gradient_columns(four_floats *block) : shared(block + index(target::thread_x())) {}
     TRINE_DEVICE_METHOD four_floats get(int array, int four) const
@@ -131,12 +137,14 @@ template <int arrays, int fours> struct gradient_columns {
         else
             shared[place * target::wave_size()] = x;
     }
-    /* To where other threads see it, after the next barrier. */
-    TRINE_DEVICE_METHOD void share() const
+    /* By all threads of the block: they may then read each other's array, until the next share(). */
+    TRINE_DEVICE_METHOD void share(int array) const
     {
+        target::barrier();
         if constexpr (target::columns_in_registers) {
 #pragma unroll
-            for (int p = 0; p < places; p++) shared[p * target::wave_size()] = own[p];
+            for (int four = 0; four < fours; four++) shared[four * target::wave_size()] = own[array * fours + four];
+            target::barrier();
         }
     }
 };

@@ -97,19 +97,20 @@ template <class Op, int P, bool simple> TRINE_DEVICE void store_sums(const typen
 {
     using kept = typename Op::template columns<P>;
     constexpr int fours = P * Op::V / 4;
-    columns.share();
-    target::barrier();
-    for (int e = target::thread_x(); e < at.width * fours * Op::sums; e += target::block_threads()) {
-        const int t = e & (at.width - 1), place = e / at.width, four = place % fours, i = four / (Op::V / 4),
-                  q = four % (Op::V / 4);
-        four_floats sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
-        for (int team = 0; team < teams; team++) {
-            const four_floats own = block[kept::index(team * at.width + t) + (fours + place) * target::wave_size()];
-            for (int j = 0; j < 4; j++) sum.at[j] += own.at[j];
+#pragma unroll
+    for (int k = 0; k < Op::sums; k++) {
+        columns.share(1 + k);
+        for (int e = target::thread_x(); e < at.width * fours; e += target::block_threads()) {
+            const int t = e & (at.width - 1), four = e / at.width, i = four / (Op::V / 4), q = four % (Op::V / 4);
+            four_floats sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
+            for (int team = 0; team < teams; team++) {
+                const four_floats own = block[kept::shared_index(team * at.width + t, 1 + k, four)];
+                for (int j = 0; j < 4; j++) sum.at[j] += own.at[j];
+            }
+            const gradient_place<Op::V, simple> theirs = {at.n, t, at.width};
+            for (int j = 0; j < 4; j++)
+                if (theirs.has(i, 4 * q + j)) to[k * n + theirs.column(i, 4 * q + j)] = sum.at[j];
         }
-        const gradient_place<Op::V, simple> theirs = {at.n, t, at.width};
-        for (int j = 0; j < 4; j++)
-            if (theirs.has(i, 4 * q + j)) to[place / fours * n + theirs.column(i, 4 * q + j)] = sum.at[j];
     }
 }
 

@@ -9,7 +9,8 @@ namespace simt {
 /* Dynamic shared memory of a block of such a team. */
 template <class Op> inline size_t gradient_shared(const row_team &team, int wave)
 {
-    const size_t kept = size_t(1 + Op::sums) * Op::V * team.packs * sizeof(float), partials = 2 * sizeof(typename Op::partial);
+    const size_t arrays = target::columns_in_registers ? 1 : 1 + Op::sums, kept = arrays * Op::V * team.packs * sizeof(float),
+                 partials = 2 * sizeof(typename Op::partial);
     if (team.shift >= 0) return kept * team.threads;
     return (target::columns_in_registers ? 0 : kept * team.threads) + partials * (team.threads / wave + team.blocks);
 }
