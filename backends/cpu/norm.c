@@ -10,11 +10,48 @@ typedef struct norm_context {
     trine_dtype dtype;
     trine_tensor weight, bias, mean, rstd; /* not given: dtype NONE */
     float eps, weight_offset;
-    bool round_first;
+    bool round_first, adds;
 } norm_context;
 
 LANES_SUM(lanes_plain, 1, s + a)
 LANES_SUM(lanes_squares, 1, lanes_fma(a - about, a - about, s))
+
+/* ---- The residual ---- */
+
+/* x + residual as the dtype has it, to where the part is kept. Asks for what comes next. */
+static void add_residual(const norm_context *c, const row_part *part)
+{
+    const lanes_input *in = &part->source;
+    const int64_t size = trine_dtype_bits(c->dtype) / 8;
+    SPAN_BUFFER(x_buffer);
+    SPAN_BUFFER(residual_buffer);
+    for (int64_t i = 0, m; i < part->n; i += m) {
+        m = part->n - i < SPAN_MAX ? part->n - i : SPAN_MAX;
+        for (int64_t k = 0; k + LANES_BLOCK <= m; k += LANES_BLOCK) lanes_ahead(in, 2, i + k);
+        const float *x = span_load(x_buffer, (const char *)in->x[0] + i * size, c->dtype, m),
+                    *residual = span_load(residual_buffer, (const char *)in->x[1] + i * size, c->dtype, m);
+        float *to = part->keep + i;
+        for (int64_t k = 0; k < m; k++) to[k] = x[k] + residual[k];
+        if (c->dtype == TRINE_F32) continue;
+        char codes[SPAN_MAX * 2];
+        span_store(codes, c->dtype, to, m, false);
+        (void)span_load(to, codes, c->dtype, m);
+    }
+}
+
+static void residual_again(const void *context, const row_part *part, const double own[ROW_STATS])
+{
+    (void)own;
+    add_residual(context, part);
+}
+
+/* What is normalised, as a first pass reads it. */
+static lanes_input norm_source(const norm_context *c, const row_part *part)
+{
+    if (!c->adds) return part->source;
+    add_residual(c, part);
+    return (lanes_input){.x = {part->keep}, .dtype = TRINE_F32, .n = part->n};
+}
 
 /* ---- The output ---- */
 
@@ -30,7 +67,7 @@ static void norm_emit(const norm_context *c, const row_part *part, float mean, f
     SPAN_BUFFER(weight_buffer);
     SPAN_BUFFER(bias_buffer);
     const int64_t n = part->n;
-    const float *x = part->x[0], offset = c->weight_offset;
+    const float *x = c->adds ? part->keep : part->x[0], offset = c->weight_offset;
     const float *w = trine_is_given(&c->weight) ? parameter(&c->weight, part->column, n, weight_buffer) : NULL;
     const float *b = trine_is_given(&c->bias) ? parameter(&c->bias, part->column, n, bias_buffer) : NULL;
     if (c->round_first && c->dtype != TRINE_F32) {
@@ -117,13 +154,18 @@ static trine_status norm_call(trine_call *call, const row_op *op, norm_context *
     return TRINE_OK;
 }
 
+static int norm_keeps(const trine_tensor *residual, const trine_tensor *sum)
+{
+    return !trine_is_given(residual) ? ROW_KEEPS_NOTHING : trine_is_given(sum) ? ROW_STORES_KEPT : ROW_KEEPS;
+}
+
 /* ---- Layernorm. stats: count, mean, sum of squares about it ---- */
 
 static void layernorm_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
-    (void)context;
-    const double n = (double)part->n, sum = (double)lanes_plain(&part->source, 0), mean = part->n ? sum / n : 0;
-    const lanes_input second = rows_second(part, 0);
+    const norm_context *c = context;
+    const lanes_input first = norm_source(c, part), second = c->adds ? first : rows_second(part, 0);
+    const double n = (double)part->n, sum = (double)lanes_plain(&first, 0), mean = part->n ? sum / n : 0;
     /* about the mean as f32 has it; what that leaves is taken out after */
     const double off = mean - (double)(float)mean, squares = (double)lanes_squares(&second, (float)mean);
     stats[0] = n;
@@ -164,18 +206,27 @@ ROW_PUT(layernorm_put)
 
 trine_status TRINE_CPU(layernorm)(trine_call *call, const trine_layernorm_args *a)
 {
-    static const row_op op = {
-        1, false, 2, layernorm_partial, layernorm_merge, layernorm_finish, NULL, NULL, layernorm_emit, layernorm_put};
-    norm_context context = {a->x.dtype, a->weight, a->bias, a->mean, a->rstd, a->eps, 0, false};
-    return norm_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x});
+    const bool adds = trine_is_given(&a->residual);
+    const row_op op = {adds ? 2 : 1,
+                       norm_keeps(&a->residual, &a->sum),
+                       adds ? 1 : 2,
+                       layernorm_partial,
+                       layernorm_merge,
+                       layernorm_finish,
+                       NULL,
+                       adds ? residual_again : NULL,
+                       layernorm_emit,
+                       adds ? NULL : layernorm_put};
+    norm_context context = {a->x.dtype, a->weight, a->bias, a->mean, a->rstd, a->eps, 0, false, adds};
+    return norm_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x, &a->residual, &a->sum});
 }
 
 /* ---- Rmsnorm. stats: sum of squares ---- */
 
 static void rmsnorm_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
-    (void)context;
-    stats[0] = (double)lanes_squares(&part->source, 0);
+    const lanes_input first = norm_source(context, part);
+    stats[0] = (double)lanes_squares(&first, 0);
 }
 
 static void rmsnorm_merge(double into[ROW_STATS], const double from[ROW_STATS]) { into[0] += from[0]; }
@@ -202,14 +253,25 @@ ROW_PUT(rmsnorm_put)
 
 trine_status TRINE_CPU(rmsnorm)(trine_call *call, const trine_rmsnorm_args *a)
 {
-    static const row_op op = {1, false, 1, rmsnorm_partial, rmsnorm_merge, rmsnorm_finish, NULL, NULL, rmsnorm_emit, rmsnorm_put};
+    const bool adds = trine_is_given(&a->residual);
+    const row_op op = {adds ? 2 : 1,
+                       norm_keeps(&a->residual, &a->sum),
+                       1,
+                       rmsnorm_partial,
+                       rmsnorm_merge,
+                       rmsnorm_finish,
+                       NULL,
+                       adds ? residual_again : NULL,
+                       rmsnorm_emit,
+                       adds ? NULL : rmsnorm_put};
     norm_context context = {.dtype = a->x.dtype,
                             .weight = a->weight,
                             .rstd = a->rstd,
                             .eps = a->eps,
                             .weight_offset = a->weight_offset,
-                            .round_first = a->round_first != 0};
-    return norm_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x});
+                            .round_first = a->round_first != 0,
+                            .adds = adds};
+    return norm_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x, &a->residual, &a->sum});
 }
 
 #include "backends/cpu/batchnorm.h"

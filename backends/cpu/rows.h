@@ -25,9 +25,13 @@ typedef struct row_part {
     int64_t n, column;
 } row_part;
 
+/* What an op does with part->keep, which may be part->x[0]: nothing; its partial and again write it; it is an output besides, the
+ * tensor after the inputs. */
+enum { ROW_KEEPS_NOTHING, ROW_KEEPS, ROW_STORES_KEPT };
+
 typedef struct row_op {
     int32_t inputs;
-    bool keeps; /* partial and again write part->keep, which may be part->x[0] */
+    int keeps;
     int passes; /* that partial makes and that ask for memory: 1, or 2 */
     void (*partial)(const void *context, const row_part *part, double stats[ROW_STATS]);
     void (*merge)(double into[ROW_STATS], const double from[ROW_STATS]);
@@ -49,11 +53,11 @@ typedef struct row_op {
 typedef struct row_call {
     const row_op *op;
     const void *context;
-    trine_iter rows; /* operands: the output, then the inputs */
+    trine_iter rows; /* operands: the output, then the inputs, then what is kept if it is an output */
     int64_t n, chunks;
     trine_dtype dtype;
     int64_t size;
-    char *data[1 + ROW_INPUTS];
+    char *data[2 + ROW_INPUTS];
     bool stream, kept;
     int64_t lane; /* floats of scratch a thread and kept array has */
     char *workspace;
@@ -66,7 +70,8 @@ typedef double row_stats[ROW_STATS];
 
 static inline int64_t rows_arrays(const row_op *op, trine_dtype dtype)
 {
-    return dtype != TRINE_F32 ? op->inputs : op->keeps; /* a converted row is overwritten by what the op keeps */
+    return dtype != TRINE_F32 ? op->inputs
+                              : op->keeps != ROW_KEEPS_NOTHING; /* a converted row is overwritten by what the op keeps */
 }
 
 static inline size_t rows_scratch_bytes(const row_call *c)
@@ -133,7 +138,15 @@ static inline int64_t rows_span(const row_call *c, const char *to, int64_t left,
     return (64 - off) / c->size;
 }
 
-static inline void rows_emit(const row_call *c, const row_part *part, char *to, const double *own, const double *stats)
+/* Where what is kept of operands at p goes; NULL: nowhere. */
+static inline char *rows_kept_to(const row_call *c, char *const *p)
+{
+    return c->op->keeps == ROW_STORES_KEPT ? p[1 + c->op->inputs] : NULL;
+}
+
+/* kept: where part->keep is stored, or NULL. */
+static inline void rows_emit(const row_call *c, const row_part *part, char *to, char *kept, const double *own,
+                             const double *stats)
 {
     SPAN_BUFFER(y);
     row_part span = *part;
@@ -144,6 +157,7 @@ static inline void rows_emit(const row_call *c, const row_part *part, char *to, 
             c->op->put(c->context, &span, own, stats, to + i * c->size, c->dtype, c->stream);
         } else {
             c->op->emit(c->context, &span, own, stats, y);
+            if (kept) span_store(kept + i * c->size, c->dtype, span.keep, m, c->stream);
             span_store(to + i * c->size, c->dtype, y, m, c->stream);
         }
         span.column += m;
@@ -177,7 +191,8 @@ static inline void rows_emit_chunk(const row_call *c, char *const *p, int64_t ch
     if (!c->kept) rows_load(c, &part);
     if (!c->kept && c->op->again) c->op->again(c->context, &part, own);
     if (c->op->relate) c->op->relate(c->context, own, stats);
-    rows_emit(c, &part, p[0] + part.column * c->size, own, stats);
+    char *kept = rows_kept_to(c, p);
+    rows_emit(c, &part, p[0] + part.column * c->size, kept ? kept + part.column * c->size : NULL, own, stats);
 }
 
 /* From the partials of a row's chunks. */
@@ -193,7 +208,7 @@ static inline void rows_finish(const row_call *c, int64_t row, row_stats *partia
 static inline void rows_serial(const row_call *c, int64_t row, int64_t end)
 {
     row_stats *partials = rows_partials(c, cpu_thread()), stats;
-    char *p[1 + ROW_INPUTS], *next[1 + ROW_INPUTS];
+    char *p[2 + ROW_INPUTS], *next[2 + ROW_INPUTS];
     rows_addresses(c, row, p);
     rows_addresses(c, row + 1 < end ? row + 1 : row, next);
     for (int64_t k = 0; k < c->chunks; k++) rows_gather_chunk(c, p, next, k, partials[k]);
@@ -205,7 +220,7 @@ static inline void rows_serial(const row_call *c, int64_t row, int64_t end)
 static inline void rows_together(const row_call *c, int64_t row)
 {
     row_stats *partials = rows_partials(c, 0), stats;
-    char *p[1 + ROW_INPUTS];
+    char *p[2 + ROW_INPUTS];
     rows_addresses(c, row, p);
     CPU_PARALLEL_FOR(range, c->chunks, 4)
     {
@@ -237,7 +252,7 @@ static inline void rows_block(const row_call *c, int64_t row, int64_t rows, int6
 {
     SPAN_BUFFER(y);
     row_stats own[ROWS_AT_ONCE], stats[ROWS_AT_ONCE];
-    char *p[1 + ROW_INPUTS], *next[1 + ROW_INPUTS];
+    char *p[2 + ROW_INPUTS], *next[2 + ROW_INPUTS];
     rows_addresses(c, row, p);
     const bool lines = LANES_PUTS && c->op->put && c->n % LANES_PUT == 0 && (uintptr_t)p[0] % 64 == 0;
     const int64_t together = 2 * c->n <= SPAN_MAX ? SPAN_MAX / c->n : 1;
@@ -254,13 +269,15 @@ static inline void rows_block(const row_call *c, int64_t row, int64_t rows, int6
     for (int64_t r = 0; lines && r < rows; r++, rows_step(c, &part))
         c->op->put(c->context, &part, own[r], stats[r], p[0] + r * c->n * c->size, c->dtype, c->stream);
     for (int64_t first = lines ? rows : 0, m; first < rows; first += m) {
-        char *to = p[0] + first * c->n * c->size;
+        char *to = p[0] + first * c->n * c->size, *kept = rows_kept_to(c, p);
+        if (kept) kept += first * c->n * c->size;
         m = rows - first < together ? rows - first : together;
+        if (kept && m > 1) span_store(kept, c->dtype, part.keep, m * c->n, c->stream);
         for (int64_t r = first; r < first + m; r++, rows_step(c, &part))
             if (m > 1)
                 c->op->emit(c->context, &part, own[r], stats[r], y + (r - first) * c->n);
             else
-                rows_emit(c, &part, to, own[r], stats[r]);
+                rows_emit(c, &part, to, kept, own[r], stats[r]);
         if (m > 1) span_store(to, c->dtype, y, m * c->n, c->stream);
     }
 }
@@ -298,16 +315,17 @@ static inline void rows_apart(const row_call *c)
 
 /* ---- What an op does: rows_plan (its guards), TRINE_END_OF_QUERY with rows_bytes and what it needs itself, rows_run ---- */
 
-/* tensors: the output, then the inputs, of one dtype. */
+/* tensors: the output, then the inputs, then what is kept if it is an output, of one dtype. */
 static inline trine_status rows_plan(row_call *c, trine_call *call, const row_op *op, const void *context,
                                      const trine_tensor *const *tensors)
 {
     *c = (row_call){.op = op, .context = context, .threads = cpu_threads(INT32_MAX, 1), .dtype = tensors[0]->dtype};
-    for (int32_t k = 0; k < 1 + op->inputs; k++) {
+    const int32_t operands = 1 + op->inputs + (op->keeps == ROW_STORES_KEPT);
+    for (int32_t k = 0; k < operands; k++) {
         TRINE_REQUIRE_THAT(call, trine_last_axis_dense(tensors[k]), "needs a last axis of stride 1");
         c->data[k] = tensors[k]->data;
     }
-    c->rows = trine_iter_rows(tensors, 1 + op->inputs, &c->n);
+    c->rows = trine_iter_rows(tensors, operands, &c->n);
     c->chunks = c->n > ROW_CHUNK ? (c->n + ROW_CHUNK - 1) / ROW_CHUNK : 1;
     c->size = trine_dtype_bits(c->dtype) / 8;
     c->stream = span_should_stream(c->rows.numel * c->n * c->size);

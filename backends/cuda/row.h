@@ -10,9 +10,10 @@ namespace target {
 
 /* Packs of 16 bytes that a thread holds, all operands together: half of the 64 registers of a thread in a block of 1024. */
 constexpr int row_packs = 8;
-/* Where threads that go through many rows keep their columns' sums (norm_backward.h), and how many work in a multiprocessor. */
+/* Where threads that go through many rows keep their columns' sums (norm_backward.h), how many work in a multiprocessor, and the block
+ * beyond which two are better. */
 constexpr bool columns_in_registers = false;
-constexpr int columns_threads = 1024;
+constexpr int columns_threads = 512, columns_team_block = 256;
 /* Where there are clusters, a block larger than this is better made two: then two rows are on their way in a multiprocessor. */
 constexpr int row_team_block = 512;
 

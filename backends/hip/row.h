@@ -11,9 +11,10 @@ namespace target {
 /* Packs of 16 bytes that a thread holds, all operands together: half of the 128 registers of a thread in a block of 1024. */
 constexpr int row_packs = 16;
 constexpr int row_team_block = 1024;
-/* Where threads that go through many rows keep their columns' sums (norm_backward.h), and how many work in a compute unit. */
+/* Where threads that go through many rows keep their columns' sums (norm_backward.h), how many work in a compute unit, and the block
+ * beyond which two would be better. */
 constexpr bool columns_in_registers = true;
-constexpr int columns_threads = 1024;
+constexpr int columns_threads = 512, columns_team_block = 512;
 
 /* The same bits, of which the compiler knows nothing. */
 TRINE_DEVICE void opaque(uint32_t &word, uint32_t)

@@ -2,8 +2,8 @@
  *
  * A partial of layernorm is a count, a sum and the sum of squares about their quotient, the mean; merging two adds what lies
  * between their means (Chan, Golub, LeVeque 1979). A wave has its row in registers, so that it takes the squares about its own
- * mean in a second pass. Weight and bias are the same for all rows and come from the caches. Bound by bytes: one read and one
- * write an element. */
+ * mean in a second pass. A residual is added as soon as it is there; the rounded sum is what the row is from then on. Weight and bias are the same for all rows and come from the caches. Bound by bytes: one read and one
+ * write an element, two of each with a residual. */
 #ifndef TRINE_SIMT_NORM_H
 #define TRINE_SIMT_NORM_H
 
@@ -83,11 +83,12 @@ TRINE_DEVICE void choose_parameters(const row_parameter<T> &a, const row_paramet
     if constexpr (!simple && sizeof(T) < sizeof(float)) f(tag<row_mixed>{});
 }
 
-template <class T> struct layernorm_rows {
+/* adds: of x and a residual. */
+template <class T, bool adds> struct layernorm_rows {
     using element = T;
-    enum { inputs = 1 };
-    const T *in[1];
-    T *out;
+    enum { inputs = adds ? 2 : 1 };
+    const T *in[inputs];
+    T *out, *sum;
     row_parameter<T> weight, bias;
     float *mean, *rstd; /* may be NULL */
     float eps;
@@ -191,11 +192,11 @@ template <class T> struct layernorm_rows {
     }
 };
 
-template <class T> struct rmsnorm_rows {
+template <class T, bool adds> struct rmsnorm_rows {
     using element = T;
-    enum { inputs = 1 };
-    const T *in[1];
-    T *out;
+    enum { inputs = adds ? 2 : 1 };
+    const T *in[inputs];
+    T *out, *sum;
     row_parameter<T> weight;
     float *rstd; /* may be NULL */
     float eps, offset;
@@ -255,39 +256,64 @@ template <class T> struct rmsnorm_rows {
     }
 };
 
+template <class T> constexpr bool row_adds<layernorm_rows<T, true>> = true;
+template <class T> constexpr bool row_adds<rmsnorm_rows<T, true>> = true;
+
 /* ---- Host ---- */
 
-inline trine_status layernorm(trine_call *call, const trine_layernorm_args *a)
+template <bool choice> struct row_choice {
+    static constexpr bool value = choice;
+};
+
+/* make(tag<T>, adds) gives the op, but for its operands. */
+template <class Args, class F> inline trine_status run_norm(trine_call *call, const Args *a, F make)
 {
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        const trine_tensor *tensors[] = {&a->y, &a->x};
-        return run_rows(call,
-                        layernorm_rows<T>{{data_of<T>(a->x)},
-                                          data_of<T>(a->y),
-                                          row_parameter<T>(a->weight, 1.0f),
-                                          row_parameter<T>(a->bias, 0.0f),
-                                          data_of<float>(a->mean),
-                                          data_of<float>(a->rstd),
-                                          a->eps},
-                        tensors);
+        if (!trine_is_given(&a->residual)) {
+            auto op = make(t, row_choice<false>{});
+            op.in[0] = data_of<T>(a->x);
+            op.out = data_of<T>(a->y);
+            const trine_tensor *tensors[] = {&a->y, &a->x};
+            return run_rows(call, op, tensors);
+        }
+        auto op = make(t, row_choice<true>{});
+        op.in[0] = data_of<T>(a->x);
+        op.in[1] = data_of<T>(a->residual);
+        op.out = data_of<T>(a->y);
+        op.sum = trine_is_given(&a->sum) ? data_of<T>(a->sum) : nullptr;
+        const trine_tensor *tensors[] = {&a->y, &a->x, &a->residual, trine_is_given(&a->sum) ? &a->sum : &a->y};
+        return run_rows(call, op, tensors);
+    });
+}
+
+inline trine_status layernorm(trine_call *call, const trine_layernorm_args *a)
+{
+    return run_norm(call, a, [&](auto t, auto adds) {
+        using T = typename decltype(t)::type;
+        return layernorm_rows<T, decltype(adds)::value>{{},
+                                                        nullptr,
+                                                        nullptr,
+                                                        row_parameter<T>(a->weight, 1.0f),
+                                                        row_parameter<T>(a->bias, 0.0f),
+                                                        data_of<float>(a->mean),
+                                                        data_of<float>(a->rstd),
+                                                        a->eps};
     });
 }
 
 inline trine_status rmsnorm(trine_call *call, const trine_rmsnorm_args *a)
 {
-    return visit_floats(call, a->x.dtype, [&](auto t) {
+    return run_norm(call, a, [&](auto t, auto adds) {
         using T = typename decltype(t)::type;
-        const trine_tensor *tensors[] = {&a->y, &a->x};
-        return run_rows(call,
-                        rmsnorm_rows<T>{{data_of<T>(a->x)},
-                                        data_of<T>(a->y),
-                                        row_parameter<T>(a->weight, 1.0f),
-                                        data_of<float>(a->rstd),
-                                        a->eps,
-                                        a->weight_offset,
-                                        a->round_first != 0},
-                        tensors);
+        return rmsnorm_rows<T, decltype(adds)::value>{{},
+                                                      nullptr,
+                                                      nullptr,
+                                                      row_parameter<T>(a->weight, 1.0f),
+                                                      data_of<float>(a->rstd),
+                                                      a->eps,
+                                                      a->weight_offset,
+                                                      a->round_first != 0};
     });
 }
 

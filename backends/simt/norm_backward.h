@@ -62,6 +62,13 @@ template <int V, bool simple> struct gradient_place {
     TRINE_DEVICE_METHOD int column(int i, int j) const { return simple ? (i * width + t) * V + j : (i * V + j) * width + t; }
     TRINE_DEVICE_METHOD bool has(int i, int j) const { return column(i, simple ? 0 : j) < n; }
     TRINE_DEVICE_METHOD bool touches(int i) const { return has(i, 0); }
+    /* The same, of which nothing is kept in registers from before: the columns of many packs are as many registers. */
+    TRINE_DEVICE_METHOD gradient_place again() const
+    {
+        uint32_t same = uint32_t(t);
+        target::opaque(same, uint32_t(n) >> 31);
+        return {n, int(same), width};
+    }
 
     /* Pack i of a row; zeros where there is nothing. */
     template <class T> TRINE_DEVICE_METHOD row_words<T> load(const T *row, int i) const
@@ -99,16 +106,22 @@ struct alignas(16) four_floats {
 enum gradient_array { GRADIENT_FACTOR, GRADIENT_DWEIGHT, GRADIENT_DBIAS };
 
 /* `arrays` arrays of fours * 4 floats for each thread: the weight, and the sums. In registers where a vendor has enough of them,
- * else in shared memory, where a wave's float4 of one place lie side by side. */
+ * with room in shared memory to hand on one array at a time; else in shared memory. There a wave's fours of one place lie side by
+ * side. */
 template <int arrays, int fours> struct gradient_columns {
-    enum { places = arrays * fours, bytes = places * 16 };
-    four_floats own[target::columns_in_registers ? places : 1];
+    enum { places = (target::columns_in_registers ? 1 : arrays) * fours, bytes = places * 16 };
+    four_floats own[target::columns_in_registers ? arrays * fours : 1];
     four_floats *shared;
 
     /* Place 0 of thread `thread`; place p is p * wave_size() further. */
     static TRINE_DEVICE_METHOD int index(int thread)
     {
         return thread / target::wave_size() * (places * target::wave_size()) + thread % target::wave_size();
+    }
+    /* Where other threads see a thread's array after share(). */
+    static TRINE_DEVICE_METHOD int shared_index(int thread, int array, int four)
+    {
+        return index(thread) + (target::columns_in_registers ? four : array * fours + four) * target::wave_size();
     }
     TRINE_DEVICE_METHOD explicit gradient_columns(four_floats *block) : shared(block + index(target::thread_x())) {}
     TRINE_DEVICE_METHOD four_floats get(int array, int four) const
@@ -124,12 +137,14 @@ template <int arrays, int fours> struct gradient_columns {
         else
             shared[place * target::wave_size()] = x;
     }
-    /* To where other threads see it, after the next barrier. */
-    TRINE_DEVICE_METHOD void share() const
+    /* By all threads of the block: they may then read each other's array, until the next share(). */
+    TRINE_DEVICE_METHOD void share(int array) const
     {
+        target::barrier();
         if constexpr (target::columns_in_registers) {
 #pragma unroll
-            for (int p = 0; p < places; p++) shared[p * target::wave_size()] = own[p];
+            for (int four = 0; four < fours; four++) shared[four * target::wave_size()] = own[array * fours + four];
+            target::barrier();
         }
     }
 };
@@ -176,13 +191,15 @@ template <class T, bool centred_> struct norm_gradient {
             }
     }
 
-    /* Of a tile over `width` threads of a wave, which have `count` columns together. in[0] = x, in[1] = dy. */
+    /* Of a tile over `width` threads of a wave, which have `count` columns together. in[0] = x, in[1] = dy. `given`: the mean is
+     * the saved one. */
     template <int P, bool simple> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 2, P> &tile, const columns<P> &c,
                                                                             const gradient_place<V, simple> &at, float count,
-                                                                            int width)
+                                                                            int width, const gradient_stats &saved, bool given)
     {
-        float mean = 0.0f;
-        if constexpr (centred) {
+        float mean = saved.mean;
+        if (centred && !given) {
+            mean = 0.0f;
 #pragma unroll
             for (int i = 0; i < P; i++) {
                 float own = 0.0f; /* packs side by side: an addition need not wait for all before it */
@@ -195,7 +212,7 @@ template <class T, bool centred_> struct norm_gradient {
         }
         float squares = 0.0f, g_sum = 0.0f, gx = 0.0f;
 #pragma unroll
-        for (int i = 0; i < P; i++)
+        for (int i = 0; i < P; i++) {
 #pragma unroll
             for (int q = 0; q < V / 4; q++) {
                 const four_floats f = c.get(GRADIENT_FACTOR, i * (V / 4) + q);
@@ -209,6 +226,7 @@ template <class T, bool centred_> struct norm_gradient {
                     g_sum += g;
                 }
             }
+        }
         squares = wave_reduce(squares, op_sum{}, width);
         gx = wave_reduce(gx, op_sum{}, width);
         if constexpr (centred)

@@ -17,20 +17,18 @@
 
 namespace simt {
 
-enum { gradient_small_block = 256, gradient_sum_threads = 1024, gradient_sum_columns = 32, gradient_operands = 4 };
-/* Packs that a thread holds, fewer of rows that are not moved in packs, and those of the longest rows. */
-template <bool simple> constexpr int gradient_packs = simple ? 2 : 1;
+enum {
+    gradient_threads = target::columns_threads,
+    gradient_small_block = 256,
+    gradient_sum_threads = 1024,
+    gradient_sum_columns = 32,
+    gradient_operands = 4
+};
+/* Packs that a thread holds of each input, fewer of rows that are not moved in packs, and those of the longest rows, of which there
+ * is no room for a second one on its way. Few threads with many packs each leave more registers to a pack. */
+template <bool simple> constexpr int gradient_packs = simple ? 4 : 2;
 template <class T, bool simple> constexpr int gradient_most_packs = simple && sizeof(T) == 4 ? 8 : gradient_packs<simple>;
-/* Threads of a block at most: with few of many packs each more registers are left to a pack. */
-template <int P> constexpr int gradient_threads = P > 2 ? 512 : 1024;
-
-/* Counts rows. Those that need so much of a device are fewer than 2^31. */
-template <bool few> struct gradient_number {
-    using type = int64_t;
-};
-template <> struct gradient_number<true> {
-    using type = int;
-};
+template <int P> constexpr bool gradient_ahead = P == 4;
 
 /* All of a row by one team, or of its tiles one thing. */
 enum gradient_phase { GRADIENT_ROWS, GRADIENT_PARTIALS, GRADIENT_EMIT };
@@ -53,31 +51,41 @@ template <class Op, int P, bool simple> struct gradient_walk {
     gradient_place<Op::V, simple> at;
     int64_t first; /* column */
 
-    TRINE_DEVICE_METHOD void load(row_tile<T, 2, P> &tile, int i, const T *x, const T *dy, bool there) const
+    TRINE_DEVICE_METHOD void load(row_tile<T, 2, P> &tile, const gradient_place<Op::V, simple> &same, int i, const T *x,
+                                  const T *dy, bool there) const
     {
         tile.at[0][i] = tile.at[1][i] = row_words<T>{{0u, 0u, 0u, 0u}};
         if (!there) return;
-        tile.at[0][i] = at.load(x, i);
-        tile.at[1][i] = at.load(dy, i);
+        tile.at[0][i] = same.load(x, i);
+        tile.at[1][i] = same.load(dy, i);
     }
-    /* dx of `row`, whose tile it is, if it is there; loads `next` into the tile, if that is. */
+    TRINE_DEVICE_METHOD void load(row_tile<T, 2, P> &tile, int64_t row, bool there) const
+    {
+        int64_t offset[gradient_operands];
+        outer.offsets(row, offset);
+        const gradient_place<Op::V, simple> same = at.again();
+#pragma unroll
+        for (int i = 0; i < P; i++) load(tile, same, i, op.x + offset[1] + first, op.dy + offset[2] + first, there);
+    }
+    /* dx of `row`, whose tile it is, if it is there. Where no other tile is on its way, each pack makes room for `next`'s. */
     TRINE_DEVICE_METHOD void emit(row_tile<T, 2, P> &tile, typename Op::template columns<P> &columns, const gradient_stats &stats,
                                   int64_t row, bool there, int64_t next, bool next_there) const
     {
         int64_t offset[gradient_operands], offset_next[gradient_operands];
         outer.offsets(row, offset);
-        outer.offsets(next, offset_next);
+        if constexpr (!gradient_ahead<P>) outer.offsets(next, offset_next);
+        const gradient_place<Op::V, simple> same = at.again();
         T *dx = op.dx + offset[0] + first;
-        const T *x = op.x + offset_next[1] + first, *dy = op.dy + offset_next[2] + first;
         const T *dsum = op.dsum ? op.dsum + offset[3] + first : nullptr;
 #pragma unroll
         for (int i = 0; i < P; i++) {
-            if (there && at.touches(i)) {
+            if (there && same.touches(i)) {
                 row_words<T> more = {{0u, 0u, 0u, 0u}};
-                if (dsum) more = at.load(dsum, i);
-                at.store(dx, op.emit(tile, columns, stats, more, i), i);
+                if (dsum) more = same.load(dsum, i);
+                same.store(dx, op.emit(tile, columns, stats, more, i), i);
             }
-            load(tile, i, x, dy, next_there);
+            if constexpr (!gradient_ahead<P>)
+                load(tile, same, i, op.x + offset_next[1] + first, op.dy + offset_next[2] + first, next_there);
         }
     }
 };
@@ -89,19 +97,20 @@ template <class Op, int P, bool simple> TRINE_DEVICE void store_sums(const typen
 {
     using kept = typename Op::template columns<P>;
     constexpr int fours = P * Op::V / 4;
-    columns.share();
-    target::barrier();
-    for (int e = target::thread_x(); e < at.width * fours * Op::sums; e += target::block_threads()) {
-        const int t = e & (at.width - 1), place = e / at.width, four = place % fours, i = four / (Op::V / 4),
-                  q = four % (Op::V / 4);
-        four_floats sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
-        for (int team = 0; team < teams; team++) {
-            const four_floats own = block[kept::index(team * at.width + t) + (fours + place) * target::wave_size()];
-            for (int j = 0; j < 4; j++) sum.at[j] += own.at[j];
+#pragma unroll
+    for (int k = 0; k < Op::sums; k++) {
+        columns.share(1 + k);
+        for (int e = target::thread_x(); e < at.width * fours; e += target::block_threads()) {
+            const int t = e & (at.width - 1), four = e / at.width, i = four / (Op::V / 4), q = four % (Op::V / 4);
+            four_floats sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
+            for (int team = 0; team < teams; team++) {
+                const four_floats own = block[kept::shared_index(team * at.width + t, 1 + k, four)];
+                for (int j = 0; j < 4; j++) sum.at[j] += own.at[j];
+            }
+            const gradient_place<Op::V, simple> theirs = {at.n, t, at.width};
+            for (int j = 0; j < 4; j++)
+                if (theirs.has(i, 4 * q + j)) to[k * n + theirs.column(i, 4 * q + j)] = sum.at[j];
         }
-        const gradient_place<Op::V, simple> theirs = {at.n, t, at.width};
-        for (int j = 0; j < 4; j++)
-            if (theirs.has(i, 4 * q + j)) to[place / fours * n + theirs.column(i, 4 * q + j)] = sum.at[j];
     }
 }
 
@@ -132,7 +141,7 @@ template <int P, int V, bool simple> TRINE_DEVICE float count_columns(const grad
 }
 
 /* Dynamic shared memory: the columns of all threads, then, for teams of several waves, partials for two turns. */
-template <class Op, int P, class Team, bool simple, gradient_phase phase> TRINE_KERNEL(gradient_threads<P>)
+template <class Op, int P, class Team, bool simple, gradient_phase phase> TRINE_KERNEL(gradient_threads)
 gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan<Op> plan)
 {
     using T = row_element<Op>;
@@ -140,7 +149,7 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
     using partial = typename Op::partial;
     using kept = typename Op::template columns<P>;
     auto *const block = reinterpret_cast<four_floats *>(target::dynamic_shared());
-    const int threads = target::block_threads(), waves = threads / target::wave_size() * Team::blocks();
+    const int threads = target::block_threads(), places = threads / target::wave_size() + Team::blocks();
     auto *const list = reinterpret_cast<partial *>(
         target::dynamic_shared() + (target::columns_in_registers && plan.shift < 0 ? 0 : threads * int(kept::bytes)));
     const bool alone = phase == GRADIENT_ROWS && plan.shift >= 0;
@@ -149,7 +158,7 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
     const unsigned team = target::block_x() / unsigned(Team::blocks());
     const int tile_number = int(team % unsigned(plan.tiles)), group = int(team / unsigned(plan.tiles));
     const int64_t first = int64_t(tile_number) * width * P * V, left = plan.n - first;
-    if (!alone) Team::begin(int(sizeof(partial)) * waves, 2);
+    if (!alone) Team::begin(exchanged_bytes<Team, Op>(), 2);
 
     const gradient_walk<Op, P, simple> rows = {
         op, outer, {plan.tiles == 1 || left < int64_t(width) * P * V ? int(left) : width * P * V, t, width}, first};
@@ -158,43 +167,45 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
     const int lanes = alone ? width : target::wave_size();
     const float count = count_columns<P>(rows.at, lanes);
     /* teams of a block go on together, whether their rows are there or not: a wave stays together */
-    using number = typename gradient_number<(P > gradient_packs<simple> || Team::most_blocks > 1)>::type;
-    const number step = number(plan.groups) * teams, all = number(plan.rows);
-    number row = number(group) * teams + (alone ? target::thread_x() >> plan.shift : 0);
-    row_tile<T, 2, P> tile;
-    {
-        int64_t offset[gradient_operands];
-        outer.offsets(row < all ? row : 0, offset);
-#pragma unroll
-        for (int i = 0; i < P; i++) rows.load(tile, i, op.x + offset[1] + first, op.dy + offset[2] + first, row < all);
-    }
-    int turn = 0;
-    for (number base = number(group) * teams; base < all; base += step, row += step, turn++) {
-        const bool there = row < all, next_there = row + step < all;
-        const number here = there ? row : all - 1, next = next_there ? row + step : all - 1;
+    const int step = plan.groups * teams;
+    int64_t row = int64_t(group) * teams;
+    const int turns = int((plan.rows - row + step - 1) / step);
+    if (alone) row += target::thread_x() >> plan.shift;
+    row_tile<T, 2, P> tile, ahead;
+    rows.load(tile, row < plan.rows ? row : 0, row < plan.rows);
+    gradient_stats saved = {0.0f, 0.0f, 0.0f, 0.0f};
+    if (phase == GRADIENT_ROWS && gradient_ahead<P>) saved = op.saved(row < plan.rows ? row : 0);
+    for (int turn = 0; turn < turns; turn++, row += step) {
+        const bool there = row < plan.rows, next_there = row + step < plan.rows;
+        const int64_t here = there ? row : 0, next = next_there ? row + step : 0;
+        if (phase == GRADIENT_ROWS && !gradient_ahead<P>) saved = op.saved(here);
+        if constexpr (gradient_ahead<P>) rows.load(ahead, next, next_there);
+        gradient_stats saved_next = saved;
+        if (phase == GRADIENT_ROWS && gradient_ahead<P>) saved_next = op.saved(next);
         gradient_stats stats;
         if constexpr (phase == GRADIENT_EMIT) {
             stats = plan.stats[here];
         } else {
-            const gradient_stats saved = phase == GRADIENT_ROWS ? op.saved(here) : gradient_stats{};
-            partial p = op.template gather<P, simple>(tile, columns, rows.at, count, lanes);
+            partial p = op.template gather<P, simple>(tile, columns, rows.at.again(), count, lanes, saved,
+                                                      phase == GRADIENT_ROWS && op.mean != nullptr);
             if (!alone) {
                 if (turn == 0) Team::started();
-                p = exchange<Team>(op, p, list + (turn & 1) * waves, turn);
-                Team::again(turn, int(sizeof(partial)) * waves);
+                p = exchange<Team>(op, p, list + (turn & 1) * places, turn);
+                Team::again(turn, exchanged_bytes<Team, Op>());
             }
             if constexpr (phase == GRADIENT_PARTIALS) {
                 if (target::thread_x() == 0) plan.partials[int64_t(row) * plan.tiles + tile_number] = p;
-                int64_t offset[gradient_operands];
-                outer.offsets(next, offset);
-#pragma unroll
-                for (int i = 0; i < P; i++) rows.load(tile, i, op.x + offset[1] + first, op.dy + offset[2] + first, next_there);
-                continue;
+            } else {
+                stats = op.finish(p, plan.n, saved);
+                tile.pass(uint32_t(rows.at.n) >> 31);
             }
-            stats = op.finish(p, plan.n, saved);
-            tile.pass(uint32_t(rows.at.n) >> 31);
         }
-        rows.emit(tile, columns, stats, here, there, next, next_there);
+        if constexpr (phase != GRADIENT_PARTIALS)
+            rows.emit(tile, columns, stats, here, there, next, next_there);
+        else if constexpr (!gradient_ahead<P>)
+            rows.load(tile, next, next_there);
+        if constexpr (gradient_ahead<P>) tile = ahead;
+        saved = saved_next;
     }
     if (phase == GRADIENT_PARTIALS || !plan.sums) return;
     float *to = plan.sums + int64_t(group) * Op::sums * plan.n + first;

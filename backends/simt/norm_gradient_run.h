@@ -9,9 +9,10 @@ namespace simt {
 /* Dynamic shared memory of a block of such a team. */
 template <class Op> inline size_t gradient_shared(const row_team &team, int wave)
 {
-    const size_t kept = size_t(1 + Op::sums) * Op::V * team.packs * sizeof(float), partials = 2 * sizeof(typename Op::partial);
+    const size_t arrays = target::columns_in_registers ? 1 : 1 + Op::sums, kept = arrays * Op::V * team.packs * sizeof(float),
+                 partials = 2 * sizeof(typename Op::partial);
     if (team.shift >= 0) return kept * team.threads;
-    return (target::columns_in_registers ? 0 : kept * team.threads) + partials * (team.threads / wave * team.blocks);
+    return (target::columns_in_registers ? 0 : kept * team.threads) + partials * (team.threads / wave + team.blocks);
 }
 
 /* `packs`: of a row. packs 0 in the answer: no team can hold it. */
@@ -21,7 +22,7 @@ template <class Op, int P> inline row_team fit_gradient_team(const trine_call *c
     if (packs <= P * wave) return {P, gradient_small_block, log2_up(ceil_div(packs, P)), 1};
     for (int blocks = 1; blocks <= most_blocks; blocks *= 2) {
         const int64_t each = round_up(ceil_div(packs, int64_t(P) * blocks), wave);
-        if (each > (blocks < most_blocks ? target::row_team_block : gradient_threads<P>)) continue;
+        if (each > (blocks < most_blocks ? target::columns_team_block : int(gradient_threads))) continue;
         const row_team team = {P, int(each), -1, blocks};
         if (int64_t(gradient_shared<Op>(team, wave)) <= call->device->props.shared_bytes) return team;
     }

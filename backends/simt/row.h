@@ -76,6 +76,12 @@ template <class Op> struct row_output_type<Op, true> {
     using type = uint8_t;
 };
 template <class Op> using row_output = typename row_output_type<Op>::type;
+/* Ops of two inputs that take their sum, rounded to T, for the row specialise this: only that is held, and it goes to op.sum as
+ * well, which may be NULL; its tensor comes after the inputs. */
+template <class Op> constexpr bool row_adds = false;
+template <class Op> constexpr int row_held = row_adds<Op> ? 1 : int(Op::inputs); /* of the inputs' packs */
+template <class Op> constexpr int row_operand_count = 1 + Op::inputs + row_adds<Op>;
+template <class Op> using row_walk = walk<row_operand_count<Op>, divider_any>;
 
 /* Pack i of the thread has the elements column(i), column(i) + 1, ... of the row; those outside [0, n) do not exist. */
 struct row_place {
@@ -145,6 +151,17 @@ template <class T> struct row_words {
             uint32_t bits = element_bits(from_f32<T>(x[w * in_word]));
             if constexpr (in_word == 2) bits |= element_bits(from_f32<T>(x[w * 2 + 1])) << 16;
             word[q * 4 / in_word + w] = bits;
+        }
+    }
+    /* Element by element, rounded. */
+    TRINE_DEVICE_METHOD void add(const row_words &other)
+    {
+#pragma unroll
+        for (int q = 0; q < row_pack<T> / 4; q++) {
+            float sum[4];
+#pragma unroll
+            for (int j = 0; j < 4; j++) sum[j] = value(4 * q + j) + other.value(4 * q + j);
+            set_four(q, sum);
         }
     }
     static TRINE_DEVICE_METHOD row_words load(const T *p)
@@ -243,16 +260,20 @@ template <class T, int I, int P> struct row_tile {
     }
 };
 
+template <class Op, int P> using row_tile_of = row_tile<row_element<Op>, row_held<Op>, P>;
+
 /* Operands of one row, or of a slice of it. */
 template <class Op, bool simple> struct row_operands {
     using T = row_element<Op>;
     const T *in[Op::inputs];
     row_output<Op> *out;
+    T *sum;
     int lead; /* elements between the boundary and the first one of in[0] */
-    bool alike[Op::inputs], out_alike;
+    bool alike[Op::inputs], out_alike, sum_alike;
     int64_t row;
 
-    TRINE_DEVICE_METHOD row_operands(const Op &op, const int64_t (&offset)[1 + Op::inputs], int64_t first, int64_t row_ = 0)
+    TRINE_DEVICE_METHOD row_operands(const Op &op, const int64_t (&offset)[row_operand_count<Op>], int64_t first,
+                                     int64_t row_ = 0)
         : row(row_)
     {
         out = op.out + offset[0] + first;
@@ -260,6 +281,11 @@ template <class Op, bool simple> struct row_operands {
         lead = simple ? 0 : misplaced(in[0]);
         for (int k = 0; k < Op::inputs; k++) alike[k] = simple || misplaced(in[k]) == lead;
         out_alike = simple || misplaced(out) == lead;
+        sum = nullptr;
+        if constexpr (row_adds<Op>) {
+            if (op.sum) sum = op.sum + offset[1 + Op::inputs] + first;
+        }
+        sum_alike = simple || misplaced(sum) == lead;
     }
     static TRINE_DEVICE_METHOD int misplaced(const uint8_t *p) { return int(reinterpret_cast<uintptr_t>(p) % row_pack<T>); }
     static TRINE_DEVICE_METHOD int misplaced(const T *p) { return int(reinterpret_cast<uintptr_t>(p) % 16 / sizeof(T)); }
@@ -312,30 +338,44 @@ TRINE_DEVICE void load_row(row_words<T> (&to)[P], const T *row, const row_place 
     }
 }
 
-template <class Op, bool simple, class Words>
-TRINE_DEVICE void store_row(const Op &op, const row_operands<Op, simple> &row, const Words &from, const row_place &at, int i)
+/* `whole` stores a pack that is. */
+template <int V, class Y, class Words, class Whole>
+TRINE_DEVICE void store_row(Y *row, const Words &from, const row_place &at, int i, bool alike, Whole whole)
 {
-    constexpr int V = row_pack<row_element<Op>>;
-    if (row.out_alike && at.whole<V>(i)) {
-        row.store(op, from, at.column(i));
+    if (alike && at.whole<V>(i)) {
+        whole();
     } else if (!at.simple) {
 #pragma unroll
         for (int j = 0; j < V; j++)
-            if (at.has(i, j)) row.out[at.column(i) + j] = from.element(j);
+            if (at.has(i, j)) row[at.column(i) + j] = from.element(j);
     }
 }
-
-template <class Op, int P, bool simple> TRINE_DEVICE void load_tile(row_tile<row_element<Op>, Op::inputs, P> &tile, const Op &op,
-                                                                    const row_operands<Op, simple> &row, const row_place &at)
+template <class Op, bool simple, class Words>
+TRINE_DEVICE void store_row(const Op &op, const row_operands<Op, simple> &row, const Words &from, const row_place &at, int i)
 {
-#pragma unroll
-    for (int k = 0; k < Op::inputs; k++)
-        load_row(tile.at[k], row.in[k], at, row.alike[k], op.neutral(),
-                 [&](int column) { return row.load(op, 1 + k, row.in[k], column); });
+    store_row<row_pack<row_element<Op>>>(row.out, from, at, i, row.out_alike, [&] { row.store(op, from, at.column(i)); });
 }
 
 template <class Op, int P, bool simple>
-TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile<row_element<Op>, Op::inputs, P> &tile, const Op &op,
+TRINE_DEVICE void load_tile(row_tile_of<Op, P> &tile, const Op &op, const row_operands<Op, simple> &row, const row_place &at)
+{
+    const auto load = [&](row_words<row_element<Op>>(&to)[P], int k, float neutral) {
+        load_row(to, row.in[k], at, row.alike[k], neutral, [&](int column) { return row.load(op, 1 + k, row.in[k], column); });
+    };
+    if constexpr (row_adds<Op>) {
+        row_words<row_element<Op>> more[P];
+        load(tile.at[0], 0, 0.0f);
+        load(more, 1, 0.0f);
+#pragma unroll
+        for (int i = 0; i < P; i++) tile.at[0][i].add(more[i]);
+    } else {
+#pragma unroll
+        for (int k = 0; k < Op::inputs; k++) load(tile.at[k], k, op.neutral());
+    }
+}
+
+template <class Op, int P, bool simple>
+TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile_of<Op, P> &tile, const Op &op,
                              const row_operands<Op, simple> &row, const row_place &at, int64_t first)
 {
     using T = row_element<Op>;
@@ -355,6 +395,11 @@ TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile<row
                     op.emit(y, stats, tile, i, q, fetched);
                     out.set_four(q, y);
                 }
+                if constexpr (row_adds<Op>) {
+                    const row_words<T> &sum = tile.at[0][i];
+                    if (row.sum)
+                        store_row<row_pack<T>>(row.sum, sum, at, i, row.sum_alike, [&] { sum.store(row.sum + at.column(i)); });
+                }
                 store_row(op, row, out, at, i);
             }
         }
@@ -371,38 +416,47 @@ struct row_shares_nothing {
 
 /* ---- Teams ---- */
 
-/* Of all waves of the team. `mine` is the same in all lanes of a wave. `list`: a place for a partial of every wave of the team.
- * Teams that go through several rows count them in `turn`; turns that follow each other have lists of their own. */
+/* What a team's blocks put into each other. */
+template <class Team, class Op> TRINE_DEVICE int exchanged_bytes() { return int(sizeof(typename Op::partial)) * Team::blocks(); }
+
+/* Of all waves of the team. `mine` is the same in all lanes of a wave. Waves of a block first, then blocks: words that go to other
+ * blocks go one by one. `list`: a place for a partial of every block of the team and of every wave of a block. Teams that go
+ * through several rows count them in `turn`; turns that follow each other have lists of their own. */
 template <class Team, class Op>
 TRINE_DEVICE typename Op::partial exchange(const Op &op, typename Op::partial mine, typename Op::partial *list, int turn = 0)
 {
     constexpr int wave_size = target::wave_size();
     const int waves = target::block_threads() / wave_size, lane = target::thread_x() % wave_size,
               wave = target::thread_x() / wave_size;
-    if (lane < Team::blocks()) Team::put(&list[Team::rank() * waves + wave], lane, mine, turn);
-    Team::meet(turn);
-    typename Op::partial p = op.identity();
-    for (int i = lane; i < waves * Team::blocks(); i += wave_size) p = op.merge(p, list[i]);
-    return op.combine(p);
+    typename Op::partial *const own = Team::most_blocks > 1 ? list + Team::blocks() : list;
+    if (lane == 0) own[wave] = mine;
+    target::barrier();
+    typename Op::partial p = op.combine(lane < waves ? own[lane] : op.identity()); /* no block has more waves than a wave lanes */
+    if constexpr (Team::most_blocks > 1) {
+        if (wave == 0 && lane < Team::blocks()) Team::put(&list[Team::rank()], lane, p, turn);
+        Team::meet(turn);
+        p = op.combine(lane < Team::blocks() ? list[lane] : op.identity());
+    }
+    return p;
 }
 
 /* 2^shift threads of a wave a row, so that a block has several rows; or, with a negative shift, all threads of the team. */
 template <class Op, int P, class Team, bool simple> TRINE_KERNEL(P < row_most<Op> ? row_small_block : row_threads)
-row_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t rows, int n, int shift)
+row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
 {
-    TRINE_SHARED typename Op::partial list[Team::most_blocks * target::max_waves];
+    TRINE_SHARED typename Op::partial list[Team::most_blocks + target::max_waves];
     const bool alone = shift >= 0; /* no exchange */
     const int threads = target::block_threads(), in_team = Team::rank() * threads + target::thread_x();
     const int width = alone ? 1 << shift : threads * Team::blocks(), t = alone ? in_team & (width - 1) : in_team;
-    if (!alone) Team::begin(int(sizeof(typename Op::partial)) * (width / target::wave_size()));
+    if (!alone) Team::begin(exchanged_bytes<Team, Op>());
     /* the threads of a row that is not there do as the last one's, but for loads and stores: a wave stays together */
     const int64_t team = target::block_x() / Team::blocks(), mine = alone ? team * (threads >> shift) + (in_team >> shift) : team,
                   row = mine < rows ? mine : rows - 1;
-    int64_t offset[1 + Op::inputs];
+    int64_t offset[row_operand_count<Op>];
     outer.offsets(row, offset);
     const row_operands<Op, simple> operands(op, offset, 0, row);
     const row_place at = operands.place(mine < rows ? n : 0, t, width);
-    row_tile<row_element<Op>, Op::inputs, P> tile;
+    row_tile_of<Op, P> tile;
     load_tile(tile, op, operands, at);
     typename Op::partial p = op.gather(tile, at, alone ? width : target::wave_size());
     if (!alone) {

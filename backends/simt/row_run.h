@@ -42,8 +42,7 @@ inline row_team choose_team(int64_t packs, int wave, int most, int most_blocks)
     return {0, 0, 0, 0};
 }
 
-template <class Op, int P, bool simple> inline trine_status launch_rows(trine_call *call, const Op &op,
-                                                                        const walk<1 + Op::inputs, divider_any> &outer,
+template <class Op, int P, bool simple> inline trine_status launch_rows(trine_call *call, const Op &op, const row_walk<Op> &outer,
                                                                         int64_t rows, int64_t n, const row_team &team)
 {
     const int64_t blocks = ceil_div(rows, team.shift >= 0 ? team.threads >> team.shift : 1) * team.blocks;
@@ -51,15 +50,14 @@ template <class Op, int P, bool simple> inline trine_status launch_rows(trine_ca
         return launch(call, row_kernel<Op, P, lone_block, simple>, grid(blocks), team.threads, 0, op, outer, rows, int(n),
                       team.shift);
     if constexpr (P == row_most<Op>)
-        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team, simple>, blocks, team.blocks, team.threads, 0, op,
-                                   outer, rows, int(n), team.shift);
+        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team, simple>, blocks, team.blocks, team.threads, 0,
+                                   op, outer, rows, int(n), team.shift);
     return trine_refuse(call, "clusters are for rows that fill their threads");
 }
 
 /* `packs`: of a row. */
-template <class Op, bool simple> inline trine_status run_team(trine_call *call, const Op &op,
-                                                              const walk<1 + Op::inputs, divider_any> &outer, int64_t rows,
-                                                              int64_t n, int64_t packs, const row_split &split)
+template <class Op, bool simple> inline trine_status run_team(trine_call *call, const Op &op, const row_walk<Op> &outer,
+                                                              int64_t rows, int64_t n, int64_t packs, const row_split &split)
 {
     const int wave = call->device->props.wave_size, most = row_most<Op>, blocks = target::row_most_blocks(call);
     row_team team = choose_team(packs, wave, most, blocks);
@@ -94,24 +92,25 @@ template <class Op> struct row_needs {
 };
 
 /* What a family calls: the guard, the plan and the launch. tensors: the output, then the inputs. */
-template <class Op> inline trine_status run_rows(trine_call *call, Op op, const trine_tensor *const (&tensors)[1 + Op::inputs])
+template <class Op>
+inline trine_status run_rows(trine_call *call, Op op, const trine_tensor *const (&tensors)[row_operand_count<Op>])
 {
     using T = row_element<Op>;
     constexpr int V = row_pack<T>;
     int64_t n;
     for (const trine_tensor *t : tensors) TRINE_REQUIRE_THAT(call, trine_last_axis_dense(t), "needs a last axis of stride 1");
-    const trine_iter rows = trine_iter_rows(tensors, 1 + Op::inputs, &n);
+    const trine_iter rows = trine_iter_rows(tensors, row_operand_count<Op>, &n);
     const row_needs<Op> needs(call, rows.numel, n);
     call->variant = target::variant;
     TRINE_END_OF_QUERY(call, needs.workspace);
     if (rows.numel == 0) return TRINE_OK;
     bool aligned = n % V == 0;
-    for (int k = 0; k < 1 + Op::inputs; k++) {
+    for (int k = 0; k < row_operand_count<Op>; k++) {
         const uintptr_t pack_bytes = k == 0 ? V * sizeof(row_output<Op>) : 16;
         aligned = aligned && reinterpret_cast<uintptr_t>(tensors[k]->data) % pack_bytes == 0;
         for (int d = 0; d < rows.ndim; d++) aligned = aligned && (rows.size[d] == 1 || rows.stride[k][d] % V == 0);
     }
-    const walk<1 + Op::inputs, divider_any> outer(rows);
+    const row_walk<Op> outer(rows);
     const int64_t packs = aligned ? n / V : ceil_div(n + V - 1, V);
     return aligned && op.aligned() ? run_team<Op, true>(call, op, outer, rows.numel, n, packs, needs.split)
                                    : run_team<Op, false>(call, op, outer, rows.numel, n, packs, needs.split);
@@ -120,7 +119,7 @@ template <class Op> inline trine_status run_rows(trine_call *call, Op op, const 
 /* Rows in pieces (row.h), n > 0 elements each. The caller has seen to it that a team holds them and all moves in packs. */
 template <class Op> inline trine_status run_pieces(trine_call *call, const Op &op, const trine_iter &rows, int64_t n)
 {
-    const walk<1 + Op::inputs, divider_any> outer(rows);
+    const row_walk<Op> outer(rows);
     return run_team<Op, true>(call, op, outer, rows.numel, n, n / row_pack<row_element<Op>>, row_split{});
 }
 

@@ -39,17 +39,16 @@ template <class Op, bool simple, class F> TRINE_DEVICE void each_tile(const row_
 }
 
 template <class Op, bool simple> TRINE_KERNEL(row_small_block)
-row_gather_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_row, row_slices slices,
-                  typename Op::partial *partials)
+row_gather_kernel(Op op, row_walk<Op> outer, int64_t first_row, row_slices slices, typename Op::partial *partials)
 {
     TRINE_SHARED typename Op::partial list[target::max_waves];
     const row_slice slice(slices, target::block_x());
-    int64_t offset[1 + Op::inputs];
+    int64_t offset[row_operand_count<Op>];
     outer.offsets(first_row + slice.row, offset);
     const row_operands<Op, simple> operands(op, offset, slice.first, first_row + slice.row);
     typename Op::partial p = op.identity();
     each_tile(operands, slice.n, [&](const row_place &at) {
-        row_tile<row_element<Op>, Op::inputs, split_packs> tile;
+        row_tile_of<Op, split_packs> tile;
         load_tile(tile, op, operands, at);
         p = op.merge(p, op.gather(tile, at, target::wave_size()));
     });
@@ -58,11 +57,10 @@ row_gather_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_
 }
 
 template <class Op, bool simple> TRINE_KERNEL(row_small_block)
-row_emit_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_row, row_slices slices,
-                const typename Op::partial *partials)
+row_emit_kernel(Op op, row_walk<Op> outer, int64_t first_row, row_slices slices, const typename Op::partial *partials)
 {
     const row_slice slice(slices, target::grid_x() - 1 - target::block_x());
-    int64_t offset[1 + Op::inputs];
+    int64_t offset[row_operand_count<Op>];
     outer.offsets(first_row + slice.row, offset);
     typename Op::partial p = op.identity();
     for (int i = target::thread_x() % target::wave_size(); i < slices.count; i += target::wave_size())
@@ -72,7 +70,7 @@ row_emit_kernel(Op op, walk<1 + Op::inputs, divider_any> outer, int64_t first_ro
     if constexpr (row_emits<Op>) {
         const row_operands<Op, simple> operands(op, offset, slice.first, first_row + slice.row);
         each_tile(operands, slice.n, [&](const row_place &at) {
-            row_tile<row_element<Op>, Op::inputs, split_packs> tile;
+            row_tile_of<Op, split_packs> tile;
             load_tile(tile, op, operands, at);
             store_tile(stats, tile, op, operands, at, slice.first);
         });
@@ -103,8 +101,8 @@ template <class Op> inline size_t split_workspace(const row_split &plan)
     return size_t(plan.group * plan.slices.count) * sizeof(typename Op::partial);
 }
 
-template <class Op, bool simple> inline trine_status
-run_split(trine_call *call, const Op &op, const walk<1 + Op::inputs, divider_any> &outer, int64_t rows, const row_split &plan)
+template <class Op, bool simple>
+inline trine_status run_split(trine_call *call, const Op &op, const row_walk<Op> &outer, int64_t rows, const row_split &plan)
 {
     auto *partials = static_cast<typename Op::partial *>(call->workspace);
     trine_status status = TRINE_OK;

@@ -81,6 +81,17 @@ static trine_tensor *first(const trine_tensor_list *list) { return (trine_tensor
     ROW(35, layernorm, BAD, mean, stretch_output(&a->mean)) \
     ROW(36, rmsnorm, BAD, rstd, stretch_output(&a->rstd)) \
     ROW(37, rmsnorm, BAD, rstd, a->rstd.dtype = TRINE_F16) \
+    ROW(400, layernorm, BAD, sum, a->residual.dtype = TRINE_DTYPE_NONE) \
+    ROW(401, rmsnorm, BAD, residual, a->residual.shape[0]++) \
+    ROW(402, rmsnorm, NOT, stride, stretch(&a->residual)) \
+    ROW(403, layernorm_backward, BAD, mean, a->rstd.dtype = TRINE_DTYPE_NONE) \
+    ROW(404, layernorm_backward, BAD, eps, a->eps = 0) \
+    ROW(405, layernorm_backward, NOT, stride, stretch(&a->dy)) \
+    ROW(406, layernorm_backward, BAD, dweight, stretch_output(&a->dweight)) \
+    ROW(407, layernorm_backward, BAD, dbias, a->dbias.shape[0]++) \
+    ROW(408, rmsnorm_backward, BAD, eps, a->eps = NAN) \
+    ROW(409, rmsnorm_backward, BAD, dsum, a->dsum.ndim = 1) \
+    ROW(410, rmsnorm_backward, BAD, rstd, a->rstd.dtype = TRINE_F16) \
     ROW(38, dropout, BAD, p, a->p = 1) \
     ROW(39, dropout, BAD, p, a->p = -0.1f) \
     ROW(40, dropout, BAD, p, a->p = NAN) \

@@ -19,6 +19,8 @@ typedef struct norm_case {
     double mean, spread, eps;
 } norm_case;
 
+typedef enum norm_residual { NO_RESIDUAL, SUM_DROPPED, SUM_STORED } norm_residual;
+
 static int64_t row_length(const test_case *c)
 {
     const case_tensor *t = &c->tensor[0];
@@ -27,33 +29,48 @@ static int64_t row_length(const test_case *c)
 
 /* Where the outputs go: y, and the statistics that the case has (else NULL), in the order of its tensors. */
 typedef struct norm_outputs {
-    double *y, *mean, *rstd;
+    double *y, *mean, *rstd, *sum;
 } norm_outputs;
 
 static norm_outputs outputs_of(const test_case *c, double *const *out)
 {
-    norm_outputs o = {NULL, NULL, NULL};
+    norm_outputs o = {NULL, NULL, NULL, NULL};
     o.y = *out++;
     if (case_find(c, "rstd") && c->op == TRINE_OP_layernorm) o.mean = *out++;
-    if (case_find(c, "rstd")) o.rstd = *out;
+    if (case_find(c, "rstd")) o.rstd = *out++;
+    if (case_find(c, "sum")) o.sum = *out;
     return o;
 }
 
 static double parameter(const case_tensor *t, int64_t i, double absent) { return t ? case_value(t, i) : absent; }
 
+/* Element i of what is normalised: the sum as x's dtype has it, if there is a residual. */
+static double normalised(const test_case *c, int64_t i)
+{
+    const case_tensor *x = case_find(c, "x"), *residual = case_find(c, "residual");
+    if (!residual) return case_value(x, i);
+    const float sum = (float)(case_value(x, i) + case_value(residual, i));
+    unsigned char bits[8];
+    double value;
+    trine_convert(&sum, TRINE_F32, bits, x->dtype, 1);
+    trine_convert(bits, x->dtype, &value, TRINE_F64, 1);
+    return value;
+}
+
 static void oracle_layernorm(const test_case *c, int64_t unit, double *const *out)
 {
     const norm_outputs o = outputs_of(c, out);
-    const case_tensor *x = case_find(c, "x"), *weight = case_find(c, "weight"), *bias = case_find(c, "bias");
+    const case_tensor *weight = case_find(c, "weight"), *bias = case_find(c, "bias");
     const int64_t n = row_length(c), first = unit * n;
     const double eps = ((const trine_layernorm_args *)(const void *)c->args)->eps;
     double mean = 0, var = 0;
-    for (int64_t i = 0; i < n; i++) mean += case_value(x, first + i);
+    for (int64_t i = 0; i < n; i++) mean += normalised(c, first + i);
     mean /= (double)n;
-    for (int64_t i = 0; i < n; i++) var += pow(case_value(x, first + i) - mean, 2);
+    for (int64_t i = 0; i < n; i++) var += pow(normalised(c, first + i) - mean, 2);
     const double rstd = 1 / sqrt(var / (double)n + eps);
     for (int64_t i = 0; i < n; i++)
-        o.y[i] = (case_value(x, first + i) - mean) * rstd * parameter(weight, i, 1) + parameter(bias, i, 0);
+        o.y[i] = (normalised(c, first + i) - mean) * rstd * parameter(weight, i, 1) + parameter(bias, i, 0);
+    for (int64_t i = 0; i < n && o.sum; i++) o.sum[i] = normalised(c, first + i);
     if (o.mean) *o.mean = mean;
     if (o.rstd) *o.rstd = rstd;
 }
@@ -62,13 +79,14 @@ static void oracle_rmsnorm(const test_case *c, int64_t unit, double *const *out)
 {
     const norm_outputs o = outputs_of(c, out);
     const trine_rmsnorm_args *a = (const trine_rmsnorm_args *)(const void *)c->args;
-    const case_tensor *x = case_find(c, "x"), *weight = case_find(c, "weight");
+    const case_tensor *weight = case_find(c, "weight");
     const int64_t n = row_length(c), first = unit * n;
     double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += pow(case_value(x, first + i), 2);
+    for (int64_t i = 0; i < n; i++) sum += pow(normalised(c, first + i), 2);
     const double rstd = 1 / sqrt(sum / (double)n + a->eps);
     for (int64_t i = 0; i < n; i++)
-        o.y[i] = case_value(x, first + i) * rstd * (weight ? a->weight_offset + case_value(weight, i) : 1);
+        o.y[i] = normalised(c, first + i) * rstd * (weight ? a->weight_offset + case_value(weight, i) : 1);
+    for (int64_t i = 0; i < n && o.sum; i++) o.sum[i] = normalised(c, first + i);
     if (o.rstd) *o.rstd = rstd;
 }
 
@@ -90,19 +108,24 @@ static void dense_but_rows(test_case *c)
     }
 }
 
-static test_case *new_norm(case_list *list, norm_case s)
+static test_case *new_residual(case_list *list, norm_case s, norm_residual residual)
 {
     const int64_t n = s.shape[s.ndim - 1];
     const bool layernorm = s.op == TRINE_OP_layernorm;
     test_case *c =
-        case_new(list, s.op, "%s %lldx%lld weight %s%s eps %g", trine_dtype_name(s.dtype), (long long)s.shape[0], (long long)n,
-                 s.parameters ? trine_dtype_name(s.parameters) : "none", s.statistics ? " statistics" : "", s.eps);
+        case_new(list, s.op, "%s %lldx%lld weight %s%s eps %g%s", trine_dtype_name(s.dtype), (long long)s.shape[0], (long long)n,
+                 s.parameters ? trine_dtype_name(s.parameters) : "none", s.statistics ? " statistics" : "", s.eps,
+                 residual == SUM_STORED    ? " residual sum"
+                 : residual == SUM_DROPPED ? " residual"
+                                           : "");
     case_set_fill(case_in(c, "x", s.dtype, s.ndim, s.shape), FILL_NORMAL, s.mean, s.spread);
+    if (residual) case_set_fill(case_in(c, "residual", s.dtype, s.ndim, s.shape), FILL_NORMAL, 0, s.spread);
     if (s.parameters) case_in(c, "weight", s.parameters, 1, &n);
     if (s.parameters && layernorm) case_in(c, "bias", s.parameters, 1, &n);
     const int64_t numel = case_out(c, "y", s.dtype, s.ndim, s.shape)->numel;
     if (s.statistics && layernorm) case_out(c, "mean", TRINE_F32, s.ndim - 1, s.shape);
     if (s.statistics) case_out(c, "rstd", TRINE_F32, s.ndim - 1, s.shape);
+    if (residual == SUM_STORED) case_out(c, "sum", s.dtype, s.ndim, s.shape);
     case_set_layout(c, s.layout);
     dense_but_rows(c);
     if (layernorm)
@@ -121,6 +144,8 @@ static test_case *new_norm(case_list *list, norm_case s)
 }
 
 #include "tests/cases/norm_backward.h"
+
+static test_case *new_norm(case_list *list, norm_case s) { return new_residual(list, s, NO_RESIDUAL); }
 
 static const int64_t lengths[] = {1, 2, 3, 7, 31, 32, 33, 64, 127, 255, 257, 1000, 1023, 1024, 1025, 4096, 4099, 16392};
 enum { LENGTHS = sizeof lengths / sizeof lengths[0] };
@@ -169,6 +194,35 @@ static void check_cases(case_list *list, trine_op op)
     new_norm(list, (norm_case){op, TRINE_F32, TRINE_F32, true, 2, (int64_t[]){2, 600000}, LAYOUT_DENSE, 0, 1, 1e-5});
 }
 
+/* Every length and layout; sums near the ends of rows that don't lie as x does; both outputs in place. */
+static void residual_cases(case_list *list, trine_op op)
+{
+    for (int d = 0; d < 3; d++) {
+        const trine_dtype dtype = case_floats[d];
+        for (size_t i = 0; i < LENGTHS; i++)
+            for (int layout = 0; layout <= LAYOUT_PADDED; layout++) {
+                const int64_t shape[] = {lengths[i] > 2000 ? 3 : 67, lengths[i]};
+                new_residual(list,
+                             (norm_case){op, dtype, i % 3 ? dtype : TRINE_F32, i % 2, 2, shape, (case_layout)layout, 0, 1,
+                                         lengths[i] < 8 ? 0.1 : 1e-5},
+                             ((int)i + layout) % 4 ? SUM_STORED : SUM_DROPPED);
+            }
+        static const int64_t large[][2] = {{2, 50001}, {2, 131073}, {1, 262144}, {3, 300000}, {1, 600000}};
+        for (size_t i = 0; i < sizeof large / sizeof large[0]; i++)
+            new_residual(list, (norm_case){op, dtype, dtype, true, 2, large[i], LAYOUT_DENSE, 0, 1, 1e-5}, SUM_STORED);
+        new_residual(list, (norm_case){op, dtype, dtype, true, 2, (int64_t[]){0, 9}, LAYOUT_DENSE, 0, 1, 1e-5}, SUM_STORED);
+        new_residual(list, (norm_case){op, dtype, dtype, true, 4, (int64_t[]){2, 3, 2, 72}, LAYOUT_PADDED, 0, 1, 1e-5},
+                     SUM_STORED);
+        for (int i = 0; i < 4; i++) {
+            const int64_t shape[] = {9, i < 2 ? 1031 : 40000};
+            test_case *c =
+                new_residual(list, (norm_case){op, dtype, dtype, false, 2, shape, LAYOUT_DENSE, 0, 1, 1e-5}, SUM_STORED);
+            case_set_inplace(c, "sum", i % 2 ? "x" : "residual");
+            if (i) case_set_inplace(c, "y", i % 2 ? "residual" : "x");
+        }
+    }
+}
+
 static void bench_cases(case_list *list, trine_op op)
 {
     static const int64_t shapes[][2] = {{262144, 256}, {131072, 1024}, {32768, 4096}, {16384, 8192},
@@ -177,14 +231,22 @@ static void bench_cases(case_list *list, trine_op op)
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
             new_norm(list, (norm_case){op, case_floats[d], case_floats[d], false, 2,
                                        (int64_t[]){shapes[s][0] * (1 + d / 2), shapes[s][1]}, LAYOUT_DENSE, 0, 1, 1e-5});
+    for (int d = 0; d < 3; d += 2)
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+            new_residual(list,
+                         (norm_case){op, case_floats[d], case_floats[d], false, 2,
+                                     (int64_t[]){shapes[s][0] * (1 + d / 2) / 2, shapes[s][1]}, LAYOUT_DENSE, 0, 1, 1e-5},
+                         SUM_STORED);
 }
 
 void cases_layernorm(case_list *list, case_kind kind)
 {
     if (kind == CASES_BENCH)
         bench_cases(list, TRINE_OP_layernorm);
-    else
+    else {
         check_cases(list, TRINE_OP_layernorm);
+        residual_cases(list, TRINE_OP_layernorm);
+    }
 }
 
 /* The two conventions of the weight, and the rounding before it: one more rounding of x's dtype. */
@@ -206,6 +268,7 @@ void cases_rmsnorm(case_list *list, case_kind kind)
         return;
     }
     check_cases(list, TRINE_OP_rmsnorm);
+    residual_cases(list, TRINE_OP_rmsnorm);
     for (int d = 0; d < 3; d++) rmsnorm_conventions(list, case_floats[d]);
 }
 
