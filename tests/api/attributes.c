@@ -190,7 +190,25 @@ static void stretch_output(trine_tensor *t)
     ROW(146, int8_dequantize, BAD, scale, stretch(&a->scale)) \
     ROW(147, fake_quantize, BAD, low, a->low = -(1 << 21)) \
     ROW(148, fake_quantize, BAD, zero_point, a->zero_point = a->high + 1) \
-    ROW(149, fake_quantize_backward, BAD, scale, a->scale.dtype = TRINE_F16)
+    ROW(149, fake_quantize_backward, BAD, scale, a->scale.dtype = TRINE_F16) \
+    ROW(170, l2_normalize, BAD, eps, a->eps = 0) \
+    ROW(171, l2_normalize, NOT, stride, stretch(&a->x)) \
+    ROW(172, l2_normalize_backward, BAD, eps, a->eps = NAN) \
+    ROW(173, l2_normalize_backward, BAD, dy, a->dy.shape[0]++) \
+    ROW(174, batchnorm, BAD, eps, a->eps = 0) \
+    ROW(175, batchnorm, BAD, momentum, a->momentum = 1.5f) \
+    ROW(176, batchnorm, BAD, weight, stretch(&a->weight)) \
+    ROW(177, batchnorm, BAD, x, a->x.ndim = a->y.ndim = 1) \
+    ROW(178, batchnorm, BAD, new_running_mean, a->running_mean.dtype = TRINE_DTYPE_NONE) \
+    ROW(179, batchnorm, BAD, new_running_var, a->new_running_var.data = a->running_mean.data) \
+    ROW(180, batchnorm, BAD, mean, (a->inference = 1, a->new_running_mean.dtype = a->new_running_var.dtype = TRINE_DTYPE_NONE)) \
+    ROW(181, batchnorm_backward, BAD, rstd, a->rstd.dtype = TRINE_DTYPE_NONE) \
+    ROW(182, batchnorm_backward, BAD, running_mean, a->running_mean = a->mean) \
+    ROW(183, batchnorm_backward, BAD, dweight, stretch_output(&a->dweight)) \
+    ROW(184, groupnorm, BAD, groups, a->groups = 0) \
+    ROW(185, groupnorm, BAD, mean, stretch_output(&a->mean)) \
+    ROW(186, groupnorm_backward, BAD, groups, a->groups = (int32_t)a->weight.shape[0] + 1) \
+    ROW(187, groupnorm_backward, BAD, mean, a->mean.dtype = TRINE_F16)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)
