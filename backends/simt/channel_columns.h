@@ -37,17 +37,17 @@ channel_columns_gather_kernel(Gather g, channel_walk rows, channel_plan plan, ty
     float sum[V][2] = {}, about[V];
     int64_t count = 0;
     for (int64_t row = at.begin + at.line; row < at.end; row += U * at.deep) {
-        pack<T, V> x[U][I];
+        channel_words<T, V> x[U][I];
 #pragma unroll
         for (int u = 0; u < U; u++) {
             int64_t offset[channel_operands];
             rows.offsets(row + u * at.deep < at.end ? row + u * at.deep : row, offset);
 #pragma unroll
-            for (int k = 0; k < I; k++) x[u][k] = load_pack<T, V>(g.in[k] + offset[1 + k] + at.column);
+            for (int k = 0; k < I; k++) x[u][k] = channel_words<T, V>::template load<false>(g.in[k] + offset[1 + k] + at.column);
         }
         if (count == 0)
 #pragma unroll
-            for (int j = 0; j < V; j++) about[j] = g.about(at.column + j, to_f32(x[0][0].at[j]));
+            for (int j = 0; j < V; j++) about[j] = g.about(at.column + j, x[0][0].value(j));
 #pragma unroll
         for (int u = 0; u < U; u++) {
             if (row + u * at.deep >= at.end) continue;
@@ -55,7 +55,7 @@ channel_columns_gather_kernel(Gather g, channel_walk rows, channel_plan plan, ty
 #pragma unroll
             for (int j = 0; j < V; j++) {
                 float one[I];
-                for (int k = 0; k < I; k++) one[k] = to_f32(x[u][k].at[j]);
+                for (int k = 0; k < I; k++) one[k] = x[u][k].value(j);
                 g.add(sum[j], one, about[j]);
             }
         }
@@ -85,7 +85,7 @@ channel_columns_map_kernel(channel_mapped<T> o, channel_walk rows, channel_plan 
 #pragma unroll
     for (int j = 0; j < V; j++) f[j] = o.map[at.column + j];
     for (int64_t row = at.end - 1 - at.line; row >= at.begin; row -= U * at.deep) {
-        pack<T, V> x[U][I];
+        channel_words<T, V> x[U][I];
         int64_t to[U];
 #pragma unroll
         for (int u = 0; u < U; u++) {
@@ -95,15 +95,17 @@ channel_columns_map_kernel(channel_mapped<T> o, channel_walk rows, channel_plan 
             rows.offsets(r, offset);
             to[u] = offset[0] + at.column;
 #pragma unroll
-            for (int k = 0; k < I; k++) x[u][k] = load_last<T, V>(o.in[k] + offset[1 + k] + at.column);
+            for (int k = 0; k < I; k++) x[u][k] = channel_words<T, V>::template load<true>(o.in[k] + offset[1 + k] + at.column);
         }
 #pragma unroll
         for (int u = 0; u < U; u++) {
             if (row - u * at.deep < at.begin) break;
-            pack<T, V> y;
+            float y[V];
+            channel_words<T, V> out;
 #pragma unroll
-            for (int j = 0; j < V; j++) y.at[j] = from_f32<T>(map_one<T, V, I>(f[j], x[u], j));
-            store_last<T, V>(o.out + to[u], y);
+            for (int j = 0; j < V; j++) y[j] = map_one(f[j], x[u], j);
+            out.set(y);
+            out.store(o.out + to[u]);
         }
     }
 }
@@ -147,7 +149,7 @@ inline channel_plan plan_columns(const trine_units &u, int V, int size, int64_t 
 
 inline channel_plan plan_columns_gather(const trine_call *call, const trine_units &u, int V, int size)
 {
-    return plan_columns(u, V, size, channel_blocks(call) / 2);
+    return plan_columns(u, V, size, channel_blocks(call) / 4);
 }
 
 template <class Gather, int V> inline trine_status launch_columns_gather(trine_call *call, const Gather &g, const trine_units &u,
@@ -161,7 +163,7 @@ template <class Gather, int V> inline trine_status launch_columns_gather(trine_c
 template <class T, int V, int I>
 inline trine_status launch_columns_map(trine_call *call, const channel_mapped<T> &o, const trine_units &u)
 {
-    const channel_plan plan = plan_columns(u, V, int(sizeof(T)), channel_blocks(call));
+    const channel_plan plan = plan_columns(u, V, int(sizeof(T)), channel_blocks(call) * 2);
     return launch(call, channel_columns_map_kernel<T, V, I>, grid(plan.blocks_across * plan.slices), channel_threads, 0, o,
                   channel_walk(u.inside), plan);
 }

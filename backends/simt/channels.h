@@ -8,10 +8,7 @@
 #ifndef TRINE_SIMT_CHANNELS_H
 #define TRINE_SIMT_CHANNELS_H
 
-#include "backends/simt/block.h"
-#include "backends/simt/divider.h"
-#include "backends/simt/launch.h"
-#include "backends/simt/types.h"
+#include "backends/simt/row.h"
 #include "core/channels.h"
 
 namespace simt {
@@ -43,6 +40,47 @@ struct channel_vector {
             static_cast<float *>(data)[i] = x;
         else
             static_cast<uint16_t *>(data)[i] = dtype == TRINE_F16 ? target::f32_to_f16(x) : target::f32_to_bf16(x);
+    }
+    TRINE_DEVICE_METHOD void prefetch(int64_t i) const
+    {
+        if (data) target::prefetch(static_cast<const char *>(data) + i * (dtype == TRINE_F32 ? 4 : 2));
+    }
+};
+
+/* V elements that move together, 16 or 8 bytes or one element, as registers (as row_words). */
+template <class T, int V> struct channel_words {
+    static constexpr int in_word = 4 / int(sizeof(T)), words = V < in_word ? 1 : V / in_word;
+    uint32_t word[words];
+    TRINE_DEVICE_METHOD float value(int j) const { return element_value(tag<T>{}, word[j / in_word], j % in_word); }
+    TRINE_DEVICE_METHOD void set(const float (&y)[V])
+    {
+#pragma unroll
+        for (int w = 0; w < words; w++) {
+            word[w] = element_bits(from_f32<T>(y[w * in_word]));
+            if constexpr (in_word == 2 && V > 1) word[w] |= element_bits(from_f32<T>(y[w * 2 + 1])) << 16;
+        }
+    }
+    /* once: nobody reads it again soon. */
+    template <bool once> static TRINE_DEVICE_METHOD channel_words load(const T *p)
+    {
+        if constexpr (words == 4) {
+            const uint4 v = once ? target::load16_once(p) : target::load16(p);
+            return channel_words{{v.x, v.y, v.z, v.w}};
+        } else if constexpr (words == 2) {
+            const uint2 v = *reinterpret_cast<const uint2 *>(p);
+            return channel_words{{v.x, v.y}};
+        } else {
+            return channel_words{{element_bits(*p)}};
+        }
+    }
+    TRINE_DEVICE_METHOD void store(T *p) const
+    {
+        if constexpr (words == 4)
+            target::store16_once(p, uint4{word[0], word[1], word[2], word[3]});
+        else if constexpr (words == 2)
+            *reinterpret_cast<uint2 *>(p) = uint2{word[0], word[1]};
+        else
+            *reinterpret_cast<unsigned_of<T> *>(p) = unsigned_of<T>(word[0]);
     }
 };
 
@@ -150,16 +188,17 @@ channel_gather_kernel(Gather g, channel_walk outer, channel_walk inside, channel
     float sum[2] = {0.0f, 0.0f}, about = 0.0f;
     int64_t count = 0;
     for (int64_t p = begin + t; p < end; p += U * width) {
-        pack<T, V> x[U][I];
+        channel_words<T, V> x[U][I];
 #pragma unroll
         for (int u = 0; u < U; u++) {
             const int64_t at = p + u * width < end ? p + u * width : p;
             int64_t offset[channel_operands];
             inside.offsets(at * V, offset);
 #pragma unroll
-            for (int k = 0; k < I; k++) x[u][k] = load_pack<T, V>(g.in[k] + base[1 + k] + offset[1 + k]);
+            for (int k = 0; k < I; k++)
+                x[u][k] = channel_words<T, V>::template load<false>(g.in[k] + base[1 + k] + offset[1 + k]);
         }
-        if (count == 0) about = g.about(unit, to_f32(x[0][0].at[0]));
+        if (count == 0) about = g.about(unit, x[0][0].value(0));
 #pragma unroll
         for (int u = 0; u < U; u++) {
             if (p + u * width >= end) continue;
@@ -167,7 +206,7 @@ channel_gather_kernel(Gather g, channel_walk outer, channel_walk inside, channel
 #pragma unroll
             for (int j = 0; j < V; j++) {
                 float one[I];
-                for (int k = 0; k < I; k++) one[k] = to_f32(x[u][k].at[j]);
+                for (int k = 0; k < I; k++) one[k] = x[u][k].value(j);
                 g.add(sum, one, about);
             }
         }
@@ -193,27 +232,10 @@ template <class T> struct channel_mapped {
     const channel_affine *map;
 };
 
-template <class T, int V> TRINE_DEVICE pack<T, V> load_last(const T *p)
+template <class T, int V, int I> TRINE_DEVICE float map_one(const channel_affine &f, const channel_words<T, V> (&x)[I], int j)
 {
-    pack<T, V> r;
-    if constexpr (sizeof(T) * V == 16)
-        *reinterpret_cast<uint4 *>(&r) = target::load16_once(p);
-    else
-        r = load_pack<T, V>(p);
-    return r;
-}
-template <class T, int V> TRINE_DEVICE void store_last(T *p, const pack<T, V> &x)
-{
-    if constexpr (sizeof(T) * V == 16)
-        target::store16_once(p, *reinterpret_cast<const uint4 *>(&x));
-    else
-        store_pack<T, V>(p, x);
-}
-
-template <class T, int V, int I> TRINE_DEVICE float map_one(const channel_affine &f, const pack<T, V> (&x)[I], int j)
-{
-    const float y = target::fma_rn(to_f32(x[0].at[j]) - f.m, f.b, f.d);
-    return I == 1 ? y : target::fma_rn(f.a, to_f32(x[I - 1].at[j]), y);
+    const float y = target::fma_rn(x[0].value(j) - f.m, f.b, f.d);
+    return I == 1 ? y : target::fma_rn(f.a, x[I - 1].value(j), y);
 }
 
 /* Operands of the walks: the output, then the inputs. Unit r has the map r modulo maps. */
@@ -223,7 +245,7 @@ channel_map_kernel(channel_mapped<T> o, channel_walk outer, channel_walk inside,
 {
     constexpr int U = channel_unroll;
     const int64_t first = (int64_t(target::grid_x() - 1 - target::block_x())) * (channel_threads * U) + target::thread_x();
-    pack<T, V> x[U][I];
+    channel_words<T, V> x[U][I];
     int64_t at[U], unit[U];
 #pragma unroll
     for (int u = 0; u < U; u++) {
@@ -235,16 +257,18 @@ channel_map_kernel(channel_mapped<T> o, channel_walk outer, channel_walk inside,
         inside.offsets((p - unit[u] * in_unit.d) * V, offset);
         at[u] = base[0] + offset[0];
 #pragma unroll
-        for (int k = 0; k < I; k++) x[u][k] = load_last<T, V>(o.in[k] + base[1 + k] + offset[1 + k]);
+        for (int k = 0; k < I; k++) x[u][k] = channel_words<T, V>::template load<true>(o.in[k] + base[1 + k] + offset[1 + k]);
     }
 #pragma unroll
     for (int u = 0; u < U; u++) {
         if (first + u * channel_threads >= packs) return;
         const channel_affine f = o.map[unit[u] - maps.divide(unit[u]) * maps.d];
-        pack<T, V> y;
+        float y[V];
+        channel_words<T, V> out;
 #pragma unroll
-        for (int j = 0; j < V; j++) y.at[j] = from_f32<T>(map_one<T, V, I>(f, x[u], j));
-        store_last<T, V>(o.out + at[u], y);
+        for (int j = 0; j < V; j++) y[j] = map_one(f, x[u], j);
+        out.set(y);
+        out.store(o.out + at[u]);
     }
 }
 

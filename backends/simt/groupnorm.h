@@ -9,23 +9,22 @@ namespace simt {
 
 /* ---- Groups as rows ---- */
 
-template <class T> struct groupnorm_rows : layernorm_rows<T> {
+template <class T> struct groupnorm_rows : moment_rows<T> {
     channel_vector scale, shift; /* weight and bias */
     divider_any plane;           /* elements of a channel of a sample */
     divider_any groups;
     int members;
-    using base = layernorm_rows<T>;
-    using stats = typename base::stats;
+    using stats = typename layernorm_rows<T>::stats;
 
     /* Of a pack: weight and bias of its first channel, how many elements of that there are, those of the next one. Channels of
      * one element (flat) are looked up one by one. */
     struct place {
         float weight[2], bias[2];
         int left, channel;
-        bool flat;
+        bool ragged, flat;
     };
-    /* The simple kernels have whole packs of one channel. */
-    bool aligned() const { return plane.d % row_pack<T> == 0; }
+    /* The simple kernels have whole fours of one channel. */
+    bool aligned() const { return plane.d % 4 == 0; }
     template <bool simple, class F> static TRINE_DEVICE_METHOD void choose(F f) { f(tag<float>{}); }
     TRINE_DEVICE_METHOD int next(int channel, int by) const /* behind the last row no element exists */
     {
@@ -38,12 +37,13 @@ template <class T> struct groupnorm_rows : layernorm_rows<T> {
         const int64_t column = first + at.column(i); /* elements before the row, if it is negative, do not exist */
         const int64_t inside = plane.divide(column > 0 ? column : 0), group = at.row - groups.divide(at.row) * groups.d;
         const int channel = int(group) * members + int(inside);
-        place p = {{scale.at(channel, 1.0f)}, {shift.at(channel, 0.0f)}, V, channel, false};
-        if (at.simple) return p;
+        place p = {{scale.at(channel, 1.0f)}, {shift.at(channel, 0.0f)}, V, channel, !at.simple, false};
+        if (at.simple && V == 4) return p;
         const int64_t left = (inside + 1) * plane.d - column;
         p.weight[1] = scale.at(next(channel, 1), 1.0f);
         p.bias[1] = shift.at(next(channel, 1), 0.0f);
         p.left = left > V ? V : int(left);
+        if (at.simple) return p;
         p.flat = plane.d == 1;
         p.channel = int(group) * members + int(column);
         return p;
@@ -53,8 +53,8 @@ template <class T> struct groupnorm_rows : layernorm_rows<T> {
     {
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            const int of = 4 * q + j < p.left ? 0 : 1;
-            float weight = p.weight[of], bias = p.bias[of];
+            const bool first = 4 * q + (p.ragged ? j : 0) < p.left;
+            float weight = first ? p.weight[0] : p.weight[1], bias = first ? p.bias[0] : p.bias[1];
             if (p.flat) {
                 const int channel = next(p.channel, 4 * q + j) < 0 ? 0 : next(p.channel, 4 * q + j);
                 weight = scale.at(channel, 1.0f);
@@ -208,13 +208,7 @@ template <class T> inline trine_status groupnorm_of(trine_call *call, const trin
     if (groups_as_rows<T>(run.units, tensors, a->channels_last, rows)) {
         const trine_tensor *const views[] = {&rows[0], &rows[1]};
         return run_rows(call,
-                        groupnorm_rows<T>{{{data_of<T>(a->x)},
-                                           data_of<T>(a->y),
-                                           row_parameter<T>(a->weight, 1.0f),
-                                           row_parameter<T>(a->bias, 0.0f),
-                                           data_of<float>(a->mean),
-                                           data_of<float>(a->rstd),
-                                           a->eps},
+                        groupnorm_rows<T>{{a->x, a->y, data_of<float>(a->mean), data_of<float>(a->rstd), a->eps},
                                           channel_vector(a->weight),
                                           channel_vector(a->bias),
                                           divider_any(run.units.n),

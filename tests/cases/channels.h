@@ -178,7 +178,7 @@ static void add_statistics(test_case *c, const channel_case *s, bool backward)
     if (s->groups) return;
     case_out(c, "new_running_mean", TRINE_F32, ndim, sets);
     case_out(c, "new_running_var", TRINE_F32, ndim, sets);
-    if (s->samples % 2) return;
+    if (s->samples % 2) return; /* beside the old ones */
     case_set_inplace(c, "new_running_mean", "running_mean");
     case_set_inplace(c, "new_running_var", "running_var");
 }

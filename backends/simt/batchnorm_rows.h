@@ -1,0 +1,204 @@
+/* Batch normalisation of channels that a team can hold: rows in pieces, in the frame of row.h; and the statistics that groupnorm's rows
+ * share. */
+#ifndef TRINE_SIMT_BATCHNORM_ROWS_H
+#define TRINE_SIMT_BATCHNORM_ROWS_H
+
+#include "backends/simt/channels.h"
+#include "backends/simt/norm.h"
+
+namespace simt {
+
+/* What is known of a channel, and what is to be told of it. */
+struct batchnorm_outputs {
+    channel_vector weight, bias, running_mean, running_var, mean, rstd, new_running_mean, new_running_var;
+    float eps, momentum;
+    explicit batchnorm_outputs(const trine_batchnorm_args *a)
+        : weight(a->weight), bias(a->bias), running_mean(a->running_mean), running_var(a->running_var), mean(a->mean),
+          rstd(a->rstd), new_running_mean(a->new_running_mean), new_running_var(a->new_running_var), eps(a->eps),
+          momentum(a->momentum)
+    {
+    }
+    TRINE_DEVICE_METHOD float mean_of(const channel_moments &m) const { return m.count > 0.0f ? m.mean : __builtin_nanf(""); }
+    TRINE_DEVICE_METHOD float rstd_of(const channel_moments &m) const
+    {
+        return target::rsqrt_ieee(m.count > 0.0f ? target::div_ieee(m.squares, m.count) + eps : __builtin_nanf(""));
+    }
+    TRINE_DEVICE_METHOD void prefetch(int64_t channel) const
+    {
+        if (target::thread_x() % target::wave_size()) return;
+        weight.prefetch(channel);
+        bias.prefetch(channel);
+        running_mean.prefetch(channel);
+        running_var.prefetch(channel);
+    }
+    /* By one thread. */
+    TRINE_DEVICE_METHOD void note(const channel_moments &m, int64_t channel) const
+    {
+        mean.put(channel, mean_of(m));
+        rstd.put(channel, rstd_of(m));
+        const float old_mean = running_mean.at(channel, 0.0f), old_var = running_var.at(channel, 0.0f);
+        const float var = target::div_ieee(m.squares, m.count > 1.0f ? m.count - 1.0f : 1.0f);
+        new_running_mean.put(channel, m.count > 0.0f ? mixed(old_mean, m.mean) : old_mean);
+        new_running_var.put(channel, m.count > 0.0f ? mixed(old_var, var) : old_var);
+    }
+    TRINE_DEVICE_METHOD channel_affine map(float mean_, float rstd_, int64_t channel) const
+    {
+        return channel_affine{mean_, 0.0f, rstd_ * weight.at(channel, 1.0f), bias.at(channel, 0.0f)};
+    }
+
+  private:
+    TRINE_DEVICE_METHOD float mixed(float old, float now) const
+    {
+        return momentum == 0.0f ? old : target::fma_rn(momentum, now, (1.0f - momentum) * old);
+    }
+};
+
+/* Layernorm's partials, where packs are whole from one pass over the tile: about the thread's own first element, so that the error
+ * stays within that of as many additions. */
+template <class T> struct moment_rows : layernorm_rows<T> {
+    using base = layernorm_rows<T>;
+    using partial = typename base::partial;
+    moment_rows(const trine_tensor &x, const trine_tensor &y, float *mean, float *rstd, float eps)
+        : base{{data_of<T>(x)},
+               data_of<T>(y),
+               row_parameter<T>(trine_tensor{}, 1.0f),
+               row_parameter<T>(trine_tensor{}, 0.0f),
+               mean,
+               rstd,
+               eps}
+    {
+    }
+    template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width)
+    {
+        if (!at.simple) return base::gather(tile, at, width);
+        const float about = tile.at[0][0].value(0);
+        float count = 0.0f, sum = 0.0f, squares = 0.0f;
+#pragma unroll
+        for (int i = 0; i < P; i++) {
+            if (at.column(i) >= at.n) break;
+            count += float(row_pack<T>);
+#pragma unroll
+            for (int j = 0; j < row_pack<T>; j++) {
+                const float d = tile.at[0][i].value(j) - about;
+                sum += d;
+                squares = target::fma_rn(d, d, squares);
+            }
+        }
+        const float shift = sum * target::rcp_fast(count > 0.0f ? count : 1.0f);
+        partial p = {count, target::fma_rn(count, about, sum), target::fma_rn(-sum, shift, squares)};
+        const float mean = about + shift;
+        p.count = wave_reduce(p.count, op_sum{}, width);
+        p.sum = wave_reduce(p.sum, op_sum{}, width);
+        const float d = mean - p.mean();
+        p.squares = wave_reduce(target::fma_rn(count * d, d, p.squares), op_sum{}, width);
+        return p;
+    }
+};
+
+/* part: bytes that move together. */
+template <class T, int part> struct batchnorm_rows : moment_rows<T> {
+    channel_walk inside;
+    batchnorm_outputs of;
+    using stats = channel_moments;
+    using partial = typename moment_rows<T>::partial;
+
+    batchnorm_rows(const trine_batchnorm_args *a, const trine_iter &pieces)
+        : moment_rows<T>(a->x, a->y, nullptr, nullptr, a->eps), inside(pieces), of(a)
+    {
+    }
+    template <int P> TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width) const
+    {
+        of.prefetch(at.row); /* on its way while the row comes */
+        return moment_rows<T>::gather(tile, at, width);
+    }
+    static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t n)
+    {
+        return stats{float(n), target::div_ieee(p.sum, float(n)), p.squares};
+    }
+    TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const { of.note(s, row); }
+    template <bool simple, class F> TRINE_DEVICE_METHOD void choose(F f) const { f(tag<float>{}); }
+    template <class W> TRINE_DEVICE_METHOD channel_affine fetch(const row_place &at, int, int64_t) const
+    {
+        return of.map(0.0f, 1.0f, at.row);
+    }
+    template <int P> TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q,
+                                                   const channel_affine &f) const
+    {
+        const float scale = of.rstd_of(s) * f.b;
+#pragma unroll
+        for (int j = 0; j < 4; j++) y[j] = target::fma_rn(tile.at[0][i].value(4 * q + j) - s.mean, scale, f.d);
+    }
+};
+template <class T, int part> constexpr int row_in_pieces<batchnorm_rows<T, part>> = part;
+
+/* in[0] = x, in[1] = dy. */
+template <class T, int part> struct batchnorm_slope_rows : row_shares_nothing {
+    using element = T;
+    enum { inputs = 2 };
+    const T *in[2];
+    T *out;
+    channel_walk inside;
+    channel_vector weight, dweight, dbias;
+    const float *mean, *rstd;
+    float per_element; /* 1 / n */
+
+    using partial = channel_slopes;
+    using stats = channel_slopes;
+    struct known {
+        float mean, rstd, scale;
+    };
+
+    static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
+    static TRINE_DEVICE_METHOD partial identity() { return partial::none(); }
+    static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b) { return partial::merge(a, b); }
+    static TRINE_DEVICE_METHOD partial combine(const partial &p)
+    {
+        return partial{wave_reduce(p.sum, op_sum{}), wave_reduce(p.along, op_sum{})};
+    }
+    /* A sum after the other: together they would keep more converted numbers than there are registers. */
+    template <int P> TRINE_DEVICE_METHOD partial gather(row_tile<T, 2, P> &tile, const row_place &at, int width) const
+    {
+        if (target::thread_x() % target::wave_size() == 0) {
+            target::prefetch(rstd + at.row); /* on their way while the row comes */
+            weight.prefetch(at.row);
+        }
+        const float about = mean[at.row];
+        float sum = 0.0f, along = 0.0f;
+#pragma unroll
+        for (int i = 0; i < P; i++)
+#pragma unroll
+            for (int j = 0; j < row_pack<T>; j++) sum += tile.at[1][i].value(j);
+        tile.pass(at.zero());
+#pragma unroll
+        for (int i = 0; i < P; i++)
+#pragma unroll
+            for (int j = 0; j < row_pack<T>; j++)
+                along = target::fma_rn(tile.at[1][i].value(j), tile.at[0][i].value(j) - about, along);
+        return partial{wave_reduce(sum, op_sum{}, width), wave_reduce(along, op_sum{}, width)};
+    }
+    static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t) { return p; }
+    TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const
+    {
+        dbias.put(row, s.sum);
+        dweight.put(row, s.along * rstd[row]);
+    }
+    template <class W> TRINE_DEVICE_METHOD known fetch(const row_place &at, int, int64_t) const
+    {
+        return known{mean[at.row], rstd[at.row], rstd[at.row] * weight.at(at.row, 1.0f)};
+    }
+    template <int P> TRINE_DEVICE_METHOD void emit(float (&dx)[4], const stats &s, const row_tile<T, 2, P> &tile, int i, int q,
+                                                   const known &k) const
+    {
+        const float shift = s.sum * per_element, slope = s.along * k.rstd * k.rstd * per_element;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            const float x = tile.at[0][i].value(4 * q + j) - k.mean, dy = tile.at[1][i].value(4 * q + j);
+            dx[j] = k.scale * (target::fma_rn(-x, slope, dy) - shift);
+        }
+    }
+};
+template <class T, int part> constexpr int row_in_pieces<batchnorm_slope_rows<T, part>> = part;
+
+} // namespace simt
+
+#endif
