@@ -186,7 +186,7 @@ static inline void scaled_by_row(const scaled_job *j, bool by_row, float *most)
  * matrix, often a power of two apart, would push each other out of it. ---- */
 
 enum {
-    SCALED_STRIP = 256,
+    SCALED_STRIP = 512,
     SCALED_TILES = SCALED_STRIP / TRINE_FP8_BLOCK,
     SCALED_STRIP_BYTES = SCALED_STRIP * TRINE_FP8_BLOCK * sizeof(float)
 };
@@ -201,8 +201,10 @@ static inline void scaled_strip(const scaled_job *j, int64_t row, int64_t end, i
     const scaled_row first = scaled_row_at(j, row);
     float most[SCALED_TILES] = {0};
     for (int64_t i = row; i < end; i++) {
-        const scaled_row r = scaled_row_at(j, i);
+        const scaled_row r = scaled_row_at(j, i), ahead = scaled_row_at(j, i + 2 < end ? i + 2 : i);
         float *to = kept + (i - row) * SCALED_STRIP;
+        if (j->shape.column_step[SCALED_REALS] == 1) /* too short a piece for the processor to see it coming */
+            span_prefetch(ahead.reals + column * scaled_size(j), n * scaled_size(j));
         const float *x = scaled_load(j, &r, to, column, n);
         if (x != to) memcpy(to, x, (size_t)n * sizeof *to);
         for (int64_t tile = 0, k = 0; k < n; tile++, k += TRINE_FP8_BLOCK) {

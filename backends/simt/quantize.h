@@ -241,35 +241,36 @@ inline trine_status absmax_dequantize(trine_call *call, const trine_absmax_dequa
 
 struct int8_coder {
     struct by {
-        float scale, inverse;
+        float scale, inverse, limit;
         bool plain; /* neither the quotients that matter nor their remainders leave the normal numbers */
     };
     static TRINE_DEVICE_METHOD by divide_by(float scale)
     {
-        return by{scale, target::div_ieee(1.0f, scale), scale >= 0x1p-64f && scale <= 0x1p64f};
+        return by{scale, target::div_ieee(1.0f, scale), target::mul_rn(127.0f, scale), scale >= 0x1p-64f && scale <= 0x1p64f};
     }
     static TRINE_DEVICE_METHOD float scale_of(float most) { return target::div_ieee(most, 127.0f); }
     template <class F> static TRINE_DEVICE_METHOD void choose(F f) { f(int8_coder{}); }
 
-    /* x / scale, rounded as IEEE says where it is below 256: a quotient with an error of less than a unit of its last place,
-     * corrected by its remainder, which a multiply-add makes exactly (Markstein 1990). */
+    /* x / scale from -127 to 127, rounded as IEEE says: a quotient that is a unit or two of its last place off, corrected twice by
+     * its remainder, which a multiply-add makes exactly (Markstein 1990). */
     static TRINE_DEVICE_METHOD float quotient(float x, const by &b)
     {
-        if (!b.plain) return target::div_ieee(x, b.scale);
-        const float guess = target::mul_rn(x, b.inverse);
-        const float near = target::fma_rn(target::fma_rn(-guess, b.scale, x), b.inverse, guess);
-        const float exact = target::fma_rn(target::fma_rn(-near, b.scale, x), b.inverse, near);
-        return __builtin_fabsf(guess) < 256.0f ? exact : guess;
+        if (!b.plain) {
+            const float q = target::div_ieee(x, b.scale);
+            return q == q ? __builtin_fminf(__builtin_fmaxf(q, -127.0f), 127.0f) : 0.0f;
+        }
+        const float inside = __builtin_fminf(__builtin_fmaxf(x, -b.limit), b.limit), guess = target::mul_rn(inside, b.inverse);
+        const float near = target::fma_rn(target::fma_rn(-guess, b.scale, inside), b.inverse, guess);
+        return target::fma_rn(target::fma_rn(-near, b.scale, inside), b.inverse, near);
     }
-    /* To nearest even: the sum with the magic number has the code in its lowest byte. */
+    /* To nearest even: the sum with the magic number has the code in its lowest byte. NaN, of x or of the quotient, gives 0. */
     static TRINE_DEVICE_METHOD uint32_t four(const float (&x)[4], const by &b)
     {
         uint32_t bits[4];
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            const float q = quotient(x[i], b), number = q == q ? q : 0.0f;
-            const float inside = __builtin_fminf(__builtin_fmaxf(number, -127.0f), 127.0f);
-            bits[i] = trine_bits_of_f32(target::add_rn(inside, 0x1.8p23f));
+            const float q = target::add_rn(quotient(x[i], b), 0x1.8p23f);
+            bits[i] = x[i] == x[i] ? trine_bits_of_f32(q) : 0u;
         }
         const uint32_t low = target::byte_permute<0x0040>(bits[0], bits[1]),
                        high = target::byte_permute<0x0040>(bits[2], bits[3]);
@@ -290,7 +291,7 @@ inline trine_status int8_quantize(trine_call *call, const trine_int8_quantize_ar
         if (!given)
             return by_row ? run_scaled_rows(call, int8_coder{}, s, o, a->q, a->x) : run_scaled_by_one(call, int8_coder{}, s, o);
         TRINE_END_OF_QUERY(call, 0);
-        return run_scaled_codes<T, false>(call, int8_coder{}, s, o, false);
+        return run_scaled_codes(call, int8_coder{}, s, o, false);
     });
 }
 

@@ -186,8 +186,10 @@ template <class T, class Coder> struct scaled_rows : row_shares_nothing {
     }
 };
 template <class T, class Coder> constexpr bool row_narrow<scaled_rows<T, Coder>> = true;
+/* With more packs clang does not unroll the loops over them, as all of a coder's ways are in them. */
+template <class T, class Coder> constexpr int row_most<scaled_rows<T, Coder>> = target::row_packs < 8 ? target::row_packs : 8;
 
-/* ---- Rows in packs: with scales that are there, or `fresh` ones of 128 columns ---- */
+/* ---- Rows in packs ---- */
 
 /* U packs of a thread. */
 template <class T, bool packed, int U> struct scaled_packs {
@@ -212,26 +214,54 @@ template <class T, bool packed, int U> struct scaled_packs {
     TRINE_DEVICE_METHOD scaled_pack<uint8_t> codes(int u) const { return {first[u].codes, left[u], step[SCALED_CODES]}; }
 };
 
-/* packs_a_row: whole blocks of columns if `fresh`. `backwards`: the last blocks first. */
-template <class T, class Coder, bool packed, bool fresh> TRINE_KERNEL(scaled_threads)
+/* `backwards`: the last blocks first. */
+template <class T, class Coder, bool packed> TRINE_KERNEL(scaled_threads)
 scaled_codes_kernel(scaled_walk<packed> w, scaled_divider<packed> packs_a_row, int64_t packs, Coder coder,
                     scaled_operands<T> from, bool backwards)
 {
-    constexpr int V = row_pack<T>, U = scaled_codes_unroll, lanes = scaled_block / V;
+    constexpr int V = row_pack<T>, U = scaled_codes_unroll;
     const unsigned block = backwards ? target::grid_x() - 1 - target::block_x() : target::block_x();
     const scaled_packs<T, packed, U> at(w, packs_a_row, packs, block, from);
     row_words<T> x[U];
     float scale[U];
 #pragma unroll
-    for (int u = 0; u < U && !fresh; u++) scale[u] = *at.first[u].scales;
+    for (int u = 0; u < U; u++) scale[u] = *at.first[u].scales;
     load_reals<packed>(x, true, at);
 #pragma unroll
-    for (int u = 0; u < U && fresh; u++) {
-        scale[u] = coder.scale_of(wave_reduce(largest_of(x[u], 0.0f), op_most{}, lanes));
-        if (target::thread_x() % lanes == 0 && at.left[u] > 0) *at.first[u].scales = scale[u];
-    }
-#pragma unroll
     for (int u = 0; u < U; u++) store_scaled<packed, V>(at.codes(u), codes_of(coder, x[u], Coder::divide_by(scale[u])));
+}
+
+/* Fresh scales of 128 columns: a group of lanes has as many packs each as makes its reduction and its divisions cheap. */
+template <class T> constexpr int scaled_lanes = scaled_block / (scaled_codes_unroll * row_pack<T>);
+
+template <class T, class Coder, bool packed> TRINE_KERNEL(scaled_threads)
+scaled_fresh_kernel(scaled_walk<packed> w, scaled_divider<packed> blocks_a_row, int64_t blocks, Coder coder,
+                    scaled_operands<T> from)
+{
+    constexpr int V = row_pack<T>, U = scaled_codes_unroll, lanes = scaled_lanes<T>;
+    const int lane = target::thread_x() % lanes;
+    const int64_t wanted = int64_t(target::block_x()) * (scaled_threads / lanes) + target::thread_x() / lanes,
+                  b = wanted < blocks ? wanted : blocks - 1, r = blocks_a_row.divide(b),
+                  column = (b - r * int64_t(blocks_a_row.d)) * scaled_block + lane * V;
+    const scaled_operands<T> first = w.at(w.row(from, r), column);
+    const int64_t left = wanted < blocks ? w.k - column : 0;
+    const auto left_of = [&](int u) { return left < u * lanes * V + V ? int(left) - u * lanes * V : V; };
+    row_words<T> x[U];
+    load_reals<packed>(x, true, [&](int u) {
+        return scaled_pack<T>{first.reals + u * lanes * V * w.column_step[SCALED_REALS], left_of(u), w.column_step[SCALED_REALS]};
+    });
+    float most = 0.0f;
+#pragma unroll
+    for (int u = 0; u < U; u++) most = largest_of(x[u], most);
+    const float scale = coder.scale_of(wave_reduce(most, op_most{}, lanes));
+    if (lane == 0 && left > 0) *first.scales = scale;
+    const typename Coder::by by = Coder::divide_by(scale);
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        const scaled_pack<uint8_t> to = {first.codes + u * lanes * V * w.column_step[SCALED_CODES], left_of(u),
+                                         w.column_step[SCALED_CODES]};
+        store_scaled<packed, V>(to, codes_of(coder, x[u], by));
+    }
 }
 
 template <class T, class Coder, bool packed> TRINE_KERNEL(scaled_threads)

@@ -6,7 +6,7 @@
 
 namespace simt {
 
-enum { scaled_blocks_a_unit = 8 }; /* that look for the largest magnitude of all: as many as run at once */
+enum { scaled_blocks_a_unit = 6 }; /* that look for the largest magnitude of all: as many as run at once */
 
 template <class T>
 inline scaled_operands<T> scaled_operands_of(const trine_tensor &codes, const trine_tensor &reals, const trine_tensor &scales)
@@ -14,12 +14,11 @@ inline scaled_operands<T> scaled_operands_of(const trine_tensor &codes, const tr
     return {data_of<uint8_t>(codes), data_of<T>(reals), data_of<float>(scales)};
 }
 
-/* How rows are cut into packs: whole blocks of columns if `fresh`. */
+/* How rows are cut into packs. */
 struct scaled_grid {
     int64_t a_row, packs, blocks;
-    scaled_grid(const trine_scaled_shape &s, int V, int unroll, bool fresh)
-        : a_row(fresh ? ceil_div(s.k, scaled_block) * (scaled_block / V) : ceil_div(s.k, V)), packs(s.outer.numel * s.m * a_row),
-          blocks(ceil_div(packs, scaled_threads * unroll))
+    scaled_grid(const trine_scaled_shape &s, int V, int unroll)
+        : a_row(ceil_div(s.k, V)), packs(s.outer.numel * s.m * a_row), blocks(ceil_div(packs, scaled_threads * unroll))
     {
     }
 };
@@ -41,23 +40,36 @@ inline trine_status choose_packed(const trine_scaled_shape &s, int64_t packs, co
     return fit ? f(scaled_choice<true>{}) : f(scaled_choice<false>{});
 }
 
-/* With the scales that are there, or fresh ones of 128 columns. */
-template <class T, bool fresh, class Coder> inline trine_status
+/* With the scales that are there. */
+template <class T, class Coder> inline trine_status
 run_scaled_codes(trine_call *call, const Coder &coder, const trine_scaled_shape &s, const scaled_operands<T> &o, bool backwards)
 {
-    const scaled_grid g(s, row_pack<T>, scaled_codes_unroll, fresh);
+    const scaled_grid g(s, row_pack<T>, scaled_codes_unroll);
     if (g.packs == 0) return TRINE_OK;
     return choose_packed(s, g.packs, o, [&](auto packed) {
         constexpr bool P = decltype(packed)::value;
-        return launch(call, scaled_codes_kernel<T, Coder, P, fresh>, grid(g.blocks), scaled_threads, 0, scaled_walk<P>(s),
+        return launch(call, scaled_codes_kernel<T, Coder, P>, grid(g.blocks), scaled_threads, 0, scaled_walk<P>(s),
                       scaled_divider<P>(g.a_row), g.packs, coder, o, backwards);
+    });
+}
+
+/* With fresh ones of 128 columns. */
+template <class T, class Coder> inline trine_status run_scaled_fresh(trine_call *call, const Coder &coder,
+                                                                     const trine_scaled_shape &s, const scaled_operands<T> &o)
+{
+    const int64_t a_row = ceil_div(s.k, scaled_block), blocks = s.outer.numel * s.m * a_row;
+    if (blocks == 0) return TRINE_OK;
+    return choose_packed(s, blocks * (scaled_block / row_pack<T>), o, [&](auto packed) {
+        constexpr bool P = decltype(packed)::value;
+        return launch(call, scaled_fresh_kernel<T, Coder, P>, grid(ceil_div(blocks, scaled_threads / scaled_lanes<T>)),
+                      scaled_threads, 0, scaled_walk<P>(s), scaled_divider<P>(a_row), blocks, coder, o);
     });
 }
 
 template <class T, class Coder> inline trine_status run_scaled_values(trine_call *call, const Coder &coder,
                                                                       const trine_scaled_shape &s, const scaled_operands<T> &o)
 {
-    const scaled_grid g(s, row_pack<T>, scaled_unroll, false);
+    const scaled_grid g(s, row_pack<T>, scaled_unroll);
     if (g.packs == 0) return TRINE_OK;
     return choose_packed(s, g.packs, o, [&](auto packed) {
         constexpr bool P = decltype(packed)::value;
@@ -70,7 +82,7 @@ template <class T, class Coder> inline trine_status run_scaled_tiles(trine_call 
                                                                      const trine_scaled_shape &s, const scaled_operands<T> &o)
 {
     const int64_t across = ceil_div(s.k, scaled_block), down = ceil_div(s.m, scaled_block);
-    return choose_packed(s, scaled_grid(s, row_pack<T>, 1, true).packs, o, [&](auto packed) {
+    return choose_packed(s, scaled_grid(s, row_pack<T>, 1).packs, o, [&](auto packed) {
         constexpr bool P = decltype(packed)::value;
         return launch(call, scaled_tile_kernel<T, Coder, P>, grid(across * down * s.outer.numel), scaled_tile_threads<T>, 0,
                       scaled_walk<P>(s), across, down, coder, o);
@@ -83,7 +95,7 @@ template <class T, class Coder> inline trine_status run_scaled_tiles(trine_call 
 template <class T, class Coder> inline trine_status run_scaled_by_one(trine_call *call, const Coder &coder,
                                                                       const trine_scaled_shape &s, const scaled_operands<T> &o)
 {
-    const scaled_grid g(s, row_pack<T>, scaled_unroll, false);
+    const scaled_grid g(s, row_pack<T>, scaled_unroll);
     const int64_t most_blocks = int64_t(call->device->props.compute_units) * scaled_blocks_a_unit,
                   blocks = g.blocks < most_blocks ? g.blocks : most_blocks;
     TRINE_END_OF_QUERY(call, size_t(blocks) * sizeof(float));
@@ -95,7 +107,7 @@ template <class T, class Coder> inline trine_status run_scaled_by_one(trine_call
     });
     if (status == TRINE_OK)
         status = launch(call, scaled_one_kernel<Coder>, grid(1), scaled_threads, 0, blocks, list, coder, o.scales);
-    return status == TRINE_OK ? run_scaled_codes<T, false>(call, coder, s, o, true) : status;
+    return status == TRINE_OK ? run_scaled_codes(call, coder, s, o, true) : status;
 }
 
 /* A scale a row: with one read where rows have no gaps and the scales lie one distance apart. */
@@ -114,7 +126,7 @@ template <class T, class Coder> inline trine_status run_scaled_rows(trine_call *
     TRINE_END_OF_QUERY(call, 0);
     const trine_status status =
         launch(call, scaled_gapped_kernel<T, Coder>, grid(s.outer.numel), scaled_threads, 0, scaled_walk<false>(s), coder, o);
-    return status == TRINE_OK ? run_scaled_codes<T, false>(call, coder, s, o, false) : status;
+    return status == TRINE_OK ? run_scaled_codes(call, coder, s, o, false) : status;
 }
 
 } // namespace simt
