@@ -367,7 +367,8 @@ static test_case *new_norm(case_list *list, const sizes *s, formats f, double ma
     if (max_norm >= 0) case_out(c, "clip", TRINE_F32, SHAPE(1));
     CASE_ARGS(c, global_norm)->max_norm = max_norm >= 0 ? max_norm : 0;
     c->oracle = oracle_norm;
-    case_tolerance(c, TRINE_F32, 2 * u, 0); /* the sums in f64 count for nothing beside the last rounding */
+    /* at most 8 squares are added up in f32, to 8 u, of which the root leaves half; f64 counts for nothing beside them */
+    case_tolerance(c, TRINE_F32, 6 * u, 0);
     finish(c, s, bench);
     c->units = 1;
     c->flops = 2 * c->work;
