@@ -163,6 +163,7 @@ template <int P, int V, int U, class F> struct list_launcher {
 /* rule on the places of `count` that add(launcher, i) adds. */
 template <class Rule, class Add> inline trine_status list_run(trine_call *call, const Rule &rule, int32_t count, Add add)
 {
+    static_assert(sizeof(Rule) + sizeof(list_table<Rule::tensors>) <= 4096, "the arguments of a kernel");
     const auto run = [&](const list_table<Rule::tensors> &table, int64_t blocks) {
         return launch(call, list_kernel<Rule>, grid(blocks), list_threads, 0, rule, table);
     };

@@ -59,10 +59,10 @@ typedef struct trine_sgd_args {
 } trine_sgd_args;
 TRINE_API trine_status trine_sgd(trine_stream *stream, const trine_sgd_args *args);
 
-/* norm = sqrt of the sum of the squares of all elements of all x, added up in f64: neither large nor small elements are lost; 0
- * over none. clip = min(1, max_norm / (norm + 1e-6)), what gradients are multiplied by so that their norm is at most max_norm
- * (Pascanu, Mikolov & Bengio 2013; the constant is PyTorch's): grad_scale of the step, or scale_list's factor. A NaN gives NaN in
- * both; inf gives inf, and clip 0. Nothing waits for the host.
+/* norm = sqrt of the sum of the squares of all elements of all x, 0 over none; no square overflows or vanishes on the way, however
+ * large or small the elements are. clip = min(1, max_norm / (norm + 1e-6)), what gradients are multiplied by so that their norm
+ * is at most max_norm (Pascanu, Mikolov & Bengio 2013; the constant is PyTorch's): grad_scale of the step, or scale_list's factor.
+ * A NaN gives NaN in both; inf gives inf, and clip 0. Nothing waits for the host.
  *   x     f32, f16, bf16
  *   norm  [1] f32
  *   clip  optional, [1] f32. INVALID_ARGUMENT unless max_norm >= 0 then.

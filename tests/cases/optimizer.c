@@ -1,32 +1,19 @@
 /* Cases of the optimizer family. A case has lists of a few or of many tensors; its units are equal parts of each of them.
  *
- * Bounds, with u = 2^-24 and inputs of the size of 1 to 5. m and the buffer of sgd are sums of two products, each of two
- * roundings: 16 u of the largest term, and as much again for what scale and penalty did to the gradient. v is such a sum of
- * squares. What p moves by is a quotient of m, whose bound counts as often as 1 / denominator (v is at least 1/4 there), and five
- * more roundings. */
+ * Bounds, with u = 2^-24 and inputs of the size of 1 to 5. m and the buffer of sgd are sums of two products of three roundings
+ * each, what scale and penalty did to the gradient before it counted: 12 u of terms that reach 5, say 64 u. v is such a sum of
+ * squares, relatively good to 8 u. adamw moves p by lr times a quotient of m, whose bound counts twice since v is at least 1/4
+ * there, and whose own five roundings are of numbers up to 12: 300 u of the rate. */
 #include <math.h>
 #include <string.h>
 
-#include "tests/cases/optimizer_lists.h"
-
-static const double u = 0x1p-24;
+#include "tests/cases/optimizer_clip.h"
 
 /* Tensors that lie one element off do so alone, beside others that are aligned, or all together. */
 static void shift(test_case *c, int which)
 {
     for (int32_t k = 0; k < c->tensor_count; k++)
         if (c->tensor[k].numel > 1 && k % 4 == which) c->tensor[k].layout = LAYOUT_OFFSET;
-}
-
-/* Rough work, for those who leave out what is long: all elements. */
-static void finish(test_case *c, const sizes *s, bool bench)
-{
-    c->work = 0;
-    for (int32_t k = 0; k < c->tensor_count; k++) c->work += (double)c->tensor[k].numel;
-    c->units = bench ? 64 : 1;
-    if (s == &large) c->units = 1 << 15;
-    c->vendor_exact = c->op != TRINE_OP_global_norm;
-    case_count_bytes(c);
 }
 
 /* ---- Steps ---- */
@@ -41,22 +28,11 @@ typedef struct step_case {
     const char *what;
 } step_case;
 
-static void tensor_number(test_case *c, const char *field, double value)
-{
-    case_set_fill(case_in(c, field, TRINE_F32, SHAPE(1)), FILL_CONSTANT, value, 0);
-}
-
 /* The rounded copy of a master weight is not read, unless nothing is done. */
 static case_tensor *add_param(test_case *c, const format *f, bool skipped, const int64_t *shape)
 {
     if (f->master && !skipped) return case_out(c, "param", f->param, 2, shape);
     return case_update(c, "param", f->param, 2, shape);
-}
-
-static double number_in(const test_case *c, const char *field, double otherwise)
-{
-    const case_tensor *t = case_find(c, field);
-    return t ? case_value(t, 0) : otherwise;
 }
 
 /* A case's tensors in the order in which they were added. */
@@ -83,9 +59,6 @@ static const case_tensor *take_param(walk *w, int64_t unit)
     w->begin = unit * w->n;
     return t;
 }
-
-/* What states are stored in bounds them. */
-static double in_f32(double x) { return (double)(float)x; }
 
 static void keep(const case_tensor *t, int64_t i, double *to) { *to = case_value(t, i); }
 
@@ -335,127 +308,4 @@ void cases_sgd(case_list *list, case_kind kind)
     case_set_fill(&new_sgd(list, k, false)->tensor[2], FILL_CONSTANT, NAN, 0);
     k = plain, k.s = &few[4], k.what = "special gradients";
     case_set_fill(&new_sgd(list, k, false)->tensor[1], FILL_SPECIAL, 0, 1);
-}
-
-/* ---- global_norm ---- */
-
-static void oracle_norm(const test_case *c, int64_t unit, double *const *out)
-{
-    const trine_global_norm_args *a = (const trine_global_norm_args *)(const void *)c->args;
-    double sum = 0;
-    (void)unit;
-    for (int32_t k = 0; k < c->tensor_count; k++)
-        for (int64_t i = 0; i < c->tensor[k].numel && !c->tensor[k].output; i++) {
-            const double x = case_value(&c->tensor[k], i);
-            sum += x * x;
-        }
-    const double clip = a->max_norm / (sqrt(sum) + 1e-6);
-    out[0][0] = sqrt(sum);
-    if (case_find(c, "clip")) out[1][0] = clip > 1 ? 1 : clip;
-}
-
-static test_case *new_norm(case_list *list, const sizes *s, formats f, double max_norm, const char *what, bool bench)
-{
-    test_case *c = case_new(list, TRINE_OP_global_norm, "%s %s%s%s", format_names[f], s->name, what[0] ? " " : "", what);
-    case_reserve(c, (int32_t)s->count + 2);
-    for (int64_t i = 0; i < s->count; i++) {
-        int64_t shape[2];
-        shape_of(s, i, shape);
-        case_in(c, "x", format_of(f, i).grad, 2, shape);
-    }
-    case_out(c, "norm", TRINE_F32, SHAPE(1));
-    if (max_norm >= 0) case_out(c, "clip", TRINE_F32, SHAPE(1));
-    CASE_ARGS(c, global_norm)->max_norm = max_norm >= 0 ? max_norm : 0;
-    c->oracle = oracle_norm;
-    case_tolerance(c, TRINE_F32, 2 * u, 0); /* the sums in f64 count for nothing beside the last rounding */
-    finish(c, s, bench);
-    c->units = 1;
-    c->flops = 2 * c->work;
-    return c;
-}
-
-void cases_global_norm(case_list *list, case_kind kind)
-{
-    static const formats of_grads[] = {F32_ALL, BF16_ALL, F16_MASTER, MIXED};
-    for (int f = 0; f < 2 && kind == CASES_BENCH; f++) {
-        new_norm(list, &large, of_grads[f], 1, "", true);
-        new_norm(list, &layers, of_grads[f], 1, "", true);
-    }
-    for (int f = 0; f < 4 && kind == CASES_CHECK; f++) {
-        for (size_t s = 0; s < sizeof few / sizeof few[0]; s++) {
-            new_norm(list, &few[s], of_grads[f], 1.5, "clipped", false);
-            new_norm(list, &few[s], of_grads[f], -1, "", false);
-            case_set_layout(new_norm(list, &few[s], of_grads[f], 1e6, "small enough", false), LAYOUT_OFFSET);
-            case_set_layout(new_norm(list, &few[s], of_grads[f], 0, "to 0", false), LAYOUT_TRANSPOSED);
-        }
-        new_norm(list, &small_many, of_grads[f], 1, "clipped", false);
-        new_norm(list, &three_hundred, of_grads[f], 1, "clipped", false);
-        new_norm(list, &gaps_many, of_grads[f], 1, "clipped", false);
-        case_set_fill(&new_norm(list, &few[7], of_grads[f], 1, "with NaN", false)->tensor[1], FILL_CONSTANT, NAN, 0);
-        case_set_fill(&new_norm(list, &few[7], of_grads[f], 1, "with inf", false)->tensor[1], FILL_CONSTANT, -INFINITY, 0);
-        test_case *c = new_norm(list, &few[4], of_grads[f], 1, "large", false);
-        case_set_fill(&c->tensor[0], FILL_NORMAL, 0, c->tensor[0].dtype == TRINE_F16 ? 1e4 : 1e30);
-        c = new_norm(list, &few[4], of_grads[f], 1, "tiny", false);
-        case_set_fill(&c->tensor[0], FILL_NORMAL, 0, c->tensor[0].dtype == TRINE_F16 ? 1e-6 : 1e-30);
-    }
-    if (kind == CASES_BENCH) return;
-    test_case *c = new_norm(list, &few[4], F32_ALL, 1, "padded", false);
-    c->tensor[0].layout = LAYOUT_PADDED;
-    c->may_refuse = true;
-}
-
-/* ---- scale_list ---- */
-
-static void oracle_scale(const test_case *c, int64_t unit, double *const *out)
-{
-    const double by = number_in(c, "factor", 1);
-    for (int32_t k = 0; k + 1 < c->tensor_count; k++) {
-        const int64_t n = c->tensor[k].numel / c->units;
-        for (int64_t j = 0; j < n; j++) {
-            double x = by == 1 ? case_value(&c->tensor[k], unit * n + j) : in_f32(by * case_value(&c->tensor[k], unit * n + j));
-            unsigned char bits[8];
-            trine_convert(&x, TRINE_F64, bits, c->tensor[k].dtype, 1);
-            trine_convert(bits, c->tensor[k].dtype, &out[k][j], TRINE_F64, 1);
-        }
-    }
-}
-
-static test_case *new_scale(case_list *list, const sizes *s, formats f, double by, const char *what, bool bench)
-{
-    test_case *c = case_new(list, TRINE_OP_scale_list, "%s %s%s%s", format_names[f], s->name, what[0] ? " " : "", what);
-    case_reserve(c, (int32_t)s->count + 1);
-    for (int64_t i = 0; i < s->count; i++) {
-        int64_t shape[2];
-        shape_of(s, i, shape);
-        case_set_fill(case_update(c, "x", format_of(f, i).param, 2, shape), bench ? FILL_NORMAL : FILL_SPECIAL, 0, 1);
-    }
-    tensor_number(c, "factor", by);
-    c->oracle = oracle_scale; /* exact but for the bits of a NaN */
-    finish(c, s, bench);
-    c->flops = c->work;
-    return c;
-}
-
-void cases_scale_list(case_list *list, case_kind kind)
-{
-    static const formats of_grads[] = {F32_ALL, BF16_ALL, F16_MASTER, MIXED};
-    for (int f = 0; f < 2 && kind == CASES_BENCH; f++) {
-        new_scale(list, &large, of_grads[f], 0.7, "", true);
-        new_scale(list, &layers, of_grads[f], 0.7, "", true);
-    }
-    for (int f = 0; f < 4 && kind == CASES_CHECK; f++) {
-        for (size_t s = 0; s < sizeof few / sizeof few[0]; s++) {
-            new_scale(list, &few[s], of_grads[f], 0.7, "", false);
-            case_set_layout(new_scale(list, &few[s], of_grads[f], -1e-3, "", false), LAYOUT_OFFSET);
-            case_set_layout(new_scale(list, &few[s], of_grads[f], 3, "", false), LAYOUT_TRANSPOSED);
-        }
-        new_scale(list, &few[4], of_grads[f], 1, "by 1", false);
-        new_scale(list, &few[4], of_grads[f], NAN, "by NaN", false);
-        new_scale(list, &three_hundred, of_grads[f], 0.1, "", false);
-        new_scale(list, &gaps_many, of_grads[f], 0.1, "", false);
-    }
-    if (kind == CASES_BENCH) return;
-    test_case *c = new_scale(list, &few[4], F32_ALL, 2, "strided", false);
-    c->tensor[0].layout = LAYOUT_STRIDED;
-    c->may_refuse = true;
 }

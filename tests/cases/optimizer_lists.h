@@ -73,4 +73,33 @@ static const sizes small_many = {"100 tensors", 100, {0}, small_sizes}, three_hu
                    gaps_many = {"100 tensors, some empty", 100, {0}, with_empty}, large = {"2^26", 1, {1 << 26}, NULL},
                    layers = {"200 tensors", LAYERED, {0}, transformer};
 
+/* ---- Cases ---- */
+
+static const double u = 0x1p-24;
+
+/* Rough work, for those who leave out what is long: all elements. */
+static inline void finish(test_case *c, const sizes *s, bool bench)
+{
+    c->work = 0;
+    for (int32_t k = 0; k < c->tensor_count; k++) c->work += (double)c->tensor[k].numel;
+    c->units = bench ? 64 : 1;
+    if (s == &large) c->units = 1 << 15;
+    c->vendor_exact = c->op != TRINE_OP_global_norm;
+    case_count_bytes(c);
+}
+
+static inline void tensor_number(test_case *c, const char *field, double value)
+{
+    case_set_fill(case_in(c, field, TRINE_F32, SHAPE(1)), FILL_CONSTANT, value, 0);
+}
+
+static inline double number_in(const test_case *c, const char *field, double otherwise)
+{
+    const case_tensor *t = case_find(c, field);
+    return t ? case_value(t, 0) : otherwise;
+}
+
+/* What states are stored in bounds them. */
+static inline double in_f32(double x) { return (double)(float)x; }
+
 #endif
