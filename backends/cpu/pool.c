@@ -1,5 +1,5 @@
 /* Pooling on the CPU. Spans are of channels where they lie densely, else of a row of the output (or of the input, backward); tap
- * by tap they go into a span of results, in loops that vectorise. The order of additions is that of backends/simt/pool.h. */
+ * by tap they go into a span of results, in loops that vectorise. */
 #include <math.h>
 
 #include "backends/cpu/walk.h"
