@@ -272,7 +272,9 @@ inline trine_status dyt_backward(trine_call *call, const trine_dyt_backward_args
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         constexpr int V = pack_of<T>;
-        const dyt_plan packed = plan_dyt(call, rows.numel, n, V, 4), single = plan_dyt(call, rows.numel, n, 1, 4);
+        /* as many blocks a unit as registers let be there at once on an H100, so that none is left over for a second turn */
+        const dyt_plan packed = plan_dyt(call, rows.numel, n, V, sizeof(T) == sizeof(float) ? 4 : 3),
+                       single = plan_dyt(call, rows.numel, n, 1, 4);
         const int64_t most = dyt_floats(packed) > dyt_floats(single) ? dyt_floats(packed) : dyt_floats(single);
         TRINE_END_OF_QUERY(call, size_t(most) * sizeof(float)); /* does not depend on where the tensors lie */
         return dyt_packed<T>(rows, n, tensors) ? launch_dyt_backward<T, V>(call, a, rows, packed)
