@@ -48,23 +48,16 @@ template <class T, int V, bool average> TRINE_DEVICE void pool_down(const pool_a
     pool_largest best[V];
     float sum[V] = {};
     for (int32_t i = 0, h = top; i < height.kernel; i += pool_batch, h += pool_batch * height.dilation) {
-        pack<T, V> in[pool_batch];
-        int32_t place[pool_batch];
+        const pool_taps<T, V> taps(height, i, h, x, row_step);
 #pragma unroll
         for (int u = 0; u < pool_batch; u++) {
-            place[u] = h + u * height.dilation;
-            if (i + u >= height.kernel || uint32_t(place[u]) >= uint32_t(height.in)) place[u] = -1;
-            if (place[u] >= 0) in[u] = load_pack<T, V>(x + place[u] * row_step);
-        }
-#pragma unroll
-        for (int u = 0; u < pool_batch; u++) {
-            if (place[u] < 0) continue;
+            if (taps.place[u] < 0) continue;
 #pragma unroll
             for (int v = 0; v < V; v++) {
                 if constexpr (average)
-                    sum[v] += to_f32(in[u].at[v]);
+                    sum[v] += to_f32(taps.in[u].at[v]);
                 else
-                    best[v].take_next(to_f32(in[u].at[v]), place[u]);
+                    best[v].take_next(to_f32(taps.in[u].at[v]), taps.place[u]);
             }
         }
     }

@@ -68,23 +68,16 @@ pool_rows_kernel(pool_shape s, pool_rows_plan plan, walk<3, divider_any> planes,
             if (uint32_t(h) >= uint32_t(s.height.in)) continue;
             const T *line = from + h * s.row[1];
             for (int32_t j = 0, w = left; j < s.width.kernel; j += pool_batch, w += pool_batch * s.width.dilation) {
-                pack<T, V> in[pool_batch];
-                int32_t place[pool_batch];
+                const pool_taps<T, V> taps(s.width, j, w, line, s.column[1]);
 #pragma unroll
                 for (int u = 0; u < pool_batch; u++) {
-                    place[u] = w + u * s.width.dilation;
-                    if (j + u >= s.width.kernel || uint32_t(place[u]) >= uint32_t(s.width.in)) place[u] = -1;
-                    if (place[u] >= 0) in[u] = load_pack<T, V>(line + place[u] * s.column[1]);
-                }
-#pragma unroll
-                for (int u = 0; u < pool_batch; u++) {
-                    if (place[u] < 0) continue;
+                    if (taps.place[u] < 0) continue;
 #pragma unroll
                     for (int v = 0; v < V; v++) {
                         if constexpr (average)
-                            sum[v] += to_f32(in[u].at[v]);
+                            sum[v] += to_f32(taps.in[u].at[v]);
                         else
-                            best[v].take_next(to_f32(in[u].at[v]), h * s.width.in + place[u]);
+                            best[v].take_next(to_f32(taps.in[u].at[v]), h * s.width.in + taps.place[u]);
                     }
                 }
             }

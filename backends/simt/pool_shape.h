@@ -107,6 +107,22 @@ struct pool_largest {
     }
 };
 
+/* pool_batch taps of a window along one axis, from `tap` on, which stands at element `at`; asked for together. place: the elements,
+ * -1 for those that don't exist. */
+template <class T, int V> struct pool_taps {
+    pack<T, V> in[pool_batch];
+    int32_t place[pool_batch];
+    TRINE_DEVICE_METHOD pool_taps(const pool_axis &axis, int32_t tap, int32_t at, const T *x, int64_t step)
+    {
+#pragma unroll
+        for (int u = 0; u < pool_batch; u++) {
+            place[u] = at + u * axis.dilation;
+            if (tap + u >= axis.kernel || uint32_t(place[u]) >= uint32_t(axis.in)) place[u] = -1;
+            if (place[u] >= 0) in[u] = load_pack<T, V>(x + place[u] * step);
+        }
+    }
+};
+
 } // namespace simt
 
 #endif
