@@ -3,7 +3,7 @@
  * A piece is up to PIECE elements of a row of what is written: some columns, each with the channels that lie densely beside each
  * other (or with one). What is read for it is held as f32 in phases, columns apart by their remainder modulo the stride, so that
  * what a tap of all outputs meets stands side by side, and each tap is one loop over dense arrays. Taps are taken in row-major
- * order, as backends/simt/pool.h does. */
+ * order. */
 #include <math.h>
 
 #include "backends/cpu/pool_rows.h"

@@ -257,6 +257,8 @@ TRINE_DEVICE uint4 load16_once(const void *p) { return __ldcs(static_cast<const 
 TRINE_DEVICE void store16(void *p, uint4 v) { *static_cast<uint4 *>(p) = v; }
 TRINE_DEVICE void store16_once(void *p, uint4 v) { __stcs(static_cast<uint4 *>(p), v); }
 
+/* Makes a register's value unknown to the compiler, so that what was derived from it is computed again, not held in registers. */
+TRINE_DEVICE void derive_again(uint4 &v) { asm volatile("" : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w)); }
 /* To the cache that all blocks share. */
 TRINE_DEVICE void prefetch(const void *p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 /* Words that blocks of a running kernel hand to each other: whole, and at the device's scope; they order nothing else. */

@@ -293,6 +293,8 @@ TRINE_DEVICE uint4 load16_once(const void *p) { return from_vector(__builtin_non
 TRINE_DEVICE void store16(void *p, uint4 v) { *(global16 *)p = to_vector(v); }
 TRINE_DEVICE void store16_once(void *p, uint4 v) { __builtin_nontemporal_store(to_vector(v), (global16 *)p); }
 
+/* What was derived from a register is computed again, not held: here registers are many, so the compiler may choose. */
+TRINE_DEVICE void derive_again(uint4 &) {}
 /* To the cache that all blocks share: no instruction of these chips does so. */
 TRINE_DEVICE void prefetch(const void *) {}
 /* Words that blocks of a running kernel hand to each other: whole, and at the device's scope; they order nothing else. publish is

@@ -133,6 +133,14 @@ constexpr float exp_end = 150.0f, gelu_end = 14.5f, gelu_tanh_end = 11.0f;
 constexpr float mish_end = 25.0f;                                                      /* tanh(softplus(x)) is 1 */
 constexpr float selu_scale = 1.0507009873554805f, selu_negative = 1.7580993408473766f; /* the latter times 1.6732632423543772 */
 
+/* tanh and its slope from one exponential: for sums, as tanh is within 2 eps of 1, not of itself. */
+template <class T> TRINE_DEVICE void tanh_and_slope(float x, float &y, float &slope)
+{
+    const logistic l = logistic_of<T>(2.0f * magnitude(x, exp_end));
+    y = __builtin_copysignf((1.0f - l.z) * l.r, x);
+    slope = 4.0f * l.z * l.r * l.r;
+}
+
 /* 2 sqrt(2/pi) (x + 0.044715 x^3): gelu_tanh(x) is x sigmoid of it. */
 constexpr float gelu_tanh_1 = 1.5957691216057308f, gelu_tanh_3 = 0.0713548162726009f;
 TRINE_DEVICE float gelu_tanh_argument(float a) { return a * target::fma_rn(gelu_tanh_3, a * a, gelu_tanh_1); }

@@ -13,7 +13,7 @@
 
 namespace simt {
 
-enum { dyt_threads = 256, dyt_unroll = 2 };
+enum { dyt_threads = 256, dyt_unroll = 2, dyt_lines = 16 /* threads that add up the groups of a column */ };
 
 /* A vector [N] of T or f32, or none. */
 template <class T> struct dyt_vector {
@@ -108,22 +108,34 @@ dyt_backward_kernel(dyt_plan plan, walk<3, divider_any> rows, int64_t dx_step, i
     float g[V], dgamma[V] = {}, dbeta[V] = {}, dalpha = 0.0f;
 #pragma unroll
     for (int i = 0; i < V; i++) g[i] = at.inside ? gamma.at(at.column + i, 1.0f) : 0.0f;
-    for (; at.inside && at.row < plan.rows; at.row += at.step) {
-        int64_t offset[3];
-        rows.offsets(at.row, offset);
-        const pack<T, V> in = load_pack<T, V>(x + offset[1] + at.column * x_step);
-        const pack<T, V> in_dy = load_pack<T, V>(dy + offset[2] + at.column * dy_step);
-        pack<T, V> out;
+    for (; at.inside && at.row < plan.rows; at.row += dyt_unroll * at.step) {
+        pack<T, V> in[dyt_unroll], in_dy[dyt_unroll];
+        int64_t offset[3], to[dyt_unroll];
 #pragma unroll
-        for (int i = 0; i < V; i++) {
-            const float xi = to_f32(in.at[i]), d = to_f32(in_dy.at[i]), v = a * xi;
-            const float slope = activate_slope<T>(TRINE_ACT_TANH, 0.0f, v), inner = d * g[i] * slope;
-            dgamma[i] = target::fma_rn(d, tanh_of(v), dgamma[i]);
-            dbeta[i] += d;
-            dalpha += slope == 0.0f && d == d ? 0.0f : inner * xi; /* the limit, where x is inf */
-            out.at[i] = from_f32<T>(inner * a);
+        for (int u = 0; u < dyt_unroll; u++) {
+            const int64_t row = at.row + u * at.step;
+            rows.offsets(row < plan.rows ? row : at.row, offset);
+            in[u] = load_pack<T, V>(x + offset[1] + at.column * x_step);
+            in_dy[u] = load_pack<T, V>(dy + offset[2] + at.column * dy_step);
+            to[u] = offset[0] + at.column * dx_step;
         }
-        store_pack<T, V>(dx + offset[0] + at.column * dx_step, out);
+#pragma unroll
+        for (int u = 0; u < dyt_unroll; u++) {
+            if (at.row + u * at.step >= plan.rows) break;
+            pack<T, V> out;
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                const float xi = to_f32(in[u].at[i]), d = to_f32(in_dy[u].at[i]);
+                float value, slope;
+                tanh_and_slope<T>(a * xi, value, slope);
+                const float inner = d * g[i] * slope;
+                dgamma[i] = target::fma_rn(d, value, dgamma[i]);
+                dbeta[i] += d;
+                dalpha += slope == 0.0f && d == d ? 0.0f : inner * xi; /* the limit, where x is inf */
+                out.at[i] = from_f32<T>(inner * a);
+            }
+            store_pack<T, V>(dx + to[u], out);
+        }
     }
     const int width = 1 << plan.shift, t = target::thread_x();
 #pragma unroll
@@ -145,28 +157,41 @@ dyt_backward_kernel(dyt_plan plan, walk<3, divider_any> rows, int64_t dx_step, i
         }
 }
 
-/* A column a thread; the last block adds up dalpha. */
+/* dyt_lines threads a column, whose groups they share out; the last block adds up dalpha. */
 template <class T> TRINE_KERNEL(dyt_threads)
 dyt_sums_kernel(dyt_plan plan, dyt_sums sums, int64_t column_blocks, int64_t parts, dyt_vector<T> dgamma, dyt_vector<T> dbeta,
                 float *dalpha)
 {
+    constexpr int across = dyt_threads / dyt_lines;
     TRINE_SHARED float scratch[target::max_waves];
+    TRINE_SHARED float list[2][dyt_lines][across];
+    const int t = target::thread_x();
     if (target::block_x() < column_blocks) {
-        const int64_t column = int64_t(target::block_x()) * dyt_threads + target::thread_x();
-        if (column >= plan.n) return;
+        const int side = t % across, line = t / across;
+        const int64_t column = int64_t(target::block_x()) * across + side;
+        const float *from = sums.columns + (column < plan.n ? column : 0);
         float a = 0.0f, b = 0.0f;
-        for (int64_t group = 0; group < plan.groups; group++) {
-            a += sums.columns[group * 2 * plan.n + column];
-            b += sums.columns[(group * 2 + 1) * plan.n + column];
+#pragma unroll 4
+        for (int64_t group = line; group < plan.groups; group += dyt_lines) {
+            a += from[group * 2 * plan.n];
+            b += from[(group * 2 + 1) * plan.n];
+        }
+        list[0][line][side] = a;
+        list[1][line][side] = b;
+        target::barrier();
+        if (line != 0 || column >= plan.n) return;
+        for (int i = 1; i < dyt_lines; i++) {
+            a += list[0][i][side];
+            b += list[1][i][side];
         }
         dgamma.put(column, a);
         dbeta.put(column, b);
         return;
     }
     float sum = 0.0f;
-    for (int64_t i = target::thread_x(); i < parts; i += dyt_threads) sum += sums.dalpha[i];
+    for (int64_t i = t; i < parts; i += dyt_threads) sum += sums.dalpha[i];
     sum = block_reduce(sum, op_sum{}, scratch);
-    if (target::thread_x() == 0 && dalpha) *dalpha = sum;
+    if (t == 0 && dalpha) *dalpha = sum;
 }
 
 /* ---- Host ---- */
@@ -228,7 +253,7 @@ template <class T, int V> inline trine_status launch_dyt_backward(trine_call *ca
 {
     float *workspace = static_cast<float *>(call->workspace);
     const dyt_sums sums = {workspace, workspace + plan.groups * 2 * plan.n};
-    const int64_t parts = plan.n == 0 ? 0 : plan.groups * plan.tiles, column_blocks = ceil_div(plan.n, dyt_threads);
+    const int64_t parts = plan.n == 0 ? 0 : plan.groups * plan.tiles, column_blocks = ceil_div(plan.n, dyt_threads / dyt_lines);
     const trine_status status =
         launch(call, dyt_backward_kernel<T, V>, grid(parts), dyt_threads, 0, plan, walk<3, divider_any>(rows), column_step(a->dx),
                column_step(a->x), column_step(a->dy), data_of<T>(a->dx), static_cast<const T *>(data_of<T>(a->x)),
@@ -247,7 +272,9 @@ inline trine_status dyt_backward(trine_call *call, const trine_dyt_backward_args
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         constexpr int V = pack_of<T>;
-        const dyt_plan packed = plan_dyt(call, rows.numel, n, V, 6), single = plan_dyt(call, rows.numel, n, 1, 6);
+        /* as many blocks a unit as registers let be there at once on an H100, so that none is left over for a second turn */
+        const dyt_plan packed = plan_dyt(call, rows.numel, n, V, sizeof(T) == sizeof(float) ? 4 : 3),
+                       single = plan_dyt(call, rows.numel, n, 1, 4);
         const int64_t most = dyt_floats(packed) > dyt_floats(single) ? dyt_floats(packed) : dyt_floats(single);
         TRINE_END_OF_QUERY(call, size_t(most) * sizeof(float)); /* does not depend on where the tensors lie */
         return dyt_packed<T>(rows, n, tensors) ? launch_dyt_backward<T, V>(call, a, rows, packed)

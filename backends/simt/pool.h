@@ -1,196 +1,52 @@
-/* Pooling, forward and backward. Bound by bytes: windows overlap in the caches.
+/* Pooling, forward and backward. Bound by bytes: windows overlap in the caches or in shared memory.
  *
- * A thread makes a pack of channels where they lie densely, 16 bytes at a time, else one output; neighbours in memory are made by
- * neighbouring threads. The backward gathers: an element adds up the windows that it is in, so that nothing is added in an order
- * that changes. */
+ * Where neighbours in memory are channels: pool_rows.h. Where they are columns of a plane: pool_lines.h forward, pool_slabs.h
+ * backward; windows too large for these go the first way, an element a thread. */
 #ifndef TRINE_SIMT_POOL_H
 #define TRINE_SIMT_POOL_H
 
-#include "backends/simt/divider.h"
-#include "backends/simt/map.h"
-#include "core/pool_plan.h"
+#include "backends/simt/pool_lines.h"
+#include "backends/simt/pool_rows.h"
+#include "backends/simt/pool_slabs.h"
 
 namespace simt {
 
-struct pool_shape {
-    trine_pool_axis height, width;
-    divider_any packs, columns, rows; /* of an output index: packs side by side, then columns and rows of the output */
-    int64_t row[3], column[3], step[3];
-    int64_t count; /* threads with work */
-    bool include_pad, wide;
-};
-
-/* Which output a thread makes, and where its planes begin. */
-template <int V> struct pool_place {
-    int32_t row, column;
-    int64_t offset[3];
-    bool inside;
-    TRINE_DEVICE_METHOD pool_place(const pool_shape &s, const walk<3, divider_any> &planes)
-    {
-        int64_t index = int64_t(target::block_x()) * map_threads + target::thread_x();
-        inside = index < s.count;
-        if (!inside) return;
-        int64_t rest = s.packs.divide(index);
-        const int64_t inner = (index - rest * s.packs.d) * V;
-        index = rest;
-        rest = s.columns.divide(index);
-        column = int32_t(index - rest * s.columns.d);
-        index = rest;
-        rest = s.rows.divide(index);
-        row = int32_t(index - rest * s.rows.d);
-        planes.offsets(rest, offset);
-#pragma unroll
-        for (int k = 0; k < 3; k++) offset[k] += inner * s.step[k];
-    }
-};
-
-TRINE_DEVICE void put_index(const pool_shape &s, void *to, int64_t at, int32_t value)
+/* Operand k moves in packs of V that lie along the innermost axis, whose size is n: rows, columns (of channels) and planes are
+ * whole packs apart. */
+inline bool pool_packed(const trine_pool_plan &p, int V, int k, const void *data, int64_t n, int64_t column)
 {
-    if (s.wide)
-        static_cast<int64_t *>(to)[at] = value;
-    else
-        static_cast<int32_t *>(to)[at] = value;
-}
-TRINE_DEVICE int64_t get_index(const pool_shape &s, const void *from, int64_t at)
-{
-    return s.wide ? static_cast<const int64_t *>(from)[at] : static_cast<const int32_t *>(from)[at];
-}
-
-/* 1 / (the product of two counts of taps), within an ulp or two; of 0, NaN. A division's slow path would cost every thread
- * registers.
- */
-TRINE_DEVICE float pool_weight(int32_t deep, int32_t wide)
-{
-    const float taps = float(deep) * float(wide), r = target::rcp_fast(taps);
-    return target::fma_rn(target::fma_rn(-taps, r, 1.0f), r, r);
-}
-
-template <class T, int V, bool average> TRINE_KERNEL(map_threads)
-pool_kernel(pool_shape s, walk<3, divider_any> planes, T *y, const T *x, void *indices)
-{
-    const pool_place<V> at(s, planes);
-    if (!at.inside) return;
-    float best[V];
-    int32_t where[V];
-#pragma unroll
-    for (int i = 0; i < V; i++) {
-        best[i] = average ? 0.0f : -__builtin_inff();
-        where[i] = -1;
-    }
-    x += at.offset[1];
-    for (int32_t i = 0, h = at.row * s.height.stride - s.height.padding; i < s.height.kernel; i++, h += s.height.dilation) {
-        if (unsigned(h) >= unsigned(s.height.in)) continue;
-        const T *line = x + h * s.row[1];
-        for (int32_t j = 0, w = at.column * s.width.stride - s.width.padding; j < s.width.kernel; j++, w += s.width.dilation) {
-            if (unsigned(w) >= unsigned(s.width.in)) continue;
-            const pack<T, V> in = load_pack<T, V>(line + w * s.column[1]);
-#pragma unroll
-            for (int v = 0; v < V; v++) {
-                const float value = to_f32(in.at[v]);
-                if (average) {
-                    best[v] += value;
-                } else {
-                    const bool larger = value > best[v] || (value != value && best[v] == best[v]) || where[v] < 0;
-                    best[v] = larger ? value : best[v];
-                    where[v] = larger ? h * s.width.in + w : where[v];
-                }
-            }
-        }
-    }
-    const float weight = average ? pool_weight(trine_pool_taps(&s.height, at.row, s.include_pad),
-                                               trine_pool_taps(&s.width, at.column, s.include_pad))
-                                 : 1.0f;
-    pack<T, V> out;
-#pragma unroll
-    for (int v = 0; v < V; v++) out.at[v] = from_f32<T>(average ? best[v] * weight : best[v]);
-    store_pack<T, V>(y + at.offset[0] + at.row * s.row[0] + at.column * s.column[0], out);
-    if (average || !indices) return;
-    const int64_t to = at.offset[2] + at.row * s.row[2] + at.column * s.column[2];
-#pragma unroll
-    for (int v = 0; v < V; v++) put_index(s, indices, to + v * s.step[2], where[v]);
-}
-
-/* Tap j of an element: the output whose window has the element there; -1: none. */
-TRINE_DEVICE int32_t pool_window_of(const trine_pool_axis &a, int32_t element, int32_t j)
-{
-    const int32_t t = element + a.padding - j * a.dilation, o = t / a.stride;
-    return t >= 0 && o * a.stride == t && o < a.out ? o : -1;
-}
-
-template <class T, int V, bool average> TRINE_KERNEL(map_threads)
-pool_backward_kernel(pool_shape s, walk<3, divider_any> planes, T *dx, const T *dy, const void *indices)
-{
-    const pool_place<V> at(s, planes);
-    if (!at.inside) return;
-    const int32_t own = at.row * s.width.in + at.column;
-    float sum[V] = {};
-    for (int32_t i = 0; i < s.height.kernel; i++) {
-        const int32_t row = pool_window_of(s.height, at.row, i);
-        if (row < 0) continue;
-        const int32_t deep = average ? trine_pool_taps(&s.height, row, s.include_pad) : 1;
-        for (int32_t j = 0; j < s.width.kernel; j++) {
-            const int32_t column = pool_window_of(s.width, at.column, j);
-            if (column < 0) continue;
-            const pack<T, V> in = load_pack<T, V>(dy + at.offset[0] + row * s.row[0] + column * s.column[0]);
-            const float weight = average ? pool_weight(deep, trine_pool_taps(&s.width, column, s.include_pad)) : 1.0f;
-            const int64_t from = at.offset[2] + row * s.row[2] + column * s.column[2];
-#pragma unroll
-            for (int v = 0; v < V; v++) {
-                if (average)
-                    sum[v] = target::fma_rn(to_f32(in.at[v]), weight, sum[v]);
-                else if (get_index(s, indices, from + v * s.step[2]) == own)
-                    sum[v] += to_f32(in.at[v]);
-            }
-        }
-    }
-    pack<T, V> out;
-#pragma unroll
-    for (int v = 0; v < V; v++) out.at[v] = from_f32<T>(sum[v]);
-    store_pack<T, V>(dx + at.offset[1] + at.row * s.row[1] + at.column * s.column[1], out);
-}
-
-/* ---- Host ---- */
-
-/* `rows` x `columns`: of what is written. */
-inline pool_shape pool_shape_of(const trine_pool_plan &p, const trine_pool_window &w, const trine_tensor &indices, int V,
-                                int64_t rows, int64_t columns)
-{
-    pool_shape s = {};
-    s.height = p.height;
-    s.width = p.width;
-    s.packs = divider_any(p.inner / V);
-    s.columns = divider_any(columns);
-    s.rows = divider_any(rows);
-    for (int k = 0; k < 3; k++) {
-        s.row[k] = p.row[k];
-        s.column[k] = p.column[k];
-        s.step[k] = p.step[k];
-    }
-    s.count = p.planes.numel * rows * columns * (p.inner / V);
-    s.include_pad = w.count_include_pad != 0;
-    s.wide = indices.dtype == TRINE_I64;
-    return s;
-}
-
-/* Channels move in packs of V. */
-inline bool pool_packed(const trine_pool_plan &p, int V, const void *out, const void *in)
-{
-    bool fit = p.inner % V == 0 && p.inner >= V && aligned16(out) && aligned16(in);
-    for (int k = 0; k < 2; k++) {
-        fit = fit && p.row[k] % V == 0 && p.column[k] % V == 0;
-        for (int d = 0; d < p.planes.ndim; d++) fit = fit && (p.planes.size[d] == 1 || p.planes.stride[k][d] % V == 0);
-    }
+    bool fit = n % V == 0 && n >= V && aligned16(data) && p.row[k] % V == 0 && column % V == 0;
+    for (int d = 0; d < p.planes.ndim; d++) fit = fit && (p.planes.size[d] == 1 || p.planes.stride[k][d] % V == 0);
     return fit;
 }
 
-template <class T, int V> inline trine_status launch_pool(trine_call *call, const trine_pool_args *a, const trine_pool_plan &p)
+/* Along channels, of y and x alike; and along the columns of x. */
+inline bool pool_packed_channels(const trine_pool_plan &p, int V, const void *y, const void *x)
 {
-    const pool_shape s = pool_shape_of(p, a->window, a->indices, V, p.height.out, p.width.out);
-    const walk<3, divider_any> planes(p.planes);
-    const grid g(ceil_div(s.count, map_threads));
-    const auto kernel = a->kind == TRINE_POOL_MAX ? pool_kernel<T, V, false> : pool_kernel<T, V, true>;
-    return launch(call, kernel, g, map_threads, 0, s, planes, data_of<T>(a->y), static_cast<const T *>(data_of<T>(a->x)),
-                  a->indices.data);
+    return pool_packed(p, V, 0, y, p.inner, p.column[0]) && pool_packed(p, V, 1, x, p.inner, p.column[1]);
+}
+inline bool pool_packed_columns(const trine_pool_plan &p, int V, const void *x)
+{
+    return p.column[1] == 1 && pool_packed(p, V, 1, x, p.width.in, 0);
+}
+
+template <class T, int V>
+inline trine_status launch_pool_rows(trine_call *call, const trine_pool_args *a, const trine_pool_plan &p)
+{
+    const pool_shape s(p, a->window, a->indices, p.height.out);
+    const pool_rows_plan plan(call, s.lines, p.width.out, p.inner / V);
+    const auto kernel = a->kind == TRINE_POOL_MAX ? pool_rows_kernel<T, V, false> : pool_rows_kernel<T, V, true>;
+    return launch(call, kernel, grid(plan.blocks(s.lines)), map_threads, 0, s, plan, walk<3, divider_any>(p.planes),
+                  data_of<T>(a->y), static_cast<const T *>(data_of<T>(a->x)), a->indices.data);
+}
+
+template <class T, int V> inline trine_status launch_pool_lines(trine_call *call, const trine_pool_args *a,
+                                                                const trine_pool_plan &p, const pool_lines_plan &plan)
+{
+    const pool_shape s(p, a->window, a->indices, p.height.out);
+    const auto kernel = a->kind == TRINE_POOL_MAX ? pool_lines_kernel<T, V, false> : pool_lines_kernel<T, V, true>;
+    return launch(call, kernel, grid(plan.tiles * ceil_div(s.lines, plan.lines)), map_threads, 0, s, plan,
+                  walk<3, divider_any>(p.planes), data_of<T>(a->y), static_cast<const T *>(data_of<T>(a->x)), a->indices.data);
 }
 
 inline trine_status pool(trine_call *call, const trine_pool_args *a)
@@ -200,19 +56,39 @@ inline trine_status pool(trine_call *call, const trine_pool_args *a)
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         constexpr int V = pack_of<T>;
-        return pool_packed(p, V, a->y.data, a->x.data) ? launch_pool<T, V>(call, a, p) : launch_pool<T, 1>(call, a, p);
+        if (pool_packed_channels(p, V, a->y.data, a->x.data)) return launch_pool_rows<T, V>(call, a, p);
+        const pool_lines_plan packed(p.width, V), single(p.width, 1);
+        if (p.inner == 1 && packed.fits() && pool_packed_columns(p, V, a->x.data))
+            return launch_pool_lines<T, V>(call, a, p, packed);
+        if (p.inner == 1 && single.fits()) return launch_pool_lines<T, 1>(call, a, p, single);
+        return launch_pool_rows<T, 1>(call, a, p);
     });
 }
 
 template <class T, int V>
-inline trine_status launch_pool_backward(trine_call *call, const trine_pool_backward_args *a, const trine_pool_plan &p)
+inline trine_status launch_pool_rows_backward(trine_call *call, const trine_pool_backward_args *a, const trine_pool_plan &p)
 {
-    const pool_shape s = pool_shape_of(p, a->window, a->indices, V, p.height.in, p.width.in);
+    const pool_shape s(p, a->window, a->indices, p.height.in);
+    pool_rows_plan plan(call, s.lines, p.width.in, p.inner / V);
+    plan.indices_dense =
+        a->indices.dtype == TRINE_I32 && p.step[2] == 1 && pool_packed(p, 4, 2, a->indices.data, p.inner, p.column[2]);
+    const auto kernel =
+        a->kind == TRINE_POOL_MAX ? pool_rows_backward_kernel<T, V, false> : pool_rows_backward_kernel<T, V, true>;
+    return launch(call, kernel, grid(plan.blocks(s.lines)), map_threads, 0, s, plan, walk<3, divider_any>(p.planes),
+                  data_of<T>(a->dx), static_cast<const T *>(data_of<T>(a->dy)), static_cast<const void *>(a->indices.data));
+}
+
+template <class T, int V> inline trine_status launch_pool_slabs(trine_call *call, const trine_pool_backward_args *a,
+                                                                const trine_pool_plan &p, const pool_slab_plan &plan)
+{
+    const pool_shape s(p, a->window, a->indices, p.height.in);
     const walk<3, divider_any> planes(p.planes);
-    const grid g(ceil_div(s.count, map_threads));
-    const auto kernel = a->kind == TRINE_POOL_MAX ? pool_backward_kernel<T, V, false> : pool_backward_kernel<T, V, true>;
-    return launch(call, kernel, g, map_threads, 0, s, planes, data_of<T>(a->dx), static_cast<const T *>(data_of<T>(a->dy)),
-                  static_cast<const void *>(a->indices.data));
+    T *dx = data_of<T>(a->dx);
+    const T *dy = data_of<T>(a->dy);
+    if (a->kind == TRINE_POOL_MAX)
+        return launch(call, pool_slabs_max_kernel<T, V>, grid(plan.blocks()), map_threads, 0, s, plan, planes, dx, dy,
+                      static_cast<const void *>(a->indices.data));
+    return launch(call, pool_slabs_average_kernel<T, V>, grid(plan.blocks()), map_threads, 0, s, plan, planes, dx, dy);
 }
 
 inline trine_status pool_backward(trine_call *call, const trine_pool_backward_args *a)
@@ -222,18 +98,24 @@ inline trine_status pool_backward(trine_call *call, const trine_pool_backward_ar
     return visit_floats(call, a->dy.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         constexpr int V = pack_of<T>;
-        return pool_packed(p, V, a->dy.data, a->dx.data) ? launch_pool_backward<T, V>(call, a, p)
-                                                         : launch_pool_backward<T, 1>(call, a, p);
+        if (pool_packed_channels(p, V, a->dy.data, a->dx.data)) return launch_pool_rows_backward<T, V>(call, a, p);
+        const bool average = a->kind == TRINE_POOL_AVERAGE, packed = pool_packed_columns(p, V, a->dx.data);
+        const pool_slab_plan slabs(p.height, p.width, p.planes.numel, packed ? V : 1, average);
+        const bool apt = average ? p.height.dilation == 1 && p.width.dilation == 1 : slabs.fits() && slabs.few_colours();
+        if (p.inner == 1 && slabs.fits() && apt)
+            return packed ? launch_pool_slabs<T, V>(call, a, p, slabs) : launch_pool_slabs<T, 1>(call, a, p, slabs);
+        return launch_pool_rows_backward<T, 1>(call, a, p);
     });
 }
 
 } // namespace simt
 
-/* ---- The backend's functions: they take any arguments that pass the core's checks, and no workspace ---- */
+/* ---- The backend's functions: they need no workspace ---- */
 
 extern "C" trine_status TRINE_BACKEND_FN(pool)(trine_call *call, const trine_pool_args *a)
 {
     call->variant = target::variant;
+    TRINE_REQUIRE_THAT(call, a->x.shape[a->channels_last ? a->x.ndim - 1 : 1] < INT32_MAX, "needs fewer than 2^31 channels");
     TRINE_END_OF_QUERY(call, 0);
     return simt::pool(call, a);
 }
@@ -241,6 +123,7 @@ extern "C" trine_status TRINE_BACKEND_FN(pool)(trine_call *call, const trine_poo
 extern "C" trine_status TRINE_BACKEND_FN(pool_backward)(trine_call *call, const trine_pool_backward_args *a)
 {
     call->variant = target::variant;
+    TRINE_REQUIRE_THAT(call, a->dx.shape[a->channels_last ? a->dx.ndim - 1 : 1] < INT32_MAX, "needs fewer than 2^31 channels");
     TRINE_END_OF_QUERY(call, 0);
     return simt::pool_backward(call, a);
 }

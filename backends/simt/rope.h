@@ -68,8 +68,8 @@ template <class T, int V> struct rope_angles {
     }
 };
 
-/* Two packs that hold V pairs. */
-template <class T, int V, bool interleaved> struct rope_pairs {
+/* V pairs: of two packs; or, where the two of a pair are neighbours, of one that is as long as both. */
+template <class T, int V, bool interleaved, bool joined = interleaved && (V > 1)> struct rope_pairs {
     pack<T, V> at[2];
     TRINE_DEVICE_METHOD void load(const T *p, int64_t second)
     {
@@ -84,17 +84,17 @@ template <class T, int V, bool interleaved> struct rope_pairs {
     TRINE_DEVICE_METHOD void turn(const rope_angles<T, V> &w)
     {
 #pragma unroll
-        for (int i = 0; i < V; i++) {
-            if constexpr (interleaved) {
-                const int k = 2 * i;
-                if constexpr (V == 1)
-                    w.turn(i, at[0].at[0], at[1].at[0]);
-                else
-                    w.turn(i, at[k / V].at[k % V], at[k / V].at[k % V + 1]);
-            } else {
-                w.turn(i, at[0].at[i], at[1].at[i]);
-            }
-        }
+        for (int i = 0; i < V; i++) w.turn(i, at[0].at[i], at[1].at[i]);
+    }
+};
+template <class T, int V, bool interleaved> struct rope_pairs<T, V, interleaved, true> {
+    pack<T, 2 * V> both;
+    TRINE_DEVICE_METHOD void load(const T *p, int64_t) { both = load_pack<T, 2 * V>(p); }
+    TRINE_DEVICE_METHOD void store(T *p, int64_t) const { store_pack<T, 2 * V>(p, both); }
+    TRINE_DEVICE_METHOD void turn(const rope_angles<T, V> &w)
+    {
+#pragma unroll
+        for (int i = 0; i < V; i++) w.turn(i, both.at[2 * i], both.at[2 * i + 1]);
     }
 };
 
@@ -194,7 +194,8 @@ inline trine_status rope(trine_call *call, const trine_rope_args *a)
         const bool packed = p.rotary / 2 % V == 0 && (p.dims - p.rotary) % V == 0 && p.step[0] == 1 && p.step[1] == 1 &&
                             rope_rows_fit(p.tokens, V) && rope_rows_fit(p.heads, V) && aligned16(a->x.data) &&
                             aligned16(a->y.data);
-        if (a->interleaved) return packed ? launch_rope<T, V, true>(call, a, p) : launch_rope<T, 1, true>(call, a, p);
+        /* 16 bytes a thread and access either way: neighbouring threads' accesses fill whole lines */
+        if (a->interleaved) return packed ? launch_rope<T, V / 2, true>(call, a, p) : launch_rope<T, 1, true>(call, a, p);
         return packed ? launch_rope<T, V, false>(call, a, p) : launch_rope<T, 1, false>(call, a, p);
     });
 }

@@ -10,7 +10,7 @@
 
 namespace simt {
 
-enum { scan_threads = 256, scan_packs = 4 /* of a thread in a tile */ };
+enum { scan_threads = 256 };
 
 struct scan_sum {
     static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
@@ -33,49 +33,72 @@ struct scan_order {
     bool exclusive, reverse;
 };
 
-template <class Op, class T, int V> struct scan_tile {
-    float value[scan_packs][V], before[scan_packs]; /* before: of all that precedes a pack in the tile */
-    float total;                                    /* of the tile */
-
-    /* Packs first + u * width of the walk: those of thread `t` of a group of `width` threads. */
-    TRINE_DEVICE_METHOD void load(const T *x, const scan_order &order, int64_t first, int width)
+/* A pack that waits in registers, as it came: 16-bit elements two in a word until they are used. */
+template <class T, int V, bool words = sizeof(pack<T, V>) == 16> struct held_pack {
+    pack<T, V> p;
+    TRINE_DEVICE_METHOD void load(const T *x) { p = load_pack<T, V>(x); }
+    TRINE_DEVICE_METHOD void set(const pack<T, V> &q) { p = q; }
+    TRINE_DEVICE_METHOD pack<T, V> get() const { return p; }
+    TRINE_DEVICE_METHOD void derive_again() {}
+};
+template <class T, int V> struct held_pack<T, V, true> {
+    uint4 w;
+    TRINE_DEVICE_METHOD void load(const T *x) { w = target::load16(x); }
+    TRINE_DEVICE_METHOD void set(const pack<T, V> &q) { w = reinterpret_cast<const uint4 &>(q); }
+    TRINE_DEVICE_METHOD pack<T, V> get() const
     {
-        pack<T, V> in[scan_packs];
-        int64_t at[scan_packs];
-#pragma unroll
-        for (int u = 0; u < scan_packs; u++) {
-            at[u] = place(order, first + int64_t(u) * width);
-            if (at[u] < 0)
-                in[u] = pack<T, V>{};
-            else if (at[u] + V <= order.n)
-                in[u] = load_pack<T, V>(x + at[u] * order.x_step);
-            else
-                in[u] = partly(x, at[u], order.n);
-        }
-#pragma unroll
-        for (int u = 0; u < scan_packs; u++)
-#pragma unroll
-            for (int j = 0; j < V; j++) {
-                const int k = V - 1 - j;
-                const float x_j = in_row(at[u], j, order.n) ? to_f32(in[u].at[j]) : Op::neutral(),
-                            x_k = in_row(at[u], k, order.n) ? to_f32(in[u].at[k]) : Op::neutral();
-                value[u][j] = order.reverse ? x_k : x_j;
-            }
+        pack<T, V> p;
+        reinterpret_cast<uint4 &>(p) = w;
+        return p;
+    }
+    TRINE_DEVICE_METHOD void derive_again() { target::derive_again(w); }
+};
+
+/* U packs of each thread of a group: 2^k threads of a wave, or the block. A wave has its packs side by side, U times as many as it
+ * has threads, so that one wave's loads fill whole lines and only one total of a wave goes through shared memory. Packs are held
+ * as they came, in the order of the walk: what is past the end is neutral. */
+template <class Op, class T, int V, int U> struct scan_tile {
+    held_pack<T, V> in[U];
+    float before[U]; /* of all that precedes a pack in the tile */
+    float total;     /* of the tile */
+
+    /* Where a thread's packs begin in its group's tile, and how far they are apart. */
+    static TRINE_DEVICE_METHOD int pitch(int width) { return width < target::wave_size() ? width : target::wave_size(); }
+    static TRINE_DEVICE_METHOD int begin(int width)
+    {
+        const int t = target::thread_x() & (width - 1), apart = pitch(width);
+        return t / apart * apart * U + t % apart;
     }
 
-    /* Fills before and total. The group is 2^k threads of a wave, or the block; `list`: of scan_packs * max_waves, free again
-     * after the next barrier. */
+    /* first: the walk's pack where the thread begins. */
+    TRINE_DEVICE_METHOD void load(const T *x, const scan_order &order, int64_t first, int apart)
+    {
+        const span at(order, first, apart);
+        const int64_t step = V == 1 ? order.x_step : 1;
+#pragma unroll
+        for (int u = 0; u < U; u++) {
+            if (at.whole(u, order.n))
+                in[u].load(x + at.element(u) * step);
+            else
+                in[u].set(partly(x, at.has(u) ? at.element(u) : order.n, order.n));
+        }
+        if (order.reverse)
+#pragma unroll
+            for (int u = 0; u < U; u++) in[u].set(reversed(in[u].get()));
+    }
+
+    /* Fills before and total. `list`: target::max_waves of shared memory, free again after the next barrier. */
     TRINE_DEVICE_METHOD void gather(int width, float *list)
     {
         constexpr int wave_size = target::wave_size();
-        const int within = width < wave_size ? width : wave_size, lane = target::thread_x() % wave_size,
-                  rank = lane & (within - 1);
-        float sums[scan_packs];
+        const int within = pitch(width), lane = target::thread_x() % wave_size, rank = lane & (within - 1);
+        total = Op::neutral();
 #pragma unroll
-        for (int u = 0; u < scan_packs; u++) {
-            float sum = value[u][0];
+        for (int u = 0; u < U; u++) {
+            const pack<T, V> p = in[u].get();
+            float sum = to_f32(p.at[0]);
 #pragma unroll
-            for (int j = 1; j < V; j++) sum = Op::both(sum, value[u][j]);
+            for (int j = 1; j < V; j++) sum = Op::both(sum, to_f32(p.at[j]));
 #pragma unroll
             for (int apart = 1; apart < wave_size; apart *= 2) {
                 if (apart >= within) continue;
@@ -83,75 +106,85 @@ template <class Op, class T, int V> struct scan_tile {
                 sum = rank >= apart ? Op::both(other, sum) : sum;
             }
             const float previous = target::shuffle(sum, lane == 0 ? 0 : lane - 1);
-            before[u] = rank == 0 ? Op::neutral() : previous;
-            sums[u] = target::shuffle(sum, lane | (within - 1));
+            before[u] = rank == 0 ? total : Op::both(total, previous);
+            total = Op::both(total, target::shuffle(sum, lane | (within - 1)));
         }
-        total = Op::neutral();
-        if (width <= wave_size) {
-#pragma unroll
-            for (int u = 0; u < scan_packs; u++) {
-                before[u] = Op::both(total, before[u]);
-                total = Op::both(total, sums[u]);
-            }
-            return;
-        }
-        const int waves = target::block_threads() / wave_size, wave = target::thread_x() / wave_size;
-#pragma unroll
-        for (int u = 0; u < scan_packs; u++)
-            if (lane == 0) list[u * waves + wave] = sums[u];
+        if (width <= wave_size) return;
+        const int waves = width / wave_size, wave = target::thread_x() / wave_size;
+        if (lane == 0) list[wave] = total;
         target::barrier();
+        float ahead = Op::neutral();
+        total = list[0];
+        for (int w = 1; w < waves; w++) {
+            ahead = w == wave ? total : ahead;
+            total = Op::both(total, list[w]);
+        }
 #pragma unroll
-        for (int u = 0; u < scan_packs; u++)
-            for (int w = 0; w < waves; w++) {
-                if (w == wave) before[u] = Op::both(total, before[u]);
-                total = Op::both(total, list[u * waves + w]);
-            }
+        for (int u = 0; u < U; u++) before[u] = wave == 0 ? before[u] : Op::both(ahead, before[u]);
     }
 
     /* The outputs, after `carry`. */
-    TRINE_DEVICE_METHOD void store(T *y, const scan_order &order, int64_t first, int width, float carry) const
+    TRINE_DEVICE_METHOD void store(T *y, const scan_order &order, int64_t first, int apart, float carry)
     {
+        const span at(order, first, apart);
+        const int64_t step = V == 1 ? order.y_step : 1;
 #pragma unroll
-        for (int u = 0; u < scan_packs; u++) {
-            const int64_t at = place(order, first + int64_t(u) * width);
-            float running = Op::both(carry, before[u]), out[V];
+        for (int u = 0; u < U; u++) {
+            if (!at.has(u)) continue;
+            float running = Op::both(carry, before[u]);
+            pack<T, V> out;
+            in[u].derive_again();
+            const pack<T, V> p = in[u].get();
 #pragma unroll
             for (int j = 0; j < V; j++) {
-                const float next = Op::both(running, value[u][j]);
-                out[j] = order.exclusive ? running : next;
+                const float next = Op::both(running, to_f32(p.at[j]));
+                out.at[j] = from_f32<T>(order.exclusive ? running : next);
                 running = next;
             }
-            if (at < 0) continue;
-            pack<T, V> p;
-#pragma unroll
-            for (int j = 0; j < V; j++) {
-                const float forward = out[j], backward = out[V - 1 - j]; /* two values, not an index that is chosen at run time */
-                p.at[j] = from_f32<T>(order.reverse ? backward : forward);
-            }
-            if (at + V <= order.n)
-                store_pack<T, V>(y + at * order.y_step, p);
+            if (order.reverse) out = reversed(out);
+            if (at.whole(u, order.n))
+                store_pack<T, V>(y + at.element(u) * step, out);
             else
 #pragma unroll
                 for (int j = 0; j < V; j++)
-                    if (in_row(at, j, order.n)) y[at + j] = p.at[j];
+                    if (at.element(u) + j < order.n) y[at.element(u) + j] = out.at[j];
         }
     }
 
   private:
-    /* Element in memory where a pack of the walk begins; -1 past the end. */
-    static TRINE_DEVICE_METHOD int64_t place(const scan_order &order, int64_t walked)
-    {
-        return walked >= order.packs ? -1 : (order.reverse ? order.packs - 1 - walked : walked) * V;
-    }
-    static TRINE_DEVICE_METHOD bool in_row(int64_t at, int j, int64_t n) { return at >= 0 && at + j < n; }
-    /* A pack that the row ends in. */
+    /* Where a thread's packs lie in memory. */
+    struct span {
+        int64_t at;         /* element of its first pack */
+        int32_t left, step; /* packs of the row from there on, as far as they matter; from pack to pack */
+        int32_t apart;
+        TRINE_DEVICE_METHOD span(const scan_order &order, int64_t first, int apart_) : apart(apart_)
+        {
+            const int64_t rest = order.packs - first;
+            left = rest < U * apart ? int32_t(rest) : U * apart;
+            at = (order.reverse ? rest - 1 : first) * V;
+            step = (order.reverse ? -V : V) * apart;
+        }
+        TRINE_DEVICE_METHOD bool has(int u) const { return u * apart < left; }
+        TRINE_DEVICE_METHOD int64_t element(int u) const { return at + u * step; }
+        TRINE_DEVICE_METHOD bool whole(int u, int64_t n) const { return has(u) && (V == 1 || element(u) + V <= n); }
+    };
+    /* A pack that the row ends in or that is past the end. */
     static TRINE_DEVICE_METHOD pack<T, V> partly(const T *x, int64_t at, int64_t n)
     {
-        pack<T, V> p = {};
+        pack<T, V> p;
 #pragma unroll
-        for (int j = 0; j < V; j++)
-            if (at + j < n) p.at[j] = x[at + j];
+        for (int j = 0; j < V; j++) {
+            p.at[j] = from_f32<T>(Op::neutral());
+            if (V > 1 && at + j < n) p.at[j] = x[at + j];
+        }
         return p;
+    }
+    static TRINE_DEVICE_METHOD pack<T, V> reversed(const pack<T, V> &p)
+    {
+        pack<T, V> r;
+#pragma unroll
+        for (int j = 0; j < V; j++) r.at[j] = p.at[V - 1 - j];
+        return r;
     }
 };
 

@@ -91,19 +91,28 @@ scatter_tiles_kernel(scatter_plan plan, walk<3, divider_any> outer, walk<1, divi
         for (int j = 0; j < V; j++) part.at[j] = mine.sum[j];
         store_pack<float, V>(scatter_partial<V>(partials, plan, tile, began_before ? 0 : 1, column), part);
     };
+    int32_t keys[scatter_unroll], ahead_keys[scatter_unroll], ahead_places[scatter_unroll];
+    const auto fetch = [&](int64_t i) { /* the ids of the next rows, while those before are added */
+#pragma unroll
+                                        for (int u = 0; u < scatter_unroll; u++) {
+                                            const int64_t at = i + u < end ? i + u : end - 1;
+                                            ahead_keys[u] = sorted.keys[at];
+                                            ahead_places[u] = sorted.places[at];
+                                        }
+    };
+    fetch(begin);
     for (int64_t i = begin; i < end; i += scatter_unroll) {
-        int32_t keys[scatter_unroll];
         pack<T, V> in[scatter_unroll];
 #pragma unroll
         for (int u = 0; u < scatter_unroll; u++) {
-            const int64_t at = i + u < end ? i + u : end - 1;
             int64_t offset[1];
-            keys[u] = sorted.keys[at];
-            places.offsets(sorted.places[at], offset);
+            keys[u] = ahead_keys[u];
+            places.offsets(ahead_places[u], offset);
             in[u] = i + u < end && uint32_t(keys[u]) < uint32_t(plan.rows)
                         ? load_pack<T, V>(rows + mine.offset[SCATTER_ROWS] + offset[0])
                         : pack<T, V>{};
         }
+        fetch(i + scatter_unroll);
 #pragma unroll
         for (int u = 0; u < scatter_unroll; u++) {
             if (keys[u] != key) {
@@ -161,7 +170,7 @@ struct scatter_call {
 /* Tiles so short that the device has work, and so long that partials are few. */
 inline int64_t scatter_length(const trine_call *call, int64_t n, int64_t packs)
 {
-    const int64_t threads = int64_t(call->device->props.compute_units) * 512, length = n * packs / threads;
+    const int64_t threads = int64_t(call->device->props.compute_units) * 1024, length = n * packs / threads;
     return length < scatter_least ? int64_t(scatter_least) : length > scatter_most ? int64_t(scatter_most) : length;
 }
 

@@ -24,7 +24,11 @@ enum {
     sort_bits = 6,
     sort_digits = 1 << sort_bits,
     sort_shares = sort_threads / sort_digits, /* threads that add up the counters of one digit */
-    sort_scan_threads = 1024
+    sort_scan_threads = 1024,
+    /* counters of a digit: a gap after every share, so that the shares of neighbouring digits lie in different banks */
+    sort_part = sort_threads / sort_shares,
+    sort_gap = 16,
+    sort_row = sort_threads + sort_shares * sort_gap + 2
 };
 
 struct sort_plan {
@@ -53,15 +57,16 @@ sort_keys_kernel(Walk walk_, id_list ids, int64_t n, int64_t rows, int32_t below
     places[i] = int32_t(i);
 }
 
-/* A thread's counters are a column: [digit][thread]. */
+/* A thread's counters are a column: [digit][slot of the thread]. */
 struct sort_counters {
-    uint16_t at[sort_digits][sort_threads];
+    uint16_t at[sort_digits][sort_row];
     uint32_t share[sort_digits][sort_shares];
 
+    static TRINE_DEVICE_METHOD int slot(int thread) { return thread + thread / sort_part * sort_gap; }
     /* Counts the digits of the thread's keys. */
     TRINE_DEVICE_METHOD void count(const int32_t (&key)[sort_keys], int64_t first, int64_t n, int shift)
     {
-        const int t = target::thread_x();
+        const int t = slot(target::thread_x());
         for (int d = 0; d < sort_digits; d++) at[d][t] = 0;
         for (int i = 0; i < sort_keys; i++)
             if (first + i < n) at[key[i] >> shift & (sort_digits - 1)][t]++;
@@ -70,10 +75,9 @@ struct sort_counters {
     /* Sums of a quarter of each digit's counters; with `places`, the counters become how many stand before them in it. */
     TRINE_DEVICE_METHOD void add_up(bool places)
     {
-        constexpr int part = sort_threads / sort_shares;
         const int digit = target::thread_x() / sort_shares, mine = target::thread_x() % sort_shares;
         uint32_t sum = 0;
-        for (int i = mine * part; i < (mine + 1) * part; i++) {
+        for (int i = mine * (sort_part + sort_gap), end = i + sort_part; i < end; i++) {
             const uint32_t count = at[digit][i];
             if (places) at[digit][i] = uint16_t(sum);
             sum += count;
@@ -114,6 +118,7 @@ template <class Key> TRINE_KERNEL(sort_scan_threads) sort_scan_kernel(int64_t n,
     const int64_t piece = (n + sort_scan_threads - 1) / sort_scan_threads, begin = t * piece < n ? t * piece : n,
                   end = begin + piece < n ? begin + piece : n;
     Key sum = 0;
+#pragma unroll 8
     for (int64_t i = begin; i < end; i++) sum += table[i];
     sums[t] = sum;
     for (int apart = 1; apart < sort_scan_threads; apart *= 2) {
@@ -144,8 +149,8 @@ sort_place_kernel(int64_t n, int64_t blocks, int shift, const Key *table, const 
     counters.add_up(true);
     for (int i = 0; i < sort_keys; i++) {
         if (first + i >= n) break;
-        const int digit = key[i] >> shift & (sort_digits - 1), share = t / (sort_threads / sort_shares);
-        uint32_t to = uint32_t(table[digit * blocks + target::block_x()]) + counters.at[digit][t]++;
+        const int digit = key[i] >> shift & (sort_digits - 1), share = t / sort_part;
+        uint32_t to = uint32_t(table[digit * blocks + target::block_x()]) + counters.at[digit][counters.slot(t)]++;
         for (int k = 0; k < share; k++) to += counters.share[digit][k];
         keys_to[to] = key[i];
         places_to[to] = place[i];

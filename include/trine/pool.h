@@ -22,13 +22,14 @@ typedef struct trine_pool_window {
 } trine_pool_window;
 
 /* y = the largest, or the average, of each window.
- *   x, y     [N, C, L] or [N, C, H, W]; with channels_last [N, L, C] or [N, H, W, C]; one dtype: f32, f16, bf16; any strides on
- * x, y without self-overlap indices  max only, optional, i32 or i64, y's shape, no self-overlap: where in the input's plane the
- * largest is, h W + w Max: the first of equals; NaN counts as largest; a window of padding alone gives -inf and the index -1.
- * Average: summed in f32 along rows of the window, divided by the number of its taps that count; 0/0 is NaN. Asynchronous in the
- * stream's order; no workspace. Errors: INVALID_ARGUMENT for attributes out of range (kernel and stride at least 1, padding at
- * most half of the extent dilation (kernel - 1) + 1), sizes that don't go together, a plane of 2^31 elements or an axis of 2^30
- * or more. */
+ *   x, y     [N, C, L] or [N, C, H, W]; with channels_last [N, L, C] or [N, H, W, C]; one dtype: f32, f16, bf16; any strides on x,
+ *            y without self-overlap
+ *   indices  max only, optional, i32 or i64, y's shape, no self-overlap: where in the input's plane the largest is, h W + w
+ * Max: the first of equals; NaN counts as largest; a window of padding alone gives -inf and the index -1.
+ * Average: summed in f32, divided by the number of its taps that count; 0/0 is NaN.
+ * Asynchronous in the stream's order; no workspace. Errors: INVALID_ARGUMENT for attributes out of range (kernel and stride at
+ * least 1, padding at most half of the extent dilation (kernel - 1) + 1), sizes that don't go together, a plane of 2^31 elements
+ * or an axis of 2^30 or more. UNSUPPORTED on GPUs for 2^31 channels or more. */
 typedef struct trine_pool_args {
     trine_tensor x, y, indices;
     trine_pool_window window;
@@ -38,8 +39,8 @@ typedef struct trine_pool_args {
 TRINE_API trine_status trine_pool(trine_stream *stream, const trine_pool_args *args);
 
 /* dx = the sum over the windows of dy where the element was the largest, or dy / count. dy, dx as y and x above; indices (max
- * only, required) as the forward gave them. Each element of dx adds its windows in the order of their taps, in f32: the same bits
- * every time. */
+ * only, required) as the forward gave them. Each element of dx adds its windows in f32, in an order that the shapes set: the same
+ * bits every time. */
 typedef struct trine_pool_backward_args {
     trine_tensor dy, indices, dx;
     trine_pool_window window;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/cases/cases.h"
 
@@ -257,6 +258,10 @@ static const pool_case forms[] = {
     {.n = 1, .c = 2, .h = 3, .w = 1100, .kernel = 3, .stride = 1, .padding = 1},
     {.n = 1, .c = 2, .h = 2, .w = 2300, .kernel = 7, .stride = 2, .padding = 3},
     {.n = 1, .c = 1030, .h = 3, .w = 3, .kernel = 2, .stride = 1},
+    {.n = 1, .c = 2, .h = 75, .w = 88, .kernel = 3, .stride = 2, .padding = 1}, /* more than a block makes */
+    {.n = 1, .c = 1, .h = 37, .w = 136, .kernel = 4, .stride = 1, .padding = 2, .include_pad = 1},
+    {.n = 2, .c = 40, .h = 8, .w = 8, .kernel = 3, .stride = 2, .padding = 1},
+    {.n = 1, .c = 1, .h = 3, .w = 5000, .kernel = 3, .stride = 2, .padding = 1},
 };
 enum { FORMS = sizeof forms / sizeof forms[0] };
 
@@ -307,6 +312,13 @@ static void bench_cases(case_list *list, bool backward)
                          backward);
 }
 
+static test_case *named(test_case *c, const char *what)
+{
+    const size_t used = strlen(c->name);
+    snprintf(c->name + used, sizeof c->name - used, "%s", what);
+    return c;
+}
+
 void cases_pool(case_list *list, case_kind kind)
 {
     if (kind == CASES_BENCH) {
@@ -318,9 +330,10 @@ void cases_pool(case_list *list, case_kind kind)
         pool_case p = forms[2];
         p.dtype = case_floats[d];
         p.indices = TRINE_I32;
-        case_set_fill(&new_case(list, p, false)->tensor[0], FILL_INTEGERS, 0, 2);
+        case_set_fill(&named(new_case(list, p, false), " ties")->tensor[0], FILL_INTEGERS, 0, 2);
+        case_set_fill(&named(new_case(list, p, false), " special")->tensor[0], FILL_SPECIAL, 0, 0);
         p.last = true;
-        case_set_fill(&new_case(list, p, false)->tensor[0], FILL_SPECIAL, 0, 0);
+        case_set_fill(&named(new_case(list, p, false), " special")->tensor[0], FILL_SPECIAL, 0, 0);
     }
 }
 

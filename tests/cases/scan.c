@@ -88,11 +88,16 @@ static void check_scan(case_list *list, trine_dtype dtype)
             new_scan(list, dtype, 1, (int64_t[]){39997}, 0, (trine_scan_kind)kind, way, LAYOUT_DENSE);
             new_scan(list, dtype, 2, (int64_t[]){2, 150000}, 1, (trine_scan_kind)kind, way, LAYOUT_PADDED);
             new_scan(list, dtype, 2, (int64_t[]){9000, 4}, 0, (trine_scan_kind)kind, way, LAYOUT_DENSE);
+            new_scan(list, dtype, 2, (int64_t[]){5003, 264}, 0, (trine_scan_kind)kind, way, LAYOUT_DENSE);
             case_set_inplace(new_scan(list, dtype, 2, (int64_t[]){5, 700}, 1, (trine_scan_kind)kind, way, LAYOUT_DENSE), "y",
                              "x");
             case_set_inplace(new_scan(list, dtype, 2, (int64_t[]){90, 72}, 0, (trine_scan_kind)kind, way, LAYOUT_DENSE), "y",
                              "x");
         }
+    for (int way = 0; way < 4; way += 3) { /* and so long that they look back over groups of tiles */
+        new_scan(list, dtype, 1, (int64_t[]){1400003}, 0, TRINE_SCAN_SUM, way, LAYOUT_DENSE);
+        new_scan(list, dtype, 2, (int64_t[]){20011, 72}, 0, TRINE_SCAN_SUM, way, LAYOUT_DENSE);
+    }
     new_scan(list, dtype, 2, (int64_t[]){3, 0}, 1, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
     new_scan(list, dtype, 2, (int64_t[]){0, 3}, 1, TRINE_SCAN_SUM, 1, LAYOUT_DENSE);
     for (int way = 0; way < 4; way++)
