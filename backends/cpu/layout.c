@@ -9,9 +9,10 @@
 #include "backends/cpu/walk.h"
 
 /* Rows of a tile have so many bytes on both sides, but no more than TILE_MOST elements: long enough for memory to open its pages
- * for. (Zen 5, bf16: rows of 128 bytes 29 GB/s, 256: 41, 512: 52 of a copy's 60.) Tiles are taken in bands of TILE_BAND
- * tiles across, so that what is read of a row fills a page of 4096 bytes, and the pages of the band's part of y stay in the TLB;
- * going down alone, each row of a tile would be a page walk. A tile is turned in strips of STRIP rows. In the buffers a line lies between rows, so that they don't fall into the same sets of the L1 cache. */
+ * for. (Zen 5, bf16: rows of 128 bytes 29 GB/s, 256: 41, 512: 52 of a copy's 60.) Tiles are taken in bands of TILE_BAND tiles
+ * across, so that what is read of a row fills a page of 4096 bytes while the pages of the band's part of y stay in the TLB. A tile
+ * is turned in strips of STRIP rows. In the buffers a line lies between rows, so that they don't fall into the same sets of the
+ * L1 cache. */
 enum { TILE_BYTES = 512, TILE_MOST = 256, TILE_BAND = 8, STRIP = 16, LINE = 64 };
 
 /* Blocks of n rows of vectors of `bytes`, in which n columns stand together, `sets` times: interleaving row i with row i + n/2,
@@ -183,8 +184,8 @@ static const tile *tile_of_row(const tiling *t, const tiles_in_hand *h, int64_t 
     return &h->next;
 }
 
-/* Turns rows [row, row + STRIP) of this tile, line by line; between lines, rows of the strip behind are taken (in a buffer, for in
- * many shapes the lines of a column share a set of the caches), those of the strip behind that are asked for, and rows of the
+/* Turns rows [row, row + STRIP) of this tile, line by line. Between lines, rows of the strip behind are taken (in a buffer, for
+ * in many shapes the lines of a column share a set of the caches), those of the strip behind that are asked for, and rows of the
  * tile that is done leave. */
 static void turn_strip(const tiling *t, const tiles_in_hand *h, int64_t row)
 {
