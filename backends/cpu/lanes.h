@@ -2,7 +2,7 @@
  *
  * A pass converts on the way and may keep what it converted, so that the next one finds f32 in the L1 cache. Four running results
  * take turns: one alone would wait for itself. The order of operations depends on the length alone, so the bits are the same at
- * every level of the instruction set. A pass also asks for memory that a later one will read (`ahead`), a few lines for each
+ * every level of the instruction set, but where an op asks for lanes_fma. A pass also asks for memory that a later one will read (`ahead`), a few lines for each
  * block of elements: requests in one burst would fill the queue of misses and make the pass wait (Zen 5, layernorm of bf16 rows
  * of 4096: 32 GB/s without, 41 in a burst, 48 spread over two passes). */
 #ifndef TRINE_CPU_LANES_H
