@@ -25,59 +25,69 @@ static inline softmax_base base_of(double most)
 
 static inline double exponent_of(softmax_base b) { return (double)b.pivot * (double)VM_LOG2E + (double)b.shift; }
 
-/* 2^t for t <= 1, 0 below the smallest normal number, whatever becomes of the steps on the way there; of NaN anything.
- * Coefficients as in vm_exp2. */
-LANES_INLINE f32x16 powers_of_two(f32x16 t)
+enum { POWERS = 4 };
+#define POWERS_EACH(statement) \
+    do { \
+        _Pragma("GCC unroll 4") for (int k = 0; k < POWERS; k++) { statement; } \
+    } while (0)
+
+/* x becomes 2^t, 0 below the smallest normal number, whatever becomes of the steps on the way there; of NaN anything. Coefficients
+ * as in vm_exp2. Each step of all vectors before the next one: what waits for its operands fills the processor's scheduler. */
+LANES_INLINE void powers_of(f32x16 x[POWERS], softmax_base base)
 {
-    const f32x16 z = t + VM_ROUND, r = t - (z - VM_ROUND);
-    const f32x16 s = r * r, a = lanes_fma(lanes_of(0.240226477f), r, lanes_of(0.693147182f));
-    f32x16 p = lanes_fma(lanes_of(0.0001532678f), r, lanes_of(0.00133910251f));
-    p = lanes_fma(p, s, lanes_fma(lanes_of(0.00961850584f), r, lanes_of(0.0555035956f)));
-    p = lanes_fma(lanes_fma(p, s, a), r, lanes_of(1.0f));
-    return lanes_from(t, -126.0f, (f32x16)((i32x16)p + ((i32x16)z << 23)));
+    f32x16 z[POWERS], r[POWERS], p[POWERS];
+    if (base.pivot != 0) POWERS_EACH(x[k] -= base.pivot);
+    POWERS_EACH(x[k] = lanes_fma(x[k], lanes_of(VM_LOG2E), lanes_of(-base.shift)));
+    POWERS_EACH(z[k] = x[k] + VM_ROUND);
+    POWERS_EACH(r[k] = z[k] - VM_ROUND);
+    POWERS_EACH(r[k] = x[k] - r[k]);
+    POWERS_EACH(p[k] = lanes_fma(lanes_of(0.0001532678f), r[k], lanes_of(0.00133910251f)));
+    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.00961850584f)));
+    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.0555035956f)));
+    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.240226477f)));
+    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.693147182f)));
+    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(1.0f)));
+    POWERS_EACH(p[k] = (f32x16)((i32x16)p[k] + ((i32x16)z[k] << 23)));
+    POWERS_EACH(x[k] = lanes_from(x[k], -126.0f, p[k]));
 }
 
-LANES_INLINE f32x16 powers_at(f32x16 x, softmax_base base)
+/* The sum of 2^t of x. put: the powers go to y, which may be x. */
+LANES_INLINE float powers_and_sum(float *y, const float *x, softmax_base base, int64_t n, bool put)
 {
-    if (base.pivot != 0) x -= base.pivot;
-    return powers_of_two(lanes_fma(x, lanes_of(VM_LOG2E), lanes_of(-base.shift)));
-}
-
-/* The sum of 2^t of x; y, which may be x: where to put the powers, or NULL. */
-LANES_INLINE float powers_and_sum(float *y, const float *x, softmax_base base, int64_t n)
-{
-    enum { AT_ONCE = 4 };
-    f32x16 sum[AT_ONCE] = {{0}, {0}, {0}, {0}};
+    f32x16 sum[POWERS] = {{0}, {0}, {0}, {0}}, v[POWERS];
     int64_t i = 0;
-    for (; i + AT_ONCE * LANES <= n; i += AT_ONCE * LANES)
-#pragma GCC unroll 4
-        for (int k = 0; k < AT_ONCE; k++) {
-            const f32x16 p = powers_at(lanes_load(x, TRINE_F32, i + LANES * k), base);
-            if (y) memcpy(y + i + LANES * k, &p, sizeof p);
-            sum[k] += p;
-        }
-    for (; i + LANES <= n; i += LANES) {
-        const f32x16 p = powers_at(lanes_load(x, TRINE_F32, i), base);
-        if (y) memcpy(y + i, &p, sizeof p);
-        sum[0] += p;
+    for (; i + POWERS * LANES <= n; i += POWERS * LANES) {
+        POWERS_EACH(v[k] = lanes_load(x, TRINE_F32, i + LANES * k));
+        powers_of(v, base);
+        if (put) POWERS_EACH(memcpy(y + i + LANES * k, &v[k], sizeof v[k]));
+        POWERS_EACH(sum[k] += v[k]);
     }
-    if (i < n) {
-        const f32x16 p = powers_at(lanes_load_part(x, TRINE_F32, i, n - i, -INFINITY), base);
-        if (y) lanes_store_part(y + i, p, n - i);
-        sum[1] += p;
+    if (i < n) { /* what there is no more of is 0 */
+        const int64_t whole = (n - i) / LANES;
+        for (int k = 0; k < POWERS; k++)
+            v[k] = k < whole ? lanes_load(x, TRINE_F32, i + LANES * k)
+                             : lanes_load_part(x, TRINE_F32, i + LANES * k, k > whole ? 0 : (n - i) % LANES, -INFINITY);
+        powers_of(v, base);
+        for (int k = 0; k < POWERS && put && k <= whole; k++)
+            if (k < whole)
+                memcpy(y + i + LANES * k, &v[k], sizeof v[k]);
+            else
+                lanes_store_part(y + i + LANES * k, v[k], (n - i) % LANES);
+        POWERS_EACH(sum[k] += v[k]);
     }
     return lanes_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 static __attribute__((unused)) float powers(float *y, const float *x, softmax_base base, int64_t n)
 {
-    return base.pivot == 0 ? powers_and_sum(y, x, (softmax_base){0, base.shift}, n) : powers_and_sum(y, x, base, n);
+    return base.pivot == 0 ? powers_and_sum(y, x, (softmax_base){0, base.shift}, n, true) : powers_and_sum(y, x, base, n, true);
 }
 
 /* The same without y. */
 static __attribute__((unused)) float sum_of_powers(const float *x, softmax_base base, int64_t n)
 {
-    return base.pivot == 0 ? powers_and_sum(NULL, x, (softmax_base){0, base.shift}, n) : powers_and_sum(NULL, x, base, n);
+    return base.pivot == 0 ? powers_and_sum(NULL, x, (softmax_base){0, base.shift}, n, false)
+                           : powers_and_sum(NULL, x, base, n, false);
 }
 
 /* A partial: maximum, sum of 2^t, exponent of its base. */

@@ -2,9 +2,9 @@
  *
  * A pass converts on the way and may keep what it converted, so that the next one finds f32 in the L1 cache. Four running results
  * take turns: one alone would wait for itself. The order of operations depends on the length alone, so the bits are the same at
- * every level of the instruction set. A pass also asks for memory that a later one will read (`ahead`), a few lines for each
- * block of elements: requests in one burst would fill the queue of misses and make the pass wait (Zen 5, layernorm of bf16 rows
- * of 4096: 32 GB/s without, 41 in a burst, 48 spread over two passes). */
+ * every level of the instruction set, but where an op asks for lanes_fma. A pass also asks for memory that a later one will read
+ * (`ahead`), a few lines for each block of elements: requests in one burst would fill the queue of misses and make the pass wait
+ * (Zen 5, layernorm of bf16 rows of 4096: 32 GB/s without, 41 in a burst, 48 spread over two passes). */
 #ifndef TRINE_CPU_LANES_H
 #define TRINE_CPU_LANES_H
 
@@ -204,8 +204,8 @@ LANES_INLINE float lanes_largest(f32x16 v)
 #endif
 }
 
-/* Bit k: whether lane k is `wanted`, or with `nan` a NaN. */
-LANES_INLINE uint32_t lanes_where(f32x16 a, f32x16 wanted, bool nan)
+/* Bit k: whether lane k is `wanted`, or with `nan` a NaN. In 16 bits: GCC 12 spills 16 of a mask and reloads 32. */
+LANES_INLINE uint16_t lanes_where(f32x16 a, f32x16 wanted, bool nan)
 {
 #if defined __AVX512F__
     return nan ? _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q)
@@ -216,12 +216,19 @@ LANES_INLINE uint32_t lanes_where(f32x16 a, f32x16 wanted, bool nan)
     uint32_t where = 0;
     memcpy(part, &hit, sizeof part);
     for (int k = 0; k < 4; k++) where |= (uint32_t)_mm_movemask_ps(part[k]) << 4 * k;
-    return where;
+    return (uint16_t)where;
 #else
     uint32_t where = 0;
     for (int k = 0; k < LANES; k++) where |= (uint32_t)(nan ? a[k] != a[k] : a[k] == wanted[k]) << k;
-    return where;
+    return (uint16_t)where;
 #endif
+}
+
+/* A mask's 16 bits by way of memory, which keeps the compiler from taking 32. */
+LANES_INLINE uint32_t lanes_bits_of(uint16_t mask)
+{
+    const volatile uint16_t bits = mask;
+    return bits;
 }
 
 /* ---- Passes ---- */
@@ -337,16 +344,19 @@ LANES_INLINE int64_t lanes_find_of(const lanes_input *in, trine_dtype dtype, boo
     int64_t i = 0;
     (void)keep;
     for (; i + LANES_BLOCK <= in->n; i += LANES_BLOCK) {
-        uint32_t where[4];
+        uint16_t where[4];
 #pragma GCC unroll 4
         for (int k = 0; k < 4; k++) where[k] = lanes_where(lanes_load(in->x[0], dtype, i + LANES * k), wanted, nan);
-        if (!(where[0] | where[1] | where[2] | where[3])) continue;
-        return i + __builtin_ctzll((uint64_t)(where[0] | where[1] << 16) | (uint64_t)(where[2] | where[3] << 16) << 32);
+        if (!(uint16_t)(where[0] | where[1] | where[2] | where[3])) continue;
+        for (int k = 0; k < 4; k++) {
+            const uint32_t own = lanes_bits_of(where[k]);
+            if (own) return i + LANES * k + __builtin_ctz(own);
+        }
     }
     for (int64_t m; i < in->n; i += m) {
         m = in->n - i < LANES ? in->n - i : LANES;
         const f32x16 a = m == LANES ? lanes_load(in->x[0], dtype, i) : lanes_load_part(in->x[0], dtype, i, m, 0);
-        const uint32_t where = lanes_where(a, wanted, nan) & ((1u << m) - 1);
+        const uint32_t where = lanes_bits_of(lanes_where(a, wanted, nan)) & ((1u << m) - 1);
         if (where) return i + __builtin_ctz(where);
     }
     return -1;

@@ -1,7 +1,7 @@
 /* Stores of 32 f32 from registers as f32, f16 or bf16, to memory or past the caches. From v3 on; below, span_store does it.
  *
- * Roundings are those of core/float_bits.h: a NaN keeps its sign, becomes quiet and loses its payload. (AVX512-BF16's conversion is
- * not used: it flushes subnormals.) */
+ * Roundings are those of core/float_bits.h: a NaN keeps its sign, becomes quiet and loses its payload. (AVX512-BF16's conversion
+ * is not used: it flushes subnormals.) */
 #ifndef TRINE_CPU_LANES_STORE_H
 #define TRINE_CPU_LANES_STORE_H
 

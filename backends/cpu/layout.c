@@ -9,10 +9,9 @@
 #include "backends/cpu/walk.h"
 
 /* Rows of a tile have so many bytes on both sides, but no more than TILE_MOST elements: long enough for memory to open its pages
- * for. (Zen 5, bf16: rows of 128 bytes 29 GB/s, 256: 41, 512: 52 of a copy's 60.) Tiles are taken in bands of TILE_BAND
- * tiles across, so that what is read of a row fills a page of 4096 bytes, and the pages of the band's part of y stay in the TLB;
- * going down alone, each row of a tile would be a page walk. A tile is turned in strips of STRIP rows. In the buffers a line lies between rows, so that they don't fall into the same sets of the L1 cache. */
-enum { TILE_BYTES = 512, TILE_MOST = 256, TILE_BAND = 8, STRIP = 16, LINE = 64 };
+ * for. (Zen 5, bf16: rows of 128 bytes 29 GB/s, 256: 41, 512: 52 of a copy's 60.) A tile is turned in strips of STRIP rows. In
+ * the buffers a line lies between rows, so that they don't fall into the same sets of the L1 cache. */
+enum { TILE_BYTES = 512, TILE_MOST = 256, STRIP = 16, LINE = 64 };
 
 /* Blocks of n rows of vectors of `bytes`, in which n columns stand together, `sets` times: interleaving row i with row i + n/2,
  * log2(n) times, transposes each set. low, high: the vector's interleaved first and second halves of each set. */
@@ -133,9 +132,7 @@ typedef struct tile {
 static tile tile_at(const tiling *t, int64_t index)
 {
     const int64_t tiles = t->down * t->across, b = index / tiles, i = index - b * tiles;
-    const int64_t band = i / (t->down * TILE_BAND), j = i - band * (t->down * TILE_BAND),
-                  wide = least(TILE_BAND, t->across - band * TILE_BAND), row = j / wide * t->side,
-                  col = (band * TILE_BAND + j % wide) * t->side;
+    const int64_t row = i % t->down * t->side, col = i / t->down * t->side; /* down first: writes along y's rows */
     int64_t offset[TRINE_ITER_OPERANDS];
     trine_iter_offsets(&t->batch, b, offset);
     return (tile){t->x + (offset[1] + row * t->x_step + col) * t->size, t->y + (offset[0] + col * t->y_step + row) * t->size,
@@ -183,8 +180,8 @@ static const tile *tile_of_row(const tiling *t, const tiles_in_hand *h, int64_t 
     return &h->next;
 }
 
-/* Turns rows [row, row + STRIP) of this tile, line by line; between lines, rows of the strip behind are taken (in a buffer, for in
- * many shapes the lines of a column share a set of the caches), those of the strip behind that are asked for, and rows of the
+/* Turns rows [row, row + STRIP) of this tile, line by line. Between lines, rows of the strip behind are taken (in a buffer, for
+ * in many shapes the lines of a column share a set of the caches), those of the strip behind that are asked for, and rows of the
  * tile that is done leave. */
 static void turn_strip(const tiling *t, const tiles_in_hand *h, int64_t row)
 {

@@ -1,13 +1,13 @@
-/* Reductions on the CPU along an axis outside the dense one: rows of "columns" are taken side by side, four at a time, so that
- * memory is read in its order and a column's running result is touched once in four rows. The reduced axis is cut into slices of
- * a fixed length, whose partials are merged in their order. */
+/* Reductions on the CPU along an axis outside the dense one: rows of "columns" are taken side by side, long ones four at a
+ * time, so that a column's running result is touched once in four rows, short ones one by one, so that memory is read in its
+ * order. The reduced axis is cut into slices of a fixed length, whose partials are merged in their order. */
 #ifndef TRINE_CPU_REDUCE_COLUMNS_H
 #define TRINE_CPU_REDUCE_COLUMNS_H
 
 #include "backends/cpu/reduce_kinds.h"
 
 /* Columns that are worked on together; rows whose sums are f32; slices at most, and their rows at least. */
-enum { COLUMN_TILE = 4096, COLUMN_ROWS = 64, COLUMN_SLICES = 16, COLUMN_SLICE = 64, ROWS_AT_ONCE = 4 };
+enum { COLUMN_TILE = 4096, COLUMN_ROWS = 64, COLUMN_SLICES = 16, COLUMN_SLICE = 64, ROWS_AT_ONCE = 4, COLUMN_BYTES = 8192 };
 
 typedef struct columns {
     const reduction *r;
@@ -28,7 +28,7 @@ typedef struct column_task {
 
 /* ---- Sums ---- */
 
-/* n columns of up to ROWS_AT_ONCE rows, where they lie; apart: bytes from one to the one that is taken next. */
+/* n columns of up to ROWS_AT_ONCE rows, where they lie; apart: bytes from one to the one that is asked for meanwhile. */
 typedef struct column_rows {
     const void *x[ROWS_AT_ONCE], *y[ROWS_AT_ONCE];
     trine_dtype dtype;
@@ -40,14 +40,15 @@ LANES_INLINE f32x16 column_take(const void *x, trine_dtype dtype, int64_t i, int
     return whole ? lanes_load(x, dtype, i) : lanes_load_part(x, dtype, i, n - i, 0);
 }
 
-/* Of 16-bit types, whose conversion keeps the processor from looking ahead by itself: both lines of a block of each row. */
-LANES_INLINE void column_ahead(const column_rows *c, int inputs, int64_t i)
+/* What comes later, for a block of each row. Of four rows of f32 the processor looks ahead better by itself. */
+LANES_INLINE void column_ahead(const column_rows *c, trine_dtype dtype, int inputs, int count, int64_t i)
 {
-    for (int k = 0; k < ROWS_AT_ONCE; k++)
-        for (int line = 0; line < 2; line++) {
-            __builtin_prefetch((const char *)c->x[k] + c->apart[0] + i * 2 + line * 64);
-            if (inputs > 1) __builtin_prefetch((const char *)c->y[k] + c->apart[1] + i * 2 + line * 64);
-        }
+    const int lines = (int)(LANES_BLOCK * lanes_size(dtype) / 64);
+    if (count > 1 && dtype == TRINE_F32) return;
+    for (int k = 0; k < count; k++) {
+        lanes_ask((const char *)c->x[k] + c->apart[0] + i * lanes_size(dtype), lines);
+        if (inputs > 1) lanes_ask((const char *)c->y[k] + c->apart[1] + i * lanes_size(dtype), lines);
+    }
 }
 
 /* Defines name(sums, rows, count): to the sums of the columns are added those of `term` of `count` rows, 1 or ROWS_AT_ONCE. */
@@ -72,7 +73,7 @@ LANES_INLINE void column_ahead(const column_rows *c, int inputs, int64_t i)
         const column_rows own = *rows, *c = &own; /* which no store to sums can change */ \
         int64_t i = 0; \
         for (; i + LANES <= c->n; i += LANES) { \
-            if (count > 1 && dtype != TRINE_F32 && i % LANES_BLOCK == 0) column_ahead(c, inputs, i); \
+            if (i % LANES_BLOCK == 0) column_ahead(c, dtype, inputs, count, i); \
             name##_add(sums, c, dtype, count, i, true); \
         } \
         if (i < c->n) name##_add(sums, c, dtype, count, i, false); \
@@ -99,7 +100,8 @@ static column_rows column_rows_at(const columns *c, const column_task *t, int64_
 {
     const reduction *r = c->r;
     column_rows rows = {.dtype = r->dtype, .n = n};
-    for (int j = 0; j < REDUCTION_INPUTS; j++) rows.apart[j] = ROWS_AT_ONCE * r->shape.step[j] * r->size;
+    const int64_t ahead = count > 1 ? count : 1 + (COLUMN_BYTES - 1) / (n * r->size);
+    for (int j = 0; j < REDUCTION_INPUTS; j++) rows.apart[j] = ahead * r->shape.step[j] * r->size;
     for (int k = 0; k < count; k++) {
         const int64_t down = row + k - t->begin;
         rows.x[k] = t->in[0] + (down * r->shape.step[0] + i) * r->size;
@@ -112,12 +114,13 @@ static void column_sums_of(const columns *c, const column_task *t)
 {
     _Alignas(64) float sum[COLUMN_TILE + LANES];
     double *to = c->values + t->to;
+    const bool in_order = t->n == c->count && t->n * c->r->size <= COLUMN_BYTES;
     for (int64_t i = 0; i < t->n; i++) to[i] = 0;
     for (int64_t piece = t->begin, end; piece < t->end; piece = end) {
         end = piece + COLUMN_ROWS < t->end ? piece + COLUMN_ROWS : t->end;
         for (int64_t i = 0; i < t->n + LANES; i++) sum[i] = 0;
         for (int64_t row = piece; row < end;) {
-            const int count = end - row >= ROWS_AT_ONCE ? ROWS_AT_ONCE : 1;
+            const int count = end - row >= ROWS_AT_ONCE && !in_order ? ROWS_AT_ONCE : 1;
             const column_rows rows = column_rows_at(c, t, row, count, 0, t->n);
             column_sums[c->r->kind](sum, &rows, count);
             row += count;

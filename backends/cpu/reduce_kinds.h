@@ -80,8 +80,8 @@ static inline void partial_put(const reduction *r, int64_t offset, const partial
 
 LANES_SUM(lanes_plain, 1, s + a)
 LANES_SUM(lanes_l1, 1, s + (f32x16)((i32x16)(a)&0x7fffffff))
-LANES_SUM(lanes_l2, 1, lanes_fma(a, a, s))
-LANES_SUM(lanes_dot, 2, lanes_fma(a, b, s))
+LANES_SUM(lanes_l2, 1, s + a * a)
+LANES_SUM(lanes_dot, 2, s + a * b)
 typedef float (*lanes_sum_fn)(const lanes_input *in, float about);
 static const lanes_sum_fn lanes_sums[] = {
     [SUM] = lanes_plain, [MEAN] = lanes_plain, [NORM_L1] = lanes_l1, [NORM_L2] = lanes_l2, [DOT] = lanes_dot};

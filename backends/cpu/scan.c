@@ -15,7 +15,8 @@ enum { SCAN_CHUNK = 32768 };
 
 /* ---- Operations: of floats, and of vectors ---- */
 
-/* The running results of a vector are made in log2(WIDTH) steps of shifting and combining. */
+/* The running results of a vector are made in log2(WIDTH) steps of shifting and combining: which bits come of it depends on the
+ * level. */
 #if defined __AVX512F__
 enum { WIDTH = 16 };
 typedef f32x16 wide;

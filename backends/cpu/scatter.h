@@ -12,8 +12,7 @@
 #include "backends/cpu/walk.h"
 #include "core/taken.h"
 
-/* Rows stand anywhere: they are asked for while those SCATTER_AHEAD bytes before them are added, so many as hide memory's latency.
- */
+/* Rows stand anywhere: they are asked for while those SCATTER_AHEAD bytes before them are added, enough to hide the latency. */
 enum { SCATTER_AHEAD = 8192, SCATTER_ROWS_AHEAD = 32 };
 enum { SCATTER_TILE = 256, SCATTER_Y = 0, SCATTER_ROWS, SCATTER_X };
 

@@ -1,7 +1,7 @@
 /* Spans: conversion to and from f32, and stores past the caches. Compiled once a level.
  *
- * Conversions are loops that the compiler vectorises, with the results of core/float_bits.h; f16 has instructions of its own
- * from v3 on. (AVX512-BF16's conversion is not used: it flushes subnormals.) A streamed store writes whole lines; of most types
+ * Conversions are loops that the compiler vectorises, with the results of core/float_bits.h; from v3 on f16 and bf16 go by
+ * lanes_store.h. A streamed store writes whole lines; of most types
  * it makes them in a piece of L1 first. */
 #include "backends/cpu/span.h"
 
