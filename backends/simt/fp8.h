@@ -56,7 +56,7 @@ inline trine_status fp8_quantize(trine_call *call, const trine_fp8_quantize_args
         if (!given && a->scaling == TRINE_FP8_PER_TENSOR) return run_scaled_by_one(call, coder, s, o);
         if (!given && a->scaling == TRINE_FP8_PER_ROW) return run_scaled_rows(call, coder, s, o, a->q, a->x);
         TRINE_END_OF_QUERY(call, 0);
-        if (given) return run_scaled_codes(call, coder, s, o, false);
+        if (given) return run_scaled_codes(call, coder, s, o);
         if (a->scaling == TRINE_FP8_PER_1X128) return run_scaled_fresh(call, coder, s, o);
         return run_scaled_tiles(call, coder, s, o);
     });

@@ -291,7 +291,7 @@ inline trine_status int8_quantize(trine_call *call, const trine_int8_quantize_ar
         if (!given)
             return by_row ? run_scaled_rows(call, int8_coder{}, s, o, a->q, a->x) : run_scaled_by_one(call, int8_coder{}, s, o);
         TRINE_END_OF_QUERY(call, 0);
-        return run_scaled_codes(call, int8_coder{}, s, o, false);
+        return run_scaled_codes(call, int8_coder{}, s, o);
     });
 }
 

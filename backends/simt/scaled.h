@@ -214,21 +214,35 @@ template <class T, bool packed, int U> struct scaled_packs {
     TRINE_DEVICE_METHOD scaled_pack<uint8_t> codes(int u) const { return {first[u].codes, left[u], step[SCALED_CODES]}; }
 };
 
-/* `backwards`: the last blocks first. */
-template <class T, class Coder, bool packed> TRINE_KERNEL(scaled_threads)
+/* What the blocks of scaled_most_kernel left. */
+struct scaled_list {
+    const float *most;
+    int count;
+};
+
+/* by_one: one scale for all, which each block makes from the list, while its packs are on their way; the last packs first, which
+ * the last-level cache may still have. */
+template <class T, class Coder, bool packed, bool by_one> TRINE_KERNEL(scaled_threads)
 scaled_codes_kernel(scaled_walk<packed> w, scaled_divider<packed> packs_a_row, int64_t packs, Coder coder,
-                    scaled_operands<T> from, bool backwards)
+                    scaled_operands<T> from, scaled_list list)
 {
     constexpr int V = row_pack<T>, U = scaled_codes_unroll;
-    const unsigned block = backwards ? target::grid_x() - 1 - target::block_x() : target::block_x();
+    TRINE_SHARED float scratch[target::max_waves];
+    const unsigned block = by_one ? target::grid_x() - 1 - target::block_x() : target::block_x();
     const scaled_packs<T, packed, U> at(w, packs_a_row, packs, block, from);
     row_words<T> x[U];
-    float scale[U];
+    float scale[U], most = 0.0f;
 #pragma unroll
-    for (int u = 0; u < U; u++) scale[u] = *at.first[u].scales;
+    for (int u = 0; u < U && !by_one; u++) scale[u] = *at.first[u].scales;
     load_reals<packed>(x, true, at);
+    if (by_one) {
+        for (int i = target::thread_x(); i < list.count; i += scaled_threads) most = op_most{}(most, list.most[i]);
+        scale[0] = coder.scale_of(block_reduce(most, op_most{}, scratch));
+        if (target::block_x() == 0 && target::thread_x() == 0) *from.scales = scale[0];
+    }
 #pragma unroll
-    for (int u = 0; u < U; u++) store_scaled<packed, V>(at.codes(u), codes_of(coder, x[u], Coder::divide_by(scale[u])));
+    for (int u = 0; u < U; u++)
+        store_scaled<packed, V>(at.codes(u), codes_of(coder, x[u], Coder::divide_by(scale[by_one ? 0 : u])));
 }
 
 /* Fresh scales of 128 columns: a group of lanes has as many packs each as makes its reduction and its divisions cheap. */
@@ -345,15 +359,8 @@ scaled_most_kernel(scaled_walk<packed> w, scaled_divider<packed> packs_a_row, in
     if (target::thread_x() == 0) list[target::block_x()] = most;
 }
 
-/* From what those blocks left. */
-template <class Coder> TRINE_KERNEL(scaled_threads) scaled_one_kernel(int64_t count, const float *list, Coder coder, float *scale)
-{
-    TRINE_SHARED float scratch[target::max_waves];
-    float most = 0.0f;
-    for (int64_t i = target::thread_x(); i < count; i += scaled_threads) most = op_most{}(most, list[i]);
-    most = block_reduce(most, op_most{}, scratch);
-    if (target::thread_x() == 0) *scale = coder.scale_of(most);
-}
+/* Of no elements. */
+template <class Coder> TRINE_KERNEL(1) scaled_nothing_kernel(Coder coder, float *scale) { *scale = coder.scale_of(0.0f); }
 
 /* A block a row, element by element. */
 template <class T, class Coder> TRINE_KERNEL(scaled_threads)

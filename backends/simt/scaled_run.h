@@ -6,7 +6,7 @@
 
 namespace simt {
 
-enum { scaled_blocks_a_unit = 6 }; /* that look for the largest magnitude of all: as many as run at once */
+enum { scaled_blocks_a_unit = 4 }; /* that look for the largest magnitude of all: enough to keep memory busy, few for a list */
 
 template <class T>
 inline scaled_operands<T> scaled_operands_of(const trine_tensor &codes, const trine_tensor &reals, const trine_tensor &scales)
@@ -40,16 +40,17 @@ inline trine_status choose_packed(const trine_scaled_shape &s, int64_t packs, co
     return fit ? f(scaled_choice<true>{}) : f(scaled_choice<false>{});
 }
 
-/* With the scales that are there. */
-template <class T, class Coder> inline trine_status
-run_scaled_codes(trine_call *call, const Coder &coder, const trine_scaled_shape &s, const scaled_operands<T> &o, bool backwards)
+/* With the scales that are there, or `by_one`, from a list. */
+template <bool by_one = false, class T, class Coder>
+inline trine_status run_scaled_codes(trine_call *call, const Coder &coder, const trine_scaled_shape &s,
+                                     const scaled_operands<T> &o, scaled_list list = {})
 {
     const scaled_grid g(s, row_pack<T>, scaled_codes_unroll);
     if (g.packs == 0) return TRINE_OK;
     return choose_packed(s, g.packs, o, [&](auto packed) {
         constexpr bool P = decltype(packed)::value;
-        return launch(call, scaled_codes_kernel<T, Coder, P>, grid(g.blocks), scaled_threads, 0, scaled_walk<P>(s),
-                      scaled_divider<P>(g.a_row), g.packs, coder, o, backwards);
+        return launch(call, scaled_codes_kernel<T, Coder, P, by_one>, grid(g.blocks), scaled_threads, 0, scaled_walk<P>(s),
+                      scaled_divider<P>(g.a_row), g.packs, coder, o, list);
     });
 }
 
@@ -99,15 +100,14 @@ template <class T, class Coder> inline trine_status run_scaled_by_one(trine_call
     const int64_t most_blocks = int64_t(call->device->props.compute_units) * scaled_blocks_a_unit,
                   blocks = g.blocks < most_blocks ? g.blocks : most_blocks;
     TRINE_END_OF_QUERY(call, size_t(blocks) * sizeof(float));
+    if (blocks == 0) return launch(call, scaled_nothing_kernel<Coder>, grid(1), 1, 0, coder, o.scales);
     float *list = static_cast<float *>(call->workspace);
-    trine_status status = choose_packed(s, g.packs, o, [&](auto packed) {
+    const trine_status status = choose_packed(s, g.packs, o, [&](auto packed) {
         constexpr bool P = decltype(packed)::value;
         return launch(call, scaled_most_kernel<T, P>, grid(blocks), scaled_threads, 0, scaled_walk<P>(s),
-                      scaled_divider<P>(g.a_row ? g.a_row : 1), g.packs, o, list);
+                      scaled_divider<P>(g.a_row), g.packs, o, list);
     });
-    if (status == TRINE_OK)
-        status = launch(call, scaled_one_kernel<Coder>, grid(1), scaled_threads, 0, blocks, list, coder, o.scales);
-    return status == TRINE_OK ? run_scaled_codes(call, coder, s, o, true) : status;
+    return status == TRINE_OK ? run_scaled_codes<true>(call, coder, s, o, {list, int(blocks)}) : status;
 }
 
 /* A scale a row: with one read where rows have no gaps and the scales lie one distance apart. */
@@ -126,7 +126,7 @@ template <class T, class Coder> inline trine_status run_scaled_rows(trine_call *
     TRINE_END_OF_QUERY(call, 0);
     const trine_status status =
         launch(call, scaled_gapped_kernel<T, Coder>, grid(s.outer.numel), scaled_threads, 0, scaled_walk<false>(s), coder, o);
-    return status == TRINE_OK ? run_scaled_codes(call, coder, s, o, false) : status;
+    return status == TRINE_OK ? run_scaled_codes(call, coder, s, o) : status;
 }
 
 } // namespace simt
