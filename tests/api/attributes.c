@@ -192,7 +192,6 @@ static void stretch_output(trine_tensor *t)
     ROW(148, fake_quantize, BAD, zero_point, a->zero_point = a->high + 1) \
     ROW(149, fake_quantize_backward, BAD, scale, a->scale.dtype = TRINE_F16) \
     ROW(170, l2_normalize, BAD, eps, a->eps = 0) \
-    ROW(171, l2_normalize, NOT, stride, stretch(&a->x)) \
     ROW(172, l2_normalize_backward, BAD, eps, a->eps = NAN) \
     ROW(173, l2_normalize_backward, BAD, dy, a->dy.shape[0]++) \
     ROW(174, batchnorm, BAD, eps, a->eps = 0) \
@@ -203,7 +202,6 @@ static void stretch_output(trine_tensor *t)
     ROW(179, batchnorm, BAD, new_running_var, a->new_running_var.data = a->running_mean.data) \
     ROW(180, batchnorm, BAD, mean, (a->inference = 1, a->new_running_mean.dtype = a->new_running_var.dtype = TRINE_DTYPE_NONE)) \
     ROW(181, batchnorm_backward, BAD, rstd, a->rstd.dtype = TRINE_DTYPE_NONE) \
-    ROW(182, batchnorm_backward, BAD, running_mean, a->running_mean = a->mean) \
     ROW(183, batchnorm_backward, BAD, dweight, stretch_output(&a->dweight)) \
     ROW(184, groupnorm, BAD, groups, a->groups = 0) \
     ROW(185, groupnorm, BAD, mean, stretch_output(&a->mean)) \

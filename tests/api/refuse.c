@@ -162,8 +162,20 @@ static bool is_listed(const char *const *list, size_t count, const trine_op_info
 /* Optional tensors whose absence gives the others another meaning: alone they may not go. */
 static bool decides_form(const trine_op_info *info, const char *field)
 {
-    static const char *const deciding[] = {"gated up", "gated_backward up",     "gated_backward dup",   "rope cos",
-                                           "rope sin", "pool_backward indices", "absmax_quantize mean", "absmax_dequantize mean"};
+    static const char *const deciding[] = {"gated up",
+                                           "gated_backward up",
+                                           "gated_backward dup",
+                                           "rope cos",
+                                           "rope sin",
+                                           "pool_backward indices",
+                                           "absmax_quantize mean",
+                                           "absmax_dequantize mean",
+                                           "batchnorm running_mean",
+                                           "batchnorm running_var",
+                                           "batchnorm new_running_mean",
+                                           "batchnorm new_running_var",
+                                           "batchnorm_backward mean",
+                                           "batchnorm_backward rstd"};
     return is_listed(deciding, sizeof deciding / sizeof deciding[0], info, field);
 }
 
