@@ -12,11 +12,10 @@ typedef struct batchnorm_context {
     const unit_call *call;
 } batchnorm_context;
 
-static void batchnorm_map(const batchnorm_context *c, int64_t channel, double mean, double rstd)
+static unit_affine batchnorm_map(const trine_batchnorm_args *a, int64_t channel, double mean, double rstd)
 {
-    c->call->map[channel] = (unit_affine){.m = (float)mean,
-                                          .b = (float)rstd * channel_value(&c->a->weight, channel, 1),
-                                          .d = channel_value(&c->a->bias, channel, 0)};
+    return (unit_affine){
+        .m = (float)mean, .b = (float)rstd * channel_value(&a->weight, channel, 1), .d = channel_value(&a->bias, channel, 0)};
 }
 
 static void batchnorm_running(const trine_tensor *new, const trine_tensor *old, int64_t channel, double value, double momentum)
@@ -36,28 +35,34 @@ static void batchnorm_finish(const void *context, int64_t set)
     channel_put(&a->rstd, set, rstd);
     batchnorm_running(&a->new_running_mean, &a->running_mean, set, mean, momentum);
     batchnorm_running(&a->new_running_var, &a->running_var, set, squares / (n > 1 ? n - 1 : 1), momentum);
-    batchnorm_map(c, set, mean, rstd);
+    c->call->map[set] = batchnorm_map(a, set, mean, rstd);
 }
 
-static void batchnorm_use_running(const batchnorm_context *c)
+/* Of units of whole channels, or of each sample's. */
+static void batchnorm_use_running(const trine_batchnorm_args *a, const unit_call *call)
 {
-    const float *mean = c->a->running_mean.data, *var = c->a->running_var.data;
-    for (int64_t i = 0; i < c->call->units.sets; i++)
-        batchnorm_map(c, i, (double)mean[i], 1 / sqrt((double)var[i] + (double)c->a->eps));
+    const float *mean = a->running_mean.data, *var = a->running_var.data;
+    for (int64_t unit = 0; unit < call->units.units; unit++) {
+        const int64_t i = unit % call->units.channels;
+        call->map[unit] = batchnorm_map(a, i, (double)mean[i], 1 / sqrt((double)var[i] + (double)a->eps));
+    }
 }
 
 trine_status TRINE_CPU(batchnorm)(trine_call *call, const trine_batchnorm_args *a)
 {
     static const unit_op op = {unit_moments, unit_merge_moments, batchnorm_finish};
     batchnorm_context context = {a, NULL};
-    unit_call c = units_plan(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x}, 1, a->channels_last, 0);
+    const trine_tensor *tensors[] = {&a->y, &a->x};
+    unit_call c = units_plan(call, &op, &context, tensors, 1, a->channels_last, 0);
     channel_columns columns = columns_plan(&c);
+    if (a->inference && !columns.fit)
+        c = units_plan(call, &op, &context, tensors, 1, a->channels_last, 1); /* in memory's order */
     TRINE_END_OF_QUERY(call, units_bytes(&c) + channel_columns_bytes(&columns));
     units_place(&c, call->workspace);
     context.call = &c;
     channel_columns_place(&columns, (char *)call->workspace + units_bytes(&c));
     if (a->inference)
-        batchnorm_use_running(&context);
+        batchnorm_use_running(a, &c);
     else if (columns.fit)
         channel_columns_gather(&columns, NULL);
     if (columns.fit)

@@ -206,12 +206,13 @@ static trine_status check_running(const trine_check *check, const trine_batchnor
     static const char *const names[] = {"new_running_mean", "new_running_var"};
     const trine_tensor *old[] = {&a->running_mean, &a->running_var}, *new[] = {&a->new_running_mean, &a->new_running_var};
     const trine_tensor *others[] = {&a->x, &a->weight, &a->bias, &a->running_mean, &a->running_var};
+    static const char *const other_names[] = {"x", "weight", "bias", "running_mean", "running_var"};
     for (int k = 0; k < 2; k++) {
         TRY(check_given(check, names[k], new[k], !a->inference && trine_is_given(old[k]),
                         a->inference ? "inference leaves it as it is" : "a running statistic is both old and new or neither"));
         for (int i = 0; i < 5 && trine_is_given(new[k]); i++)
             if (others[i] != old[k] && trine_is_given(others[i]) && trine_check_starts_at(new[k], others[i]))
-                return trine_bad(check, names[k], "overlaps an input that it is not the new value of");
+                return trine_bad(check, names[k], "overlaps %s, whose new value it is not", other_names[i]);
     }
     return TRINE_OK;
 }
@@ -250,10 +251,13 @@ static trine_status check_batchnorm_backward(const trine_check *check, const voi
     TRY(check_planes(check, "dx", &a->dx, &a->x));
     const unsigned parameter = DT(F32) | 1u << a->x.dtype;
     if (inference && !(a->eps > 0)) return trine_bad(check, "eps", "%g is not above 0", (double)a->eps);
-    TRY(check_given(check, "mean", &a->mean, !inference, "training uses it, inference does not"));
-    TRY(check_given(check, "rstd", &a->rstd, !inference, "training uses it, inference does not"));
-    TRY(check_given(check, "running_mean", &a->running_mean, inference, "inference uses it, training does not"));
-    TRY(check_given(check, "running_var", &a->running_var, inference, "inference uses it, training does not"));
+    if (inference) {
+        TRY(check_given(check, "running_mean", &a->running_mean, true, "inference uses it"));
+        TRY(check_given(check, "running_var", &a->running_var, true, "inference uses it"));
+    } else {
+        TRY(check_given(check, "mean", &a->mean, true, "training uses it"));
+        TRY(check_given(check, "rstd", &a->rstd, true, "training uses it"));
+    }
     TRY(check_channel(check, "weight", &a->weight, parameter, &a->x, last));
     TRY(check_channel(check, "mean", &a->mean, DT(F32), &a->x, last));
     TRY(check_channel(check, "rstd", &a->rstd, DT(F32), &a->x, last));

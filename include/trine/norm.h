@@ -92,8 +92,9 @@ TRINE_API trine_status trine_batchnorm(trine_stream *stream, const trine_batchno
  *   dbias = sum(dy), dweight = sum(dy z)                                   [C], optional, stride 1, x's dtype or f32
  *   dx = weight rstd (dy - dbias / n - z dweight / n); inference: weight rstd dy       may be x or dy in place
  * x, dy, dx as x and y in the forward; weight as there.
- *   mean, rstd      [C] f32, stride 1: training, as saved by the forward
- *   running_*       [C] f32, stride 1: inference, mean and rstd = 1 / sqrt(running_var + eps)
+ *   mean, rstd      [C] f32, stride 1: needed in training, as saved by the forward; inference does not read them
+ *   running_*       [C] f32, stride 1: needed in inference, mean and rstd = 1 / sqrt(running_var + eps); training does not read
+ *                   them
  * INVALID_ARGUMENT unless eps > 0 in inference (it does not count in training). */
 typedef struct trine_batchnorm_backward_args {
     trine_tensor x, dy, weight, mean, rstd, running_mean, running_var, dx, dweight, dbias;

@@ -58,9 +58,9 @@ static bool same_view(const trine_tensor *a, const trine_tensor *b)
 /* matmul reads a and b after it has written parts of d, scatter_add src after parts of y. */
 static bool may_be_in_place(const valid_call *x, int32_t out, int32_t in)
 {
-    const char *name = x->info->fields[in].name;
-    return (x->info->fields[out].flags & TRINE_FIELD_INPLACE) && (x->op != TRINE_OP_matmul || strcmp(name, "c") == 0) &&
-           (x->op != TRINE_OP_scatter_add || strcmp(name, "x") == 0);
+    const char *name = x->info->fields[in].name, *to = x->info->fields[out].name;
+    return (x->info->fields[out].flags & TRINE_FIELD_INPLACE) && (strncmp(to, "new_", 4) != 0 || strcmp(to + 4, name) == 0) &&
+           (x->op != TRINE_OP_matmul || strcmp(name, "c") == 0) && (x->op != TRINE_OP_scatter_add || strcmp(name, "x") == 0);
 }
 
 /* Element i of a view, counted row-major. */
