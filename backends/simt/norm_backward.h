@@ -191,15 +191,13 @@ template <class T, bool centred_> struct norm_gradient {
             }
     }
 
-    /* Of a tile over `width` threads of a wave, which have `count` columns together. in[0] = x, in[1] = dy. `given`: the mean is
-     * the saved one. */
+    /* Of a tile over `width` threads of a wave, which have `count` columns together. in[0] = x, in[1] = dy. */
     template <int P, bool simple> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 2, P> &tile, const columns<P> &c,
                                                                             const gradient_place<V, simple> &at, float count,
-                                                                            int width, const gradient_stats &saved, bool given)
+                                                                            int width)
     {
-        float mean = saved.mean;
-        if (centred && !given) {
-            mean = 0.0f;
+        float mean = 0.0f;
+        if constexpr (centred) {
 #pragma unroll
             for (int i = 0; i < P; i++) {
                 float own = 0.0f; /* packs side by side: an addition need not wait for all before it */

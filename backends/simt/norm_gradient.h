@@ -1,15 +1,17 @@
 /* Kernels of the norms' gradients (norm_backward.h has the arithmetic).
  *
  * A team of threads, as in row.h, takes row after row and stays with its columns, whose weight and sums it keeps: so dx and the
- * columns' sums come of one read of x and dy. As soon as a pack of dx is stored, that pack of the next row is asked for. Teams'
- * sums go to the workspace and are added in the order of the teams. Where a row goes depends on its length N, with C columns a
- * thread (8 of f32, 32 where rows are longest; 16 of 16 bits; half of that where rows do not lie in packs of 16 bytes):
- *   N <= C waves' lanes   several rows a wave or a wave a row; a block adds the sums of its teams
- *   N <= C threads        a block a row, or a cluster of blocks where the vendor has them: NVIDIA's 16 blocks of 1024 threads hold
- *                         262144 columns, AMD's single ones 16384
- *   above                 tiles of C * 256 columns, three kernels: partials of every row's tiles, the rows' statistics, dx
- * Bytes: the first two move x, dy and dx once and sums of at most 17 MB on an H100 twice (8 bytes a column and team), which mostly
- * stay in its L2 cache; the third moves x and dy twice. Bound by bytes. */
+ * columns' sums come of one read of x and dy. The next row's x and dy are on their way meanwhile; where a thread has no registers
+ * for them, a pack of the next row is asked for as soon as that pack of dx is stored. Teams' sums go to the workspace and are
+ * added in the order of the teams. Where a row goes depends on its length N, with C columns a thread (16 of f32, 32 where that is
+ * too few; 32 of 16 bits; where rows do not lie in packs of 16 bytes 8 and 16):
+ *   N <= C lanes     several rows a wave or a wave a row; a block adds the sums of its teams
+ *   N <= C threads   a block a row, or a cluster of blocks where the vendor has them: NVIDIA's 16 blocks of 512 threads hold 262144
+ *                    columns (without packs 65536 of f32, 131072 of 16 bits), AMD's single ones 16384 (4096, 8192)
+ *   above            tiles of 256 C columns, three kernels: partials of every row's tiles, the rows' statistics, dx
+ * Bytes: the first two move x, dy and dx once, and twice the sums, 8 bytes a column and team: at most 17 MB on an H100, which
+ * mostly stay in its L2 cache. The third moves x and dy twice, 5 moves instead of 3. Bound by bytes, layernorm of 16-bit types
+ * partly by its instructions. */
 #ifndef TRINE_SIMT_NORM_GRADIENT_H
 #define TRINE_SIMT_NORM_GRADIENT_H
 
@@ -29,6 +31,14 @@ enum {
 template <bool simple> constexpr int gradient_packs = simple ? 4 : 2;
 template <class T, bool simple> constexpr int gradient_most_packs = simple && sizeof(T) == 4 ? 8 : gradient_packs<simple>;
 template <int P> constexpr bool gradient_ahead = P == 4;
+
+/* Counts rows. Of rows that take a cluster there are fewer than 2^31: a register less. */
+template <bool few> struct gradient_number {
+    using type = int64_t;
+};
+template <> struct gradient_number<true> {
+    using type = int;
+};
 
 /* All of a row by one team, or of its tiles one thing. */
 enum gradient_phase { GRADIENT_ROWS, GRADIENT_PARTIALS, GRADIENT_EMIT };
@@ -167,35 +177,34 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
     const int lanes = alone ? width : target::wave_size();
     const float count = count_columns<P>(rows.at, lanes);
     /* teams of a block go on together, whether their rows are there or not: a wave stays together */
+    using number = typename gradient_number<(Team::most_blocks > 1)>::type;
     const int step = plan.groups * teams;
-    int64_t row = int64_t(group) * teams;
+    number row = number(group) * teams;
     const int turns = int((plan.rows - row + step - 1) / step);
     if (alone) row += target::thread_x() >> plan.shift;
     row_tile<T, 2, P> tile, ahead;
     rows.load(tile, row < plan.rows ? row : 0, row < plan.rows);
-    gradient_stats saved = {0.0f, 0.0f, 0.0f, 0.0f};
-    if (phase == GRADIENT_ROWS && gradient_ahead<P>) saved = op.saved(row < plan.rows ? row : 0);
+    constexpr bool early = phase == GRADIENT_ROWS && Team::most_blocks == 1; /* clusters' threads have no registers left for it */
+    if (!alone) Team::started();
     for (int turn = 0; turn < turns; turn++, row += step) {
         const bool there = row < plan.rows, next_there = row + step < plan.rows;
-        const int64_t here = there ? row : 0, next = next_there ? row + step : 0;
-        if (phase == GRADIENT_ROWS && !gradient_ahead<P>) saved = op.saved(here);
+        const number here = there ? row : 0, next = next_there ? row + step : 0;
+        gradient_stats saved = {0.0f, 0.0f, 0.0f, 0.0f};
+        if (early) saved = op.saved(here);
         if constexpr (gradient_ahead<P>) rows.load(ahead, next, next_there);
-        gradient_stats saved_next = saved;
-        if (phase == GRADIENT_ROWS && gradient_ahead<P>) saved_next = op.saved(next);
         gradient_stats stats;
         if constexpr (phase == GRADIENT_EMIT) {
             stats = plan.stats[here];
         } else {
-            partial p = op.template gather<P, simple>(tile, columns, rows.at.again(), count, lanes, saved,
-                                                      phase == GRADIENT_ROWS && op.mean != nullptr);
+            partial p = op.template gather<P, simple>(tile, columns, rows.at.again(), count, lanes);
             if (!alone) {
-                if (turn == 0) Team::started();
                 p = exchange<Team>(op, p, list + (turn & 1) * places, turn);
                 Team::again(turn, exchanged_bytes<Team, Op>());
             }
             if constexpr (phase == GRADIENT_PARTIALS) {
                 if (target::thread_x() == 0) plan.partials[int64_t(row) * plan.tiles + tile_number] = p;
             } else {
+                if (!early) saved = op.saved(here);
                 stats = op.finish(p, plan.n, saved);
                 tile.pass(uint32_t(rows.at.n) >> 31);
             }
@@ -205,7 +214,6 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
         else if constexpr (!gradient_ahead<P>)
             rows.load(tile, next, next_there);
         if constexpr (gradient_ahead<P>) tile = ahead;
-        saved = saved_next;
     }
     if (phase == GRADIENT_PARTIALS || !plan.sums) return;
     float *to = plan.sums + int64_t(group) * Op::sums * plan.n + first;
