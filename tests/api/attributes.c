@@ -252,23 +252,21 @@ static trine_tensor *first(const trine_tensor_list *list) { return (trine_tensor
     ROW(205, fp8_dequantize, BAD, scaling, a->scaling = (trine_fp8_scaling)-1) \
     ROW(206, fp8_dequantize, BAD, y, a->y.dtype = TRINE_F8_E4M3FN) \
     ROW(207, l2_normalize, BAD, eps, a->eps = 0) \
-    ROW(208, l2_normalize, NOT, stride, stretch(&a->x)) \
-    ROW(209, l2_normalize_backward, BAD, eps, a->eps = NAN) \
-    ROW(210, l2_normalize_backward, BAD, dy, a->dy.shape[0]++) \
-    ROW(211, batchnorm, BAD, eps, a->eps = 0) \
-    ROW(212, batchnorm, BAD, momentum, a->momentum = 1.5f) \
-    ROW(213, batchnorm, BAD, weight, stretch(&a->weight)) \
-    ROW(214, batchnorm, BAD, x, a->x.ndim = a->y.ndim = 1) \
-    ROW(215, batchnorm, BAD, new_running_mean, a->running_mean.dtype = TRINE_DTYPE_NONE) \
-    ROW(216, batchnorm, BAD, new_running_var, a->new_running_var.data = a->running_mean.data) \
-    ROW(217, batchnorm, BAD, mean, (a->inference = 1, a->new_running_mean.dtype = a->new_running_var.dtype = TRINE_DTYPE_NONE)) \
-    ROW(218, batchnorm_backward, BAD, rstd, a->rstd.dtype = TRINE_DTYPE_NONE) \
-    ROW(219, batchnorm_backward, BAD, running_mean, a->running_mean = a->mean) \
-    ROW(220, batchnorm_backward, BAD, dweight, stretch_output(&a->dweight)) \
-    ROW(221, groupnorm, BAD, groups, a->groups = 0) \
-    ROW(222, groupnorm, BAD, mean, stretch_output(&a->mean)) \
-    ROW(223, groupnorm_backward, BAD, groups, a->groups = (int32_t)a->weight.shape[0] + 1) \
-    ROW(224, groupnorm_backward, BAD, mean, a->mean.dtype = TRINE_F16)
+    ROW(208, l2_normalize_backward, BAD, eps, a->eps = NAN) \
+    ROW(209, l2_normalize_backward, BAD, dy, a->dy.shape[0]++) \
+    ROW(210, batchnorm, BAD, eps, a->eps = 0) \
+    ROW(211, batchnorm, BAD, momentum, a->momentum = 1.5f) \
+    ROW(212, batchnorm, BAD, weight, stretch(&a->weight)) \
+    ROW(213, batchnorm, BAD, x, a->x.ndim = a->y.ndim = 1) \
+    ROW(214, batchnorm, BAD, new_running_mean, a->running_mean.dtype = TRINE_DTYPE_NONE) \
+    ROW(215, batchnorm, BAD, new_running_var, a->new_running_var.data = a->running_mean.data) \
+    ROW(216, batchnorm, BAD, mean, (a->inference = 1, a->new_running_mean.dtype = a->new_running_var.dtype = TRINE_DTYPE_NONE)) \
+    ROW(217, batchnorm_backward, BAD, rstd, a->rstd.dtype = TRINE_DTYPE_NONE) \
+    ROW(218, batchnorm_backward, BAD, dweight, stretch_output(&a->dweight)) \
+    ROW(219, groupnorm, BAD, groups, a->groups = 0) \
+    ROW(220, groupnorm, BAD, mean, stretch_output(&a->mean)) \
+    ROW(221, groupnorm_backward, BAD, groups, a->groups = (int32_t)a->weight.shape[0] + 1) \
+    ROW(222, groupnorm_backward, BAD, mean, a->mean.dtype = TRINE_F16)
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)

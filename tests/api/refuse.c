@@ -179,8 +179,6 @@ static bool decides_form(const trine_op_info *info, const char *field)
                                            "batchnorm new_running_var",
                                            "batchnorm_backward mean",
                                            "batchnorm_backward rstd",
-                                           "batchnorm_backward running_mean",
-                                           "batchnorm_backward running_var",
                                            "pool_backward indices",
                                            "absmax_quantize mean",
                                            "absmax_dequantize mean",
