@@ -165,10 +165,7 @@ template <class T, class Gather> struct batchnorm_run {
     template <int I> trine_status map() const
     {
         const channel_mapped<T> o = {{data_of<T>(*mapped[1]), data_of<T>(*mapped[2])}, data_of<T>(*mapped[0]), maps()};
-        /* the maps of 8 channels and one input would take the registers of a fourth block: 8 bytes at a time have twice as many
-         * packs on their way */
-        constexpr int by = I == 1 && V == 8 ? V / 2 : V;
-        if (columns && columns_in_packs(outputs, mapped, V)) return launch_columns_map<T, by, I>(call, o, outputs);
+        if (columns && columns_in_packs(outputs, mapped, V)) return launch_columns_map<T, V, I>(call, o, outputs);
         if (columns) return launch_columns_map<T, 1, I>(call, o, outputs);
         return run_map<T, I>(call, o, planes, channel_step<T>(planes, mapped), channels.channels);
     }

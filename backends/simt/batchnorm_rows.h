@@ -99,11 +99,8 @@ template <class T> struct moment_rows : layernorm_rows<T> {
 template <class T, int part> struct batchnorm_rows : moment_rows<T> {
     channel_walk inside;
     batchnorm_outputs of;
+    using stats = channel_moments;
     using partial = typename moment_rows<T>::partial;
-    struct stats {
-        channel_affine map;
-        channel_moments moments;
-    };
 
     batchnorm_rows(const trine_batchnorm_args *a, const trine_iter &pieces)
         : moment_rows<T>(a->x, a->y, nullptr, nullptr, a->eps), inside(pieces), of(a)
@@ -114,20 +111,22 @@ template <class T, int part> struct batchnorm_rows : moment_rows<T> {
         of.prefetch(at.row); /* on its way while the row comes */
         return moment_rows<T>::gather(tile, at, width);
     }
-    TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t n, int64_t row) const
+    static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t n)
     {
-        const channel_moments m = {float(n), target::div_ieee(p.sum, float(n)), p.squares};
-        return stats{of.map(m.mean, of.rstd_of(m), row), m};
+        return stats{float(n), target::div_ieee(p.sum, float(n)), p.squares};
     }
-    TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const { of.note(s.moments, row); }
-    using nothing = row_shares_nothing::nothing;
-    template <bool simple, class F> static TRINE_DEVICE_METHOD void choose(F f) { f(tag<float>{}); }
-    template <class W> static TRINE_DEVICE_METHOD nothing fetch(const row_place &, int, int64_t) { return nothing{}; }
-    template <int P>
-    static TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q, nothing)
+    TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const { of.note(s, row); }
+    template <bool simple, class F> TRINE_DEVICE_METHOD void choose(F f) const { f(tag<float>{}); }
+    template <class W> TRINE_DEVICE_METHOD channel_affine fetch(const row_place &at, int, int64_t) const
     {
+        return of.map(0.0f, 1.0f, at.row);
+    }
+    template <int P> TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q,
+                                                   const channel_affine &f) const
+    {
+        const float scale = of.rstd_of(s) * f.b;
 #pragma unroll
-        for (int j = 0; j < 4; j++) y[j] = target::fma_rn(tile.at[0][i].value(4 * q + j) - s.map.m, s.map.b, s.map.d);
+        for (int j = 0; j < 4; j++) y[j] = target::fma_rn(tile.at[0][i].value(4 * q + j) - s.mean, scale, f.d);
     }
 };
 template <class T, int part> constexpr int row_in_pieces<batchnorm_rows<T, part>> = part;
@@ -144,9 +143,9 @@ template <class T, int part> struct batchnorm_slope_rows : row_shares_nothing {
     float per_element; /* 1 / n */
 
     using partial = channel_slopes;
-    struct stats {
-        channel_affine map;
-        float dweight, dbias;
+    using stats = channel_slopes;
+    struct known {
+        float mean, rstd, scale;
     };
 
     static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
@@ -177,24 +176,24 @@ template <class T, int part> struct batchnorm_slope_rows : row_shares_nothing {
                 along = target::fma_rn(tile.at[1][i].value(j), tile.at[0][i].value(j) - about, along);
         return partial{wave_reduce(sum, op_sum{}, width), wave_reduce(along, op_sum{}, width)};
     }
-    TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t, int64_t row) const
-    {
-        const float r = rstd[row], scale = r * weight.at(row, 1.0f);
-        return stats{
-            {mean[row], scale, -scale * (p.along * r * r * per_element), -scale * (p.sum * per_element)}, p.along * r, p.sum};
-    }
+    static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t) { return p; }
     TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const
     {
-        dbias.put(row, s.dbias);
-        dweight.put(row, s.dweight);
+        dbias.put(row, s.sum);
+        dweight.put(row, s.along * rstd[row]);
     }
-    template <int P>
-    static TRINE_DEVICE_METHOD void emit(float (&dx)[4], const stats &s, const row_tile<T, 2, P> &tile, int i, int q, nothing)
+    template <class W> TRINE_DEVICE_METHOD known fetch(const row_place &at, int, int64_t) const
     {
+        return known{mean[at.row], rstd[at.row], rstd[at.row] * weight.at(at.row, 1.0f)};
+    }
+    template <int P> TRINE_DEVICE_METHOD void emit(float (&dx)[4], const stats &s, const row_tile<T, 2, P> &tile, int i, int q,
+                                                   const known &k) const
+    {
+        const float shift = s.sum * per_element, slope = s.along * k.rstd * k.rstd * per_element;
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            const float x = target::fma_rn(tile.at[0][i].value(4 * q + j) - s.map.m, s.map.b, s.map.d);
-            dx[j] = target::fma_rn(s.map.a, tile.at[1][i].value(4 * q + j), x);
+            const float x = tile.at[0][i].value(4 * q + j) - k.mean, dy = tile.at[1][i].value(4 * q + j);
+            dx[j] = k.scale * (target::fma_rn(-x, slope, dy) - shift);
         }
     }
 };

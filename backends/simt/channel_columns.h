@@ -74,11 +74,11 @@ channel_columns_gather_kernel(Gather g, channel_walk rows, channel_plan plan, ty
     for (int j = 0; j < V; j++) partials[(at.column + j) * plan.slices + at.slice] = list[j][t];
 }
 
-/* Backwards, as all maps. Packs of 8 bytes take twice as many. */
+/* Backwards, as all maps. */
 template <class T, int V, int I> TRINE_KERNEL(channel_threads)
 channel_columns_map_kernel(channel_mapped<T> o, channel_walk rows, channel_plan plan)
 {
-    constexpr int U = channel_unroll * (V * int(sizeof(T)) == 8 ? 2 : 1);
+    constexpr int U = channel_unroll;
     const channel_place<V> at(plan, target::grid_x() - 1 - target::block_x());
     if (!at.inside) return;
     channel_affine f[V];
@@ -86,26 +86,26 @@ channel_columns_map_kernel(channel_mapped<T> o, channel_walk rows, channel_plan 
     for (int j = 0; j < V; j++) f[j] = o.map[at.column + j];
     for (int64_t row = at.end - 1 - at.line; row >= at.begin; row -= U * at.deep) {
         channel_words<T, V> x[U][I];
+        int64_t to[U];
 #pragma unroll
         for (int u = 0; u < U; u++) {
             int64_t offset[channel_operands];
             const int64_t r = row - u * at.deep;
             if (r < at.begin) continue;
             rows.offsets(r, offset);
+            to[u] = offset[0] + at.column;
 #pragma unroll
             for (int k = 0; k < I; k++) x[u][k] = channel_words<T, V>::template load<true>(o.in[k] + offset[1 + k] + at.column);
         }
 #pragma unroll
         for (int u = 0; u < U; u++) {
-            int64_t offset[channel_operands];
             if (row - u * at.deep < at.begin) break;
-            rows.offsets(row - u * at.deep, offset);
             float y[V];
             channel_words<T, V> out;
 #pragma unroll
             for (int j = 0; j < V; j++) y[j] = map_one(f[j], x[u], j);
             out.set(y);
-            out.store(o.out + offset[0] + at.column);
+            out.store(o.out + to[u]);
         }
     }
 }

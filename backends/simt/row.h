@@ -440,16 +440,6 @@ TRINE_DEVICE typename Op::partial exchange(const Op &op, typename Op::partial mi
     return p;
 }
 
-/* Rows in pieces also say which one it is. */
-template <class Op>
-TRINE_DEVICE typename Op::stats finish_row(const Op &op, const typename Op::partial &p, int64_t n, int64_t row)
-{
-    if constexpr (row_in_pieces < Op >> 0)
-        return op.finish(p, n, row);
-    else
-        return op.finish(p, n);
-}
-
 /* 2^shift threads of a wave a row, so that a block has several rows; or, with a negative shift, all threads of the team. */
 template <class Op, int P, class Team, bool simple> TRINE_KERNEL(P < row_most<Op> ? row_small_block : row_threads)
 row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
@@ -474,7 +464,7 @@ row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
         p = exchange<Team>(op, p, list);
     }
     if (mine >= rows) return;
-    const typename Op::stats stats = finish_row(op, p, n, row);
+    const typename Op::stats stats = op.finish(p, n);
     if (t == 0) op.note(stats, row);
     if constexpr (row_emits<Op>) {
         tile.pass(at.zero());
