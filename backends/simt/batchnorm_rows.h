@@ -55,12 +55,13 @@ struct batchnorm_outputs {
 
 /* Layernorm's partials, where packs are whole from one pass over the tile: about the thread's own first element, so that the error
  * stays within that of as many additions. */
-template <class T> struct moment_rows : layernorm_rows<T> {
-    using base = layernorm_rows<T>;
+template <class T> struct moment_rows : layernorm_rows<T, false> {
+    using base = layernorm_rows<T, false>;
     using partial = typename base::partial;
     moment_rows(const trine_tensor &x, const trine_tensor &y, float *mean, float *rstd, float eps)
         : base{{data_of<T>(x)},
                data_of<T>(y),
+               nullptr,
                row_parameter<T>(trine_tensor{}, 1.0f),
                row_parameter<T>(trine_tensor{}, 0.0f),
                mean,
