@@ -179,36 +179,42 @@ template <class T> struct row_words {
     /* In parts of so many bytes; at(j): address of element j. */
     template <int bytes, class At> static TRINE_DEVICE_METHOD row_words load_parts(At at)
     {
-        if constexpr (bytes == 16) return load(at(0));
-        row_words r;
+        if constexpr (bytes == 16) {
+            return load(at(0));
+        } else {
+            row_words r;
 #pragma unroll
-        for (int p = 0; p < 16 / bytes; p++) {
-            const void *from = at(p * bytes / int(sizeof(T)));
-            if constexpr (bytes == 8) {
-                const uint2 v = *static_cast<const uint2 *>(from);
-                r.word[2 * p] = v.x;
-                r.word[2 * p + 1] = v.y;
-            } else if constexpr (bytes == 4) {
-                r.word[p] = *static_cast<const uint32_t *>(from);
-            } else {
-                const uint32_t v = *static_cast<const uint16_t *>(from);
-                r.word[p / 2] = p % 2 ? r.word[p / 2] | v << 16 : v;
+            for (int p = 0; p < 16 / bytes; p++) {
+                const void *from = at(p * bytes / int(sizeof(T)));
+                if constexpr (bytes == 8) {
+                    const uint2 v = *static_cast<const uint2 *>(from);
+                    r.word[2 * p] = v.x;
+                    r.word[2 * p + 1] = v.y;
+                } else if constexpr (bytes == 4) {
+                    r.word[p] = *static_cast<const uint32_t *>(from);
+                } else {
+                    const uint32_t v = *static_cast<const uint16_t *>(from);
+                    r.word[p / 2] = p % 2 ? r.word[p / 2] | v << 16 : v;
+                }
             }
+            return r;
         }
-        return r;
     }
     template <int bytes, class At> TRINE_DEVICE_METHOD void store_parts(At at) const
     {
-        if constexpr (bytes == 16) return store(at(0));
+        if constexpr (bytes == 16) {
+            store(at(0));
+        } else {
 #pragma unroll
-        for (int p = 0; p < 16 / bytes; p++) {
-            void *to = at(p * bytes / int(sizeof(T)));
-            if constexpr (bytes == 8)
-                *static_cast<uint2 *>(to) = uint2{word[2 * p], word[2 * p + 1]};
-            else if constexpr (bytes == 4)
-                *static_cast<uint32_t *>(to) = word[p];
-            else
-                *static_cast<uint16_t *>(to) = uint16_t(p % 2 ? word[p / 2] >> 16 : word[p / 2]);
+            for (int p = 0; p < 16 / bytes; p++) {
+                void *to = at(p * bytes / int(sizeof(T)));
+                if constexpr (bytes == 8)
+                    *static_cast<uint2 *>(to) = uint2{word[2 * p], word[2 * p + 1]};
+                else if constexpr (bytes == 4)
+                    *static_cast<uint32_t *>(to) = word[p];
+                else
+                    *static_cast<uint16_t *>(to) = uint16_t(p % 2 ? word[p / 2] >> 16 : word[p / 2]);
+            }
         }
     }
 
