@@ -7,9 +7,9 @@
 
 namespace tensor_map {
 
-using encode_function = CUresult (*)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *, const cuuint64_t *,
-                                     const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle,
-                                     CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+using encode_function = CUresult (*)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *,
+                                     const cuuint64_t *, const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave,
+                                     CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
 
 /* NULL if the driver has none. */
 inline encode_function find_encode()
@@ -17,7 +17,8 @@ inline encode_function find_encode()
     void *found = nullptr;
     cudaDriverEntryPointQueryResult result;
 #if CUDART_VERSION >= 12050
-    const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result);
+    const cudaError_t error =
+        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result);
 #else
     const cudaError_t error = cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &found, cudaEnableDefault, &result);
 #endif
@@ -32,6 +33,7 @@ struct matrices {
     CUtensorMapDataType type;
     int element_bytes;
     int64_t inner, outer, outer_stride;
+    int shift;      /* elements of the inner axis that were put before data's first, see align */
     int batch_axes; /* 0: one matrix, a map of two axes; else one of five */
     int64_t batch[3], batch_stride[3];
 };
@@ -49,6 +51,16 @@ inline bool fits(const matrices &m)
     for (int i = 0; i < m.batch_axes; i++)
         fit = fit && m.batch[i] <= 0x7fffffff && (m.batch[i] == 1 || stride_fits(m.batch_stride[i], m.element_bytes));
     return fit;
+}
+
+/* Lets data begin at a multiple of 16 bytes, wherever it began: what comes before is `shift` more elements of the inner axis,
+ * which coordinates skip. */
+inline void align(matrices *m)
+{
+    const uintptr_t address = reinterpret_cast<uintptr_t>(m->data);
+    m->shift = int(address % 16) / m->element_bytes;
+    m->data = reinterpret_cast<const void *>(address / 16 * 16);
+    m->inner += m->shift;
 }
 
 /* A map of m for boxes of box_inner x box_outer, swizzled by lines of 128 bytes. m fits. */
