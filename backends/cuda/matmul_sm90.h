@@ -4,6 +4,7 @@
 
 #include "backends/cuda/matmul_sm90_kernel.h"
 #include "backends/cuda/matmul_sm90_plan.h"
+#include "backends/simt/matmul_register.h"
 
 namespace sm90 {
 
@@ -48,7 +49,6 @@ inline operand operand_of(const trine_product &p, int which, const void *data, i
     m.inner = along_k ? p.k : rows;
     m.outer = along_k ? rows : p.k;
     m.outer_stride = along_k ? row_stride : k_stride;
-    tensor_map::align(&m);
     add_batch(&m, p, which);
     return o;
 }
@@ -98,7 +98,8 @@ inline trine_status make_request(trine_call *call, const void *args, request *r)
     TRINE_REQUIRE_THAT(call, r->a.dense && r->b.dense, "needs a and b with stride 1 along one axis");
     TRINE_REQUIRE_THAT(call, tensor_map::fits(r->a.matrices) && tensor_map::fits(r->b.matrices),
                        "needs a's and b's other strides to be multiples of 16 bytes");
-    r->by_tma = is_plain(p) && tensor_map::fits(r->d);
+    /* TMA was seen to write more than a row of 2 bytes */
+    r->by_tma = is_plain(p) && tensor_map::fits(r->d) && tensor_map::aligned(r->d) && p.n * r->d.element_bytes % 16 == 0;
     return TRINE_OK;
 }
 
@@ -115,8 +116,6 @@ template <class Tile> inline schedule schedule_of(const request &r, const plan &
     s.steps = int(simt::ceil_div(r.p.k, step_terms));
     s.single = r.p.batch.numel == 1;
     s.by_tma = r.by_tma;
-    s.shift_a = r.a.matrices.shift;
-    s.shift_b = r.b.matrices.shift;
     s.group = group_rows;
     return s;
 }
@@ -178,6 +177,10 @@ template <class T> inline trine_status launch_tile(trine_call *call, const reque
 inline trine_status run(trine_call *call, const request &r, const plan &how)
 {
     TRINE_REQUIRE_THAT(call, units_fit(r.p, how), "the grid is too large");
+    /* a query accepted the strides without the addresses: what can't be loaded by TMA takes the portable tile, which needs no
+     * workspace either */
+    if (!tensor_map::aligned(r.a.matrices) || !tensor_map::aligned(r.b.matrices))
+        return simt::run_register_tiled(call, r.p, simt::register_plan{true, 1, 0});
     TRINE_END_OF_QUERY(call, 0);
     if (simt::product_is_empty(r.p)) return TRINE_OK;
     return r.p.dtype == TRINE_F16 ? launch_tile<simt::f16>(call, r, how) : launch_tile<simt::bf16>(call, r, how);

@@ -20,14 +20,14 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> struct producer {
                                            int row, int k)
     {
         if constexpr (A == wgmma::along_k) {
-            from.inner = k + s.shift_a;
+            from.inner = k;
             from.outer = row;
             ptx::load_box(at.a(), &m.a, from, s.single, at.full());
         } else {
             from.outer = k;
 #pragma unroll
             for (int i = 0; i < Tile::M / box; i++) {
-                from.inner = row + i * box + s.shift_a;
+                from.inner = row + i * box;
                 ptx::load_box(at.a() + i * wgmma::block_bytes, &m.a, from, s.single, at.full());
             }
         }
@@ -38,14 +38,14 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> struct producer {
     {
         const int columns = s.share > 1 ? Tile::N / 2 : Tile::N, first = s.share > 1 ? int(rank) * columns : 0;
         if constexpr (B == wgmma::along_k) {
-            from.inner = k + s.shift_b;
+            from.inner = k;
             from.outer = column + first;
             load_one(m, s, at.b() + first * wgmma::line_bytes, from, at.full());
         } else {
             from.outer = k;
 #pragma unroll 1
             for (int i = first; i < first + columns; i += box) {
-                from.inner = column + i + s.shift_b;
+                from.inner = column + i;
                 load_one(m, s, at.b() + i * wgmma::line_bytes, from, at.full());
             }
         }

@@ -53,7 +53,6 @@ struct schedule {
     int share, splits;
     int group;            /* rows of tiles that are worked on together */
     int steps;            /* along K */
-    int shift_a, shift_b; /* where the operands begin along their dense axes */
     bool single;          /* one product: maps of two axes */
     bool by_tma;          /* d is the sum, and TMA can write it */
 };

@@ -33,7 +33,6 @@ struct matrices {
     CUtensorMapDataType type;
     int element_bytes;
     int64_t inner, outer, outer_stride;
-    int shift;      /* elements of the inner axis that were put before data's first, see align */
     int batch_axes; /* 0: one matrix, a map of two axes; else one of five */
     int64_t batch[3], batch_stride[3];
 };
@@ -43,27 +42,20 @@ inline bool stride_fits(int64_t stride, int element_bytes)
     return stride > 0 && stride * element_bytes % 16 == 0 && stride < (int64_t(1) << 40) / element_bytes;
 }
 
-/* What TMA wants: 16 bytes everywhere. Axes of one element have no stride. */
+/* What TMA wants of sizes and strides: multiples of 16 bytes. Axes of one element have no stride. */
 inline bool fits(const matrices &m)
 {
-    bool fit = reinterpret_cast<uintptr_t>(m.data) % 16 == 0 && m.inner <= 0x7fffffff && m.outer <= 0x7fffffff;
+    bool fit = m.inner <= 0x7fffffff && m.outer <= 0x7fffffff;
     fit = fit && (m.outer == 1 || stride_fits(m.outer_stride, m.element_bytes));
     for (int i = 0; i < m.batch_axes; i++)
         fit = fit && m.batch[i] <= 0x7fffffff && (m.batch[i] == 1 || stride_fits(m.batch_stride[i], m.element_bytes));
     return fit;
 }
 
-/* Lets data begin at a multiple of 16 bytes, wherever it began: what comes before is `shift` more elements of the inner axis,
- * which coordinates skip. */
-inline void align(matrices *m)
-{
-    const uintptr_t address = reinterpret_cast<uintptr_t>(m->data);
-    m->shift = int(address % 16) / m->element_bytes;
-    m->data = reinterpret_cast<const void *>(address / 16 * 16);
-    m->inner += m->shift;
-}
+/* And of the address, which a query does not know. */
+inline bool aligned(const matrices &m) { return reinterpret_cast<uintptr_t>(m.data) % 16 == 0; }
 
-/* A map of m for boxes of box_inner x box_outer, swizzled by lines of 128 bytes. m fits. */
+/* A map of m for boxes of box_inner x box_outer, swizzled by lines of 128 bytes. m fits and is aligned. */
 inline bool make(CUtensorMap *map, const matrices &m, int64_t box_inner, int64_t box_outer)
 {
     static const encode_function encode = find_encode();
