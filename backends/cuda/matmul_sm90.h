@@ -4,6 +4,7 @@
 
 #include "backends/cuda/matmul_sm90_kernel.h"
 #include "backends/cuda/matmul_sm90_plan.h"
+#include "backends/simt/matmul_register.h"
 
 namespace sm90 {
 
@@ -41,15 +42,26 @@ inline operand operand_of(const trine_product &p, int which, const void *data, i
     const bool along_k = k_dense && (k_stride == 1 || !rows_dense || p.k == 1);
     o.axis = along_k ? wgmma::along_k : wgmma::along_rows;
     o.dense = k_dense || rows_dense;
-    o.matrices = {data,        type_of(p.dtype), trine_dtype_bits(p.dtype) / 8, along_k ? p.k : rows, along_k ? rows : p.k,
-                  along_k ? row_stride : k_stride};
-    add_batch(&o.matrices, p, which);
+    tensor_map::matrices &m = o.matrices;
+    m.data = data;
+    m.type = type_of(p.dtype);
+    m.element_bytes = int(trine_dtype_bits(p.dtype) / 8);
+    m.inner = along_k ? p.k : rows;
+    m.outer = along_k ? rows : p.k;
+    m.outer_stride = along_k ? row_stride : k_stride;
+    add_batch(&m, p, which);
     return o;
 }
 
 inline tensor_map::matrices matrices_of_d(const trine_product &p)
 {
-    tensor_map::matrices m = {p.d, type_of(p.d_dtype), trine_dtype_bits(p.d_dtype) / 8, p.n, p.m, p.d_m};
+    tensor_map::matrices m = {};
+    m.data = p.d;
+    m.type = type_of(p.d_dtype);
+    m.element_bytes = int(trine_dtype_bits(p.d_dtype) / 8);
+    m.inner = p.n;
+    m.outer = p.m;
+    m.outer_stride = p.d_m;
     add_batch(&m, p, TRINE_PRODUCT_D);
     return m;
 }
@@ -85,8 +97,9 @@ inline trine_status make_request(trine_call *call, const void *args, request *r)
     r->d = matrices_of_d(p);
     TRINE_REQUIRE_THAT(call, r->a.dense && r->b.dense, "needs a and b with stride 1 along one axis");
     TRINE_REQUIRE_THAT(call, tensor_map::fits(r->a.matrices) && tensor_map::fits(r->b.matrices),
-                       "needs a and b at multiples of 16 bytes, other strides too");
-    r->by_tma = is_plain(p) && tensor_map::fits(r->d);
+                       "needs a's and b's other strides to be multiples of 16 bytes");
+    /* TMA was seen to write more than a row of 2 bytes */
+    r->by_tma = is_plain(p) && tensor_map::fits(r->d) && tensor_map::aligned(r->d) && p.n * r->d.element_bytes % 16 == 0;
     return TRINE_OK;
 }
 
@@ -103,6 +116,7 @@ template <class Tile> inline schedule schedule_of(const request &r, const plan &
     s.steps = int(simt::ceil_div(r.p.k, step_terms));
     s.single = r.p.batch.numel == 1;
     s.by_tma = r.by_tma;
+    s.group = group_rows;
     return s;
 }
 
@@ -144,7 +158,8 @@ template <class T, class Tile> inline trine_status launch_axes(trine_call *call,
     using wgmma::along_k;
     using wgmma::along_rows;
     if (r.a.axis == along_k)
-        return r.b.axis == along_k ? launch<T, Tile, along_k, along_k>(call, r, how) : launch<T, Tile, along_k, along_rows>(call, r, how);
+        return r.b.axis == along_k ? launch<T, Tile, along_k, along_k>(call, r, how)
+                                   : launch<T, Tile, along_k, along_rows>(call, r, how);
     return r.b.axis == along_k ? launch<T, Tile, along_rows, along_k>(call, r, how)
                                : launch<T, Tile, along_rows, along_rows>(call, r, how);
 }
@@ -162,6 +177,10 @@ template <class T> inline trine_status launch_tile(trine_call *call, const reque
 inline trine_status run(trine_call *call, const request &r, const plan &how)
 {
     TRINE_REQUIRE_THAT(call, units_fit(r.p, how), "the grid is too large");
+    /* a query accepted the strides without the addresses: what can't be loaded by TMA takes the portable tile, which needs no
+     * workspace either */
+    if (!tensor_map::aligned(r.a.matrices) || !tensor_map::aligned(r.b.matrices))
+        return simt::run_register_tiled(call, r.p, simt::register_plan{true, 1, 0});
     TRINE_END_OF_QUERY(call, 0);
     if (simt::product_is_empty(r.p)) return TRINE_OK;
     return r.p.dtype == TRINE_F16 ? launch_tile<simt::f16>(call, r, how) : launch_tile<simt::bf16>(call, r, how);
@@ -183,7 +202,8 @@ template <int tile, bool split> inline trine_status matmul_of_tile(trine_call *c
     const trine_status status = make_request(call, args, &r);
     if (status != TRINE_OK) return status;
     const int64_t steps = simt::ceil_div(r.p.k, step_terms);
-    return run(call, r, plan{tile, !split && shares(tile) ? 2 : 1, split ? int(steps < most_splits ? steps : most_splits) : 1});
+    return run(call, r,
+               plan{tile, !split && shares(tile) ? 2 : 1, split ? int(steps < most_splits ? steps : int64_t(most_splits)) : 1});
 }
 
 } // namespace sm90

@@ -57,13 +57,14 @@ TRINE_DEVICE void fill_box(const float *d, uint32_t box, const lane_place &me, f
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             const int line = me.row() + 8 * half, byte = (8 * j + me.column()) * 4, piece = byte / 16 ^ (line % 8);
-            ptx::store_shared(box + line * wgmma::line_bytes + piece * 16 + byte % 16, d[4 * j + 2 * half], d[4 * j + 2 * half + 1]);
+            ptx::store_shared(box + line * wgmma::line_bytes + piece * 16 + byte % 16, d[4 * j + 2 * half],
+                              d[4 * j + 2 * half + 1]);
         }
 }
 
-template <class Tile, class D>
-TRINE_DEVICE void store_by_tma(const float (&sum)[Tile::N / 2], const CUtensorMap *map, const schedule &s, ptx::coordinates at,
-                               uint32_t staging, const lane_place &me, D type)
+template <class Tile, class D> TRINE_DEVICE void store_by_tma(const float (&sum)[Tile::N / 2], const CUtensorMap *map,
+                                                              const schedule &s, ptx::coordinates at, uint32_t staging,
+                                                              const lane_place &me, D type)
 {
     constexpr int columns = wgmma::line_bytes / int(sizeof(D));
     const int first = at.inner;
@@ -81,7 +82,8 @@ TRINE_DEVICE void store_by_tma(const float (&sum)[Tile::N / 2], const CUtensorMa
 }
 
 /* Four neighbouring sums to d, as far as it has them. */
-template <class T> TRINE_DEVICE void finish_four(float4 v, int64_t row, int64_t column, const product<T> &p, const product_offsets &at)
+template <class T>
+TRINE_DEVICE void finish_four(float4 v, int64_t row, int64_t column, const product<T> &p, const product_offsets &at)
 {
     const float sums[4] = {v.x, v.y, v.z, v.w};
     if (row >= p.m || column >= p.n) return;
@@ -108,8 +110,8 @@ template <int n> TRINE_DEVICE void stage_sums(const float (&sum)[n], int i, uint
                               sum[16 * i + 4 * j + 2 * half + 1]);
 }
 
-template <class Tile, class T>
-TRINE_DEVICE void store_finished(const float (&sum)[Tile::N / 2], const product<T> &p, const work &w, uint32_t staging, const lane_place &me)
+template <class Tile, class T> TRINE_DEVICE void store_finished(const float (&sum)[Tile::N / 2], const product<T> &p,
+                                                                const work &w, uint32_t staging, const lane_place &me)
 {
     const product_offsets at = p.offsets(w.index);
     const int first_row = w.row + me.group * 64;

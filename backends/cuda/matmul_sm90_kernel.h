@@ -16,7 +16,8 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> struct producer {
     /* Boxes along the rows of an operand that lies along them, 64 rows each. */
     static constexpr int box = wgmma::terms_of_line;
 
-    static TRINE_DEVICE_METHOD void load_a(const maps &m, const schedule &s, const ring_place<Tile> &at, ptx::coordinates from, int row, int k)
+    static TRINE_DEVICE_METHOD void load_a(const maps &m, const schedule &s, const ring_place<Tile> &at, ptx::coordinates from,
+                                           int row, int k)
     {
         if constexpr (A == wgmma::along_k) {
             from.inner = k;
@@ -32,8 +33,8 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> struct producer {
         }
     }
     /* b, or with two blocks this block's half of it, for both. */
-    static TRINE_DEVICE_METHOD void load_b(const maps &m, const schedule &s, const ring_place<Tile> &at, ptx::coordinates from, int column, int k,
-                                           uint32_t rank)
+    static TRINE_DEVICE_METHOD void load_b(const maps &m, const schedule &s, const ring_place<Tile> &at, ptx::coordinates from,
+                                           int column, int k, uint32_t rank)
     {
         const int columns = s.share > 1 ? Tile::N / 2 : Tile::N, first = s.share > 1 ? int(rank) * columns : 0;
         if constexpr (B == wgmma::along_k) {
@@ -49,15 +50,16 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> struct producer {
             }
         }
     }
-    static TRINE_DEVICE_METHOD void load_one(const maps &m, const schedule &s, uint32_t to, const ptx::coordinates &from, uint32_t full)
+    static TRINE_DEVICE_METHOD void load_one(const maps &m, const schedule &s, uint32_t to, const ptx::coordinates &from,
+                                             uint32_t full)
     {
         if (s.share > 1)
             ptx::load_box_shared(to, &m.b, from, s.single, full, 3);
         else
             ptx::load_box(to, &m.b, from, s.single, full);
     }
-    static TRINE_DEVICE_METHOD void run(const maps &m, const product<T> &p, const schedule &s, uint32_t base, uint32_t rank, unsigned unit,
-                                        unsigned units_apart)
+    static TRINE_DEVICE_METHOD void run(const maps &m, const product<T> &p, const schedule &s, uint32_t base, uint32_t rank,
+                                        unsigned unit, unsigned units_apart)
     {
         ring_place<Tile> at(base);
         ptx::coordinates from_a = {}, from_b = {};
@@ -86,19 +88,20 @@ template <class Tile> TRINE_DEVICE void give_back(const schedule &s, uint32_t em
 }
 
 /* The sums of a tile: `steps` stages, the last of which is still being read when the next one is started. */
-template <class T, class Tile, wgmma::axis A, wgmma::axis B>
-TRINE_DEVICE void multiply_tile(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s, int steps, uint32_t rank,
-                                const lane_place &me)
+template <class T, class Tile, wgmma::axis A, wgmma::axis B> TRINE_DEVICE void
+multiply_tile(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s, int steps, uint32_t rank, const lane_place &me)
 {
     uint32_t last = 0;
     wgmma::hold(sum);
+#pragma unroll 1
     for (int i = 0; i < steps; i++) {
         ptx::barrier_wait(at.full(), at.parity);
         const uint64_t a = wgmma::describe(at.a() + me.group * wgmma::block_bytes), b = wgmma::describe(at.b());
         wgmma::fence();
 #pragma unroll
         for (int k = 0; k < step_terms / 16; k++)
-            wgmma::multiply<T, Tile::N>::template run<A, B>(sum, a + k * wgmma::next_terms<A>, b + k * wgmma::next_terms<B>, i + k > 0);
+            wgmma::multiply<T, Tile::N>::template run<A, B>(sum, a + k * wgmma::next_terms<A>, b + k * wgmma::next_terms<B>,
+                                                            i + k > 0);
         wgmma::commit();
         if (i > 0) {
             wgmma::wait<1>();
@@ -112,9 +115,8 @@ TRINE_DEVICE void multiply_tile(float (&sum)[Tile::N / 2], ring_place<Tile> &at,
     give_back<Tile>(s, last, rank, me);
 }
 
-template <class T, class Tile, wgmma::axis A, wgmma::axis B>
-TRINE_DEVICE void consume(const maps &m, const product<T> &p, const schedule &s, uint32_t base, uint32_t rank, unsigned unit,
-                          unsigned units_apart)
+template <class T, class Tile, wgmma::axis A, wgmma::axis B> TRINE_DEVICE void
+consume(const maps &m, const product<T> &p, const schedule &s, uint32_t base, uint32_t rank, unsigned unit, unsigned units_apart)
 {
     const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
     const uint32_t staging = base + Tile::at_staging + me.group * Tile::staging;
@@ -143,10 +145,11 @@ TRINE_DEVICE void consume(const maps &m, const product<T> &p, const schedule &s,
 }
 
 template <class T, class Tile, wgmma::axis A, wgmma::axis B> __global__ void __launch_bounds__(Tile::threads, Tile::together)
-matmul_kernel(const __grid_constant__ maps m, const __grid_constant__ product<T> p, const __grid_constant__ schedule s)
+    matmul_kernel(const __grid_constant__ maps m, const __grid_constant__ product<T> p, const __grid_constant__ schedule s)
 {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-    const uint32_t base = (ptx::shared_address(target::dynamic_shared()) + wgmma::pattern_bytes - 1) & ~uint32_t(wgmma::pattern_bytes - 1);
+    const uint32_t base =
+        (ptx::shared_address(target::dynamic_shared()) + wgmma::pattern_bytes - 1) & ~uint32_t(wgmma::pattern_bytes - 1);
     const unsigned blocks = unsigned(s.share * s.splits), unit = blockIdx.x / blocks, units_apart = gridDim.x / blocks;
     const uint32_t rank = ptx::cluster_rank();
     if (threadIdx.x == 0) {
@@ -159,7 +162,7 @@ matmul_kernel(const __grid_constant__ maps m, const __grid_constant__ product<T>
     }
     ptx::cluster_barrier();
     if (threadIdx.x >= Tile::multipliers) {
-        if constexpr (Tile::trades_registers) ptx::leave_registers<40>();
+        if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
         if (threadIdx.x == Tile::multipliers) {
             ptx::prefetch_map(&m.a);
             ptx::prefetch_map(&m.b);
@@ -168,7 +171,7 @@ matmul_kernel(const __grid_constant__ maps m, const __grid_constant__ product<T>
         __syncwarp();
         if (s.splits > 1) ptx::cluster_barrier();
     } else {
-        if constexpr (Tile::trades_registers) ptx::take_registers<232>();
+        if constexpr (Tile::trades_registers) ptx::take_registers<224>();
         consume<T, Tile, A, B>(m, p, s, base, rank, unit, units_apart);
     }
     /* nobody leaves while another block still reads or signals its shared memory */

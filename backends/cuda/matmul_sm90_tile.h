@@ -51,9 +51,10 @@ struct schedule {
     unsigned rows, columns; /* of units: a unit is a cluster's work, one tile or `share` tiles */
     unsigned units;         /* of the whole batch */
     int share, splits;
-    int steps;   /* along K */
-    bool single; /* one product: maps of two axes */
-    bool by_tma; /* d is the sum, and TMA can write it */
+    int group;            /* rows of tiles that are worked on together */
+    int steps;            /* along K */
+    bool single;          /* one product: maps of two axes */
+    bool by_tma;          /* d is the sum, and TMA can write it */
 };
 
 struct maps {
@@ -74,7 +75,7 @@ template <class Tile> TRINE_DEVICE work work_of(const schedule &s, unsigned unit
     const unsigned inside = s.rows * s.columns;
     const unsigned index = s.single ? 0 : unit / inside;
     unsigned m, n;
-    simt::tile_of_block(unit - index * inside, s.rows, s.columns, 16u / unsigned(s.share), &m, &n);
+    simt::tile_of_block(unit - index * inside, s.rows, s.columns, unsigned(s.group / s.share), &m, &n);
     w.index = index;
     w.row = int(m * unsigned(s.share) + (s.share > 1 ? rank : 0)) * Tile::M;
     w.column = int(n) * Tile::N;

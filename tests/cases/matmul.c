@@ -205,7 +205,10 @@ static void shapes(case_list *list)
         {1, 1000, 777}, {1, 1024, 2048}, {3, 515, 1024}, {1000, 1, 333}, {512, 2, 1024},
         {4, 4, 5000},   {1, 1, 4099},    {2, 3, 1},      {40, 24, 3000}, {5, 640, 1030},
     };
+    /* rows of whole 16-byte pieces, for kernels that want them, and edges inside of large tiles */
+    static const int64_t pieces[][3] = {{257, 136, 520}, {130, 264, 72}, {8, 8, 8}, {200, 40, 1096}, {392, 520, 64}};
     transposes(list, ordinary, sizeof ordinary / sizeof ordinary[0]);
+    transposes(list, pieces, sizeof pieces / sizeof pieces[0]);
     transposes(list, thin, sizeof thin / sizeof thin[0]);
 }
 
@@ -257,7 +260,7 @@ static void batches(case_list *list)
         {1, {0}, {0}, {1}, "batch 0"},
         {1, {70}, {70}, {1}, "batch 70 of one b"},
     };
-    static const int64_t shapes[][3] = {{20, 36, 28}, {1, 36, 64}, {36, 1, 28}, {13, 7, 11}};
+    static const int64_t shapes[][3] = {{20, 36, 28}, {1, 36, 64}, {36, 1, 28}, {13, 7, 11}, {24, 72, 136}};
     static const case_layout layouts[] = {LAYOUT_DENSE, LAYOUT_TRANSPOSED, LAYOUT_PADDED};
     for (int d = 0; d < 3; d++)
         for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
@@ -285,7 +288,7 @@ static void epilogues(case_list *list)
                 for (int inplace = 0; inplace < 2; inplace++)
                     for (int size = 0; size < 2; size++) {
                         char what[64];
-                        matmul_spec s = spec_of(case_floats[d], size ? 70 : 3, 68, size ? 300 : 20);
+                        matmul_spec s = spec_of(case_floats[d], size ? 70 : 3, size ? 72 : 68, size ? 304 : 20);
                         s.alpha = scales[i][0];
                         s.beta = scales[i][1];
                         s.out = wide ? TRINE_F32 : s.dtype;
@@ -304,7 +307,7 @@ static void activations(case_list *list)
     for (int d = 0; d < 3; d++)
         for (int kind = 0; kind < TRINE_ACT_COUNT; kind++)
             for (int thin = 0; thin < 2; thin++) {
-                matmul_spec s = spec_of(case_floats[d], thin ? 2 : 66, 70, 33);
+                matmul_spec s = spec_of(case_floats[d], thin ? 2 : 66, thin ? 70 : 72, thin ? 33 : 40);
                 s.alpha = 0.2f; /* the argument's standard deviation is about 1 */
                 s.activation = (trine_activation_kind)kind;
                 s.what = trine_activation_name(s.activation);
@@ -331,7 +334,7 @@ static void special_values(case_list *list)
         {0, 1, 3, "special a and b, alpha 0"},
         {0, 0, 7, "special everything, alpha 0 beta 0"},
     };
-    static const int64_t shapes[][3] = {{30, 44, 3}, {2, 72, 4}, {130, 132, 2}};
+    static const int64_t shapes[][3] = {{30, 44, 3}, {2, 72, 4}, {130, 132, 2}, {130, 136, 8}};
     for (int d = 0; d < 3; d++)
         for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
             for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {

@@ -57,8 +57,14 @@ TRINE_DEVICE void meet(int id, int threads) { asm volatile("bar.sync %0, %1;" ::
 
 /* ---- Registers: by all warps of a warpgroup; together they have no more than the launch gave them ---- */
 
-template <int registers> TRINE_DEVICE void take_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers)); }
-template <int registers> TRINE_DEVICE void leave_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers)); }
+template <int registers> TRINE_DEVICE void take_registers()
+{
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers));
+}
+template <int registers> TRINE_DEVICE void leave_registers()
+{
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
+}
 
 /* ---- Clusters ---- */
 
@@ -72,7 +78,8 @@ TRINE_DEVICE uint32_t cluster_rank()
 TRINE_DEVICE void cluster_barrier()
 {
     asm volatile("barrier.cluster.arrive.release;\n"
-                 "barrier.cluster.wait.acquire;" ::: "memory");
+                 "barrier.cluster.wait.acquire;" ::
+                     : "memory");
 }
 /* 16 bytes of the shared memory of block `rank`. */
 TRINE_DEVICE float4 cluster_load(uint32_t address, uint32_t rank)
@@ -109,10 +116,11 @@ struct coordinates {
 TRINE_DEVICE void load_box(uint32_t to, const CUtensorMap *map, const coordinates &at, bool single, uint32_t barrier)
 {
     if (single)
-        asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::
-                         "r"(to),
-                     "l"(map), "r"(barrier), "r"(at.inner), "r"(at.outer)
-                     : "memory");
+        asm volatile(
+            "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
+                to),
+            "l"(map), "r"(barrier), "r"(at.inner), "r"(at.outer)
+            : "memory");
     else
         asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], "
                      "[%1, {%3, %4, %5, %6, %7}], [%2];" ::"r"(to),
@@ -163,13 +171,17 @@ TRINE_DEVICE void store_shared(uint32_t address, float x, float y)
 TRINE_DEVICE float4 load_shared(uint32_t address)
 {
     float4 v;
-    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"(address) : "memory");
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+                 : "r"(address)
+                 : "memory");
     return v;
 }
 /* Four 8 x 8 matrices of 16-bit elements, held as by wgmma's sums. Lane l gives the address of row l % 8 of matrix l / 8. */
 TRINE_DEVICE void store_matrices(uint32_t address, uint32_t m0, uint32_t m1, uint32_t m2, uint32_t m3)
 {
-    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(m0), "r"(m1), "r"(m2), "r"(m3)
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(m0), "r"(m1), "r"(m2),
+                 "r"(m3)
                  : "memory");
 }
 

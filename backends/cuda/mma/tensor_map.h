@@ -7,9 +7,9 @@
 
 namespace tensor_map {
 
-using encode_function = CUresult (*)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *, const cuuint64_t *,
-                                     const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle,
-                                     CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+using encode_function = CUresult (*)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *,
+                                     const cuuint64_t *, const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave,
+                                     CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
 
 /* NULL if the driver has none. */
 inline encode_function find_encode()
@@ -17,7 +17,8 @@ inline encode_function find_encode()
     void *found = nullptr;
     cudaDriverEntryPointQueryResult result;
 #if CUDART_VERSION >= 12050
-    const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result);
+    const cudaError_t error =
+        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result);
 #else
     const cudaError_t error = cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &found, cudaEnableDefault, &result);
 #endif
@@ -41,17 +42,20 @@ inline bool stride_fits(int64_t stride, int element_bytes)
     return stride > 0 && stride * element_bytes % 16 == 0 && stride < (int64_t(1) << 40) / element_bytes;
 }
 
-/* What TMA wants: 16 bytes everywhere. Axes of one element have no stride. */
+/* What TMA wants of sizes and strides: multiples of 16 bytes. Axes of one element have no stride. */
 inline bool fits(const matrices &m)
 {
-    bool fit = reinterpret_cast<uintptr_t>(m.data) % 16 == 0 && m.inner <= 0x7fffffff && m.outer <= 0x7fffffff;
+    bool fit = m.inner <= 0x7fffffff && m.outer <= 0x7fffffff;
     fit = fit && (m.outer == 1 || stride_fits(m.outer_stride, m.element_bytes));
     for (int i = 0; i < m.batch_axes; i++)
         fit = fit && m.batch[i] <= 0x7fffffff && (m.batch[i] == 1 || stride_fits(m.batch_stride[i], m.element_bytes));
     return fit;
 }
 
-/* A map of m for boxes of box_inner x box_outer, swizzled by lines of 128 bytes. m fits. */
+/* And of the address, which a query does not know. */
+inline bool aligned(const matrices &m) { return reinterpret_cast<uintptr_t>(m.data) % 16 == 0; }
+
+/* A map of m for boxes of box_inner x box_outer, swizzled by lines of 128 bytes. m fits and is aligned. */
 inline bool make(CUtensorMap *map, const matrices &m, int64_t box_inner, int64_t box_outer)
 {
     static const encode_function encode = find_encode();

@@ -42,7 +42,8 @@ enum { line_bytes = 128, pattern_bytes = 8 * line_bytes, block_bytes = 64 * line
  * kind of swizzle; in units of 16 bytes. */
 TRINE_DEVICE uint64_t describe(uint32_t address)
 {
-    return uint64_t((address & 0x3ffff) >> 4) | uint64_t(block_bytes >> 4) << 16 | uint64_t(pattern_bytes >> 4) << 32 | uint64_t(1) << 62;
+    return uint64_t((address & 0x3ffff) >> 4) | uint64_t(block_bytes >> 4) << 16 | uint64_t(pattern_bytes >> 4) << 32 |
+           uint64_t(1) << 62;
 }
 /* What to add to a description for the next 16 terms. */
 template <axis A> constexpr uint64_t next_terms = (A == along_k ? 32 : 16 * line_bytes) >> 4;
@@ -54,7 +55,8 @@ template <class T, int N> struct multiply;
 /* d = a b, or d += a b. A, B: how the operands lie. R, O: N / 2 registers as text and as operands; the numbers after them. */
 #define TRINE_WGMMA(T, NAME, N, R, O, DA, DB, ADD, TA, TB) \
     template <> struct multiply<T, N> { \
-        template <axis A, axis B> static __device__ __forceinline__ void run(float (&d)[N / 2], uint64_t a, uint64_t b, bool add) \
+        template <axis A, axis B> \
+        static __device__ __forceinline__ void run(float (&d)[N / 2], uint64_t a, uint64_t b, bool add) \
         { \
             asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #ADD ", 0;\n" \
                          "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." NAME "." NAME " {" R "}, %" #DA ", %" #DB \
@@ -82,8 +84,7 @@ template <class T, int N> struct multiply;
 
 TRINE_WGMMA_16_BITS(64, R30 "%30,%31", O32, 32, 33, 34, 35, 36)
 TRINE_WGMMA_16_BITS(128, R60 "%60,%61,%62,%63", O64, 64, 65, 66, 67, 68)
-TRINE_WGMMA_16_BITS(256, R120 "%120,%121,%122,%123,%124,%125,%126,%127", O128, 128, 129, 130, 131,
-                    132)
+TRINE_WGMMA_16_BITS(256, R120 "%120,%121,%122,%123,%124,%125,%126,%127", O128, 128, 129, 130, 131, 132)
 
 #undef TRINE_WGMMA
 #undef TRINE_WGMMA_16_BITS
