@@ -24,7 +24,8 @@ typedef enum trine_matmul_precision {
  *   activation         with activation_alpha, as in activation.h; 0 is identity
  * K = 0 is a sum over nothing: 0. Sums and epilogue in f32, one rounding. INVALID_ARGUMENT for an unknown activation or
  * precision.
- * Variants: gemv (at most four rows or columns), register_tiled, and the teaching ladder naive, coalesced, tiled;
+ * Variants: sm90 (Hopper's tensor cores, f16 and bf16 that lie at multiples of 16 bytes; sm90_TILE and sm90_TILE_split force a
+ * tile), gemv (at most four rows or columns), register_tiled, and the teaching ladder naive, coalesced, tiled;
  * docs/matmul-ladder.md walks through them. */
 typedef struct trine_matmul_args {
     trine_tensor a, b, c, bias, d;
