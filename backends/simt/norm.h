@@ -2,8 +2,9 @@
  *
  * A partial of layernorm is a count, a sum and the sum of squares about their quotient, the mean; merging two adds what lies
  * between their means (Chan, Golub, LeVeque 1979). A wave has its row in registers, so that it takes the squares about its own
- * mean in a second pass. A residual is added as soon as it is there; the rounded sum is what the row is from then on. Weight and bias are the same for all rows and come from the caches. Bound by bytes: one read and one
- * write an element, two of each with a residual. */
+ * mean in a second pass. A residual is added as soon as it is there; the rounded sum is what the row is from then on. Weight and
+ * bias are the same for all rows and come from the caches. Bound by bytes: one read and one write an element, with a residual two
+ * reads and up to two writes. */
 #ifndef TRINE_SIMT_NORM_H
 #define TRINE_SIMT_NORM_H
 

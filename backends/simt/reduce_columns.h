@@ -1,9 +1,9 @@
 /* Reductions along an axis outside the one that lies closest in memory.
  *
  * Algorithm: neighbouring threads take neighbouring outputs ("columns"), a pack each where they lie densely, and go down the
- * reduced axis; a block has several rows of threads, which meet in shared memory at the end. Where there are few columns
- * several blocks take its rows in turns; their states go to the workspace. Bound by bytes: every input is read once, in pieces of at least 16 bytes
- * times the width of a block. */
+ * reduced axis; a block has several rows of threads, which meet in shared memory at the end. Where there are few columns several
+ * blocks take its rows in turns; their states go to the workspace. Bound by bytes: every input is read once, in pieces of at least
+ * 16 bytes times the width of a block. */
 #ifndef TRINE_SIMT_REDUCE_COLUMNS_H
 #define TRINE_SIMT_REDUCE_COLUMNS_H
 
@@ -11,7 +11,8 @@
 
 namespace simt {
 
-/* Packs of a thread in flight, and blocks a multiprocessor that are wanted at least: as many as it holds, so that all end together. */
+/* Packs of a thread in flight, and blocks a multiprocessor that are wanted at least: as many as it holds, so that all end
+ * together. */
 enum { columns_unroll = 8, columns_blocks = 3 };
 
 struct reduce_columns_plan {
