@@ -90,13 +90,19 @@ def log_softmax_backward(c):
 
 def layernorm(c):
     if hasattr(c, "residual"):
-        return lambda: F.layer_norm(c.x + c.residual, c.x.shape[-1:], c.weight, c.bias)
+        def run():
+            total = c.x + c.residual
+            return total, F.layer_norm(total, c.x.shape[-1:], c.weight.to(c.x.dtype), c.bias.to(c.x.dtype), 1e-5)
+        return run
     return lambda: F.layer_norm(c.x, c.x.shape[-1:], c.weight.to(c.x.dtype), c.bias.to(c.x.dtype), 1e-5)
 
 
 def rmsnorm(c):
     if hasattr(c, "residual"):
-        return lambda: F.rms_norm(c.x + c.residual, c.x.shape[-1:], c.weight, 1e-5)
+        def run():
+            total = c.x + c.residual
+            return total, F.rms_norm(total, c.x.shape[-1:], c.weight.to(c.x.dtype), 1e-5)
+        return run
     return lambda: F.rms_norm(c.x, c.x.shape[-1:], c.weight.to(c.x.dtype), 1e-5)
 
 
@@ -129,8 +135,10 @@ def l2_normalize(c):
 
 
 def groupnorm(c):
-    groups = re.search(r"(\d+) groups|groups (\d+)", c.name)
-    return groups and (lambda g=int(groups.group(1) or groups.group(2)): F.group_norm(c.x, g, c.weight, c.bias))
+    groups = int(re.search(r"groups (\d+)", c.name).group(1))
+    if "channels last" in c.name:
+        return None
+    return lambda: F.group_norm(c.x, groups, c.weight.to(c.x.dtype), c.bias.to(c.x.dtype))
 
 
 def cross_entropy(c):
