@@ -47,7 +47,7 @@ LANES_INLINE void powers_of(f32x16 x[POWERS], softmax_base base)
     POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.240226477f)));
     POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.693147182f)));
     POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(1.0f)));
-    POWERS_EACH(p[k] = (f32x16)((i32x16)p[k] + ((i32x16)z[k] << 23)));
+    POWERS_EACH(p[k] = (f32x16)((u32x16)p[k] + ((u32x16)z[k] << 23)));
     POWERS_EACH(x[k] = lanes_from(x[k], -126.0f, p[k]));
 }
 

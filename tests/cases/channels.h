@@ -7,6 +7,8 @@
 #ifndef TRINE_TESTS_CHANNELS_H
 #define TRINE_TESTS_CHANNELS_H
 
+#include <pthread.h>
+
 #include "tests/cases/channel_model.h"
 
 /* ---- The model of a case ---- */
@@ -70,16 +72,38 @@ static void model_take_given(channel_model *m, const test_case *c, const channel
     }
 }
 
+/* A thread's model, freed when it ends. */
+static pthread_key_t kept_key;
+static pthread_once_t kept_once = PTHREAD_ONCE_INIT;
+
+static void release_kept(void *kept)
+{
+    release_model(kept);
+    free(kept);
+}
+
+static void make_kept_key(void) { pthread_key_create(&kept_key, release_kept); }
+
+static kept_model *kept_of_thread(void)
+{
+    pthread_once(&kept_once, make_kept_key);
+    kept_model *kept = pthread_getspecific(kept_key);
+    if (kept) return kept;
+    kept = calloc(1, sizeof *kept);
+    if (!kept || pthread_setspecific(kept_key, kept) != 0) abort();
+    return kept;
+}
+
 static const channel_model *model_of(const test_case *c)
 {
-    static _Thread_local kept_model kept;
+    kept_model *const kept = kept_of_thread();
     const channel_attributes a = channel_attributes_of(c);
     const case_tensor *x = case_find(c, "x");
-    if (kept.c == c && kept.seed == c->seed) return &kept.m;
-    release_model(&kept);
-    kept.c = c;
-    kept.seed = c->seed;
-    channel_model *m = &kept.m;
+    if (kept->c == c && kept->seed == c->seed) return &kept->m;
+    release_model(kept);
+    kept->c = c;
+    kept->seed = c->seed;
+    channel_model *m = &kept->m;
     *m = (channel_model){.samples = x->shape[0],
                          .channels = x->shape[a.last ? x->ndim - 1 : 1],
                          .last = a.last,
