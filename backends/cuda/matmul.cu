@@ -7,10 +7,16 @@
 #include "backends/cuda/matmul_sm90.h"
 #include "backends/simt/matmul.h"
 
+trine_status matmul_portable_tile(trine_call *call, const trine_product &p)
+{
+    return simt::run_register_tiled(call, p, simt::register_plan{true, 1, 0});
+}
+
 /* Best first. */
 static const trine_variant matmul_variants[] = {
     {"sm90", sm90::matmul},
     {"gemv", simt::matmul_gemv},
+    {"sm80", sm80::matmul},
     {"register_tiled", simt::matmul_register_tiled},
     {"register_tiled_128", simt::matmul_register_tiled_128},
     {"tiled", simt::matmul_tiled},
