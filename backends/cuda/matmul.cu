@@ -4,12 +4,12 @@
 /* A kernel of which a multiprocessor must have room for that many blocks. */
 #define TRINE_KERNEL_BLOCKS(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 
-#include "backends/cuda/matmul_sm90.h"
+#include "backends/cuda/matmul_variants.h"
 #include "backends/simt/matmul.h"
 
-trine_status matmul_portable_tile(trine_call *call, const trine_product &p)
+trine_status trine_cuda_matmul_portable(trine_call *call, const trine_product *product)
 {
-    return simt::run_register_tiled(call, p, simt::register_plan{true, 1, 0});
+    return simt::run_register_tiled(call, *product, simt::register_plan{true, 1, 0});
 }
 
 /* Best first. */

@@ -9,7 +9,7 @@ namespace sm80 {
 
 static trine_status run(trine_call *call, const trine_product &p, tile_axis a, tile_axis b, int64_t splits)
 {
-    if ((uintptr_t(p.a) | uintptr_t(p.b)) % 16 != 0) return matmul_portable_tile(call, p);
+    if ((uintptr_t(p.a) | uintptr_t(p.b)) % 16 != 0) return trine_cuda_matmul_portable(call, &p);
     TRINE_END_OF_QUERY(call, simt::split_workspace(p, splits));
     if (simt::product_is_empty(p)) return TRINE_OK;
     const split_sink sink(call, p, splits, 64);

@@ -205,7 +205,7 @@ inline trine_status run(trine_call *call, request *r, const plan &how)
     /* a query accepted the strides without the addresses: what can't be loaded by TMA takes the portable tile, which needs no
      * workspace */
     if ((!r->a.copied && !tensor_map::aligned(r->a.matrices)) || (!r->b.copied && !tensor_map::aligned(r->b.matrices)))
-        return matmul_portable_tile(call, r->given);
+        return trine_cuda_matmul_portable(call, &r->given);
     TRINE_END_OF_QUERY(call, copied ? copied + 256 : 0);
     if (simt::product_is_empty(r->p)) return TRINE_OK;
     const trine_status status = copied ? copy_operands(call, r) : TRINE_OK;
@@ -214,7 +214,7 @@ inline trine_status run(trine_call *call, request *r, const plan &how)
 
 /* ---- The variants ---- */
 
-inline trine_status matmul(trine_call *call, const void *args)
+trine_status matmul(trine_call *call, const void *args)
 {
     request r;
     const trine_status status = make_request(call, args, false, &r);
@@ -222,7 +222,7 @@ inline trine_status matmul(trine_call *call, const void *args)
 }
 
 /* One tile whatever the size, so that small cases check every one of them; K is split as far as it can be where `split`. */
-template <int tile, bool split> inline trine_status matmul_of_tile(trine_call *call, const void *args)
+template <int tile, bool split> trine_status matmul_of_tile(trine_call *call, const void *args)
 {
     request r;
     const trine_status status = make_request(call, args, true, &r);
@@ -232,6 +232,15 @@ template <int tile, bool split> inline trine_status matmul_of_tile(trine_call *c
     return run(call, &r,
                plan{tile, !split && shares(tile) ? 2 : 1, split ? int(steps < most_splits ? steps : int64_t(most_splits)) : 1});
 }
+
+template trine_status matmul_of_tile<0, false>(trine_call *, const void *);
+template trine_status matmul_of_tile<1, false>(trine_call *, const void *);
+template trine_status matmul_of_tile<2, false>(trine_call *, const void *);
+template trine_status matmul_of_tile<3, false>(trine_call *, const void *);
+template trine_status matmul_of_tile<0, true>(trine_call *, const void *);
+template trine_status matmul_of_tile<1, true>(trine_call *, const void *);
+template trine_status matmul_of_tile<2, true>(trine_call *, const void *);
+template trine_status matmul_of_tile<3, true>(trine_call *, const void *);
 
 } // namespace sm90
 

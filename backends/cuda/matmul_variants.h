@@ -1,17 +1,24 @@
-/* What the matmul family's objects have of each other. */
+/* What matmul's files on NVIDIA have of each other: matmul.cu the table and the portable variants, matmul_sm90.cu Hopper's,
+ * matmul_sm80.cu those of compute capability 8. */
 #ifndef TRINE_CUDA_MATMUL_VARIANTS_H
 #define TRINE_CUDA_MATMUL_VARIANTS_H
 
-#include "core/backend.h"
 #include "core/matmul_shape.h"
 
-namespace sm80 {
-/* matmul_sm80.cu */
-trine_status matmul(trine_call *call, const void *args);
-} // namespace sm80
+/* The portable tile without a workspace: for what a variant finds out at the launch alone. */
+trine_status trine_cuda_matmul_portable(trine_call *call, const trine_product *product);
 
-/* matmul.cu: register_tiled's large tile, which takes any addresses and no workspace. A variant whose query accepted the strides
- * goes there with addresses that it can't take. */
-trine_status matmul_portable_tile(trine_call *call, const trine_product &p);
+namespace sm90 {
+
+trine_status matmul(trine_call *call, const void *args);
+template <int tile, bool split> trine_status matmul_of_tile(trine_call *call, const void *args); /* matmul_sm90.h has which */
+
+} // namespace sm90
+
+namespace sm80 {
+
+trine_status matmul(trine_call *call, const void *args);
+
+} // namespace sm80
 
 #endif
