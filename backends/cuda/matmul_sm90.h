@@ -131,7 +131,7 @@ inline trine_status launch(trine_call *call, const request &r, const plan &how)
     config.dynamicSmemBytes = Tile::shared;
     config.stream = static_cast<cudaStream_t>(call->native);
     config.attrs = &attribute;
-    config.numAttrs = 1;
+    config.numAttrs = cluster > 1;
     (void)cudaLaunchKernelEx(&config, kernel, m, product<T>(r.p), s); /* its error is the run time's last one */
     return target::launched(call);
 }

@@ -146,6 +146,11 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> __global__ void __l
         (ptx::shared_address(target::dynamic_shared()) + wgmma::pattern_bytes - 1) & ~uint32_t(wgmma::pattern_bytes - 1);
     const unsigned blocks = unsigned(s.share * s.splits), unit = blockIdx.x / blocks, units_apart = gridDim.x / blocks;
     const uint32_t rank = ptx::cluster_rank();
+    if (threadIdx.x == Tile::multipliers) { /* on their way while the barriers are made: from memory they take a microsecond */
+        ptx::prefetch_map(&m.a);
+        ptx::prefetch_map(&m.b);
+        if (s.by_tma) ptx::prefetch_map(&m.d);
+    }
     if (threadIdx.x == 0) {
         ring_place<Tile> at(base);
         for (int i = 0; i < Tile::stages; i++, at.advance()) {
@@ -154,14 +159,13 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> __global__ void __l
         }
         ptx::barrier_init_fence();
     }
-    ptx::cluster_barrier();
+    if (blocks > 1)
+        ptx::cluster_barrier();
+    else
+        __syncthreads();
     if (threadIdx.x >= Tile::multipliers) {
         if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
-        if (threadIdx.x == Tile::multipliers) {
-            ptx::prefetch_map(&m.a);
-            ptx::prefetch_map(&m.b);
-            producer<T, Tile, A, B>::run(m, p, s, base, rank, unit, units_apart);
-        }
+        if (threadIdx.x == Tile::multipliers) producer<T, Tile, A, B>::run(m, p, s, base, rank, unit, units_apart);
         __syncwarp();
         if (s.splits > 1) ptx::cluster_barrier();
     } else {
