@@ -13,6 +13,7 @@ namespace simt {
 /* Offsets in elements of one product of the batch. */
 struct product_offsets {
     int64_t d, a, b, c;
+    int64_t bias = 0;
 };
 
 /* d = act(alpha sum + beta c + bias). T: the type of a and b; c, bias and d have it or are f32 ("wide"). */
@@ -40,7 +41,7 @@ template <class T> struct epilogue {
     {
         float y = alpha * sum;
         if (c) y = target::fma_rn(beta, read(c, c_wide, at.c + row * c_m + column * c_n), y);
-        if (bias) y += read(bias, bias_wide, row * bias_m + column * bias_n);
+        if (bias) y += read(bias, bias_wide, at.bias + row * bias_m + column * bias_n);
         return activate(activation, activation_alpha, y);
     }
     /* V finished values of neighbouring columns; V > 1 only if d_packs. */
