@@ -136,7 +136,7 @@ static void register_product(const trine_product *p, const product_place *at, cp
         for (int64_t row = 0; row < p->m; row += plan.block_m) make_block(p, at, team, &plan, row, column);
 }
 
-static trine_status matmul_register_tiled(trine_call *call, const void *args)
+static inline trine_status matmul_register_tiled(trine_call *call, const void *args)
 {
     trine_product p;
     TRINE_REQUIRE_THAT(call, trine_product_make(&p, args), "needs d with stride 1 along N or M");

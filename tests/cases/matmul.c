@@ -8,16 +8,6 @@
 
 /* ---- Oracle: a row of d in f64 ---- */
 
-/* Values first, first + 1, ... of a tensor whose data repeats after `period` elements. */
-static void read_values(const case_tensor *t, int64_t first, int64_t n, double *to)
-{
-    for (int64_t done = 0, m; done < n; done += m) {
-        int64_t at = (first + done) % t->period;
-        m = n - done < t->period - at ? n - done : t->period - at;
-        trine_convert(case_element(t, at), t->dtype, to + done, TRINE_F64, m);
-    }
-}
-
 /* Index of the first element of t's matrix for the batch that `index` (along d's axes) is in; one serves all along axes of
  * size 1. */
 static int64_t first_of_matrix(const case_tensor *t, const case_tensor *d, const int64_t *index)
@@ -37,9 +27,9 @@ static void row_times_matrix(const test_case *c, const int64_t *index, double *s
     int64_t k = a->shape[a->ndim - 1], n = b->shape[b->ndim - 1];
     double *row = malloc((size_t)(k + n) * sizeof *row + 1), *line = row + k;
     if (!row) abort(); /* an oracle without memory can't judge anything */
-    read_values(a, first_of_matrix(a, d, index) + index[d->ndim - 2] * k, k, row);
+    case_values(a, first_of_matrix(a, d, index) + index[d->ndim - 2] * k, k, row);
     for (int64_t i = 0; i < k; i++) {
-        read_values(b, first_of_matrix(b, d, index) + i * n, n, line);
+        case_values(b, first_of_matrix(b, d, index) + i * n, n, line);
         for (int64_t j = 0; j < n; j++) sum[j] += row[i] * line[j];
     }
     free(row);
