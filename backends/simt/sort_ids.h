@@ -1,8 +1,8 @@
 /* Sorts ids stably and remembers where each stood: what a deterministic scatter needs, so that it adds in the order of the list.
  *
  * Algorithm: radix sort from the lowest digit on (6 bits a pass, as many passes as the largest key has digits). A pass counts the
- * digits of every block of 2048 keys, turns the counts of all blocks into first places by one scan, and puts each key at its
- * place; inside a block each thread has 8 keys that follow each other and its own counter of every digit, so no atomics are
+ * digits of every block of 2048 keys, turns the counts of all blocks into first places by a scan of each digit's, and puts each key
+ * at its place; inside a block each thread has 8 keys that follow each other and its own counter of every digit, so no atomics are
  * needed and equal keys keep their order. Bound by latency: a few small launches; the rows that the ids stand for are far more
  * bytes.
  *
@@ -24,7 +24,6 @@ enum {
     sort_bits = 6,
     sort_digits = 1 << sort_bits,
     sort_shares = sort_threads / sort_digits, /* threads that add up the counters of one digit */
-    sort_scan_threads = 1024,
     /* counters of a digit: a gap after every share, so that the shares of neighbouring digits lie in different banks */
     sort_part = sort_threads / sort_shares,
     sort_gap = 16,
@@ -39,8 +38,8 @@ struct sort_plan {
         for (int64_t key = rows; key > 0; key >>= sort_bits) passes++;
     }
     size_t list_bytes() const { return (size_t(n) * 4 + 15) / 16 * 16; }
-    size_t table_bytes() const { return size_t(blocks * sort_digits) * 4; }
-    /* Two lists of keys and two of places, and the counts. */
+    size_t table_bytes() const { return size_t((blocks + 1) * sort_digits) * 4; }
+    /* Two lists of keys and two of places, the counts, and their sums. */
     size_t bytes() const { return 4 * list_bytes() + table_bytes(); }
 };
 
@@ -110,29 +109,29 @@ sort_count_kernel(int64_t n, int64_t blocks, int shift, const Key *keys, Key *ta
     table[digit * blocks + target::block_x()] = Key(sum);
 }
 
-/* Exclusive sums of the table, by one block: each thread has a piece. */
-template <class Key> TRINE_KERNEL(sort_scan_threads) sort_scan_kernel(int64_t n, Key *table)
+/* Exclusive sums of a digit's counts, by a block; behind the table goes the sum of them all. */
+template <class Key> TRINE_KERNEL(sort_threads) sort_scan_kernel(int64_t blocks, Key *table)
 {
-    TRINE_SHARED Key sums[sort_scan_threads];
-    const int t = target::thread_x();
-    const int64_t piece = (n + sort_scan_threads - 1) / sort_scan_threads, begin = t * piece < n ? t * piece : n,
-                  end = begin + piece < n ? begin + piece : n;
-    Key sum = 0;
-#pragma unroll 8
-    for (int64_t i = begin; i < end; i++) sum += table[i];
-    sums[t] = sum;
-    for (int apart = 1; apart < sort_scan_threads; apart *= 2) {
+    TRINE_SHARED Key sums[sort_threads];
+    const int t = target::thread_x(), digit = int(target::block_x());
+    Key *const counts = table + digit * blocks;
+    Key before = 0;
+    for (int64_t i = t; i - t < blocks; i += sort_threads) {
+        const Key count = i < blocks ? counts[i] : 0;
+        Key sum = count;
+        for (int apart = 1; apart < sort_threads; apart *= 2) {
+            sums[t] = sum;
+            target::barrier();
+            if (t >= apart) sum += sums[t - apart];
+            target::barrier();
+        }
+        if (i < blocks) counts[i] = before + sum - count;
+        sums[t] = sum;
         target::barrier();
-        const Key before = t >= apart ? sums[t - apart] : 0;
+        before += sums[sort_threads - 1];
         target::barrier();
-        sums[t] += before;
     }
-    Key place = sums[t] - sum;
-    for (int64_t i = begin; i < end; i++) {
-        const Key count = table[i];
-        table[i] = place;
-        place += count;
-    }
+    if (t == 0) table[sort_digits * blocks + digit] = before;
 }
 
 template <class Key> TRINE_KERNEL(sort_threads)
@@ -140,8 +139,17 @@ sort_place_kernel(int64_t n, int64_t blocks, int shift, const Key *table, const 
                   Key *places_to)
 {
     TRINE_SHARED sort_counters counters;
+    TRINE_SHARED uint32_t all[sort_digits], begin[sort_digits]; /* a digit's keys: how many; where those of the block begin */
     const int64_t first = sort_first();
     const int t = target::thread_x();
+    if (t < sort_digits) all[t] = uint32_t(table[sort_digits * blocks + t]);
+    target::barrier();
+    if (t < sort_digits) {
+        uint32_t sum = uint32_t(table[t * blocks + target::block_x()]);
+#pragma unroll 8
+        for (int digit = 0; digit < sort_digits; digit++) sum += digit < t ? all[digit] : 0;
+        begin[t] = sum;
+    }
     int32_t key[sort_keys], place[sort_keys];
     sort_load(key, keys, first, n);
     sort_load(place, places, first, n);
@@ -150,7 +158,7 @@ sort_place_kernel(int64_t n, int64_t blocks, int shift, const Key *table, const 
     for (int i = 0; i < sort_keys; i++) {
         if (first + i >= n) break;
         const int digit = key[i] >> shift & (sort_digits - 1), share = t / sort_part;
-        uint32_t to = uint32_t(table[digit * blocks + target::block_x()]) + counters.at[digit][counters.slot(t)]++;
+        uint32_t to = begin[digit] + counters.at[digit][counters.slot(t)]++;
         for (int k = 0; k < share; k++) to += counters.share[digit][k];
         keys_to[to] = key[i];
         places_to[to] = place[i];
@@ -192,7 +200,7 @@ inline trine_status sort_ids(trine_call *call, const sort_plan &plan, const trin
         status =
             launch(call, sort_count_kernel<int32_t>, grid(plan.blocks), sort_threads, 0, plan.n, plan.blocks, shift, keys, table);
         if (status == TRINE_OK && plan.n)
-            status = launch(call, sort_scan_kernel<int32_t>, grid(1), sort_scan_threads, 0, plan.blocks * sort_digits, table);
+            status = launch(call, sort_scan_kernel<int32_t>, grid(sort_digits), sort_threads, 0, plan.blocks, table);
         if (status == TRINE_OK)
             status = launch(call, sort_place_kernel<int32_t>, grid(plan.blocks), sort_threads, 0, plan.n, plan.blocks, shift,
                             table, keys, places, other_keys, other_places);
