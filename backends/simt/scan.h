@@ -11,7 +11,9 @@
 
 namespace simt {
 
-enum { scan_few = 4, scan_many = 8 /* packs of a thread */, scan_tile_packs = scan_threads * scan_many };
+enum { scan_few = 4, scan_many = 8 /* packs of a thread */ };
+/* Where tiles look back: so many that three blocks fit a multiprocessor. */
+template <class T> constexpr int scan_shared = sizeof(T) == 2 ? 6 : 8;
 
 /* `width` threads a row: 2^k of a wave, or the block. */
 template <class Op, class T, int V, int U> TRINE_KERNEL(scan_threads)
@@ -40,7 +42,7 @@ scan_rows_kernel(walk<2, divider_any> rows, int64_t count, scan_order order, int
 }
 
 /* words: the ticket, then for every row those of its tiles and of their groups. */
-template <class Op, class T, int V, int U> TRINE_KERNEL(scan_threads)
+template <class Op, class T, int V, int U> TRINE_CROWDED_KERNEL(scan_threads, 3)
 scan_look_back_kernel(walk<2, divider_any> rows, int64_t tiles, scan_order order, T *y, const T *x, uint64_t *words)
 {
     using tile_of = scan_tile<Op, T, V, U>;
@@ -87,12 +89,12 @@ inline trine_status run_scan_rows(trine_call *call, const trine_scan_args *a, co
     T *y = data_of<T>(a->y);
     const T *x = data_of<T>(a->x);
     if (words) {
-        const int64_t tiles = ceil_div(order.packs, scan_tile_packs);
+        const int64_t tiles = ceil_div(order.packs, scan_threads * scan_shared<T>);
         auto *memory = static_cast<uint64_t *>(call->workspace);
         const trine_status status = scan_clear(call, words, memory);
         if (status != TRINE_OK) return status;
-        return launch(call, scan_look_back_kernel<Op, T, V, scan_many>, grid(s.rows.numel * tiles), scan_threads, 0, rows, tiles,
-                      order, y, x, memory);
+        return launch(call, scan_look_back_kernel<Op, T, V, scan_shared<T>>, grid(s.rows.numel * tiles), scan_threads, 0, rows,
+                      tiles, order, y, x, memory);
     }
     /* four packs a thread where a wave takes the row so: more waves have loads in flight */
     if (order.packs <= int64_t(call->device->props.wave_size) * scan_few)
@@ -102,10 +104,10 @@ inline trine_status run_scan_rows(trine_call *call, const trine_scan_args *a, co
 
 template <class Op, class T> inline trine_status scan_rows(trine_call *call, const trine_scan_args *a, const trine_scan_shape &s)
 {
-    constexpr int V = pack_of<T>;
+    constexpr int V = pack_of<T>, tile = scan_threads * scan_shared<T>;
     /* rows so few that a block each leaves the device idle, and so long that they have several tiles */
-    const bool shared = s.rows.numel < 2 * call->device->props.compute_units && s.n > 2 * V * scan_tile_packs;
-    const int64_t tiles = ceil_div(s.n, scan_tile_packs), words = 1 + s.rows.numel * (tiles + scan_groups(tiles, scan_group));
+    const bool shared = s.rows.numel < 2 * call->device->props.compute_units && s.n > 2 * V * tile;
+    const int64_t tiles = ceil_div(s.n, tile), words = 1 + s.rows.numel * (tiles + scan_groups(tiles, scan_group));
     TRINE_END_OF_QUERY(call, shared ? size_t(words) * sizeof(uint64_t) : 0);
     bool packed = aligned16(a->y.data) && aligned16(a->x.data) && s.step[SCAN_Y] == 1 && s.step[SCAN_X] == 1;
     for (int d = 0; d < s.rows.ndim; d++)

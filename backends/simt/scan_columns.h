@@ -14,7 +14,7 @@
 
 namespace simt {
 
-enum { scan_down = 4, scan_deep = 16, scan_widest = 32 };
+enum { scan_down = 4, scan_deep = 12, scan_widest = 32 };
 
 struct scan_columns_plan {
     int64_t n;
@@ -112,7 +112,7 @@ template <class Op, int V> TRINE_DEVICE void scan_lines(pack<float, V> sum, floa
     for (int j = 0; j < V; j++) running[j] = t < width ? Op::neutral() : before.at[j];
 }
 
-template <class Op, class T, int V> TRINE_KERNEL(scan_threads)
+template <class Op, class T, int V> TRINE_CROWDED_KERNEL(scan_threads, 2)
 scan_panels_kernel(walk<2, divider_any> outer, scan_columns_plan plan, T *y, const T *x, uint64_t *words)
 {
     TRINE_SHARED pack<float, V> list[scan_threads];

@@ -15,7 +15,7 @@
 namespace simt {
 
 /* Tiles of a group: where a wave looks back together, a lane each; and where every thread looks back for itself. */
-enum { scan_group = 32, scan_group_alone = 8 };
+enum { scan_group = 32, scan_group_alone = 16 };
 
 /* What a tile or a group has published: nothing yet (0), its total, or the prefix up to its end; in one word, so that no reader
  * sees half. */
@@ -31,21 +31,25 @@ template <class T> TRINE_KERNEL(scan_threads) scan_clear_kernel(int64_t n, T *wo
     if (i < n) words[i] = 0;
 }
 
-/* Of all groups before `group`, by one wave; the same in all lanes. */
-template <class Op> TRINE_DEVICE float scan_groups_before(const uint64_t *groups, int64_t group)
+/* What group number `at` has published: of those before the first, that nothing precedes it. */
+template <class Op> TRINE_DEVICE uint64_t scan_group_word(const uint64_t *groups, int64_t at)
+{
+    return at < 0 ? scan_word(SCAN_PREFIX, Op::neutral()) : target::load_published(groups + at);
+}
+
+/* Of all groups before `group`, by one wave; the same in all lanes. word: what the lane's has published so far. */
+template <class Op> TRINE_DEVICE float scan_groups_before(const uint64_t *groups, int64_t group, uint64_t word)
 {
     constexpr int wave_size = target::wave_size();
     const int lane = target::thread_x() % wave_size;
     int64_t window = group; /* one past the groups that are looked at; the lanes' are window - 1 - lane */
     int nearest;
-    uint64_t word;
     for (;;) { /* until a prefix is seen */
-        const int64_t at = window - 1 - lane;
-        do word = at < 0 ? scan_word(SCAN_PREFIX, Op::neutral()) : target::load_published(groups + at);
-        while (scan_state(word) == 0);
+        while (scan_state(word) == 0) word = scan_group_word<Op>(groups, window - 1 - lane);
         nearest = wave_reduce(scan_state(word) == SCAN_PREFIX ? lane : wave_size, op_least{});
         if (nearest < wave_size) break;
         window -= wave_size;
+        word = 0;
     }
     float prefix = target::shuffle(scan_value(word), nearest); /* and the totals behind it, in their order */
     for (int l = nearest - 1; l >= 0; l--) prefix = Op::both(prefix, target::shuffle(scan_value(word), l));
@@ -67,6 +71,7 @@ template <class Op> TRINE_DEVICE float scan_look_back(uint64_t *tiles, uint64_t 
     const int lane = target::thread_x() % wave_size, rank = int(tile % scan_group);
     const int64_t group = tile / scan_group;
     if (lane == 0) target::publish(tiles + tile, scan_word(SCAN_TOTAL, total));
+    const uint64_t of_groups = scan_group_word<Op>(groups, group - 1 - lane); /* asked for early */
     uint64_t word = scan_word(SCAN_TOTAL, Op::neutral());
     if (lane < rank) do
             word = target::load_published(tiles + group * scan_group + lane);
@@ -82,7 +87,7 @@ template <class Op> TRINE_DEVICE float scan_look_back(uint64_t *tiles, uint64_t 
     const bool last = lane == 0 && rank == scan_group - 1;
     if (last) target::publish(groups + group, scan_word(group == 0 ? SCAN_PREFIX : SCAN_TOTAL, of_group));
     if (group == 0) return sum;
-    const float prefix = scan_groups_before<Op>(groups, group);
+    const float prefix = scan_groups_before<Op>(groups, group, of_groups);
     if (last) target::publish(groups + group, scan_word(SCAN_PREFIX, Op::both(prefix, of_group)));
     return Op::both(prefix, sum);
 }
