@@ -18,7 +18,20 @@ typedef struct pack_source {
     int64_t first;  /* element of row 0 and term 0 */
     int64_t row, k; /* strides */
     int64_t rows, terms;
+    /* An operand that has no strides: n elements along k (or along rows), from an element on that is counted from begin_row and
+     * begin_k, in buffer. NULL: it lies in memory as said above. */
+    void (*gather)(float *buffer, const void *context, int64_t row, int64_t k, int64_t n, bool along_k);
+    const void *context;
+    int64_t begin_row, begin_k;
 } pack_source;
+
+/* n elements along k (or along rows). */
+static inline const float *source_line(float *buffer, const pack_source *s, int64_t row, int64_t k, int64_t n, bool along_k)
+{
+    if (!s->gather) return load_line(buffer, s->data, s->dtype, s->first + row * s->row + k * s->k, n, along_k ? s->k : s->row);
+    s->gather(buffer, s->context, s->begin_row + row, s->begin_k + k, n, along_k);
+    return buffer;
+}
 
 /* Lines of one term lie far apart: the processor does not look so far ahead by itself. */
 static inline void ask_for(const pack_source *s, int64_t row, int64_t k, int64_t rows)
@@ -36,7 +49,7 @@ static inline __attribute__((always_inline)) void pack_lines(float *panels, cons
     const int64_t whole = rows / width, rest = rows - whole * width, apart = width * s->terms;
     for (int64_t k = 0; k < s->terms; k++) {
         if (s->row == 1 && k + PACK_AHEAD < s->terms) ask_for(s, first_row, k + PACK_AHEAD, rows);
-        const float *line = load_line(buffer, s->data, s->dtype, s->first + first_row * s->row + k * s->k, rows, s->row);
+        const float *line = source_line(buffer, s, first_row, k, rows, false);
         float *to = panels + k * width;
         for (int64_t i = 0; i < whole; i++, to += apart, line += width) memcpy(to, line, (size_t)width * sizeof *to);
         for (int64_t j = 0; rest && j < width; j++) to[j] = j < rest ? line[j] : 0;
@@ -81,9 +94,7 @@ static inline __attribute__((always_inline)) void pack_turned(float *panel, cons
     _Alignas(64) float buffer[PACK_WIDTH_MAX * PACK_TERMS];
     const float *line[PACK_WIDTH_MAX + 4];
     for (int64_t r = 0; r < width + 3; r++)
-        line[r] = r < rows
-                      ? load_line(buffer + r * PACK_TERMS, s->data, s->dtype, s->first + (first_row + r) * s->row, s->terms, s->k)
-                      : zeros;
+        line[r] = r < rows ? source_line(buffer + r * PACK_TERMS, s, first_row + r, 0, s->terms, true) : zeros;
     turn_lines(panel, width, line, s->terms);
 }
 
