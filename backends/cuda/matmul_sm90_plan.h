@@ -29,6 +29,16 @@ static constexpr tile_row tile_table[tile_count] = {
     {64, 64, 6, 2, 0.50},
 };
 
+/* Steps of the ring along K. What is said of times counts in steps, which have the same bytes and take the tensor cores the same
+ * time in every dtype. */
+inline int64_t steps_of(const trine_product &p)
+{
+    return simt::ceil_div(p.k * (trine_dtype_bits(p.dtype) / 8), int64_t(wgmma::line_bytes));
+}
+
+/* Whether a tile is made of whole warpgroups when the product is turned (matmul_sm90_turned.h). */
+inline bool turns(int tile) { return tile_table[tile].n == 2 * tile_table[tile].m; }
+
 /* Whether two blocks along M load b together. The small tiles were slower so. */
 inline bool shares(int tile) { return tile_table[tile].m >= 128; }
 
@@ -53,24 +63,25 @@ inline double cycles_of(const trine_product &p, const plan &how, int64_t units)
     const bool crowded = spread > t.together || (how.splits > 1 && 2 * blocks > units);
     const double busy = crowded ? t.together : double(spread);
     const double rows = double(p.m < t.m ? p.m : t.m), columns = double(p.n < t.n ? p.n : t.n);
-    const double multiply = double(t.m) * t.n * step_terms / 2048 / t.rate;
+    const double multiply = double(t.m) * t.n * 64 / 2048 / t.rate; /* a step of 16-bit terms */
     const double load = (rows + columns / how.share) * wgmma::line_bytes / l2_rate;
     const double together = busy * (multiply > load ? multiply : load), wait = latency / t.stages;
-    const double steps = double(simt::ceil_div(simt::ceil_div(p.k, step_terms), how.splits));
+    const double steps = double(simt::ceil_div(steps_of(p), how.splits));
     const double m = double(p.m), n = double(p.n), k = double(p.k), batch = double(p.batch.numel);
-    const double memory = 2 * batch * (m * k + n * k + m * n) / memory_rate;
+    const double memory = double(trine_dtype_bits(p.dtype) / 8) * batch * (m * k + n * k + m * n) / memory_rate;
     const double work = double(rounds) * (steps * (together > wait ? together : wait) + ends);
     const double sums = how.splits > 1 ? 1500 * how.splits + (rows + t.m) * t.n * 4 * busy / 16 : 0;
     return (work > memory ? work + 0.3 * memory : memory + 0.3 * work) + sums;
 }
 
-inline plan make_plan(const trine_product &p, int64_t units)
+inline plan make_plan(const trine_product &p, bool turned, int64_t units)
 {
     plan best = {0, 1, 1};
     double least = 1e300;
-    const int64_t steps = simt::ceil_div(p.k, step_terms);
+    const int64_t steps = steps_of(p);
     for (int tile = 0; tile < tile_count; tile++)
         for (int splits = 1; splits <= most_splits && (splits == 1 || steps >= 4 * splits); splits++) {
+            if (turned && !turns(tile)) continue;
             const int64_t tiles_m = simt::ceil_div(p.m, tile_table[tile].m);
             const bool share = splits == 1 && shares(tile) && tiles_m % 2 == 0;
             const plan how = {tile, share ? 2 : 1, splits};
