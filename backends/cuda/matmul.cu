@@ -4,8 +4,13 @@
 /* A kernel of which a multiprocessor must have room for that many blocks. */
 #define TRINE_KERNEL_BLOCKS(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 
-#include "backends/cuda/matmul_sm90.h"
+#include "backends/cuda/matmul_variants.h"
 #include "backends/simt/matmul.h"
+
+trine_status trine_cuda_matmul_portable(trine_call *call, const trine_product *product)
+{
+    return simt::run_register_tiled(call, *product, simt::register_plan{true, 1, 0});
+}
 
 /* Best first. */
 static const trine_variant matmul_variants[] = {

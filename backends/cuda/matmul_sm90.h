@@ -4,7 +4,7 @@
 
 #include "backends/cuda/matmul_sm90_kernel.h"
 #include "backends/cuda/matmul_sm90_plan.h"
-#include "backends/simt/matmul_register.h"
+#include "backends/cuda/matmul_variants.h"
 
 namespace sm90 {
 
@@ -179,8 +179,7 @@ inline trine_status run(trine_call *call, const request &r, const plan &how)
     TRINE_REQUIRE_THAT(call, units_fit(r.p, how), "the grid is too large");
     /* a query accepted the strides without the addresses: what can't be loaded by TMA takes the portable tile, which needs no
      * workspace either */
-    if (!tensor_map::aligned(r.a.matrices) || !tensor_map::aligned(r.b.matrices))
-        return simt::run_register_tiled(call, r.p, simt::register_plan{true, 1, 0});
+    if (!tensor_map::aligned(r.a.matrices) || !tensor_map::aligned(r.b.matrices)) return trine_cuda_matmul_portable(call, &r.p);
     TRINE_END_OF_QUERY(call, 0);
     if (simt::product_is_empty(r.p)) return TRINE_OK;
     return r.p.dtype == TRINE_F16 ? launch_tile<simt::f16>(call, r, how) : launch_tile<simt::bf16>(call, r, how);
@@ -188,7 +187,7 @@ inline trine_status run(trine_call *call, const request &r, const plan &how)
 
 /* ---- The variants ---- */
 
-inline trine_status matmul(trine_call *call, const void *args)
+trine_status matmul(trine_call *call, const void *args)
 {
     request r;
     const trine_status status = make_request(call, args, &r);
@@ -196,7 +195,7 @@ inline trine_status matmul(trine_call *call, const void *args)
 }
 
 /* One tile whatever the size, so that small cases check every one of them; K is split as far as it can be where `split`. */
-template <int tile, bool split> inline trine_status matmul_of_tile(trine_call *call, const void *args)
+template <int tile, bool split> trine_status matmul_of_tile(trine_call *call, const void *args)
 {
     request r;
     const trine_status status = make_request(call, args, &r);
@@ -205,6 +204,15 @@ template <int tile, bool split> inline trine_status matmul_of_tile(trine_call *c
     return run(call, r,
                plan{tile, !split && shares(tile) ? 2 : 1, split ? int(steps < most_splits ? steps : int64_t(most_splits)) : 1});
 }
+
+template trine_status matmul_of_tile<0, false>(trine_call *, const void *);
+template trine_status matmul_of_tile<1, false>(trine_call *, const void *);
+template trine_status matmul_of_tile<2, false>(trine_call *, const void *);
+template trine_status matmul_of_tile<3, false>(trine_call *, const void *);
+template trine_status matmul_of_tile<0, true>(trine_call *, const void *);
+template trine_status matmul_of_tile<1, true>(trine_call *, const void *);
+template trine_status matmul_of_tile<2, true>(trine_call *, const void *);
+template trine_status matmul_of_tile<3, true>(trine_call *, const void *);
 
 } // namespace sm90
 
