@@ -110,6 +110,19 @@ static void make_step(const trine_product *p, const product_place *at, cpu_team 
     }
 }
 
+static pack_source source_of(const void *data, trine_dtype dtype, int64_t first, int64_t row, int64_t k, int64_t begin_row,
+                             int64_t begin_k)
+{
+    return (pack_source){
+        .data = data, .dtype = dtype, .first = first, .row = row, .k = k, .begin_row = begin_row, .begin_k = begin_k};
+}
+
+static void set_scales(pack_source *s, const trine_product_scale *scale, int64_t offset)
+{
+    s->scale = scale;
+    s->scales = scale->data + offset;
+}
+
 /* Packed panels have two places in turn: members pack for the next step while others are still busy with this one. */
 static void make_block(const trine_product *p, const product_place *at, cpu_team *team, const register_plan *plan, int64_t row,
                        int64_t column)
@@ -130,11 +143,15 @@ static void make_block(const trine_product *p, const product_place *at, cpu_team
         s.first = step == 0;
         s.last = step + 1 == plan->steps;
         s.terms = smaller(plan->block_k, p->k - k);
-        pack_source from_a = {
-            p->a, p->dtype, at->a + row * p->a_m + k * p->a_k, p->a_m, p->a_k, s.rows, s.terms, .begin_row = row, .begin_k = k};
-        pack_source from_b = {
-            p->b,        p->dtype, at->b + column * p->b_n + k * p->b_k, p->b_n, p->b_k, s.columns, s.terms, .begin_row = column,
-            .begin_k = k};
+        pack_source from_a = source_of(p->a, p->dtype, at->a + row * p->a_m + k * p->a_k, p->a_m, p->a_k, row, k);
+        pack_source from_b = source_of(p->b, p->b_dtype, at->b + column * p->b_n + k * p->b_k, p->b_n, p->b_k, column, k);
+        from_a.rows = s.rows;
+        from_b.rows = s.columns;
+        from_a.terms = from_b.terms = s.terms;
+        if (p->has_scales) {
+            set_scales(&from_a, &p->a_scale, at->a_scale);
+            set_scales(&from_b, &p->b_scale, at->b_scale);
+        }
         if (plan->hooks) plan->hooks->source(p, false, &from_a);
         if (plan->hooks) plan->hooks->source(p, true, &from_b);
         pack_a(team, a, &from_a);
@@ -156,16 +173,21 @@ static inline void register_product(const trine_product *p, const product_place 
     make_blocks(p, at, team, &plan);
 }
 
+static trine_status run_register_tiled(trine_call *call, const trine_product *p)
+{
+    const register_plan plan = register_plan_make(p);
+    team_plan team = team_plan_make(p);
+    team.memory = (2 * (plan.a_size + plan.b_size) + plan.sums_size) * sizeof(float);
+    TRINE_END_OF_QUERY(call, team_workspace(&team));
+    run_products(call, p, &team, register_product);
+    return TRINE_OK;
+}
+
 static inline trine_status matmul_register_tiled(trine_call *call, const void *args)
 {
     trine_product p;
     TRINE_REQUIRE_THAT(call, trine_product_make(&p, args), "needs d with stride 1 along N or M");
-    const register_plan plan = register_plan_make(&p);
-    team_plan team = team_plan_make(&p);
-    team.memory = (2 * (plan.a_size + plan.b_size) + plan.sums_size) * sizeof(float);
-    TRINE_END_OF_QUERY(call, team_workspace(&team));
-    run_products(call, &p, &team, register_product);
-    return TRINE_OK;
+    return run_register_tiled(call, &p);
 }
 
 #endif
