@@ -163,7 +163,7 @@ static void gemv_product(const trine_product *p, const product_place *at, cpu_te
     finish_rows(p, at, &g, rows);
 }
 
-static trine_status matmul_gemv(trine_call *call, const void *args)
+static inline trine_status matmul_gemv(trine_call *call, const void *args)
 {
     trine_product p;
     trine_thin thin;

@@ -156,7 +156,7 @@ static void register_product(const trine_product *p, const product_place *at, cp
         for (int64_t row = 0; row < p->m; row += plan.block_m) make_block(p, at, team, &plan, row, column);
 }
 
-static trine_status run_register_tiled(trine_call *call, const trine_product *p)
+static inline trine_status run_register_tiled(trine_call *call, const trine_product *p)
 {
     const register_plan plan = register_plan_make(p);
     team_plan team = team_plan_make(p);

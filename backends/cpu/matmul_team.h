@@ -93,11 +93,13 @@ static inline size_t team_workspace(const team_plan *plan)
     return (size_t)plan->teams * ((plan->memory + 63) / 64 * 64) + sizeof(team_shared) + 64;
 }
 
+/* Makes this member's part of item `index`. */
+typedef void (*team_fn)(const void *context, int64_t index, cpu_team *team);
+
 /* The workspace: what a team of several shares, then the teams' memory. */
-static void run_products(trine_call *call, const trine_product *p, const team_plan *plan, product_fn fn)
+static void run_teams(trine_call *call, int64_t count, const team_plan *plan, team_fn fn, const void *context)
 {
     const size_t apart = (plan->memory + 63) / 64 * 64;
-    if (p->m == 0 || p->n == 0) return;
     team_shared *const all = (team_shared *)(((uintptr_t)call->workspace + 63) / 64 * 64);
     char *const memory = (char *)(all + 1);
     *all = (team_shared){0};
@@ -114,11 +116,27 @@ static void run_products(trine_call *call, const trine_product *p, const team_pl
         const bool apart_teams = plan->teams > 1;
         cpu_team team = {0, 1, &own, 0, 0, 0, memory + (apart_teams ? (size_t)thread * apart : 0)};
         if (!apart_teams) team = (cpu_team){thread, threads, all, 0, 0, 0, memory};
-        for (int64_t index = apart_teams ? thread : 0; index < p->batch.numel; index += apart_teams ? threads : 1) {
-            const product_place at = place_of_product(p, index);
-            fn(p, &at, &team);
-        }
+        for (int64_t index = apart_teams ? thread : 0; index < count; index += apart_teams ? threads : 1)
+            fn(context, index, &team);
     }
+}
+
+typedef struct product_work {
+    const trine_product *p;
+    product_fn fn;
+} product_work;
+
+static void product_of_batch(const void *context, int64_t index, cpu_team *team)
+{
+    const product_work *w = context;
+    const product_place at = place_of_product(w->p, index);
+    w->fn(w->p, &at, team);
+}
+
+static inline void run_products(trine_call *call, const trine_product *p, const team_plan *plan, product_fn fn)
+{
+    const product_work w = {p, fn};
+    if (p->m > 0 && p->n > 0) run_teams(call, p->batch.numel, plan, product_of_batch, &w);
 }
 
 #endif

@@ -13,6 +13,7 @@ namespace simt {
 /* Offsets in elements of one product of the batch. */
 struct product_offsets {
     int64_t d, a, b, c;
+    int64_t bias = 0;
 };
 
 /* d = act(alpha sum + beta c + bias). T: the type of a and b; c, bias and d have it or are f32 ("wide"). */
@@ -40,7 +41,7 @@ template <class T> struct epilogue {
     {
         float y = alpha * sum;
         if (c) y = target::fma_rn(beta, read(c, c_wide, at.c + row * c_m + column * c_n), y);
-        if (bias) y += read(bias, bias_wide, row * bias_m + column * bias_n);
+        if (bias) y += read(bias, bias_wide, at.bias + row * bias_m + column * bias_n);
         return activate(activation, activation_alpha, y);
     }
     /* V finished values of neighbouring columns; V > 1 only if d_packs. */
@@ -60,6 +61,21 @@ template <class T> struct epilogue {
     TRINE_DEVICE_METHOD void store(float sum, int64_t row, int64_t column, const product_offsets &at) const
     {
         put(pack<float, 1>{{finish(sum, row, column, at)}}, row, column, at);
+    }
+    /* Four neighbouring sums, of which d has those left of column `columns`. */
+    TRINE_DEVICE_METHOD void store_four(const pack<float, 4> &sums, int64_t row, int64_t column, int64_t columns,
+                                        const product_offsets &at) const
+    {
+        pack<float, 4> done;
+#pragma unroll
+        for (int j = 0; j < 4; j++) done.at[j] = column + j < columns ? finish(sums.at[j], row, column + j, at) : 0.0f;
+        if (d_packs) {
+            put(done, row, column, at);
+            return;
+        }
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            if (column + j < columns) put(pack<float, 1>{{done.at[j]}}, row, column + j, at);
     }
     /* Nothing to finish: d is the sum. */
     TRINE_DEVICE_METHOD bool plain() const { return alpha == 1.0f && !c && !bias && activation == TRINE_ACT_IDENTITY; }

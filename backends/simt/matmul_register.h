@@ -98,10 +98,11 @@ TRINE_DEVICE void each_staged(int round, int64_t first_row, int64_t first_column
     }
 }
 
-/* The staged sums on their way to memory, V columns a thread at a time. */
-template <class Tile, int V, class T>
-TRINE_DEVICE void write_staged(const float *staged, int round, int64_t first_row, int64_t first_column, const product<T> &p,
-                               const split_sink &sink, const product_offsets &at, const split_place &part)
+/* The staged sums on their way to memory, V columns a thread at a time. P: a product, or what has its sizes, epilogue and
+ * offsets; Sink: where parts go. */
+template <class Tile, int V, class P, class Sink>
+TRINE_DEVICE void write_staged(const float *staged, int round, int64_t first_row, int64_t first_column, const P &p,
+                               const Sink &sink, const product_offsets &at, const split_place &part)
 {
     each_staged<Tile, V>(round, first_row, first_column, p.m, p.n, [&](int i, int64_t row, int64_t column) {
         const pack<float, V> values = *reinterpret_cast<const pack<float, V> *>(staged + i);
@@ -113,10 +114,9 @@ TRINE_DEVICE void write_staged(const float *staged, int round, int64_t first_row
 }
 
 /* The epilogue: the block's sums in rounds through shared memory. What there is to finish is finished there. */
-template <class Tile, class T> TRINE_DEVICE void write_tile(float *staged, const float (&sum)[Tile::TM][Tile::TN],
-                                                            const register_thread<Tile> &me, int64_t first_row,
-                                                            int64_t first_column, const product<T> &p, const split_sink &sink,
-                                                            const split_place &part)
+template <class Tile, class P, class Sink>
+TRINE_DEVICE void write_tile(float *staged, const float (&sum)[Tile::TM][Tile::TN], const register_thread<Tile> &me,
+                             int64_t first_row, int64_t first_column, const P &p, const Sink &sink, const split_place &part)
 {
     const product_offsets at = p.offsets(part.index);
     const bool finish = !sink.parts && !p.out.plain(), packs = sink.parts ? sink.packs : p.out.d_packs;
@@ -138,6 +138,37 @@ template <class Tile, class T> TRINE_DEVICE void write_tile(float *staged, const
     }
 }
 
+/* The block's sums over `terms` terms from first_k on, more than none; rows: the first that the operand lacks. */
+template <class T, class Tile, int V, tile_axis A, tile_axis B>
+TRINE_DEVICE void sum_tile(float (&sum)[Tile::TM][Tile::TN], float *shared, const register_thread<Tile> &me, const product<T> &p,
+                           const product_offsets &at, int64_t first_row, int64_t rows, int64_t first_column, int64_t first_k,
+                           int64_t terms)
+{
+    tile_loader<T, Tile::BM, Tile::BK, Tile::threads, V, A> a(p.a + at.a, p.a_m, p.a_k, first_row, rows, first_k);
+    tile_loader<T, Tile::BN, Tile::BK, Tile::threads, V, B> b(p.b + at.b, p.b_n, p.b_k, first_column, p.n, first_k);
+    /* the first tile takes what does not fill one, so that the others need not look */
+    const int some = int((terms - 1) % Tile::BK) + 1;
+    int now = 0;
+    a.load_some(some);
+    b.load_some(some);
+    a.store(shared);
+    b.store(shared + Tile::tile_a);
+    target::barrier();
+#pragma unroll 1
+    for (int64_t left = terms - some; left > 0; left -= Tile::BK) {
+        const int next = Tile::tiles - now;
+        a.load();
+        b.load();
+        multiply_tile<Tile>(sum, shared + now, shared + now + Tile::tile_a, me);
+        a.store(shared + next);
+        b.store(shared + next + Tile::tile_a);
+        target::barrier();
+        now = next;
+    }
+    multiply_tile<Tile>(sum, shared + now, shared + now + Tile::tile_a, me);
+    target::barrier();
+}
+
 /* V = 4 reads both operands in packs along their dense axes. V = 1 needs more registers than two blocks have. */
 template <class T, class Tile, int V, tile_axis A, tile_axis B> TRINE_KERNEL_BLOCKS(Tile::threads, V == 1 ? 1 : Tile::together)
 register_tiled_kernel(product<T> p, unsigned tiles_m, unsigned tiles_n, unsigned blocks, split_sink sink)
@@ -152,32 +183,8 @@ register_tiled_kernel(product<T> p, unsigned tiles_m, unsigned tiles_n, unsigned
 
     const register_thread<Tile> me;
     float sum[Tile::TM][Tile::TN] = {};
-    if (terms > 0) {
-        const product_offsets at = p.offsets(place.index);
-        tile_loader<T, Tile::BM, Tile::BK, Tile::threads, V, A> a(p.a + at.a, p.a_m, p.a_k, first_row, p.m, first_k);
-        tile_loader<T, Tile::BN, Tile::BK, Tile::threads, V, B> b(p.b + at.b, p.b_n, p.b_k, first_column, p.n, first_k);
-        /* the first tile takes what does not fill one, so that the others need not look */
-        const int some = int((terms - 1) % Tile::BK) + 1;
-        int now = 0;
-        a.load_some(some);
-        b.load_some(some);
-        a.store(shared);
-        b.store(shared + Tile::tile_a);
-        target::barrier();
-#pragma unroll 1
-        for (int64_t left = terms - some; left > 0; left -= Tile::BK) {
-            const int next = Tile::tiles - now;
-            a.load();
-            b.load();
-            multiply_tile<Tile>(sum, shared + now, shared + now + Tile::tile_a, me);
-            a.store(shared + next);
-            b.store(shared + next + Tile::tile_a);
-            target::barrier();
-            now = next;
-        }
-        multiply_tile<Tile>(sum, shared + now, shared + now + Tile::tile_a, me);
-        target::barrier();
-    }
+    if (terms > 0)
+        sum_tile<T, Tile, V, A, B>(sum, shared, me, p, p.offsets(place.index), first_row, p.m, first_column, first_k, terms);
 
     write_tile<Tile>(shared, sum, me, first_row, first_column, p, sink, split_place{place.index, split});
 }

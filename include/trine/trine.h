@@ -31,6 +31,7 @@
 #include "trine/elementwise.h"
 #include "trine/fp8.h"
 #include "trine/gated.h"
+#include "trine/grouped.h"
 #include "trine/image.h"
 #include "trine/layout.h"
 #include "trine/loss.h"

@@ -240,6 +240,7 @@ static double fill_value(const case_tensor *t, uint64_t seed, uint64_t i)
     case FILL_UNIFORM: return t->a + (t->b - t->a) * uniform01(case_hash(seed, i));
     case FILL_INTEGERS: return t->a + floor((t->b - t->a + 1) * uniform01(case_hash(seed, i)));
     case FILL_SORTED: return t->a + floor((t->b - t->a + 1) * (double)i / (double)t->numel * (double)i / (double)t->numel);
+    case FILL_STEPS: return t->a + t->b * (double)i;
     case FILL_SPECIAL: return special_value(seed, i);
     default: return t->a;
     }
@@ -264,7 +265,7 @@ bool case_prepare(test_case *c, int64_t repeat)
     for (int32_t k = 0; k < c->tensor_count; k++) {
         case_tensor *t = &c->tensor[k];
         if ((t->output && !t->updated) || t->data) continue;
-        t->period = repeat && t->numel > repeat && t->fill != FILL_SORTED ? repeat : t->numel;
+        t->period = repeat && t->numel > repeat && t->fill != FILL_SORTED && t->fill != FILL_STEPS ? repeat : t->numel;
         t->data = malloc((size_t)(t->period ? t->period : 1) * (size_t)trine_dtype_bits(t->dtype) / 8);
         if (!t->data) return false;
         uint64_t seed = case_hash(c->seed, (uint64_t)k);
@@ -286,6 +287,15 @@ void case_release(test_case *c)
 const void *case_element(const case_tensor *t, int64_t i)
 {
     return t->data + (i < t->period ? i : i % t->period) * (trine_dtype_bits(t->dtype) / 8);
+}
+
+void case_values(const case_tensor *t, int64_t first, int64_t n, double *to)
+{
+    for (int64_t done = 0, m; done < n; done += m) {
+        const int64_t at = (first + done) % t->period;
+        m = n - done < t->period - at ? n - done : t->period - at;
+        trine_convert(case_element(t, at), t->dtype, to + done, TRINE_F64, m);
+    }
 }
 
 double case_value(const case_tensor *t, int64_t i)

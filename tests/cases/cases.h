@@ -34,6 +34,7 @@ typedef enum case_fill {
     FILL_UNIFORM,  /* in [a, b) */
     FILL_INTEGERS, /* whole numbers in [a, b] */
     FILL_SORTED,   /* the same, in their order, more of the small ones; never repeated */
+    FILL_STEPS,    /* a + b i: whole numbers in equal steps; never repeated */
     FILL_BITS,     /* any bit pattern of the dtype: NaN, inf, subnormals and all; bool: 0 or 1 */
     FILL_SPECIAL,  /* normal, and one in four of: NaN, inf, -inf, 0, -0, tiny, huge, 1, -1 */
     FILL_CONSTANT  /* a */
@@ -135,6 +136,8 @@ enum { CASE_TEXT = 64 };
 const char *case_tensor_name(const test_case *c, const case_tensor *t, char text[CASE_TEXT]);
 /* Value of element i (row-major), exact. */
 double case_value(const case_tensor *t, int64_t i);
+/* Of n elements from `first` on. */
+void case_values(const case_tensor *t, int64_t first, int64_t n, double *to);
 int64_t case_value_i64(const case_tensor *t, int64_t i);
 /* Address of element i. */
 const void *case_element(const case_tensor *t, int64_t i);

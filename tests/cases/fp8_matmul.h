@@ -64,10 +64,10 @@ static void oracle_fp8_matmul(const test_case *c, int64_t unit, double *const *o
     if (!row) abort(); /* an oracle without memory can't judge anything */
     case_unravel(d, unit * n, index);
     const int64_t i = index[d->ndim - 2];
-    case_read_values(a, case_first_of_matrix(a, d, index) + i * k, k, row);
+    case_values(a, case_first_of_matrix(a, d, index) + i * k, k, row);
     memset(y, 0, (size_t)n * sizeof *y);
     for (int64_t p = 0; p < k; p++) {
-        case_read_values(b, case_first_of_matrix(b, d, index) + p * n, n, line);
+        case_values(b, case_first_of_matrix(b, d, index) + p * n, n, line);
         for (int64_t j = 0; p % 128 == 0 && j < n; j++)
             by[j] = product_scale(a_scale, d, index, 2, i, m, p) * product_scale(b_scale, d, index, 1, j, n, p);
         for (int64_t j = 0; j < n; j++) y[j] += row[p] * line[j] * by[j];

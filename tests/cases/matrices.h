@@ -4,16 +4,6 @@
 
 #include "tests/cases/cases.h"
 
-/* Values first, first + 1, ... of a tensor whose data repeats after `period` elements. */
-static inline void case_read_values(const case_tensor *t, int64_t first, int64_t n, double *to)
-{
-    for (int64_t done = 0, m; done < n; done += m) {
-        int64_t at = (first + done) % t->period;
-        m = n - done < t->period - at ? n - done : t->period - at;
-        trine_convert(case_element(t, at), t->dtype, to + done, TRINE_F64, m);
-    }
-}
-
 /* Index of the first element of t's matrix for the batch that `index` (along d's axes) is in; one serves all along axes of
  * size 1. */
 static inline int64_t case_first_of_matrix(const case_tensor *t, const case_tensor *d, const int64_t *index)

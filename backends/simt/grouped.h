@@ -1,0 +1,106 @@
+/* Grouped products, portable: register_tiled of the matmul family, whose blocks find their group and tile from the sizes on the
+ * device. There are as many blocks as tiles at most: one more a group than all rows together have, since a group's last tile may
+ * be a part; those that find no tile end at once. A block of the sums has a tile of d, and its group's terms.
+ *
+ * Bound by multiply-adds; with few rows a group by the bytes of b. */
+#ifndef TRINE_SIMT_GROUPED_H
+#define TRINE_SIMT_GROUPED_H
+
+#include "backends/simt/groups.h"
+#include "backends/simt/matmul_register.h"
+
+namespace simt {
+
+/* What the epilogue must know of a product, for one group. */
+template <class T> struct group_view {
+    int64_t m, n;
+    const epilogue<T> &out;
+    product_offsets at;
+    TRINE_DEVICE_METHOD product_offsets offsets(int64_t) const { return at; }
+};
+
+/* Sums over all terms: nothing is divided. */
+struct whole_sink {
+    static constexpr float *parts = nullptr;
+    static constexpr bool packs = false;
+    template <class P, int V>
+    TRINE_DEVICE_METHOD void store(const pack<float, V> &, const P &, const split_place &, int64_t, int64_t) const
+    {
+    }
+};
+
+template <class T, int V, tile_axis A, tile_axis B, bool SUMS>
+TRINE_KERNEL_BLOCKS(small_tile::threads, V == 1 ? 1 : small_tile::together)
+grouped_kernel(product<T> p, group_list list, int64_t bias_group, unsigned tiles_m, unsigned tiles_n)
+{
+    using Tile = small_tile;
+    alignas(16) TRINE_SHARED float shared[Tile::shared];
+    const unsigned row_of_tiles = target::block_x() / tiles_n, tile_n = target::block_x() - row_of_tiles * tiles_n;
+    group_walk walk(list, Tile::BM);
+    const group_place place = SUMS ? walk.of_group(row_of_tiles / tiles_m) : walk.of_tile(row_of_tiles);
+    if (place.group < 0) return;
+    const int64_t tile_m = SUMS ? row_of_tiles % tiles_m : row_of_tiles - place.first_tile;
+    const int64_t first_row = (SUMS ? 0 : place.begin) + tile_m * Tile::BM, rows = SUMS ? p.m : place.end;
+    const int64_t first_k = SUMS ? place.begin : 0, terms = SUMS ? place.end - place.begin : p.k;
+    const int64_t first_column = int64_t(tile_n) * Tile::BN;
+    product_offsets at = p.offsets(place.group);
+    at.bias = place.group * bias_group;
+
+    const register_thread<Tile> me;
+    float sum[Tile::TM][Tile::TN] = {};
+    if (terms > 0) sum_tile<T, Tile, V, A, B>(sum, shared, me, p, at, first_row, rows, first_column, first_k, terms);
+    const group_view<T> view = {rows, p.n, p.out, at};
+    write_tile<Tile>(shared, sum, me, first_row, first_column, view, whole_sink{}, split_place{0, 0});
+}
+
+/* Rows of tiles, of all groups, at most. */
+inline int64_t grouped_tiles_m(const trine_grouped &g, int64_t tile_rows)
+{
+    const int64_t groups = g.p.batch.numel, tiles = g.p.m / tile_rows + groups;
+    if (g.layout != TRINE_GROUPED_ROWS) return groups * ceil_div(g.p.m, tile_rows);
+    return tiles < g.p.m ? tiles : g.p.m;
+}
+
+/* Packs of 4 along the dense axes; a group may begin anywhere, so not along what is divided among groups. */
+template <class T> inline auto grouped_kernel_of(const trine_grouped &g)
+{
+    const trine_product &p = g.p;
+    const bool a_along_k = operand_packs<4, T>(p, TRINE_PRODUCT_A, p.a, p.a_k, p.k, p.a_m);
+    const bool a_along_rows = operand_packs<4, T>(p, TRINE_PRODUCT_A, p.a, p.a_m, p.m, p.a_k);
+    const bool b_along_k = operand_packs<4, T>(p, TRINE_PRODUCT_B, p.b, p.b_k, p.k, p.b_n);
+    const bool b_along_rows = operand_packs<4, T>(p, TRINE_PRODUCT_B, p.b, p.b_n, p.n, p.b_k);
+    if (g.layout == TRINE_GROUPED_SUMS)
+        return a_along_rows && b_along_rows ? grouped_kernel<T, 4, tile_along_rows, tile_along_rows, true>
+                                            : grouped_kernel<T, 1, tile_along_any, tile_along_any, true>;
+    if (a_along_k && b_along_k) return grouped_kernel<T, 4, tile_along_k, tile_along_k, false>;
+    if (a_along_k && b_along_rows) return grouped_kernel<T, 4, tile_along_k, tile_along_rows, false>;
+    return grouped_kernel<T, 1, tile_along_any, tile_along_any, false>;
+}
+
+inline trine_status run_grouped_tiled(trine_call *call, const trine_grouped &g)
+{
+    using Tile = small_tile;
+    const int64_t tiles_m = ceil_div(g.p.m, Tile::BM), tiles_n = ceil_div(g.p.n, Tile::BN);
+    TRINE_END_OF_QUERY(call, 0);
+    if (product_is_empty(g.p)) return TRINE_OK;
+    return visit_floats(call, g.p.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        return launch(call, grouped_kernel_of<T>(g), grid(grouped_tiles_m(g, Tile::BM) * tiles_n), Tile::threads, 0,
+                      product<T>(g.p), group_list(g), g.bias_group, tiles_m, tiles_n);
+    });
+}
+
+#define TRINE_GROUPED_BEGIN(call, args, name) \
+    trine_grouped name; \
+    TRINE_REQUIRE_THAT(call, trine_grouped_make(&name, static_cast<const trine_grouped_matmul_args *>(args)), \
+                       "needs d with stride 1 along N")
+
+inline trine_status grouped_register_tiled(trine_call *call, const void *args)
+{
+    TRINE_GROUPED_BEGIN(call, args, g);
+    return run_grouped_tiled(call, g);
+}
+
+} // namespace simt
+
+#endif
