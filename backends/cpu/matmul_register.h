@@ -173,7 +173,7 @@ static inline void register_product(const trine_product *p, const product_place 
     make_blocks(p, at, team, &plan);
 }
 
-static trine_status run_register_tiled(trine_call *call, const trine_product *p)
+static inline trine_status run_register_tiled(trine_call *call, const trine_product *p)
 {
     const register_plan plan = register_plan_make(p);
     team_plan team = team_plan_make(p);
