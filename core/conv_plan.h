@@ -171,7 +171,7 @@ static inline void trine_conv_finish(trine_conv_product *p, const trine_conv_sha
     p->k = trine_conv_count(&p->a.terms);
     p->groups = s->groups;
     p->d = d->data;
-    p->dtype = p->b_dtype = dtype;
+    p->dtype = dtype;
     p->d_dtype = p->bias_dtype = d->dtype;
     p->bias = NULL;
     p->has_bias = p->bias_of_rows = false;

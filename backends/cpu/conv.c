@@ -88,7 +88,7 @@ static conv_job job_of(const trine_conv_product *c)
     p->n = c->n;
     p->k = c->k;
     p->d_m = c->d_rows.stride[2];
-    p->dtype = c->dtype;
+    p->dtype = p->b_dtype = c->dtype;
     p->d_dtype = c->d_dtype;
     p->bias_dtype = c->bias_dtype;
     p->c_dtype = c->d_dtype;
