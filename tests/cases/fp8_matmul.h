@@ -277,6 +277,12 @@ static void product_epilogues(case_list *list)
         s.what = i < 18 ? "f32 bias" : "bias";
         new_fp8_product(list, &s);
     }
+    for (int scaling = TENSOR; scaling <= BLOCK; scaling++) { /* where refusals start from: nothing is a view */
+        fp8_product_spec s = fp8_product(TRINE_F8_E4M3FN, 48, 72, 144, scaling);
+        s.bias = TRINE_F32;
+        s.what = "dense, bias";
+        new_fp8_product(list, &s);
+    }
     for (int kind = 0; kind < TRINE_ACT_COUNT; kind++) {
         fp8_product_spec s = fp8_product(codes[kind % 2], 66, 72, 48, kind % 3);
         s.b_layout = LAYOUT_TRANSPOSED;
