@@ -31,9 +31,8 @@ TRINE_DEVICE uint32_t cluster_address(const void *shared, int block)
     return there;
 }
 
-/* The interface of simt::lone_block; two groups of threads of every block may meet on their own. Blocks meet at a barrier each in
- * its own shared memory, which counts the bytes that arrive: a barrier of the cluster would have to wait until all memory accesses
- * of its threads are over, and empties the L1 cache. */
+/* The interface of simt::lone_block. Blocks meet at a barrier each in its own shared memory, which counts the bytes that arrive:
+ * a barrier of the cluster would have to wait until all memory accesses of its threads are over, and empties the L1 cache. */
 struct row_cluster {
     enum { most_blocks = 16 };
 #if !defined __CUDA_ARCH__ || __CUDA_ARCH__ >= 900
@@ -53,21 +52,17 @@ struct row_cluster {
     {
         if (thread_x() == 0) {
             for (int k = 0; k < barriers; k++)
-                asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(address_of(k)) : "memory");
+                asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(own_address(k)) : "memory");
             asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-            for (int k = 0; k < barriers; k++) expect(k, 0, bytes);
+            for (int k = 0; k < barriers; k++) again(k, bytes);
         }
         asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory");
     }
     static TRINE_DEVICE_METHOD void started() { asm volatile("barrier.cluster.wait;" ::: "memory"); }
-    static TRINE_DEVICE_METHOD void barrier_of(int group, int threads)
-    {
-        asm volatile("bar.sync %0, %1;" ::"r"(group + 1), "r"(threads) : "memory");
-    }
-    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int to, T value, int turn = 0, int group = 0)
+    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int to, T value, int turn = 0)
     {
         static_assert(sizeof(T) % 4 == 0, "moved by words");
-        const uint32_t there = cluster_address(slot, to), barrier = cluster_address(arrived(turn, group), to);
+        const uint32_t there = cluster_address(slot, to), barrier = cluster_address(arrived(turn), to);
         uint32_t words[sizeof(T) / 4];
         memcpy(words, &value, sizeof value);
 #pragma unroll
@@ -76,46 +71,40 @@ struct row_cluster {
                          "r"(words[i]), "r"(barrier)
                          : "memory");
     }
-    static TRINE_DEVICE_METHOD void meet(int turn = 0, int group = 0)
+    static TRINE_DEVICE_METHOD void meet(int turn = 0)
     {
         uint32_t done;
         do
             asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
                          : "=r"(done)
-                         : "r"(own_address(turn, group)), "r"(turn >> 1 & 1)
+                         : "r"(own_address(turn)), "r"(turn >> 1 & 1)
                          : "memory");
         while (!done);
     }
     /* The barrier that has been met at is next used two turns later. By then every block has met in the turn between, so that
      * nobody puts into a turn before its barrier has done with the last one. */
-    static TRINE_DEVICE_METHOD void again(int turn, int bytes, int group = 0, bool first = thread_x() == 0)
+    static TRINE_DEVICE_METHOD void again(int turn, int bytes)
     {
-        if (first) expect(turn & 1, group, bytes);
+        if (thread_x() == 0)
+            asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(own_address(turn)), "r"(bytes)
+                         : "memory");
     }
 
   private:
-    static TRINE_DEVICE_METHOD void expect(int turn, int group, int bytes)
+    static TRINE_DEVICE_METHOD uint64_t *arrived(int turn)
     {
-        asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address_of(turn + 2 * group)), "r"(bytes)
-                     : "memory");
+        TRINE_SHARED uint64_t barrier[2];
+        return &barrier[turn & 1];
     }
-    static TRINE_DEVICE_METHOD uint64_t *barriers()
-    {
-        TRINE_SHARED uint64_t barrier[4];
-        return barrier;
-    }
-    static TRINE_DEVICE_METHOD uint64_t *arrived(int turn, int group) { return barriers() + (turn & 1) + 2 * group; }
-    static TRINE_DEVICE_METHOD uint32_t address_of(int k) { return uint32_t(__cvta_generic_to_shared(barriers() + k)); }
-    static TRINE_DEVICE_METHOD uint32_t own_address(int turn, int group) { return address_of((turn & 1) + 2 * group); }
+    static TRINE_DEVICE_METHOD uint32_t own_address(int turn) { return uint32_t(__cvta_generic_to_shared(arrived(turn))); }
 #else
     static TRINE_DEVICE_METHOD int rank() { return 0; }
     static TRINE_DEVICE_METHOD int blocks() { return 1; }
     static TRINE_DEVICE_METHOD void begin(int, int = 1) {}
     static TRINE_DEVICE_METHOD void started() {}
-    static TRINE_DEVICE_METHOD void barrier_of(int, int) { target::barrier(); }
-    static TRINE_DEVICE_METHOD void meet(int = 0, int = 0) { target::barrier(); }
-    static TRINE_DEVICE_METHOD void again(int, int, int = 0, bool = false) {}
-    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value, int = 0, int = 0) { *slot = value; }
+    static TRINE_DEVICE_METHOD void meet(int = 0) { target::barrier(); }
+    static TRINE_DEVICE_METHOD void again(int, int) {}
+    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value, int = 0) { *slot = value; }
 #endif
 };
 using row_wide_team = row_cluster;

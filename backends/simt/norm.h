@@ -16,18 +16,6 @@ namespace simt {
 template <class W, int V> struct row_numbers {
     row_words<W> at[V / row_pack<W>];
     TRINE_DEVICE_METHOD float value(int j) const { return at[j / row_pack<W>].value(j % row_pack<W>); }
-    /* To and from places of 16 bytes, from number `first` on. */
-    template <class To> TRINE_DEVICE_METHOD void put(To to, int first) const
-    {
-#pragma unroll
-        for (int k = 0; k < V / row_pack<W>; k++) at[k].store(reinterpret_cast<W *>(to(first + k)));
-    }
-    template <class From> TRINE_DEVICE_METHOD void take(From from, int first)
-    {
-#pragma unroll
-        for (int k = 0; k < V / row_pack<W>; k++)
-            at[k] = row_words<W>::load_shared(reinterpret_cast<const W *>(from(first + k)));
-    }
 };
 
 /* Parameters that are not all of one type. */
@@ -206,29 +194,6 @@ template <class T, bool adds> struct norm_rows {
     {
         return {weight.template fetch<W>(at, i, first), bias.template fetch<W>(at, i, first)};
     }
-    /* row_stay.h */
-    int kept_arrays() const { return bias.data ? 2 : weight.data ? 1 : 0; }
-    int kept_bytes(int) const { return weight.narrow && bias.narrow ? 16 : row_pack<T> * int(sizeof(float)); }
-    template <class W, class To> TRINE_DEVICE_METHOD void keep(To to, const row_place &at, int i, int arrays) const
-    {
-        constexpr int words = row_pack<T> / row_pack<W>;
-        if (arrays > 0) weight.template fetch<W>(at, i, 0).put(to, 0);
-        if (arrays > 1) bias.template fetch<W>(at, i, 0).put(to, words);
-    }
-    template <class W, class From> TRINE_DEVICE_METHOD numbers<W> kept(From from, const row_place &at, int i, int arrays) const
-    {
-        constexpr int words = row_pack<T> / row_pack<W>;
-        numbers<W> r;
-        if (arrays > 0)
-            r.weight.take(from, 0);
-        else
-            r.weight = weight.template fetch<W>(at, i, 0);
-        if (arrays > 1)
-            r.bias.take(from, words);
-        else
-            r.bias = bias.template fetch<W>(at, i, 0);
-        return r;
-    }
 
     template <int P, class N> TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i,
                                                             int q, const N &given) const
@@ -239,13 +204,13 @@ template <class T, bool adds> struct norm_rows {
 #pragma unroll
             for (int j = 0; j < 4; j++) y[j] = to_f32(from_f32<T>(y[j]));
 #pragma unroll
-        for (int j = 0; j < 4; j++) y[j] = target::fma_rn(y[j], offset + given.weight.value(4 * q + j), given.bias.value(4 * q + j));
+        for (int j = 0; j < 4; j++)
+            y[j] = target::fma_rn(y[j], offset + given.weight.value(4 * q + j), given.bias.value(4 * q + j));
     }
 };
 
 template <class T> constexpr bool row_adds<norm_rows<T, true>> = true;
 template <class T, bool adds> constexpr bool row_seldom_odd<norm_rows<T, adds>> = true;
-template <class T, bool adds> constexpr bool row_stays<norm_rows<T, adds>> = true;
 
 /* ---- Host ---- */
 

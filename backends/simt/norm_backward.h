@@ -213,9 +213,9 @@ template <class T, bool centred_> struct norm_gradient {
 
     /* Of a tile over `width` threads of a wave, which have `count` columns together, this one `own` of them. In one pass, about the
      * thread's own first element, so that the error stays within that of as many additions. pair_of(i): pack i. */
-    template <int P, bool simple, class Pair>
-    static TRINE_DEVICE_METHOD partial gather(Pair pair_of, const columns<P> &c, const gradient_place<V, simple> &at, float own,
-                                              float count, int width)
+    template <int P, bool simple, class Pair> static TRINE_DEVICE_METHOD partial gather(Pair pair_of, const columns<P> &c,
+                                                                                        const gradient_place<V, simple> &at,
+                                                                                        float own, float count, int width)
     {
         const float about = centred && at.touches(0) ? pair_of(0).x.value(0) : 0.0f;
         float sum = 0.0f, squares = 0.0f, g_sum = 0.0f, gx = 0.0f;
@@ -240,9 +240,9 @@ template <class T, bool centred_> struct norm_gradient {
         }
         if constexpr (centred) {
             const float shift = sum * partial::reciprocal(own);
-            return partial::combine({own, about + shift, target::fma_rn(-sum, shift, squares), g_sum,
-                                     target::fma_rn(-shift, g_sum, gx)},
-                                    count, width);
+            return partial::combine(
+                {own, about + shift, target::fma_rn(-sum, shift, squares), g_sum, target::fma_rn(-shift, g_sum, gx)}, count,
+                width);
         } else {
             return partial::combine({squares, gx}, count, width);
         }

@@ -33,7 +33,7 @@ template <class T, bool simple> constexpr int gradient_most_packs = simple && si
 template <int P> constexpr bool gradient_ahead = P == 4;
 /* Where registers are short rows are in shared memory, one being worked on and the next one on its way, each thread's packs in places
  * of its own. */
-template <int P, bool simple> constexpr bool gradient_sends = simple && gradient_ahead<P> && !target::columns_in_registers;
+template <int P, bool simple> constexpr bool gradient_sends = simple &&gradient_ahead<P> && !target::columns_in_registers;
 
 /* Counts rows. Of rows that take a cluster there are fewer than 2^31: a register less. */
 template <bool few> struct gradient_number {
@@ -167,8 +167,8 @@ template <int P, int V, bool simple> TRINE_DEVICE float count_columns(const grad
     return float(count);
 }
 
-template <class Op, int P, bool simple> constexpr int gradient_thread_bytes =
-    int(Op::template columns<P>::bytes) + (gradient_sends<P, simple> ? 2 * 2 * P * 16 : 0);
+template <class Op, int P, bool simple>
+constexpr int gradient_thread_bytes = int(Op::template columns<P>::bytes) + (gradient_sends<P, simple> ? 2 * 2 * P * 16 : 0);
 
 /* Dynamic shared memory: the columns of all threads, places for two rows where they go there, then, for teams of several waves,
  * partials for two turns. */
@@ -185,7 +185,8 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
         target::dynamic_shared() +
         (target::columns_in_registers && plan.shift < 0 ? 0 : threads * gradient_thread_bytes<Op, P, simple>));
     constexpr bool sends = gradient_sends<P, simple>;
-    auto *const places_ahead = reinterpret_cast<uint4 *>(target::dynamic_shared() + threads * int(kept::bytes)) + target::thread_x();
+    auto *const places_ahead =
+        reinterpret_cast<uint4 *>(target::dynamic_shared() + threads * int(kept::bytes)) + target::thread_x();
     const bool alone = phase == GRADIENT_ROWS && plan.shift >= 0;
     const int width = alone ? 1 << plan.shift : threads * Team::blocks(), teams = alone ? threads >> plan.shift : 1;
     const int t = alone ? target::thread_x() & (width - 1) : Team::rank() * threads + target::thread_x();

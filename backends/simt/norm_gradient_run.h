@@ -38,7 +38,8 @@ template <class Op, bool simple> inline row_team choose_gradient_team(const trin
 }
 
 /* As many teams as work at a time, at most one for each of their turns. */
-template <class Op, bool simple> inline gradient_plan<Op> plan_gradient(const trine_call *call, int64_t rows, int64_t n, const row_team &team)
+template <class Op, bool simple>
+inline gradient_plan<Op> plan_gradient(const trine_call *call, int64_t rows, int64_t n, const row_team &team)
 {
     const trine_device_props &props = call->device->props;
     const int64_t shared = int64_t(gradient_shared<Op, simple>(team, props.wave_size)), reserved = 1024; /* a block's own */
@@ -109,8 +110,8 @@ template <class Op, bool simple> inline trine_status launch_gradient(trine_call 
     return trine_refuse(call, "clusters are for rows of whole packs");
 }
 
-template <class Op> inline trine_status
-launch_gradient_tiles(trine_call *call, const Op &op, const gradient_outer &outer, const gradient_plan<Op> &plan)
+template <class Op> inline trine_status launch_gradient_tiles(trine_call *call, const Op &op, const gradient_outer &outer,
+                                                              const gradient_plan<Op> &plan)
 {
     constexpr int P = gradient_packs<false>, threads = gradient_small_block;
     const int wave = call->device->props.wave_size;
@@ -154,8 +155,7 @@ template <class Op, bool simple> inline bool gradient_fits(trine_call *call, con
 template <class Op, bool simple> struct gradient_ways {
     row_team team, widest;
     gradient_plan<Op> tiles;
-    gradient_ways(const trine_call *call, int64_t rows, int64_t n)
-        : tiles(plan_gradient_tiles<Op>(call, rows, n > 0 ? n : 1))
+    gradient_ways(const trine_call *call, int64_t rows, int64_t n) : tiles(plan_gradient_tiles<Op>(call, rows, n > 0 ? n : 1))
     {
         const int blocks = simple ? target::row_most_blocks(call) : 1;
         const int64_t packs = ceil_div(n, Op::V);

@@ -45,9 +45,8 @@ template <class Kind> struct column_part {
 /* The largest and how many of the thread's rows came before it: fewer instructions than a key and an index of 64 bits. A thread
  * has at most columns_most_rows. Nothing is greater than NaN or less, so that the first NaN is looked for at the end: look(number)
  * is the element of that number. */
-template <class T, class Look>
-TRINE_DEVICE reduce_state<reduce_argmax<T>> column_argmax(typename key_traits<T>::number most, uint32_t at, int64_t first,
-                                                          int64_t apart, Look look)
+template <class T, class Look> TRINE_DEVICE reduce_state<reduce_argmax<T>>
+column_argmax(typename key_traits<T>::number most, uint32_t at, int64_t first, int64_t apart, Look look)
 {
     using keys = key_traits<T>;
     if (most != most)
@@ -64,8 +63,7 @@ template <class T> struct column_part<reduce_argmax<T>> {
         at = own > most ? number : at;
         most = keys::larger(most, own);
     }
-    template <class Look>
-    TRINE_DEVICE_METHOD reduce_state<reduce_argmax<T>> state(int64_t first, int64_t apart, Look look) const
+    template <class Look> TRINE_DEVICE_METHOD reduce_state<reduce_argmax<T>> state(int64_t first, int64_t apart, Look look) const
     {
         return column_argmax<T>(most, at, first, apart, look);
     }

@@ -65,8 +65,6 @@ template <class Op> constexpr bool row_fetches_once = false;
 /* Ops whose rows nearly always are whole packs specialise this: fewer kernels are compiled for the others, without clusters and
  * with half of the packs. */
 template <class Op> constexpr bool row_seldom_odd = false;
-/* Ops whose clusters of blocks go through many rows specialise this (row_stay.h). */
-template <class Op> constexpr bool row_stays = false;
 /* Ops whose output has a byte an element specialise this. */
 template <class Op> constexpr bool row_narrow = false;
 template <class Op, bool narrow = row_narrow<Op>> struct row_output_type {
@@ -102,6 +100,8 @@ struct row_place {
         return end > begin_ ? end - begin_ : 0;
     }
     TRINE_DEVICE_METHOD uint32_t zero() const { return uint32_t(n) >> 31; }
+    /* The place whose pack 0 is this one's pack i. */
+    TRINE_DEVICE_METHOD row_place from(int i) const { return row_place{n, column(i), step, simple, row}; }
     /* The same place, of which nothing is kept in registers from before. */
     TRINE_DEVICE_METHOD row_place again() const { return row_place{n, int(begin + zero()), int(step + zero()), simple, row}; }
     TRINE_DEVICE_METHOD bool has(int i, int j) const { return unsigned(column(i) + j) < unsigned(n); }
@@ -176,8 +176,9 @@ template <class Op, bool simple> struct row_operands {
         if constexpr (!row_in_pieces<Op>)
             words.store(out + column);
         else
-            visit_part<T>(op.part,
-                          [&](auto p) { words.template store_parts<p.bytes>([&](int j) { return out + in_pieces(op, 0, column + j); }); });
+            visit_part<T>(op.part, [&](auto p) {
+                words.template store_parts<p.bytes>([&](int j) { return out + in_pieces(op, 0, column + j); });
+            });
     }
     /* Element `column` of an operand in pieces; operand 0 is the output. */
     static TRINE_DEVICE_METHOD int64_t in_pieces(const Op &op, int operand, int column)
@@ -228,26 +229,34 @@ template <class Op, int P, bool simple>
 TRINE_DEVICE void load_tile(row_tile_of<Op, P> &tile, const Op &op, const row_operands<Op, simple> &row, const row_place &at)
 {
     using T = row_element<Op>;
-    const auto load = [&](row_words<T>(&to)[P], int k, float neutral) {
+    const auto load = [&](auto &to, const row_place &at, int k, float neutral) {
         const T *from = row.in[k];
         if constexpr (row_in_pieces<Op>)
             visit_part<T>(op.part, [&](auto p) {
                 load_row(to, from, at, true, neutral, [&](int column) {
-                    return row_words<T>::template load_parts<p.bytes>([&](int j) { return from + row.in_pieces(op, 1 + k, column + j); });
+                    return row_words<T>::template load_parts<p.bytes>(
+                        [&](int j) { return from + row.in_pieces(op, 1 + k, column + j); });
                 });
             });
         else
             load_row(to, from, at, row.alike[k], neutral, [&](int column) { return row_words<T>::load(from + column); });
     };
     if constexpr (row_adds<Op>) {
-        row_words<T> more[P];
-        load(tile.at[0], 0, 0.0f);
-        load(more, 1, 0.0f);
+        constexpr int each = P < row_few ? P : int(row_few); /* registers are short */
+        load(tile.at[0], at, 0, 0.0f);
 #pragma unroll
-        for (int i = 0; i < P; i++) tile.at[0][i].add(more[i]);
+        for (int first = 0; first < P; first += each) {
+            row_words<T> more[each];
+            load(more, at.from(first), 1, 0.0f);
+#pragma unroll
+            for (int i = 0; i < each; i++) {
+                tile.at[0][first + i].add(more[i]);
+                tile.pass(first + i, at.zero());
+            }
+        }
     } else {
 #pragma unroll
-        for (int k = 0; k < Op::inputs; k++) load(tile.at[k], k, op.neutral());
+        for (int k = 0; k < Op::inputs; k++) load(tile.at[k], at, k, op.neutral());
     }
 }
 
@@ -259,20 +268,20 @@ template <class Op, class F> TRINE_DEVICE auto once_of(F fetch)
         return 0;
 }
 
-/* fetch(tag<W>{}, i): what op.fetch<W>() gives for pack i. */
-template <class Op, int P, bool simple, class Fetch>
-TRINE_DEVICE void store_tile_with(Fetch fetch, const typename Op::stats &stats, const row_tile_of<Op, P> &tile, const Op &op,
-                                  const row_operands<Op, simple> &row, const row_place &at)
+template <class Op, int P, bool simple>
+TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile_of<Op, P> &tile, const Op &op,
+                             const row_operands<Op, simple> &row, const row_place &at, int64_t first)
 {
     using T = row_element<Op>;
     op.template choose<simple>([&](auto shared) {
+        using W = typename decltype(shared)::type;
         const auto again = [&](int i, const auto &once) {
             if constexpr (row_fetches_once<Op>)
                 return once;
             else
-                return fetch(shared, i);
+                return op.template fetch<W>(at, i, first);
         };
-        const auto once = once_of<Op>([&] { return fetch(shared, 0); });
+        const auto once = once_of<Op>([&] { return op.template fetch<W>(at, 0, first); });
 #pragma unroll
         for (int i = 0; i < P; i++) {
             if (!at.touches<row_pack<T>>(i)) continue;
@@ -298,14 +307,6 @@ TRINE_DEVICE void store_tile_with(Fetch fetch, const typename Op::stats &stats, 
     });
 }
 
-template <class Op, int P, bool simple>
-TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile_of<Op, P> &tile, const Op &op,
-                             const row_operands<Op, simple> &row, const row_place &at, int64_t first)
-{
-    const auto fetch = [&](auto shared, int i) { return op.template fetch<typename decltype(shared)::type>(at, i, first); };
-    store_tile_with(fetch, stats, tile, op, row, at);
-}
-
 /* For an Op whose rows share nothing. */
 struct row_shares_nothing {
     struct nothing {};
@@ -329,22 +330,20 @@ template <class Team, class Op> TRINE_DEVICE int exchanged_bytes() { return int(
 
 /* Of all waves of the team. `mine` is the same in all lanes of a wave. Waves of a block first, then blocks: words that go to other
  * blocks go one by one. `list`: a place for a partial of every block of the team and of every wave of a block. Teams that go
- * through several rows count them in `turn`; turns that follow each other have lists of their own. So have the groups of a block,
- * of so many threads each, that go through rows of their own. */
-template <class Team, class Op> TRINE_DEVICE typename Op::partial exchange(const Op &op, typename Op::partial mine,
-                                                                           typename Op::partial *list, int turn = 0,
-                                                                           int group = 0, int threads = target::block_threads())
+ * through several rows count them in `turn`; turns that follow each other have lists of their own. */
+template <class Team, class Op>
+TRINE_DEVICE typename Op::partial exchange(const Op &op, typename Op::partial mine, typename Op::partial *list, int turn = 0)
 {
     constexpr int wave_size = target::wave_size();
-    const int waves = threads / wave_size, lane = target::thread_x() % wave_size,
-              wave = (target::thread_x() - group * threads) / wave_size;
+    const int waves = target::block_threads() / wave_size, lane = target::thread_x() % wave_size,
+              wave = target::thread_x() / wave_size;
     typename Op::partial *const own = Team::most_blocks > 1 ? list + Team::blocks() : list;
     if (lane == 0) own[wave] = mine;
-    Team::barrier_of(group, threads);
+    target::barrier();
     typename Op::partial p = op.combine(lane < waves ? own[lane] : op.identity()); /* no block has more waves than a wave lanes */
     if constexpr (Team::most_blocks > 1) {
-        if (wave == 0 && lane < Team::blocks()) Team::put(&list[Team::rank()], lane, p, turn, group);
-        Team::meet(turn, group);
+        if (wave == 0 && lane < Team::blocks()) Team::put(&list[Team::rank()], lane, p, turn);
+        Team::meet(turn);
         p = op.combine(lane < Team::blocks() ? list[lane] : op.identity());
     }
     return p;
@@ -354,18 +353,20 @@ template <class Team, class Op> TRINE_DEVICE typename Op::partial exchange(const
 struct row_sizes {
     bool one; /* a pack, too */
     int few, most;
-    bool stays; /* clusters, from one block on, as in row_stay.h */
 };
-template <class Op, bool simple> constexpr int row_most_of =
-    simple || !row_seldom_odd<Op> ? row_most<Op> : row_most<Op> > 2 * row_few ? row_most<Op> / 2 : row_few;
+template <class Op, bool simple> constexpr int row_most_of = simple || !row_seldom_odd<Op> ? row_most<Op>
+                                                             : row_most<Op> > 2 * row_few  ? row_most<Op> / 2
+                                                                                           : row_few;
 template <class Op, bool simple> constexpr row_sizes row_sizes_of = {
     !row_in_pieces<Op>, row_in_pieces<Op> || row_most_of<Op, simple> < row_most<Op> ? row_most_of<Op, simple> : int(row_few),
-    row_most_of<Op, simple>, row_stays<Op>};
+    row_most_of<Op, simple>};
 /* Whether such rows may take clusters of blocks. */
-template <class Op, bool simple> constexpr bool row_goes_wide = target::row_wide_team::most_blocks > 1 && (simple || !row_seldom_odd<Op>);
+template <class Op, bool simple> constexpr bool row_goes_wide = target::row_wide_team::most_blocks > 1 &&
+                                                                (simple || !row_seldom_odd<Op>);
 
 /* 2^shift threads of a wave a row, so that a block has several rows; or, with a negative shift, all threads of the team. */
-template <class Op, int P, class Team, bool simple> TRINE_KERNEL((P < row_sizes_of<Op, simple>.most ? row_small_block : row_threads))
+template <class Op, int P, class Team, bool simple>
+TRINE_KERNEL((P < row_sizes_of<Op, simple>.most ? row_small_block : row_threads))
 row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
 {
     TRINE_SHARED typename Op::partial list[Team::most_blocks + target::max_waves];

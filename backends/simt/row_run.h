@@ -4,7 +4,6 @@
 #define TRINE_SIMT_ROW_RUN_H
 
 #include "backends/simt/row_split.h"
-#include "backends/simt/row_stay.h"
 
 namespace simt {
 
@@ -13,7 +12,6 @@ struct row_team {
     int threads; /* of a block */
     int shift;   /* 2^shift threads a row; negative: all of its blocks */
     int blocks;  /* blocks a row */
-    bool stays = false; /* row_stay.h */
 };
 
 inline int64_t round_up(int64_t n, int64_t step) { return ceil_div(n, step) * step; }
@@ -36,12 +34,11 @@ inline row_team choose_team(int64_t packs, int wave, const row_sizes &size, int 
     const int64_t few = round_up(ceil_div(packs, size.few), wave), threads = round_up(ceil_div(packs, size.most), wave);
     if (few <= row_small_block) return {size.few, int(few), -1, 1};
     if (threads <= (most_blocks > 1 ? target::row_team_block : row_threads)) return {size.most, int(threads), -1, 1};
-    const int held = size.stays ? int(stay_packs) : size.most, last = size.stays ? int(stay_threads) : int(row_threads);
-    for (int blocks = size.stays ? 1 : 2; blocks <= most_blocks && most_blocks > 1; blocks *= 2) {
-        const int64_t each = round_up(ceil_div(packs, int64_t(held) * blocks), wave);
-        if (each <= (blocks < most_blocks ? target::row_team_block : last)) return {held, int(each), -1, blocks, size.stays};
+    for (int blocks = 2; blocks <= most_blocks; blocks *= 2) {
+        const int64_t each = round_up(ceil_div(packs, int64_t(size.most) * blocks), wave);
+        if (each <= (blocks < most_blocks ? target::row_team_block : row_threads)) return {size.most, int(each), -1, blocks};
     }
-    return {0, 0, 0, 0, false};
+    return {0, 0, 0, 0};
 }
 
 /* The kernel of such rows for clusters of blocks, of which only resources are asked. */
@@ -49,8 +46,6 @@ template <class Op, bool simple> inline int row_widest(trine_call *call)
 {
     if constexpr (!row_goes_wide<Op, simple>)
         return 1;
-    else if constexpr (row_stays<Op>)
-        return target::row_most_blocks_here(call, row_stay_kernel<Op, stay_packs, target::row_wide_team>, row_threads);
     else
         return target::row_most_blocks_here(call, row_kernel<Op, row_most<Op>, target::row_wide_team, simple>, row_threads);
 }
@@ -61,7 +56,8 @@ template <class Op, bool simple> inline row_team choose_team_here(trine_call *ca
     constexpr row_sizes sizes = row_sizes_of<Op, simple>;
     const int wave = call->device->props.wave_size, blocks = row_goes_wide<Op, simple> ? target::row_most_blocks(call) : 1;
     const row_team team = choose_team(packs, wave, sizes, blocks);
-    if (blocks == 1 || (team.packs > 0 && team.threads <= target::row_team_block)) return team; /* or a larger cluster may hold it */
+    if (blocks == 1 || (team.packs > 0 && team.threads <= target::row_team_block))
+        return team; /* or a larger cluster may hold it */
     return choose_team(packs, wave, sizes, row_widest<Op, simple>(call));
 }
 
@@ -72,9 +68,9 @@ template <class Op, int P, bool simple> inline trine_status launch_rows(trine_ca
     if (team.blocks == 1)
         return launch(call, row_kernel<Op, P, lone_block, simple>, grid(blocks), team.threads, 0, op, outer, rows, int(n),
                       team.shift);
-    if constexpr (P == row_sizes_of<Op, simple>.most && row_goes_wide<Op, simple> && !row_stays<Op>)
-        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team, simple>, blocks, team.blocks, team.threads, 0, op,
-                                   outer, rows, int(n), team.shift);
+    if constexpr (P == row_sizes_of<Op, simple>.most && row_goes_wide<Op, simple>)
+        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team, simple>, blocks, team.blocks, team.threads, 0,
+                                   op, outer, rows, int(n), team.shift);
     return trine_refuse(call, "clusters are for rows that fill their threads");
 }
 
@@ -84,10 +80,6 @@ template <class Op, bool simple> inline trine_status run_team(trine_call *call, 
 {
     constexpr row_sizes sizes = row_sizes_of<Op, simple>;
     const row_team team = choose_team_here<Op, simple>(call, packs);
-    if constexpr (row_stays<Op> && row_goes_wide<Op, simple>) {
-        if (team.stays)
-            return launch_stay<Op, stay_packs, target::row_wide_team>(call, op, outer, rows, n, team.blocks, team.threads);
-    }
     if constexpr (sizes.one) {
         if (team.packs == 1) return launch_rows<Op, 1, simple>(call, op, outer, rows, n, team);
     }
@@ -98,7 +90,7 @@ template <class Op, bool simple> inline trine_status run_team(trine_call *call, 
     if constexpr (row_in_pieces<Op>)
         return trine_refuse(call, "no team can hold a row");
     else
-        return run_split<Op, simple && !row_seldom_odd<Op>>(call, op, outer, rows, split);
+        return run_split < Op, simple && !row_seldom_odd < Op >> (call, op, outer, rows, split);
 }
 
 /* What rows of n elements may need of the workspace: that does not depend on where the tensors lie. */
@@ -108,7 +100,8 @@ template <class Op> struct row_needs {
     row_needs(const trine_call *call, int64_t rows, int64_t n)
     {
         constexpr int V = row_pack<row_element<Op>>;
-        const int wave = call->device->props.wave_size, most_blocks = row_goes_wide<Op, false> ? target::row_most_blocks(call) : 1;
+        const int wave = call->device->props.wave_size,
+                  most_blocks = row_goes_wide<Op, false> ? target::row_most_blocks(call) : 1;
         if (choose_team(ceil_div(n + V - 1, V), wave, row_sizes_of<Op, false>, most_blocks).packs) return;
         split = plan_split<Op>(rows, n);
         workspace = split_workspace<Op>(split);

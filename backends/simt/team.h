@@ -13,13 +13,11 @@ struct lone_block {
      * put(). Once a turn: meet() when a block needs what was put into it. Blocks that meet in several turns, counted from 0, tell
      * begin() 2, and again() the bytes after each meeting; what is put in a turn may not lie where the turn before put it. */
     static TRINE_DEVICE_METHOD void begin(int, int = 1) {}
-    /* Of one group of the block's threads, whole waves. */
-    static TRINE_DEVICE_METHOD void barrier_of(int, int) { target::barrier(); }
     static TRINE_DEVICE_METHOD void started() {}
     /* Writes `value` to block `to`'s copy of *slot. */
-    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value, int = 0, int = 0) { *slot = value; }
-    static TRINE_DEVICE_METHOD void meet(int = 0, int = 0) { target::barrier(); }
-    static TRINE_DEVICE_METHOD void again(int, int, int = 0, bool = false) {}
+    template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value, int = 0) { *slot = value; }
+    static TRINE_DEVICE_METHOD void meet(int = 0) { target::barrier(); }
+    static TRINE_DEVICE_METHOD void again(int, int) {}
 };
 
 } // namespace simt
