@@ -81,9 +81,8 @@ template <class Tile, class D> TRINE_DEVICE void store_by_tma(const float (&sum)
     }
 }
 
-/* Four neighbouring sums to d, as far as it has them. */
-template <class T>
-TRINE_DEVICE void finish_four(float4 v, int64_t row, int64_t column, const product<T> &p, const product_offsets &at)
+/* Four neighbouring sums to d, as far as it has them. P: a product, or what has its sizes, epilogue and offsets. */
+template <class P> TRINE_DEVICE void finish_four(float4 v, int64_t row, int64_t column, const P &p, const product_offsets &at)
 {
     const float sums[4] = {v.x, v.y, v.z, v.w};
     if (row >= p.m || column >= p.n) return;
@@ -110,8 +109,8 @@ template <int n> TRINE_DEVICE void stage_sums(const float (&sum)[n], int i, uint
                               sum[16 * i + 4 * j + 2 * half + 1]);
 }
 
-template <class Tile, class T> TRINE_DEVICE void store_finished(const float (&sum)[Tile::N / 2], const product<T> &p,
-                                                                const work &w, uint32_t staging, const lane_place &me)
+template <class Tile, class P> TRINE_DEVICE void store_finished(const float (&sum)[Tile::N / 2], const P &p, const work &w,
+                                                                uint32_t staging, const lane_place &me)
 {
     const product_offsets at = p.offsets(w.index);
     const int first_row = w.row + me.group * 64;
