@@ -123,17 +123,18 @@ LANES_INLINE void lanes_put(void *to, trine_dtype dtype, f32x16 a, f32x16 b, boo
 }
 #endif
 
-/* Puts n elements, a multiple of LANES_PUT, of `value`, an expression in int64_t i that gives the elements [i, i + LANES); with a
- * loop of its own for each dtype. */
+/* Puts n elements, a multiple of LANES_PUT, of `value`, an expression in int64_t i that gives the elements [i, i + LANES), and in
+ * type_, the dtype as a constant; with a loop of its own for each dtype. */
 #define LANES_PUT_AS(type, to, n, stream, value) \
     _Pragma("GCC unroll 2") for (int64_t at_ = 0; at_ < (n); at_ += LANES_PUT) \
     { \
+        const trine_dtype type_ = type; \
         f32x16 v_[2]; \
         for (int k_ = 0; k_ < 2; k_++) { \
             const int64_t i = at_ + LANES * k_; \
             v_[k_] = (value); \
         } \
-        lanes_put((char *)(to) + at_ * lanes_size(type), type, v_[0], v_[1], stream); \
+        lanes_put((char *)(to) + at_ * lanes_size(type_), type_, v_[0], v_[1], stream); \
     }
 #define LANES_PUT_EACH(dtype, to, n, stream, value) \
     do { \

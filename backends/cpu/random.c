@@ -15,11 +15,17 @@
 
 /* ---- Philox: Salmon et al. 2011 ---- */
 
-/* multiply: product of the lower halves. evens: lanes 0, 2, ... of a and b by turns; odds: lanes 1, 3, ... */
+/* multiply: product of the lower halves. both: b's lower halves above a's. evens: lanes 0, 2, ... of a and b by turns; odds: lanes
+ * 1, 3, ... A round waits for a multiplication, a shift and a sum, so several vectors take turns: as many as there are registers
+ * for (Zen 5, cycles for 16 words: 3 vectors 13.1, 4 11.6, 6 9.5, 8 10.8; the instructions alone take 7.5). */
 #if defined __AVX512F__
-enum { WIDE = 8, VECTORS = 4 };
+enum { WIDE = 8, VECTORS = 6 };
 typedef uint64_t lanes __attribute__((vector_size(64)));
 static inline lanes multiply(lanes a, lanes b) { return (lanes)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
+static inline lanes both(lanes a, lanes b)
+{
+    return (lanes)_mm512_mask_shuffle_epi32((__m512i)a, 0xaaaa, (__m512i)b, _MM_PERM_CCAA);
+}
 static inline lanes evens(lanes a, lanes b) { return (lanes)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b); }
 static inline lanes odds(lanes a, lanes b) { return (lanes)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b); }
 #elif defined __AVX2__
@@ -39,7 +45,11 @@ static inline lanes multiply(lanes a, lanes b) { return (a & 0xffffffffu) * (b &
 static inline lanes evens(lanes a, lanes b) { return (lanes){a[0], b[0]}; }
 static inline lanes odds(lanes a, lanes b) { return (lanes){a[1], b[1]}; }
 #endif
-enum { GROUP = WIDE * VECTORS, ROUNDS = 10 }; /* GROUP: blocks that are computed together, to fill the multipliers' pipeline */
+#if !defined __AVX512F__
+static inline lanes both(lanes a, lanes b) { return (a & 0xffffffffu) | b << 32; }
+#endif
+/* GROUP: blocks that are computed together. SPAN: elements of a span at most, whole groups where a group is no power of two. */
+enum { GROUP = WIDE * VECTORS, ROUNDS = 10, SPAN = SPAN_MAX / (4 * GROUP) * (4 * GROUP) };
 
 typedef struct philox {
     lanes key[ROUNDS][2];
@@ -61,7 +71,7 @@ static philox philox_make(uint64_t seed, uint64_t offset)
 /* GROUP blocks from the one of that counter on. */
 static void philox_group(uint32_t *words, const philox *p, uint64_t counter)
 {
-    const lanes first = everywhere(0xd2511f53u), second = everywhere(0xcd9e8d57u), low = everywhere(0xffffffffu);
+    const lanes first = everywhere(0xd2511f53u), second = everywhere(0xcd9e8d57u);
     lanes index, c0[VECTORS], c1[VECTORS], c2[VECTORS], c3[VECTORS];
     /* even lanes hold the first blocks, so that evens() and odds() sort them */
     for (int i = 0; i < WIDE; i++) index[i] = (uint64_t)(i / 2 + i % 2 * (WIDE / 2));
@@ -72,7 +82,7 @@ static void philox_group(uint32_t *words, const philox *p, uint64_t counter)
     }
 #pragma GCC unroll 10
     for (int round = 0; round < ROUNDS; round++)
-#pragma GCC unroll 4
+#pragma GCC unroll 6
         for (int k = 0; k < VECTORS; k++) {
             lanes left = multiply(c0[k], first), right = multiply(c2[k], second);
             c0[k] = (right >> 32) ^ c1[k] ^ p->key[round][0];
@@ -80,10 +90,10 @@ static void philox_group(uint32_t *words, const philox *p, uint64_t counter)
             c2[k] = (left >> 32) ^ c3[k] ^ p->key[round][1];
             c3[k] = left;
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 6
     for (int k = 0; k < VECTORS; k++) {
         /* words 0 and 1, and 2 and 3, in memory's order: little-endian */
-        lanes front = (c0[k] & low) | c1[k] << 32, back = (c2[k] & low) | c3[k] << 32;
+        lanes front = both(c0[k], c1[k]), back = both(c2[k], c3[k]);
         lanes sorted[2] = {evens(front, back), odds(front, back)};
         memcpy(words + 4 * k * WIDE, sorted, sizeof sorted);
     }
@@ -92,11 +102,16 @@ static void philox_group(uint32_t *words, const philox *p, uint64_t counter)
 /* A buffer for the words of a span that may begin inside a block. */
 #define WORD_BUFFER(name) _Alignas(64) uint32_t name[SPAN_MAX + 4 + 4 * GROUP]
 
-/* Words of the elements [begin, begin + n), n <= SPAN_MAX: the address of the first one's. */
-static const uint32_t *philox_span(uint32_t *buffer, const philox *p, int64_t begin, int64_t n)
+/* Words of the elements [begin, begin + n), n <= SPAN: the address of the first one's. Meanwhile the elements, `size` bytes each,
+ * arrive from memory at x, unless that is NULL. */
+static const uint32_t *philox_span(uint32_t *buffer, const philox *p, int64_t begin, int64_t n, const char *x, int64_t size)
 {
     int64_t blocks = (begin + n + 3) / 4 - begin / 4;
-    for (int64_t b = 0; b < blocks; b += GROUP) philox_group(buffer + 4 * b, p, p->offset + (uint64_t)(begin / 4 + b));
+    for (int64_t b = 0; b < blocks; b += GROUP) {
+        for (int64_t byte = 4 * b * size; x && byte < 4 * (b + GROUP) * size && byte < n * size; byte += 64)
+            __builtin_prefetch(x + byte);
+        philox_group(buffer + 4 * b, p, p->offset + (uint64_t)(begin / 4 + b));
+    }
     return buffer + begin % 4;
 }
 
@@ -110,33 +125,48 @@ static void drop(float *y, uint8_t *kept, const float *x, const uint32_t *words,
     for (int64_t i = 0; i < n; i++) kept[i] = words[i] >= threshold;
 }
 
-/* The same without a mask from x of any float type, straight to y: n a multiple of LANES_PUT, both dense, y on a line. */
-LANES_INLINE f32x16 kept_or_zero(const uint32_t *words, uint32_t threshold, f32x16 v)
+/* The same from x of any float type, straight to y, of whole lines: n a multiple of LANES_PUT, both dense, y on a line. kept: the
+ * mask of the span, or NULL. */
+LANES_INLINE f32x16 kept_or_zero(const uint32_t *words, uint8_t *kept, uint32_t threshold, f32x16 v, float factor)
 {
     u32x16 w;
     memcpy(&w, words, sizeof w);
 #if defined __AVX512F__
-    return (f32x16)_mm512_maskz_mov_ps(_mm512_cmpge_epu32_mask((__m512i)w, _mm512_set1_epi32((int)threshold)), (__m512)v);
+    const __mmask16 keep = _mm512_cmpge_epu32_mask((__m512i)w, _mm512_set1_epi32((int)threshold));
+    if (kept) _mm_storeu_si128((__m128i *)(void *)kept, _mm512_cvtepi32_epi8(_mm512_maskz_set1_epi32(keep, 1)));
+    return (f32x16)_mm512_maskz_mul_ps(keep, (__m512)v, _mm512_set1_ps(factor));
 #else
-    return (f32x16)((i32x16)v & (w >= threshold));
+    for (int k = 0; k < LANES && kept; k++) kept[k] = w[k] >= threshold;
+    return (f32x16)((i32x16)(v * factor) & (w >= threshold));
 #endif
 }
 
-static void drop_lines(char *to, const char *x, trine_dtype dtype, const uint32_t *words, int64_t n, uint32_t threshold,
-                       float factor, bool stream)
+static void drop_lines(char *to, uint8_t *kept, const char *x, trine_dtype dtype, const uint32_t *words, int64_t n,
+                       uint32_t threshold, float factor, bool stream)
 {
-#define DROP_AS(type) LANES_PUT_AS(type, to, n, stream, kept_or_zero(words + i, threshold, lanes_load(x, type, i) * factor))
-    if (dtype == TRINE_F32)
-        DROP_AS(TRINE_F32)
-    else if (dtype == TRINE_BF16)
-        DROP_AS(TRINE_BF16)
+#define DROP(mask) LANES_PUT_EACH(dtype, to, n, stream, kept_or_zero(words + i, mask, threshold, lanes_load(x, type_, i), factor))
+    if (kept)
+        DROP(kept + i);
     else
-        DROP_AS(TRINE_F16)
+        DROP(NULL);
 }
 
+/* low + range u for u of 24 bits in [0, 1). */
 static void spread(float *y, const uint32_t *words, int64_t n, float low, float range)
 {
     for (int64_t i = 0; i < n; i++) y[i] = low + range * ((float)(int32_t)(words[i] >> 8) * 0x1p-24f);
+}
+
+LANES_INLINE f32x16 spread_lanes(const uint32_t *words, float low, float range)
+{
+    u32x16 w;
+    memcpy(&w, words, sizeof w);
+    return range * (__builtin_convertvector((i32x16)(w >> 8), f32x16) * 0x1p-24f) + low;
+}
+
+static void spread_lines(char *to, trine_dtype dtype, const uint32_t *words, int64_t n, float low, float range, bool stream)
+{
+    LANES_PUT_EACH(dtype, to, n, stream, spread_lanes(words + i, low, range));
 }
 
 /* Whole pairs: y may get one element before the first and one past the last. */
@@ -167,31 +197,43 @@ typedef struct job {
     float a, b; /* dropout: the factor; low and range; mean and std */
 } job;
 
+/* Whole lines straight to `to`; false: something has to go another way. */
+static bool run_lines(const job *j, int64_t m, char *to, uint8_t *kept, const char *from, const uint32_t *words)
+{
+    if (!LANES_PUTS || j->kind == NORMAL || j->step[0] != 1 || m % LANES_PUT != 0 || (uintptr_t)to % 64 != 0) return false;
+    if (j->kind == UNIFORM)
+        spread_lines(to, j->dtype, words, m, j->a, j->b, j->stream);
+    else if (j->step[1] == 1)
+        drop_lines(to, kept, from, j->dtype, words, m, j->threshold, j->a, j->stream);
+    return j->kind == UNIFORM || j->step[1] == 1;
+}
+
 /* Elements [i, i + m) at `from` (of x) and to `to`. */
 static void run_span(const job *j, int64_t i, int64_t m, char *to, const char *from)
 {
     SPAN_BUFFER(in);
     _Alignas(64) float out[SPAN_MAX + 2];
-    _Alignas(64) uint8_t kept[SPAN_MAX];
+    _Alignas(64) uint8_t mask[SPAN_MAX], *kept = j->mask ? mask : NULL;
     WORD_BUFFER(buffer);
-    if (from && j->step[1] == 1) /* arrives while the words are made */
-        for (int64_t byte = 0; byte < m * j->size; byte += 64) __builtin_prefetch(from + byte);
-    const uint32_t *words = philox_span(buffer, &j->source, i, m);
+    const uint32_t *words = philox_span(buffer, &j->source, i, m, j->step[1] == 1 ? from : NULL, j->size);
     const int64_t odd = j->kind == NORMAL ? i % 2 : 0; /* a pair that began before the span */
-    if (LANES_PUTS && j->kind == DROPOUT && !j->mask && j->step[0] == 1 && j->step[1] == 1 && m % LANES_PUT == 0 &&
-        (uintptr_t)to % 64 == 0) {
-        drop_lines(to, from, j->dtype, words, m, j->threshold, j->a, j->stream);
-        return;
+    if (!run_lines(j, m, to, kept, from, words)) {
+        if (j->kind == DROPOUT)
+            drop(out, kept, cpu_load(in, from, j->dtype, m, j->step[1]), words, m, j->threshold, j->a);
+        else if (j->kind == UNIFORM)
+            spread(out, words, m, j->a, j->b);
+        else
+            box_muller(out, words - odd, (odd + m + 1) / 2, j->a, j->b);
+        cpu_store(to, j->dtype, out + odd, m, j->step[0], j->stream);
     }
-    if (j->kind == DROPOUT) {
-        drop(out, j->mask ? kept : NULL, cpu_load(in, from, j->dtype, m, j->step[1]), words, m, j->threshold, j->a);
-        if (j->mask) span_copy_bytes(j->mask + i, kept, m, j->stream_mask);
-    } else if (j->kind == UNIFORM) {
-        spread(out, words, m, j->a, j->b);
-    } else {
-        box_muller(out, words - odd, (odd + m + 1) / 2, j->a, j->b);
-    }
-    cpu_store(to, j->dtype, out + odd, m, j->step[0], j->stream);
+    if (kept) span_copy_bytes(j->mask + i, kept, m, j->stream_mask);
+}
+
+/* As span_length, of at most SPAN elements. */
+static int64_t span_of(const char *to, int64_t size, int64_t left)
+{
+    const int64_t off = (int64_t)((uintptr_t)to % 64), most = SPAN - off / size;
+    return left < most ? left : most;
 }
 
 static void run_range(const job *j, cpu_range range)
@@ -201,7 +243,7 @@ static void run_range(const job *j, cpu_range range)
         int64_t left = j->n - column < range.end - i ? j->n - column : range.end - i;
         trine_iter_offsets(&j->outer, row, offset);
         char *to = j->y + (offset[0] + column * j->step[0]) * j->size;
-        m = span_length(to, j->dtype, left);
+        m = span_of(to, j->size, left);
         run_span(j, i, m, to, j->x ? j->x + (offset[1] + column * j->step[1]) * j->size : NULL);
     }
     span_fence();

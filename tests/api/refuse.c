@@ -185,7 +185,9 @@ static bool decides_form(const trine_op_info *info, const char *field)
                                            "int8_quantize scale",
                                            "int8_quantize given_scale",
                                            "fp8_quantize scale",
-                                           "fp8_quantize given_scale"};
+                                           "fp8_quantize given_scale",
+                                           "grouped_matmul offsets",
+                                           "grouped_matmul counts"};
     return is_listed(deciding, sizeof deciding / sizeof deciding[0], info, field);
 }
 

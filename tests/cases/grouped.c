@@ -209,7 +209,7 @@ static void epilogue_cases(case_list *list)
                               .groups = 4,
                               .m = 150,
                               .n = 72,
-                              .k = 104,
+                              .k = 88,
                               .sizes = SORTED};
             for (int wide = 0; wide < 2; wide++) {
                 s.bias = wide ? TRINE_F32 : s.dtype;
@@ -218,7 +218,7 @@ static void epilogue_cases(case_list *list)
                 s.what = wide ? "bias f32, activation" : "to f32, bias, activation";
                 new_grouped(list, &s);
             }
-            s = (grouped_spec){.dtype = s.dtype, .layout = s.layout, .groups = 4, .m = 150, .n = 72, .k = 104, .sizes = SORTED};
+            s = (grouped_spec){.dtype = s.dtype, .layout = s.layout, .groups = 4, .m = 150, .n = 72, .k = 88, .sizes = SORTED};
             for (int view = 1; view < LAYOUT_COUNT; view++) {
                 s.a_layout = s.b_layout = s.d_layout = (case_layout)view;
                 s.what = case_layout_name((case_layout)view);

@@ -90,9 +90,9 @@ static void dropout_views(case_list *list)
 void cases_dropout(case_list *list, case_kind kind)
 {
     static const float rates[] = {0, 0.1f, 0.5f, 0.999f};
-    for (int d = 0; d < 3 && kind == CASES_BENCH; d++) {
-        new_dropout(list, (dropout_case){case_floats[d], TRINE_DTYPE_NONE, 16384, 8192, 0.1f, 1});
-        new_dropout(list, (dropout_case){case_floats[d], TRINE_BOOL, 16384, 8192, 0.1f, 1});
+    for (int d = 0; d < 6 && kind == CASES_BENCH; d++) {
+        const dropout_case k = {case_floats[d / 2], d % 2 ? TRINE_BOOL : TRINE_DTYPE_NONE, 16384, 8192, 0.1f, 1};
+        case_set_fill(&new_dropout(list, k)->tensor[0], FILL_NORMAL, 0, 1);
     }
     for (int d = 0; d < 3 && kind == CASES_CHECK; d++) {
         for (int r = 0; r < 4; r++)

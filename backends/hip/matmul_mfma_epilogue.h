@@ -1,0 +1,64 @@
+/* The matrix-unit matmul's epilogue: from a wave's sums in registers to d, or to the parts of a split, through LDS, so that c and
+ * d are met in whole lines. A wave has an area of its own there, so no wave waits for another. */
+#ifndef TRINE_HIP_MATMUL_MFMA_EPILOGUE_H
+#define TRINE_HIP_MATMUL_MFMA_EPILOGUE_H
+
+#include "backends/hip/matmul_mfma_tile.h"
+
+namespace mfma {
+
+/* Orders the wave's own LDS accesses; the hardware does so anyway. */
+TRINE_DEVICE void wave_fence()
+{
+    __builtin_amdgcn_fence(__ATOMIC_ACQ_REL, "wavefront", "local");
+    __builtin_amdgcn_wave_barrier();
+}
+
+/* Four neighbouring sums to where they belong, as far as the product has them. */
+template <class E> TRINE_DEVICE void store_four(const simt::pack<float, 4> &sums, int64_t row, int64_t column,
+                                                const product<E> &p, const simt::split_sink &sink, const simt::split_place &part,
+                                                const product_offsets &at)
+{
+    if (row >= p.m || column >= p.n) return;
+    if (!sink.parts) {
+        p.out.store_four(sums, row, column, p.n, at);
+    } else if (sink.packs) {
+        sink.store(sums, p, part, row, column);
+    } else {
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            if (column + j < p.n) sink.store(simt::pack<float, 1>{{sums.at[j]}}, p, part, row, column + j);
+    }
+}
+
+template <class Unit, class Tile, class Sums, class E>
+TRINE_DEVICE void store_sums(const Sums (&sum)[Tile::rows][Tile::columns], unsigned char *shared, const product<E> &p,
+                             const simt::split_sink &sink, const work &w, int wave, int lane)
+{
+    constexpr int columns = Tile::columns * 16, pitch = Unit::template pitch<columns>, lanes = columns / 4,
+                  lines = mma::wave / lanes;
+    static_assert(Tile::waves * 16 * pitch * 4 <= Tile::shared, "room for every wave");
+    const product_offsets at = p.offsets(w.part.index);
+    float *area = reinterpret_cast<float *>(shared) + wave * 16 * pitch;
+    const int64_t row = w.row + wave / Tile::wave_columns * (Tile::rows * 16) + lane / lanes;
+    const int64_t column = w.column + wave % Tile::wave_columns * columns + lane % lanes * 4;
+    /* a loop that is not unrolled, for epilogues are long; registers have no index, hence the conditions */
+#pragma unroll 1
+    for (int i = 0; i < Tile::rows; i++) {
+#pragma unroll
+        for (int r = 0; r < Tile::rows; r++)
+            if (i == r)
+#pragma unroll
+                for (int c = 0; c < Tile::columns; c++) Unit::store(area + c * 16, pitch, sum[r][c], lane);
+        wave_fence();
+#pragma unroll 1
+        for (int line = 0; line < 16; line += lines)
+            store_four(*reinterpret_cast<const simt::pack<float, 4> *>(area + (line + lane / lanes) * pitch + lane % lanes * 4),
+                       row + i * 16 + line, column, p, sink, w.part, at);
+        wave_fence();
+    }
+}
+
+} // namespace mfma
+
+#endif
