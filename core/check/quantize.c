@@ -126,6 +126,7 @@ static trine_status check_nf4_matmul(const trine_check *check, const void *args)
     if (a->absmax.dtype == TRINE_U8) {
         trine_tensor wide = a->absmax;
         wide.dtype = TRINE_F32;
+        if (!trine_is_given(&a->scale)) return trine_bad(check, "scale", "is not given, but absmax is u8");
         TRY(check_absmax(check, &wide, &a->absmax, &a->scale, &a->mean, a->kind));
     } else if (trine_is_given(&a->scale) || trine_is_given(&a->mean)) {
         return trine_bad(check, trine_is_given(&a->scale) ? "scale" : "mean", "is given, but absmax is f32");
