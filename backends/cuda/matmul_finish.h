@@ -6,9 +6,8 @@
 
 namespace simt {
 
-/* Four neighbouring sums to d, as far as it has them. */
-template <class T>
-TRINE_DEVICE void finish_four(float4 v, int64_t row, int64_t column, const product<T> &p, const product_offsets &at)
+/* Four neighbouring sums to d, as far as it has them. P: a product, or what has its sizes, epilogue and offsets. */
+template <class P> TRINE_DEVICE void finish_four(float4 v, int64_t row, int64_t column, const P &p, const product_offsets &at)
 {
     const float sums[4] = {v.x, v.y, v.z, v.w};
     if (row >= p.m || column >= p.n) return;

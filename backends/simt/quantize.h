@@ -7,6 +7,7 @@
 #include "backends/simt/block.h"
 #include "backends/simt/divider.h"
 #include "backends/simt/map.h"
+#include "backends/simt/nf4_matmul.h"
 #include "backends/simt/scaled_run.h"
 #include "core/dynamic_map.h"
 #include "core/int8_scale.h"
@@ -100,10 +101,6 @@ nf4_quantize_kernel(int64_t n, const T *x, uint8_t *codes, float *absmax, bool a
         for (int i = 0; i < V && first + i < n; i += 2) codes[(first + i) / 2] = uint8_t(word >> (i / 2 * 8));
     }
 }
-
-struct nf4_book {
-    float at[16];
-};
 
 /* A thread has nf4_elements, in packs that lie a block's width apart. `simple`: the codes of a pack are aligned, and so is y. */
 template <class T> TRINE_KERNEL(nf4_threads)

@@ -187,7 +187,9 @@ static bool decides_form(const trine_op_info *info, const char *field)
                                            "fp8_quantize scale",
                                            "fp8_quantize given_scale",
                                            "grouped_matmul offsets",
-                                           "grouped_matmul counts"};
+                                           "grouped_matmul counts",
+                                           "nf4_matmul scale",
+                                           "nf4_matmul mean"};
     return is_listed(deciding, sizeof deciding / sizeof deciding[0], info, field);
 }
 
