@@ -266,7 +266,23 @@ static trine_tensor *first(const trine_tensor_list *list) { return (trine_tensor
     ROW(219, groupnorm, BAD, groups, a->groups = 0) \
     ROW(220, groupnorm, BAD, mean, stretch_output(&a->mean)) \
     ROW(221, groupnorm_backward, BAD, groups, a->groups = (int32_t)a->weight.shape[0] + 1) \
-    ROW(222, groupnorm_backward, BAD, mean, a->mean.dtype = TRINE_F16)
+    ROW(222, groupnorm_backward, BAD, mean, a->mean.dtype = TRINE_F16) \
+    ROW(300, conv, BAD, window, a->window.rank = 3) \
+    ROW(301, conv, BAD, window, a->window.stride[0] = -1) \
+    ROW(302, conv, BAD, window, a->window.dilation[0] = INT32_MAX) \
+    ROW(303, conv, BAD, window, a->window.padding[0] = -1) \
+    ROW(304, conv, BAD, window, a->window.groups = -1) \
+    ROW(305, conv, BAD, window, a->window.groups = 7919) \
+    ROW(306, conv, BAD, y, a->window.padding[0] += 3) \
+    ROW(307, conv, BAD, weight, a->weight.ndim--) \
+    ROW(308, conv, BAD, weight, a->weight.dtype = TRINE_F64) \
+    ROW(309, conv, BAD, y, a->y.dtype = TRINE_I32) \
+    ROW(310, conv, BAD, bias, stretch(&a->bias)) \
+    ROW(311, conv, BAD, activation, a->activation = TRINE_ACT_COUNT) \
+    ROW(312, conv_backward_data, BAD, dy, a->dy.shape[0]++) \
+    ROW(313, conv_backward_data, BAD, dy, a->window.stride[0] += 5) \
+    ROW(314, conv_backward_weight, BAD, dy, a->window.padding[0] += 9) \
+    ROW(315, conv_backward_weight, BAD, dbias, stretch_output(&a->dbias))
 
 #define DEFINE(number, name_, status, argument, statement) APPLY(number, name_, statement)
 ROWS(DEFINE)
