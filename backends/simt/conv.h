@@ -22,7 +22,7 @@ inline trine_status conv_portable(trine_call *call, trine_conv_product p, size_t
     TRINE_REQUIRE_THAT(call, conv_fits(p), "needs less than 2^31 pixels and terms");
     const bool depthwise = conv_is_depthwise(p), empty = p.m == 0 || p.n == 0 || p.groups == 0;
     if (!depthwise) trine_conv_orient(&p);
-    const conv_gemm_plan plan = depthwise || empty ? conv_gemm_plan{false, 1, 1, 1} : conv_plan_gemm(call, p);
+    const conv_gemm_plan plan = depthwise || empty ? conv_gemm_plan{1, 1, 1} : conv_plan_gemm(call, p);
     if (conv_gemm_workspace(p, plan) > *needed) *needed = conv_gemm_workspace(p, plan);
     if (only_ask || empty) return TRINE_OK;
     return visit_floats(call, p.dtype, [&](auto t) {

@@ -61,9 +61,10 @@ TRINE_DEVICE void conv_write(float *staged, const float (&sum)[Tile::TM][Tile::T
     }
 }
 
-template <class T, class Tile, int V> TRINE_KERNEL_BLOCKS(Tile::threads, V == 1 ? 1 : Tile::together)
+template <class T, int V> TRINE_KERNEL_BLOCKS(small_tile::threads, V == 1 ? 1 : small_tile::together)
 conv_gemm_kernel(conv_problem<T> p, unsigned tiles_m, unsigned tiles_n)
 {
+    using Tile = small_tile;
     alignas(16) TRINE_SHARED float shared[Tile::shared];
     const unsigned tiles = tiles_m * tiles_n, part = target::block_x() / tiles, group = part / unsigned(p.splits),
                    split = part - group * unsigned(p.splits);
@@ -127,21 +128,17 @@ template <class T> inline bool conv_packs(const trine_conv_operand &o)
 }
 
 struct conv_gemm_plan {
-    bool large;
     int64_t tiles_m, tiles_n, splits;
 };
 
-/* Large tiles if they fill the device, else small ones, and parts of at least 256 terms until there are four blocks a unit. */
+/* Parts of at least 256 terms until there are four blocks a unit. */
 inline conv_gemm_plan conv_plan_gemm(const trine_call *call, const trine_conv_product &p)
 {
     const int64_t units = call->device->props.compute_units > 0 ? call->device->props.compute_units : 1;
-    conv_gemm_plan plan = {false, ceil_div(p.m, small_tile::BM), ceil_div(p.n, small_tile::BN), 1};
-    const int64_t m = ceil_div(p.m, large_tile::BM), n = ceil_div(p.n, large_tile::BN);
-    const double filled = double(p.m) * double(p.n) / (double(m) * double(n) * large_tile::BM * large_tile::BN);
-    if (filled > 0.7 && m * n * p.groups >= 2 * units) plan = conv_gemm_plan{true, m, n, 1};
-    const int64_t outputs = p.m * p.n * p.groups;
-    while (!plan.large && 2 * plan.splits <= split_most && plan.tiles_m * plan.tiles_n * p.groups * plan.splits < 4 * units &&
-           p.k >= 2 * plan.splits * 256 && outputs * 2 * plan.splits <= int64_t(1) << 26)
+    conv_gemm_plan plan = {ceil_div(p.m, small_tile::BM), ceil_div(p.n, small_tile::BN), 1};
+    const int64_t outputs = p.m * p.n * p.groups, tiles = plan.tiles_m * plan.tiles_n * p.groups;
+    while (2 * plan.splits <= split_most && tiles * plan.splits < 4 * units && p.k >= 2 * plan.splits * 256 &&
+           outputs * 2 * plan.splits <= int64_t(1) << 26)
         plan.splits *= 2;
     return plan;
 }
@@ -155,19 +152,8 @@ template <class T> inline trine_status conv_gemm_launch(trine_call *call, const 
 {
     const conv_problem<T> problem(p, plan.splits, call->workspace);
     const int64_t blocks = plan.tiles_m * plan.tiles_n * plan.splits * p.groups;
-    const bool packs = conv_packs<T>(p.a) && conv_packs<T>(p.b);
-    trine_status status;
-    if (packs && plan.large)
-        status = launch(call, conv_gemm_kernel<T, large_tile, 4>, grid(blocks), large_tile::threads, 0, problem, plan.tiles_m,
-                        plan.tiles_n);
-    else if (packs)
-        status = launch(call, conv_gemm_kernel<T, small_tile, 4>, grid(blocks), small_tile::threads, 0, problem, plan.tiles_m,
-                        plan.tiles_n);
-    else {
-        const int64_t m = ceil_div(p.m, small_tile::BM), n = ceil_div(p.n, small_tile::BN);
-        status = launch(call, conv_gemm_kernel<T, small_tile, 1>, grid(m * n * plan.splits * p.groups), small_tile::threads, 0,
-                        problem, m, n);
-    }
+    const auto kernel = conv_packs<T>(p.a) && conv_packs<T>(p.b) ? conv_gemm_kernel<T, 4> : conv_gemm_kernel<T, 1>;
+    const trine_status status = launch(call, kernel, grid(blocks), small_tile::threads, 0, problem, plan.tiles_m, plan.tiles_n);
     if (status != TRINE_OK || !problem.parts) return status;
     return launch(call, conv_sum_kernel<T>, grid(ceil_div(problem.apart, split_threads)), split_threads, 0, problem);
 }
