@@ -153,7 +153,9 @@ template <class T> inline trine_status launch_tile(trine_call *call, const reque
     case 0: return launch_axes<T, tile_128x256>(call, r, how);
     case 1: return launch_axes<T, tile_128x128>(call, r, how);
     case 2: return launch_axes<T, tile_64x128>(call, r, how);
-    default: return launch_axes<T, tile_64x64>(call, r, how);
+    case 3: return launch_axes<T, tile_64x64>(call, r, how);
+    case 4: return launch_axes<T, tile_128x64>(call, r, how);
+    default: return launch_axes<T, tile_128x192>(call, r, how);
     }
 }
 
@@ -169,7 +171,9 @@ inline trine_status launch_tf32(trine_call *call, const request &r, const plan &
     case 0: return launch<float, tile_128x256, along_k, along_k>(call, r, how);
     case 1: return launch<float, tile_128x128, along_k, along_k>(call, r, how);
     case 2: return launch<float, tile_64x128, along_k, along_k>(call, r, how);
-    default: return launch<float, tile_64x64, along_k, along_k>(call, r, how);
+    case 3: return launch<float, tile_64x64, along_k, along_k>(call, r, how);
+    case 4: return launch<float, tile_128x64, along_k, along_k>(call, r, how);
+    default: return launch<float, tile_128x192, along_k, along_k>(call, r, how);
     }
 }
 
@@ -237,10 +241,13 @@ template trine_status matmul_of_tile<0, false>(trine_call *, const void *);
 template trine_status matmul_of_tile<1, false>(trine_call *, const void *);
 template trine_status matmul_of_tile<2, false>(trine_call *, const void *);
 template trine_status matmul_of_tile<3, false>(trine_call *, const void *);
+template trine_status matmul_of_tile<4, false>(trine_call *, const void *);
+template trine_status matmul_of_tile<5, false>(trine_call *, const void *);
 template trine_status matmul_of_tile<0, true>(trine_call *, const void *);
 template trine_status matmul_of_tile<1, true>(trine_call *, const void *);
 template trine_status matmul_of_tile<2, true>(trine_call *, const void *);
 template trine_status matmul_of_tile<3, true>(trine_call *, const void *);
+template trine_status matmul_of_tile<4, true>(trine_call *, const void *);
 
 } // namespace sm90
 

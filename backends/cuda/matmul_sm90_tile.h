@@ -29,7 +29,7 @@ template <int M_, int N_, int STAGES, int TOGETHER> struct tile {
         multipliers = consumers * warpgroup,
         /* 128 sums a thread and what is beside them: more than the registers of a multiprocessor divided by its threads. Then the
          * loading warp is a warpgroup, and gives of its registers to the others; a warp alone could not. */
-        trades_registers = N * consumers >= 512,
+        trades_registers = N * consumers >= 384,
         threads = multipliers + (trades_registers ? warpgroup : 32),
         bytes_a = M * wgmma::line_bytes,
         bytes_b = N * wgmma::line_bytes,

@@ -107,17 +107,21 @@ template <int N> struct multiply_registers;
 
 #define O32() O8(0), O8(8), O8(16), O8(24)
 #define O64() O32(), O8(32), O8(40), O8(48), O8(56)
+#define O96() O64(), O8(64), O8(72), O8(80), O8(88)
 #define O128() O64(), O8(64), O8(72), O8(80), O8(88), O8(96), O8(104), O8(112), O8(120)
 
 #define R30 R10() R10(1) R10(2)
 #define R60 R30 R10(3) R10(4) R10(5)
+#define R90 R60 R10(6) R10(7) R10(8)
 #define R120 R60 R10(6) R10(7) R10(8) R10(9) R10(10) R10(11)
 
 TRINE_WGMMA_16_BITS(64, R30 "%30,%31", O32, 32, 33, 34, 35, 36)
 TRINE_WGMMA_16_BITS(128, R60 "%60,%61,%62,%63", O64, 64, 65, 66, 67, 68)
+TRINE_WGMMA_16_BITS(192, R90 "%90,%91,%92,%93,%94,%95", O96, 96, 97, 98, 99, 100)
 TRINE_WGMMA_16_BITS(256, R120 "%120,%121,%122,%123,%124,%125,%126,%127", O128, 128, 129, 130, 131, 132)
 TRINE_WGMMA_TF32(64, R30 "%30,%31", O32, 32, 33, 34)
 TRINE_WGMMA_TF32(128, R60 "%60,%61,%62,%63", O64, 64, 65, 66)
+TRINE_WGMMA_TF32(192, R90 "%90,%91,%92,%93,%94,%95", O96, 96, 97, 98)
 TRINE_WGMMA_TF32(256, R120 "%120,%121,%122,%123,%124,%125,%126,%127", O128, 128, 129, 130)
 TRINE_WGMMA_TF32_REGISTERS(64, R30 "%30,%31", O32, 32, 33, 34, 35, 36, 37)
 TRINE_WGMMA_TF32_REGISTERS(128, R60 "%60,%61,%62,%63", O64, 64, 65, 66, 67, 68, 69)
@@ -159,10 +163,12 @@ TRINE_WGMMA_F8_128(f8_e5m2, "e5m2", f8_e5m2, "e5m2")
 #undef R10
 #undef R30
 #undef R60
+#undef R90
 #undef R120
 #undef O8
 #undef O32
 #undef O64
+#undef O96
 #undef O128
 
 } // namespace wgmma
