@@ -116,6 +116,16 @@ TRINE_OF_PAIRS(minimum, "min.NaN.f16x2", "min.NaN.bf16x2")
 TRINE_OF_PAIRS(maximum, "max.NaN.f16x2", "max.NaN.bf16x2")
 TRINE_OF_PAIRS(greater, "set.gt.u32.f16x2", "set.gt.u32.bf16x2")
 #undef TRINE_OF_PAIRS
+/* -0 becomes 0, all else stays. */
+template <bool is_bf16> TRINE_DEVICE uint32_t equal_zeros_of_pairs(uint32_t a)
+{
+    uint32_t y;
+    if constexpr (is_bf16)
+        asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(y) : "r"(a), "r"(0x3f803f80u), "r"(0u));
+    else
+        asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(y) : "r"(a), "r"(0x3c003c00u), "r"(0u));
+    return y;
+}
 TRINE_DEVICE double mul_rn(double a, double b) { return __dmul_rn(a, b); }
 TRINE_DEVICE double add_rn(double a, double b) { return __dadd_rn(a, b); }
 TRINE_DEVICE double sqrt_ieee(double x) { return __dsqrt_rn(x); }

@@ -182,6 +182,7 @@ constexpr bool has_pairs = false;
 template <bool is_bf16> TRINE_DEVICE uint32_t minimum_of_pairs(uint32_t a, uint32_t b);
 template <bool is_bf16> TRINE_DEVICE uint32_t maximum_of_pairs(uint32_t a, uint32_t b);
 template <bool is_bf16> TRINE_DEVICE uint32_t greater_of_pairs(uint32_t a, uint32_t b);
+template <bool is_bf16> TRINE_DEVICE uint32_t equal_zeros_of_pairs(uint32_t a);
 TRINE_DEVICE double sqrt_ieee(double x) { return __builtin_sqrt(x); }
 TRINE_DEVICE double mul_rn(double a, double b)
 {
