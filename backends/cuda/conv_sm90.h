@@ -78,8 +78,8 @@ inline conv_layout layout_of(const conv_task &t)
     l.windows = t.x.c <= window_channels && t.apart[1] == 1 && t.taps[0] * t.taps[1] > 1;
     l.copy_f = true;
     if (l.windows) {
-        l.cell = t.x.c <= 4 && t.step[1] % 2 == 0 && t.taps[1] <= 8 ? 4 : t.x.c <= 8 ? 8 : 16;
-        l.lines = l.cell == 4 ? 2 : 1;
+        l.cell = t.x.c <= 8 ? 8 : 16;
+        l.lines = 1;
         l.chunks = int(simt::ceil_div(t.taps[1] * l.cell, 64));
         l.steps = int(simt::ceil_div(t.taps[0], l.lines)) * l.chunks;
         l.rows = int((t.outputs[0] - 1) * t.step[0] + (t.taps[0] - 1) * t.apart[0] + 1);
@@ -439,7 +439,6 @@ template <int tile> inline trine_status conv_forward(trine_call *call, const voi
     const conv_layout l = layout_of(t);
     status = check_layout(call, t, l);
     if (status != TRINE_OK) return status;
-    TRINE_REQUIRE_THAT(call, !l.windows, "needs more than 16 channels");
     /* a query accepted the strides without the addresses */
     if (!aligned_for(t, l)) return simt::conv_forward(call, args);
     TRINE_END_OF_QUERY(call, l.copy_x || l.copy_f ? l.x_bytes + l.f_bytes + 256 : 0);
