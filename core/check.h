@@ -37,6 +37,8 @@ trine_status trine_check_broadcasts(const trine_check *check, const char *name, 
                                     const trine_tensor *to);
 trine_status trine_check_ndim_at_least(const trine_check *check, const char *name, const trine_tensor *t, int32_t ndim);
 trine_status trine_check_is_vector(const trine_check *check, const char *name, const trine_tensor *t, int64_t length);
+/* Matrices a, b, d of one product, with batch axes that broadcast to d's (check/matmul.c). */
+trine_status trine_check_product(const trine_check *check, const trine_tensor *a, const trine_tensor *b, const trine_tensor *d);
 
 /* One of the two is given: *given says whether the second is. */
 static inline trine_status trine_check_one_scale(const trine_check *check, const trine_tensor *scale,

@@ -11,8 +11,25 @@
 #include "core/shape.h"
 #include "trine/matmul.h"
 
-/* Operands of trine_product.batch. c's offsets mean nothing without c. */
-enum { TRINE_PRODUCT_D, TRINE_PRODUCT_A, TRINE_PRODUCT_B, TRINE_PRODUCT_C, TRINE_PRODUCT_OPERANDS };
+/* Operands of trine_product.batch. c's offsets mean nothing without c; the scales' are there where elements have them. */
+enum {
+    TRINE_PRODUCT_D,
+    TRINE_PRODUCT_A,
+    TRINE_PRODUCT_B,
+    TRINE_PRODUCT_C,
+    TRINE_PRODUCT_OPERANDS,
+    TRINE_PRODUCT_A_SCALE = TRINE_PRODUCT_OPERANDS,
+    TRINE_PRODUCT_B_SCALE,
+    TRINE_PRODUCT_SCALED_OPERANDS
+};
+
+/* The factors of an operand's elements: of row i (b: column i) and term k it is data[i / row_block * row + k / 128 * k_step].
+ * A stride of 0: one for all of that axis. */
+typedef struct trine_product_scale {
+    const float *data;
+    int64_t row, k_step;
+    int32_t row_block; /* 1 or 128 */
+} trine_product_scale;
 
 typedef struct trine_product {
     int64_t m, n, k;            /* k is 0 where a and b must not be read */
@@ -20,10 +37,12 @@ typedef struct trine_product {
     int64_t c_m, c_n, d_m, bias_m, bias_n;
     const void *a, *b, *c, *bias;
     void *d;
-    bool has_c, has_bias; /* in a query the pointers are NULL, whether given or not */
-    trine_dtype dtype, c_dtype, bias_dtype, d_dtype;
+    bool has_c, has_bias;                                     /* in a query the pointers are NULL, whether given or not */
+    trine_dtype dtype, b_dtype, c_dtype, bias_dtype, d_dtype; /* the first is a's */
     float alpha, beta, activation_alpha;
     trine_activation_kind activation;
+    bool has_scales;
+    trine_product_scale a_scale, b_scale;
     trine_iter batch;
 } trine_product;
 
@@ -49,8 +68,9 @@ static inline trine_iter trine_product_batch(const trine_matmul_args *args, bool
 static inline void trine_product_fold_batch(trine_product *p)
 {
     const int64_t size = p->batch.size[0];
-    int64_t step[TRINE_PRODUCT_OPERANDS];
-    for (int32_t i = 0; i < TRINE_PRODUCT_OPERANDS; i++) step[i] = p->batch.stride[i][0];
+    int64_t step[TRINE_PRODUCT_SCALED_OPERANDS];
+    for (int32_t i = 0; i < TRINE_PRODUCT_SCALED_OPERANDS; i++)
+        step[i] = i < TRINE_PRODUCT_OPERANDS || p->has_scales ? p->batch.stride[i][0] : 0;
     if (p->batch.ndim != 1 || size <= 1 || step[TRINE_PRODUCT_B] != 0 || (p->has_bias && p->bias_m)) return;
     if (p->m == 1) {
         p->a_m = step[TRINE_PRODUCT_A];
@@ -59,6 +79,13 @@ static inline void trine_product_fold_batch(trine_product *p)
     }
     if (step[TRINE_PRODUCT_A] != p->m * p->a_m || step[TRINE_PRODUCT_D] != p->m * p->d_m) return;
     if (p->has_c && step[TRINE_PRODUCT_C] != p->m * p->c_m) return;
+    if (p->has_scales) {
+        const int64_t row = p->m == 1 ? step[TRINE_PRODUCT_A_SCALE] : p->a_scale.row;
+        if (step[TRINE_PRODUCT_B_SCALE] != 0 || step[TRINE_PRODUCT_A_SCALE] != p->m * row) return;
+        if (p->m > 1 && row != 0 && p->a_scale.row_block != 1) return;
+        p->a_scale.row = row;
+        if (p->m == 1) p->a_scale.row_block = 1;
+    }
     p->m *= size;
     p->batch.size[0] = 1;
     p->batch.numel = 1;
@@ -82,15 +109,32 @@ static inline void trine_product_transpose(trine_product *p)
     trine_product_swap(&p->a_k, &p->b_k);
     trine_product_swap(&p->c_m, &p->c_n);
     trine_product_swap(&p->bias_m, &p->bias_n);
-    for (int32_t i = 0; i < TRINE_MAX_DIMS; i++)
+    const trine_dtype dtype = p->dtype;
+    p->dtype = p->b_dtype;
+    p->b_dtype = dtype;
+    const trine_product_scale scale = p->a_scale;
+    p->a_scale = p->b_scale;
+    p->b_scale = scale;
+    for (int32_t i = 0; i < p->batch.ndim; i++) {
         trine_product_swap(&p->batch.stride[TRINE_PRODUCT_A][i], &p->batch.stride[TRINE_PRODUCT_B][i]);
+        if (p->has_scales)
+            trine_product_swap(&p->batch.stride[TRINE_PRODUCT_A_SCALE][i], &p->batch.stride[TRINE_PRODUCT_B_SCALE][i]);
+    }
 }
 
-/* Fills *p from arguments that passed the core's checks. False if d is dense neither along n nor along m. */
-static inline bool trine_product_make(trine_product *p, const trine_matmul_args *args)
+static inline trine_product_scale trine_product_scale_none(void)
+{
+    trine_product_scale none;
+    none.data = NULL;
+    none.row = none.k_step = 0;
+    none.row_block = 1;
+    return none;
+}
+
+/* As the arguments have it, with d's stride along n still open. */
+static inline void trine_product_fill(trine_product *p, const trine_matmul_args *args)
 {
     const trine_tensor *d = &args->d;
-    const int64_t d_m = trine_product_stride(d, 2), d_n = trine_product_stride(d, 1);
     p->m = d->shape[d->ndim - 2];
     p->n = d->shape[d->ndim - 1];
     p->k = args->alpha == 0.0f ? 0 : args->a.shape[args->a.ndim - 1];
@@ -110,6 +154,7 @@ static inline bool trine_product_make(trine_product *p, const trine_matmul_args 
     p->bias = p->has_bias ? args->bias.data : NULL;
     p->d = d->data;
     p->dtype = args->a.dtype;
+    p->b_dtype = args->b.dtype;
     p->c_dtype = p->has_c ? args->c.dtype : d->dtype;
     p->bias_dtype = p->has_bias ? args->bias.dtype : d->dtype;
     p->d_dtype = d->dtype;
@@ -117,7 +162,15 @@ static inline bool trine_product_make(trine_product *p, const trine_matmul_args 
     p->beta = args->beta;
     p->activation = args->activation;
     p->activation_alpha = args->activation_alpha;
+    p->has_scales = false;
+    p->a_scale = p->b_scale = trine_product_scale_none();
     p->batch = trine_product_batch(args, p->has_c);
+}
+
+/* Brings it into the form that kernels know. False if d is dense neither along n nor along m. */
+static inline bool trine_product_settle(trine_product *p, const trine_tensor *d)
+{
+    const int64_t d_m = trine_product_stride(d, 2), d_n = trine_product_stride(d, 1);
     p->d_m = d_m;
     if (!(d_n == 1 || (d_n == 0 && d_m != 1))) {
         if (d_m > 1) return false;
@@ -129,6 +182,13 @@ static inline bool trine_product_make(trine_product *p, const trine_matmul_args 
         for (int32_t i = 0; i < TRINE_PRODUCT_OPERANDS; i++)
             for (int32_t d = 0; d < p->batch.ndim; d++) p->batch.stride[i][d] = 0;
     return true;
+}
+
+/* Fills *p from arguments that passed the core's checks. False if d is dense neither along n nor along m. */
+static inline bool trine_product_make(trine_product *p, const trine_matmul_args *args)
+{
+    trine_product_fill(p, args);
+    return trine_product_settle(p, &args->d);
 }
 
 /* ---- Products of a matrix with a few vectors ---- */

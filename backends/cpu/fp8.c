@@ -1,6 +1,8 @@
 /* fp8 on the CPU, in the frame of scaled.h: the same bits as backends/simt/fp8.h. Bound by the conversion to fp8, some 15 integer
  * operations an element that vectorise (span_formats.h). */
+#include "backends/cpu/matmul_register.h"
 #include "backends/cpu/scaled.h"
+#include "core/fp8_product.h"
 #include "core/fp8_scale.h"
 
 static float scale_of(const void *context, float most)
@@ -61,4 +63,18 @@ trine_status TRINE_CPU(fp8_dequantize)(trine_call *call, const trine_fp8_dequant
     TRINE_END_OF_QUERY(call, 0);
     scaled_all(&j);
     return TRINE_OK;
+}
+
+/* As matmul's, with operands that are decoded and scaled while they are packed. */
+static trine_status fp8_matmul_register_tiled(trine_call *call, const void *args)
+{
+    trine_product p;
+    TRINE_REQUIRE_THAT(call, trine_fp8_product_make(&p, args), "needs d with stride 1 along N or M");
+    return run_register_tiled(call, &p);
+}
+
+trine_status TRINE_CPU(fp8_matmul)(trine_call *call, const trine_fp8_matmul_args *a)
+{
+    static const trine_variant variants[] = {{"register_tiled", fp8_matmul_register_tiled}};
+    return trine_run_variants(call, variants, sizeof variants / sizeof *variants, a);
 }

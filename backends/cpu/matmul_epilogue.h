@@ -6,7 +6,10 @@
 #include "backends/cpu/matmul_team.h"
 #include "backends/cpu/vmath.h"
 
-static inline int64_t size_of(trine_dtype dtype) { return dtype == TRINE_F32 ? 4 : 2; }
+static inline int64_t size_of(trine_dtype dtype)
+{
+    return dtype == TRINE_F32 ? 4 : dtype == TRINE_F16 || dtype == TRINE_BF16 ? 2 : 1;
+}
 
 /* Address of element i. */
 static inline const char *element(const void *p, trine_dtype dtype, int64_t i) { return (const char *)p + i * size_of(dtype); }
@@ -18,7 +21,8 @@ static inline const float *load_line(float *buffer, const void *p, trine_dtype d
     enum { LINE_BYTES = 64 };
     const char *from = element(p, dtype, first);
     if (stride != 1 && n != 1) return span_load_strided(buffer, from, dtype, n, stride);
-    for (int64_t i = n; dtype != TRINE_F32 && i < 2 * n; i += LINE_BYTES / 2) __builtin_prefetch(from + 2 * i);
+    const int64_t bytes = n * size_of(dtype);
+    for (int64_t i = bytes; dtype != TRINE_F32 && i < 2 * bytes; i += LINE_BYTES) __builtin_prefetch(from + i);
     return span_load(buffer, from, dtype, n);
 }
 

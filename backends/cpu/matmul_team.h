@@ -59,13 +59,15 @@ static inline int64_t team_next(cpu_team *team, int64_t tasks)
 
 typedef struct product_place {
     int64_t d, a, b, c; /* offsets in elements */
+    int64_t a_scale, b_scale;
 } product_place;
 
 static inline product_place place_of_product(const trine_product *p, int64_t index)
 {
-    int64_t offset[TRINE_ITER_OPERANDS];
+    int64_t offset[TRINE_ITER_OPERANDS] = {0};
     trine_iter_offsets(&p->batch, index, offset);
-    return (product_place){offset[TRINE_PRODUCT_D], offset[TRINE_PRODUCT_A], offset[TRINE_PRODUCT_B], offset[TRINE_PRODUCT_C]};
+    return (product_place){offset[TRINE_PRODUCT_D], offset[TRINE_PRODUCT_A],       offset[TRINE_PRODUCT_B],
+                           offset[TRINE_PRODUCT_C], offset[TRINE_PRODUCT_A_SCALE], offset[TRINE_PRODUCT_B_SCALE]};
 }
 
 /* Makes this member's part of one product. It may be called for the next one while others are still busy with this one. */

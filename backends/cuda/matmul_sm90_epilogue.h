@@ -101,8 +101,8 @@ template <int n> TRINE_DEVICE void stage_sums(const float (&sum)[n], int i, uint
                               sum[16 * i + 4 * j + 2 * half + 1]);
 }
 
-template <class Tile, class T> TRINE_DEVICE void store_finished(const float (&sum)[Tile::N / 2], const product<T> &p,
-                                                                const work &w, uint32_t staging, const lane_place &me)
+template <class Tile, class P> TRINE_DEVICE void store_finished(const float (&sum)[Tile::N / 2], const P &p, const work &w,
+                                                                uint32_t staging, const lane_place &me)
 {
     const product_offsets at = p.offsets(w.index);
     const int first_row = w.row + me.group * 64;

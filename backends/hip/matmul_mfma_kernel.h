@@ -152,8 +152,8 @@ matmul_kernel(product<typename Type::element> p, schedule s, simt::split_sink si
         const product_offsets at = p.offsets(w.part.index);
         multiplier<Type, Tile> m(shared);
         if (w.terms > 0)
-            m.run(mma::operand<element>{p.a + at.a, p.a_m, p.a_k, p.m, p.k}, mma::operand<element>{p.b + at.b, p.b_n, p.b_k, p.n, p.k},
-                  w);
+            m.run(mma::operand<element>{p.a + at.a, p.a_m, p.a_k, p.m, p.k},
+                  mma::operand<element>{p.b + at.b, p.b_n, p.b_k, p.n, p.k}, w);
         store_sums<mma::unit<Type>, Tile>(m.sum, shared, p, sink, w, m.wave, m.lane);
     }
 }

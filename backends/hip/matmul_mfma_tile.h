@@ -7,9 +7,9 @@
 
 namespace mfma {
 
+using mma::uniform;
 using simt::product;
 using simt::product_offsets;
-using mma::uniform;
 
 /* M_ x N_ outputs, made by THREADS threads, whatever the wave size: waves in two rows. TOGETHER: blocks that a compute unit has
  * room for. */
@@ -35,8 +35,8 @@ template <int M_, int N_, int THREADS, int TOGETHER> struct tile {
 /* What all blocks are told. */
 struct schedule {
     unsigned tiles_m, tiles_n, blocks; /* blocks: of one product */
-    unsigned xcds; /* dies with a cache of their own, which take blocks in turn */
-    unsigned group; /* rows of tiles that are worked on together */
+    unsigned xcds;                     /* dies with a cache of their own, which take blocks in turn */
+    unsigned group;                    /* rows of tiles that are worked on together */
 };
 
 /* The block's number such that each die has a run of neighbours. */

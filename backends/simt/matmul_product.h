@@ -62,24 +62,26 @@ template <class T> struct epilogue {
     {
         put(pack<float, 1>{{finish(sum, row, column, at)}}, row, column, at);
     }
-    /* Four neighbouring sums, of which d has those left of column `columns`. */
-    TRINE_DEVICE_METHOD void store_four(const pack<float, 4> &sums, int64_t row, int64_t column, int64_t columns,
-                                        const product_offsets &at) const
-    {
-        pack<float, 4> done;
-#pragma unroll
-        for (int j = 0; j < 4; j++) done.at[j] = column + j < columns ? finish(sums.at[j], row, column + j, at) : 0.0f;
-        if (d_packs) {
-            put(done, row, column, at);
-            return;
-        }
-#pragma unroll
-        for (int j = 0; j < 4; j++)
-            if (column + j < columns) put(pack<float, 1>{{done.at[j]}}, row, column + j, at);
-    }
     /* Nothing to finish: d is the sum. */
     TRINE_DEVICE_METHOD bool plain() const { return alpha == 1.0f && !c && !bias && activation == TRINE_ACT_IDENTITY; }
 };
+
+/* Four neighbouring sums by an epilogue, of which d has those left of column `columns`. */
+template <class Epilogue>
+TRINE_DEVICE void store_four(const Epilogue &out, const pack<float, 4> &sums, int64_t row, int64_t column, int64_t columns,
+                             const product_offsets &at)
+{
+    pack<float, 4> done;
+#pragma unroll
+    for (int j = 0; j < 4; j++) done.at[j] = column + j < columns ? out.finish(sums.at[j], row, column + j, at) : 0.0f;
+    if (out.d_packs) {
+        out.put(done, row, column, at);
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+        if (column + j < columns) out.put(pack<float, 1>{{done.at[j]}}, row, column + j, at);
+}
 
 /* A trine_product on the device. */
 template <class T> struct product {

@@ -224,6 +224,22 @@ inline register_plan plan_register_tiled(const trine_call *call, const trine_pro
     return best;
 }
 
+/* How an operand may be read: along which axis, and whether in packs of 4. */
+struct operand_way {
+    tile_axis axis;
+    bool packs;
+};
+template <class T> inline operand_way way_of_a(const trine_product &p)
+{
+    if (p.a_k == 1) return {tile_along_k, operand_packs<4, T>(p, TRINE_PRODUCT_A, p.a, p.a_k, p.k, p.a_m)};
+    return {tile_along_rows, operand_packs<4, T>(p, TRINE_PRODUCT_A, p.a, p.a_m, p.m, p.a_k)};
+}
+template <class T> inline operand_way way_of_b(const trine_product &p)
+{
+    if (p.b_k == 1) return {tile_along_k, operand_packs<4, T>(p, TRINE_PRODUCT_B, p.b, p.b_k, p.k, p.b_n)};
+    return {tile_along_rows, operand_packs<4, T>(p, TRINE_PRODUCT_B, p.b, p.b_n, p.n, p.b_k)};
+}
+
 template <class T, class Tile, tile_axis A> inline auto register_tiled_along(tile_axis b)
 {
     return b == tile_along_k ? register_tiled_kernel<T, Tile, 4, A, tile_along_k>
@@ -234,15 +250,11 @@ template <class T, class Tile>
 inline trine_status launch_register_tiled(trine_call *call, const trine_product &p, const split_sink &sink)
 {
     const int64_t tiles_m = ceil_div(p.m, Tile::BM), tiles_n = ceil_div(p.n, Tile::BN), blocks = tiles_m * tiles_n * sink.splits;
-    const tile_axis a = p.a_k == 1 ? tile_along_k : tile_along_rows, b = p.b_k == 1 ? tile_along_k : tile_along_rows;
-    const bool a_packs = a == tile_along_k ? operand_packs<4, T>(p, TRINE_PRODUCT_A, p.a, p.a_k, p.k, p.a_m)
-                                           : operand_packs<4, T>(p, TRINE_PRODUCT_A, p.a, p.a_m, p.m, p.a_k);
-    const bool b_packs = b == tile_along_k ? operand_packs<4, T>(p, TRINE_PRODUCT_B, p.b, p.b_k, p.k, p.b_n)
-                                           : operand_packs<4, T>(p, TRINE_PRODUCT_B, p.b, p.b_n, p.n, p.b_k);
+    const operand_way a = way_of_a<T>(p), b = way_of_b<T>(p);
     auto *kernel = register_tiled_kernel<T, Tile, 1, tile_along_any, tile_along_any>;
-    if (a_packs && b_packs)
-        kernel = a == tile_along_k ? register_tiled_along<T, Tile, tile_along_k>(b)
-                                   : register_tiled_along<T, Tile, tile_along_rows>(b);
+    if (a.packs && b.packs)
+        kernel = a.axis == tile_along_k ? register_tiled_along<T, Tile, tile_along_k>(b.axis)
+                                        : register_tiled_along<T, Tile, tile_along_rows>(b.axis);
     return launch_products(call, kernel, blocks, Tile::threads, product<T>(p), tiles_m, tiles_n, blocks, sink);
 }
 

@@ -69,11 +69,16 @@ template <class T, int ROWS, int TERMS, int THREADS, int V, tile_axis AXIS> stru
     }
     TRINE_DEVICE_METHOD void store(float *tile) const
     {
+        store(tile, [&](int i, int j) { return to_f32(held[i].at[j]); });
+    }
+    /* value(i, j): what element j of pack i is worth. */
+    template <class F> TRINE_DEVICE_METHOD void store(float *tile, F value) const
+    {
 #pragma unroll
         for (int i = 0; i < packs; i++) {
             pack<float, V> wide;
 #pragma unroll
-            for (int j = 0; j < V; j++) wide.at[j] = to_f32(held[i].at[j]);
+            for (int j = 0; j < V; j++) wide.at[j] = value(i, j);
             float *at = tile + to + i * to_step;
             if (V == 1 || !along_k()) {
                 *reinterpret_cast<pack<float, V> *>(at) = wide;

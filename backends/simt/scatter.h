@@ -16,7 +16,13 @@
 
 namespace simt {
 
-enum { scatter_threads = 256, scatter_unroll = 4, scatter_least = 32, scatter_most = 512 };
+enum {
+    scatter_threads = 256,
+    scatter_unroll = 4,
+    scatter_least = 32,
+    scatter_most = 512,
+    scatter_each = 4 /* packs of an output that a thread finishes */
+};
 
 /* Operands of the columns' walk and of steps: y, the rows that are added, x. */
 enum { SCATTER_Y, SCATTER_ROWS, SCATTER_X };
@@ -26,6 +32,8 @@ struct scatter_plan {
     int64_t length, tiles;              /* of the sorted list */
     divider_any columns;                /* packs of V columns in a slice */
     divider_any packs;                  /* in a run along the innermost axis */
+    divider_any pieces;                 /* of a slice, for a group of threads each */
+    int32_t shift;                      /* 2^shift threads in a group */
     int64_t inner[TRINE_ITER_OPERANDS]; /* from one column to the next */
     int64_t step[3];                    /* from one slice to the next; that of the rows has a walk */
     bool has_x, in_place;
@@ -38,8 +46,10 @@ template <int V, class Y> struct scatter_columns {
 
     TRINE_DEVICE_METHOD scatter_columns(const scatter_plan &plan, const walk<3, divider_any> &outer, int64_t pack)
     {
-        const int64_t run = plan.packs.divide(pack), column = (pack - run * plan.packs.d) * V;
-        outer.offsets(run, offset);
+        const bool one_run = plan.columns.d == plan.packs.d;
+        const int64_t run = one_run ? 0 : plan.packs.divide(pack), column = (pack - run * plan.packs.d) * V;
+        offset[0] = offset[1] = offset[2] = 0;
+        if (!one_run) outer.offsets(run, offset);
         for (int k = 0; k < 3; k++) offset[k] += column * plan.inner[k];
         clear();
     }
@@ -129,33 +139,56 @@ scatter_tiles_kernel(scatter_plan plan, walk<3, divider_any> outer, walk<1, divi
     finish(end == plan.n || sorted.keys[end] != key);
 }
 
-/* Outputs that are made of partials, or of nothing. first[v]: where v's run begins in the sorted list. */
+/* Outputs that are made of partials, or of nothing, whose `packs` of columns a group of threads takes from `pack` on. */
+template <class Y, int V> TRINE_DEVICE void scatter_none(const scatter_plan &plan, const walk<3, divider_any> &outer, int64_t row,
+                                                         int64_t pack_at, int width, const Y *x, Y *y)
+{
+    pack<Y, V> out[scatter_each] = {};
+#pragma unroll
+    for (int u = 0; u < scatter_each; u++) {
+        const int64_t at = pack_at + u * width;
+        if (!plan.has_x || at >= plan.columns.d) break;
+        const scatter_columns<V, Y> from(plan, outer, at);
+        out[u] = load_pack<Y, V>(x + from.offset[SCATTER_X] + row * plan.step[SCATTER_X]);
+    }
+#pragma unroll
+    for (int u = 0; u < scatter_each; u++) {
+        const int64_t at = pack_at + u * width;
+        if (at >= plan.columns.d) break;
+        const scatter_columns<V, Y> to(plan, outer, at);
+        store_pack<Y, V>(y + to.offset[SCATTER_Y] + row * plan.step[SCATTER_Y], out[u]);
+    }
+}
+
+/* first[v]: where v's run begins in the sorted list. */
 template <class Y, int V> TRINE_KERNEL(scatter_threads)
 scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32_t *first, const Y *x, Y *y, float *partials)
 {
-    const int64_t asked = int64_t(target::block_x()) * scatter_threads + target::thread_x(), row = plan.columns.divide(asked),
-                  column = asked - row * plan.columns.d;
+    const int width = 1 << plan.shift;
+    const int64_t group = int64_t(target::block_x()) * (scatter_threads >> plan.shift) + (target::thread_x() >> plan.shift),
+                  row = plan.pieces.divide(group),
+                  pack_at = (group - row * plan.pieces.d) * (scatter_each * width) + (target::thread_x() & (width - 1));
     if (row >= plan.rows) return;
     const int64_t begin = first[row], end = first[row + 1];
     if (begin >= end) {
-        if (plan.in_place) return;
-        scatter_columns<V, Y> none(plan, outer, column);
-        none.write(plan, row, y, x);
+        if (!plan.in_place) scatter_none<Y, V>(plan, outer, row, pack_at, width, x, y);
         return;
     }
     const int64_t tile = begin / plan.length, last = (end - 1) / plan.length;
     if (tile == last) return;
-    scatter_columns<V, Y> mine(plan, outer, column);
-    const pack<float, V> head = load_pack<float, V>(scatter_partial<V>(partials, plan, tile, 1, column));
+    for (int64_t at = pack_at; at < pack_at + scatter_each * width && at < plan.columns.d; at += width) {
+        scatter_columns<V, Y> mine(plan, outer, at);
+        const pack<float, V> head = load_pack<float, V>(scatter_partial<V>(partials, plan, tile, 1, at));
 #pragma unroll
-    for (int j = 0; j < V; j++) mine.sum[j] = head.at[j];
+        for (int j = 0; j < V; j++) mine.sum[j] = head.at[j];
 #pragma unroll 4
-    for (int64_t t = tile + 1; t <= last; t++) {
-        const pack<float, V> part = load_pack<float, V>(scatter_partial<V>(partials, plan, t, 0, column));
+        for (int64_t t = tile + 1; t <= last; t++) {
+            const pack<float, V> part = load_pack<float, V>(scatter_partial<V>(partials, plan, t, 0, at));
 #pragma unroll
-        for (int j = 0; j < V; j++) mine.sum[j] = target::add_rn(mine.sum[j], part.at[j]);
+            for (int j = 0; j < V; j++) mine.sum[j] = target::add_rn(mine.sum[j], part.at[j]);
+        }
+        mine.write(plan, row, y, x);
     }
-    mine.write(plan, row, y, x);
 }
 
 /* ---- Host ---- */
@@ -167,10 +200,10 @@ struct scatter_call {
     bool sorted;
 };
 
-/* Tiles so short that the device has work, and so long that partials are few. */
+/* Tiles so short that the device has several blocks for each of those that run at once, and so long that partials are few. */
 inline int64_t scatter_length(const trine_call *call, int64_t n, int64_t packs)
 {
-    const int64_t threads = int64_t(call->device->props.compute_units) * 1024, length = n * packs / threads;
+    const int64_t threads = int64_t(call->device->props.compute_units) * 4096, length = n * packs / threads;
     return length < scatter_least ? int64_t(scatter_least) : length > scatter_most ? int64_t(scatter_most) : length;
 }
 
@@ -184,6 +217,8 @@ template <class T, class Y, int V> inline trine_status run_scatter(trine_call *c
     const Y *x = plan.has_x ? data_of<Y>(*c.x) : nullptr;
     plan.packs = divider_any(inner_size / V);
     plan.columns = divider_any(outer.numel * plan.packs.d);
+    while (plan.shift < 8 && int64_t(scatter_each) << plan.shift < plan.columns.d) plan.shift++;
+    plan.pieces = divider_any(ceil_div(plan.columns.d, int64_t(scatter_each) << plan.shift));
     trine_status status = sort_ids(call, sort, *c.ids, c.sorted, memory, &sorted);
     if (status == TRINE_OK)
         status = launch(call, sort_bounds_kernel<int32_t>, grid(ceil_div(plan.rows + 1, sort_threads)), sort_threads, 0, plan.n,
@@ -195,8 +230,9 @@ template <class T, class Y, int V> inline trine_status run_scatter(trine_call *c
                         scatter_threads, 0, plan, columns, walk<1, divider_any>(trine_iter_make(operand, 1, 1)), sorted,
                         data_of<T>(*c.rows), x, data_of<Y>(*c.y), partials);
     if (status == TRINE_OK)
-        status = launch(call, scatter_finish_kernel<Y, V>, grid(ceil_div(plan.rows * plan.columns.d, scatter_threads)),
-                        scatter_threads, 0, plan, columns, first, x, data_of<Y>(*c.y), partials);
+        status =
+            launch(call, scatter_finish_kernel<Y, V>, grid(ceil_div(plan.rows * plan.pieces.d, scatter_threads >> plan.shift)),
+                   scatter_threads, 0, plan, columns, first, x, data_of<Y>(*c.y), partials);
     return status;
 }
 

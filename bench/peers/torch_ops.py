@@ -242,6 +242,45 @@ def pool(c):
     return lambda: f(x, number["kernel"], number["stride"], number["padding"], ceil_mode=ceil)
 
 
+def conv_call(c):
+    """(x, weight or None, dy or None) as PyTorch has them, channels first in name, and the attributes."""
+    number = {key: max(int(re.search(rf"{key} (\d+)", c.name).group(1)), key not in ("padding",))
+              for key in ("stride", "padding", "dilation", "groups")}
+    last = "channels last" in c.name
+
+    def view(name):
+        t = getattr(c, name, None)
+        return t.movedim(-1, 1) if last and t is not None and t.dim() > 1 else t
+    return view, number
+
+
+def conv(c):
+    view, n = conv_call(c)
+    f = F.conv1d if c.x.dim() == 3 else F.conv2d
+    x, weight, bias = view("x"), view("weight"), getattr(c, "bias", None)
+    torch.backends.cudnn.benchmark = True  # the fastest of its algorithms
+    return lambda: f(x, weight, bias, n["stride"], n["padding"], n["dilation"], n["groups"])
+
+
+def conv_gradient(c, x, weight, mask):
+    view, n = conv_call(c)
+    rank = x.dim() - 2
+    dy = view("dy")
+    torch.backends.cudnn.benchmark = True
+    return lambda: ATEN.convolution_backward(dy, x, weight, None, [n["stride"]] * rank, [n["padding"]] * rank,
+                                             [n["dilation"]] * rank, False, [0] * rank, n["groups"], mask)
+
+
+def conv_backward_data(c):
+    view, _ = conv_call(c)
+    return conv_gradient(c, view("dx"), view("weight"), [True, False, False])
+
+
+def conv_backward_weight(c):
+    view, _ = conv_call(c)
+    return conv_gradient(c, view("x"), view("dweight"), [False, True, False])
+
+
 def rope(c):
     if "interleaved" in c.name or "computed" in c.name:
         return None
@@ -280,5 +319,6 @@ TABLE = {
     "permute": permute, "concat": concat, "split": split, "gather": gather, "embedding": embedding,
     "embedding_backward": embedding_backward, "scatter_add": scatter_add, "segment_sum": segment_sum, "dropout": dropout,
     "uniform": lambda c: lambda: c.y.uniform_(), "normal": lambda c: lambda: c.y.normal_(), "pool": pool, "rope": rope,
+    "conv": conv, "conv_backward_data": conv_backward_data, "conv_backward_weight": conv_backward_weight,
     "int8_quantize": int8_quantize,
 }

@@ -7,6 +7,12 @@ static const trine_op_field fp8_quantize_fields[] = {
 static const trine_op_field fp8_dequantize_fields[] = {FIELD(trine_fp8_dequantize_args, q, IN),
                                                        FIELD(trine_fp8_dequantize_args, scale, IN),
                                                        FIELD(trine_fp8_dequantize_args, y, OUT)};
+static const trine_op_field fp8_matmul_fields[] = {FIELD(trine_fp8_matmul_args, a, IN),
+                                                   FIELD(trine_fp8_matmul_args, b, IN),
+                                                   FIELD(trine_fp8_matmul_args, a_scale, IN),
+                                                   FIELD(trine_fp8_matmul_args, b_scale, IN),
+                                                   FIELD(trine_fp8_matmul_args, bias, IN | OPTIONAL),
+                                                   FIELD(trine_fp8_matmul_args, d, OUT)};
 
 enum { DT_FP8 = DT(F8_E4M3FN) | DT(F8_E5M2) | DT(F8_E4M3FNUZ) | DT(F8_E5M2FNUZ) };
 
@@ -55,5 +61,46 @@ static trine_status check_fp8_dequantize(const trine_check *check, const void *a
     return check_fp8(check, "y", &a->y, &a->q, "scale", &a->scale, a->scaling);
 }
 
+/* One element, or for each matrix as many as `rows` and K ask for; `k_axis`: K's place from the end. */
+static trine_status check_matmul_scale(const trine_check *check, const char *name, const trine_tensor *t, const trine_tensor *d,
+                                       int64_t rows, int64_t k, int32_t k_axis)
+{
+    TRY(trine_check_dtype(check, name, t, DT(F32)));
+    if (trine_tensor_numel(t) == 1 && t->ndim < 2) return TRINE_OK;
+    TRY(trine_check_ndim_at_least(check, name, t, 2));
+    const int64_t blocks = t->shape[t->ndim - k_axis], of_rows = t->shape[t->ndim - (3 - k_axis)];
+    if (blocks != 1 && blocks != trine_blocks(k, TRINE_FP8_BLOCK))
+        return trine_bad(check, name, "has %lld elements along K, which is %lld", (long long)blocks, (long long)k);
+    if (of_rows != 1 && of_rows != rows && of_rows != trine_blocks(rows, TRINE_FP8_BLOCK))
+        return trine_bad(check, name, "has %lld elements for %lld %s", (long long)of_rows, (long long)rows,
+                         k_axis == 1 ? "rows" : "columns");
+    trine_tensor batch = *t, wanted = *d;
+    batch.ndim -= 2;
+    wanted.ndim -= 2;
+    return trine_check_broadcasts(check, name, &batch, "d's batch", &wanted);
+}
+
+static trine_status check_fp8_matmul(const trine_check *check, const void *args)
+{
+    const trine_fp8_matmul_args *a = args;
+    TRY(trine_check_dtype(check, "a", &a->a, DT_FP8));
+    TRY(trine_check_dtype(check, "b", &a->b, DT_FP8));
+    TRY(trine_check_dtype(check, "d", &a->d, DT_FLOATS));
+    TRY(trine_check_product(check, &a->a, &a->b, &a->d));
+    const int64_t m = a->d.shape[a->d.ndim - 2], n = a->d.shape[a->d.ndim - 1], k = a->a.shape[a->a.ndim - 1];
+    TRY(check_matmul_scale(check, "a_scale", &a->a_scale, &a->d, m, k, 1));
+    TRY(check_matmul_scale(check, "b_scale", &a->b_scale, &a->d, n, k, 2));
+    if (trine_is_given(&a->bias)) {
+        TRY(trine_check_dtype(check, "bias", &a->bias, DT(F32) | 1u << a->d.dtype));
+        TRY(trine_check_is_vector(check, "bias", &a->bias, n));
+    }
+    if ((unsigned)a->activation >= TRINE_ACT_COUNT)
+        return trine_bad(check, "activation", "there is no activation %d", (int)a->activation);
+    if (a->fast_accumulate != 0 && a->fast_accumulate != 1)
+        return trine_bad(check, "fast_accumulate", "%d is not 0 or 1", (int)a->fast_accumulate);
+    return TRINE_OK;
+}
+
 OP_DESC(fp8, fp8_quantize, fp8_quantize_fields, check_fp8_quantize);
 OP_DESC(fp8, fp8_dequantize, fp8_dequantize_fields, check_fp8_dequantize);
+OP_DESC(fp8, fp8_matmul, fp8_matmul_fields, check_fp8_matmul);

@@ -23,17 +23,22 @@ static trine_status check_operand(const trine_check *check, const char *name, co
     return trine_check_broadcasts(check, name, &batch, "d's batch", &wanted);
 }
 
+trine_status trine_check_product(const trine_check *check, const trine_tensor *a, const trine_tensor *b, const trine_tensor *d)
+{
+    TRY(trine_check_ndim_at_least(check, "d", d, 2));
+    TRY(trine_check_ndim_at_least(check, "a", a, 2));
+    const int64_t m = d->shape[d->ndim - 2], n = d->shape[d->ndim - 1], k = a->shape[a->ndim - 1];
+    TRY(check_operand(check, "a", a, d, m, k));
+    return check_operand(check, "b", b, d, k, n);
+}
+
 static trine_status check_matmul(const trine_check *check, const void *args)
 {
     const trine_matmul_args *a = args;
     TRY(trine_check_dtype(check, "a", &a->a, DT_FLOATS));
     TRY(trine_check_same_dtype(check, "b", &a->b, "a", &a->a));
     TRY(trine_check_dtype(check, "d", &a->d, DT(F32) | 1u << a->a.dtype));
-    TRY(trine_check_ndim_at_least(check, "d", &a->d, 2));
-    TRY(trine_check_ndim_at_least(check, "a", &a->a, 2));
-    int64_t m = a->d.shape[a->d.ndim - 2], n = a->d.shape[a->d.ndim - 1], k = a->a.shape[a->a.ndim - 1];
-    TRY(check_operand(check, "a", &a->a, &a->d, m, k));
-    TRY(check_operand(check, "b", &a->b, &a->d, k, n));
+    TRY(trine_check_product(check, &a->a, &a->b, &a->d));
     if (trine_is_given(&a->c)) {
         TRY(trine_check_dtype(check, "c", &a->c, DT(F32) | 1u << a->a.dtype));
         TRY(trine_check_broadcasts(check, "c", &a->c, "d", &a->d));
@@ -41,7 +46,7 @@ static trine_status check_matmul(const trine_check *check, const void *args)
     }
     if (trine_is_given(&a->bias)) {
         TRY(trine_check_dtype(check, "bias", &a->bias, DT(F32) | 1u << a->a.dtype));
-        TRY(trine_check_is_vector(check, "bias", &a->bias, n));
+        TRY(trine_check_is_vector(check, "bias", &a->bias, a->d.shape[a->d.ndim - 1]));
     }
     if (trine_check_starts_at(&a->d, &a->a) || trine_check_starts_at(&a->d, &a->b))
         return trine_bad(check, "d", "overlaps a or b: only c may be d in place");

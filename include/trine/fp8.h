@@ -1,8 +1,8 @@
-/* fp8 with scales: x is about q scale. All ops of the family give the same bits on every backend. */
+/* fp8 with scales: x is about q scale. fp8_quantize and fp8_dequantize give the same bits on every backend. */
 #ifndef TRINE_FP8_H
 #define TRINE_FP8_H
 
-#include "trine/stream.h"
+#include "trine/activation.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -50,6 +50,34 @@ typedef struct trine_fp8_dequantize_args {
     trine_fp8_scaling scaling;
 } trine_fp8_dequantize_args;
 TRINE_API trine_status trine_fp8_dequantize(trine_stream *stream, const trine_fp8_dequantize_args *args);
+
+/* d = act(sum over k of (a a_scale) (b b_scale) + bias).
+ *   a, b     [..., M, K] and [..., K, N], ndim >= 2; batch axes broadcast to d's. Each in one of the four fp8 dtypes, which may
+ *            differ. Any strides, so that weights of [N, K] and column-major operands are views
+ *   a_scale  f32: one element, or [..., R, C] with R of 1 (all rows), M, ceil(M/128) and C of 1 (all of K), ceil(K/128): so
+ *            [M, 1] is per row, [M, ceil(K/128)] is 1x128. Batch axes broadcast to d's. Any strides, any sign
+ *   b_scale  f32: one element, or [..., C, R] likewise with N in M's place: [1, N] is per column, [ceil(K/128), ceil(N/128)] is
+ *            128x128
+ *   bias     [N], optional; f32 or d's dtype; stride 1
+ *   d        [..., M, N]: f32, f16, bf16; stride 1 along N or along M (UNSUPPORTED otherwise). d over an input is
+ *            INVALID_ARGUMENT
+ *   activation       with activation_alpha, as in activation.h; 0 is identity
+ *   fast_accumulate  0: sums in f32, at most 128 terms of which are first added up by a matrix unit as precisely as that does (on
+ *                    Hopper with 13 bits after the point of the largest term). 1: the matrix unit may add up all of K itself
+ *                    where the scales don't depend on k
+ * Scales may be applied to elements, to sums of 128 terms or, where they don't depend on k, to the whole sum: a a_scale and b
+ * b_scale must be in f32's range, and an inf among the scales may give NaN. K = 0 is a sum over nothing: 0. Asynchronous in the
+ * stream's order; workspace. Errors: INVALID_ARGUMENT for shapes or dtypes that don't go together, an unknown activation or
+ * fast_accumulate. Sources: as above.
+ * Variants: sm90 (Hopper's tensor cores: the OCP formats, both operands dense along K; sm90_TILE and sm90_TILE_split force a
+ * tile), register_tiled. */
+typedef struct trine_fp8_matmul_args {
+    trine_tensor a, b, a_scale, b_scale, bias, d;
+    trine_activation_kind activation;
+    float activation_alpha;
+    int32_t fast_accumulate;
+} trine_fp8_matmul_args;
+TRINE_API trine_status trine_fp8_matmul(trine_stream *stream, const trine_fp8_matmul_args *args);
 
 #ifdef __cplusplus
 }

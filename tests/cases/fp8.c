@@ -1,4 +1,4 @@
-/* Cases of the fp8 family: exact bits on every backend. Oracles do in f64 what the header says of f32, where products of f32 are
+/* Cases of the fp8 family: exact bits on every backend, but for products (fp8_matmul.h). Oracles do in f64 what the header says of f32, where products of f32 are
  * exact and quotients may be rounded twice without harm (Figueroa 1995). The casts are the core's, which the unit tests check. */
 #include <math.h>
 #include <stdio.h>
@@ -16,6 +16,8 @@ typedef struct fp8_case {
 } fp8_case;
 
 static const trine_dtype codes[] = {TRINE_F8_E4M3FN, TRINE_F8_E5M2, TRINE_F8_E4M3FNUZ, TRINE_F8_E5M2FNUZ};
+#include "tests/cases/fp8_matmul.h"
+
 static const char *const scaling_names[] = {"tensor", "row", "1x128", "128x128"};
 
 /* Shape of the scales of x of ndim axes: number of axes. */
@@ -269,3 +271,5 @@ static void fp8_cases(case_list *list, case_kind kind, bool back)
 void cases_fp8_quantize(case_list *list, case_kind kind) { fp8_cases(list, kind, false); }
 
 void cases_fp8_dequantize(case_list *list, case_kind kind) { fp8_cases(list, kind, true); }
+
+void cases_fp8_matmul(case_list *list, case_kind kind) { fp8_matmul_cases(list, kind); }

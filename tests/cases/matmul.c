@@ -4,21 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/cases/cases.h"
+#include "tests/cases/activation.h"
+#include "tests/cases/matrices.h"
 
 /* ---- Oracle: a row of d in f64 ---- */
-
-/* Index of the first element of t's matrix for the batch that `index` (along d's axes) is in; one serves all along axes of
- * size 1. */
-static int64_t first_of_matrix(const case_tensor *t, const case_tensor *d, const int64_t *index)
-{
-    int64_t at = 0;
-    for (int32_t axis = 0; axis < t->ndim - 2; axis++) {
-        int64_t i = index[axis + d->ndim - t->ndim];
-        at = at * t->shape[axis] + (t->shape[axis] == 1 ? 0 : i);
-    }
-    return at * t->shape[t->ndim - 2] * t->shape[t->ndim - 1];
-}
 
 /* sum[j] = sum over k of a[row, k] b[k, j] */
 static void row_times_matrix(const test_case *c, const int64_t *index, double *sum)
@@ -27,39 +16,12 @@ static void row_times_matrix(const test_case *c, const int64_t *index, double *s
     int64_t k = a->shape[a->ndim - 1], n = b->shape[b->ndim - 1];
     double *row = malloc((size_t)(k + n) * sizeof *row + 1), *line = row + k;
     if (!row) abort(); /* an oracle without memory can't judge anything */
-    case_values(a, first_of_matrix(a, d, index) + index[d->ndim - 2] * k, k, row);
+    case_values(a, case_first_of_matrix(a, d, index) + index[d->ndim - 2] * k, k, row);
     for (int64_t i = 0; i < k; i++) {
-        case_values(b, first_of_matrix(b, d, index) + i * n, n, line);
+        case_values(b, case_first_of_matrix(b, d, index) + i * n, n, line);
         for (int64_t j = 0; j < n; j++) sum[j] += row[i] * line[j];
     }
     free(row);
-}
-
-static double activated(trine_activation_kind kind, double alpha, double x)
-{
-    const double selu_scale = 1.0507009873554805, selu_alpha = 1.6732632423543772;
-    switch (kind) {
-    case TRINE_ACT_RELU: return x < 0 ? 0 : x;
-    case TRINE_ACT_LEAKY_RELU: return x > 0 ? x : alpha * x;
-    case TRINE_ACT_SIGMOID: return 1 / (1 + exp(-x));
-    case TRINE_ACT_TANH: return tanh(x);
-    case TRINE_ACT_SILU: return x / (1 + exp(-x));
-    case TRINE_ACT_GELU: return 0.5 * x * erfc(-x * M_SQRT1_2);
-    case TRINE_ACT_GELU_TANH: return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case TRINE_ACT_HARDSIGMOID: return fmin(fmax(x / 6 + 0.5, 0), 1);
-    case TRINE_ACT_HARDSWISH: return x * fmin(fmax(x / 6 + 0.5, 0), 1);
-    case TRINE_ACT_ELU: return x > 0 ? x : alpha * expm1(x);
-    case TRINE_ACT_SELU: return selu_scale * (x > 0 ? x : selu_alpha * expm1(x));
-    case TRINE_ACT_SOFTPLUS: return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
-    case TRINE_ACT_MISH: return x * tanh(log1p(exp(x)));
-    case TRINE_ACT_ABS: return fabs(x);
-    case TRINE_ACT_EXP: return exp(x);
-    case TRINE_ACT_LOG: return log(x);
-    case TRINE_ACT_SQRT: return sqrt(x);
-    case TRINE_ACT_RSQRT: return 1 / sqrt(x);
-    case TRINE_ACT_SQUARE: return x * x;
-    default: return x;
-    }
 }
 
 static void oracle_matmul(const test_case *c, int64_t unit, double *const *out)
@@ -75,7 +37,7 @@ static void oracle_matmul(const test_case *c, int64_t unit, double *const *out)
         y[j] = args->alpha == 0 ? 0 : args->alpha * y[j];
         if (addend && args->beta != 0) y[j] += args->beta * case_value(addend, case_broadcast_index(addend, d, unit * n + j));
         if (bias) y[j] += case_value(bias, j);
-        y[j] = activated(args->activation, args->activation_alpha, y[j]);
+        y[j] = case_activation(args->activation, args->activation_alpha, y[j]);
     }
 }
 

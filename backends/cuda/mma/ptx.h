@@ -89,6 +89,19 @@ TRINE_DEVICE uint32_t cluster_rank()
     asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
     return rank;
 }
+/* This cluster among the grid's, and their number: read where they are asked for, not held. */
+TRINE_DEVICE unsigned cluster_index()
+{
+    unsigned index;
+    asm volatile("mov.u32 %0, %%clusterid.x;" : "=r"(index));
+    return index;
+}
+TRINE_DEVICE unsigned cluster_count()
+{
+    unsigned count;
+    asm volatile("mov.u32 %0, %%nclusterid.x;" : "=r"(count));
+    return count;
+}
 /* All threads of all blocks of the cluster meet; what they wrote before is seen after. */
 TRINE_DEVICE void cluster_barrier()
 {
@@ -177,7 +190,41 @@ template <int pending> TRINE_DEVICE void wait_stores_read()
 /* What this thread wrote to shared memory is seen by the copy engine and the tensor cores, after the next barrier. */
 TRINE_DEVICE void fence_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
+/* ---- Words to shared memory, copied while the thread goes on ---- */
+
+/* 4 bytes; 0 instead if not `there`. */
+TRINE_DEVICE void copy_word(uint32_t to, const void *from, bool there)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(__cvta_generic_to_global(from)), "r"(there ? 4 : 0)
+                 : "memory");
+}
+/* Arrives when all copies that this thread started before have come. */
+TRINE_DEVICE void barrier_arrive_after_copies(uint32_t barrier)
+{
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+}
+
+/* A hint that an address is read soon by this multiprocessor. */
+TRINE_DEVICE void prefetch_near(const void *p) { asm volatile("prefetch.global.L1 [%0];" ::"l"(__cvta_generic_to_global(p))); }
+
 /* ---- Shared memory ---- */
+
+TRINE_DEVICE void store_shared(uint32_t address, float x)
+{
+    asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(x) : "memory");
+}
+TRINE_DEVICE float load_shared_one(uint32_t address)
+{
+    float x;
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(x) : "r"(address) : "memory");
+    return x;
+}
+TRINE_DEVICE float2 load_shared_two(uint32_t address)
+{
+    float2 v;
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(address) : "memory");
+    return v;
+}
 
 TRINE_DEVICE void store_shared(uint32_t address, float x, float y)
 {

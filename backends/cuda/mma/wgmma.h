@@ -126,6 +126,36 @@ TRINE_WGMMA_TF32(256, R120 "%120,%121,%122,%123,%124,%125,%126,%127", O128, 128,
 TRINE_WGMMA_TF32_REGISTERS(64, R30 "%30,%31", O32, 32, 33, 34, 35, 36, 37)
 TRINE_WGMMA_TF32_REGISTERS(128, R60 "%60,%61,%62,%63", O64, 64, 65, 66, 67, 68, 69)
 
+/* fp8: 32 terms, 64 x N; operands along K only, whose 32 terms are next_terms<along_k> apart, too. Each adds to the sums with 13
+ * bits after the point of the largest term. */
+template <class A, class B, int N> struct multiply_f8;
+
+#define TRINE_WGMMA_F8(A, A_NAME, B, B_NAME, N, R, O, DA, DB, ADD) \
+    template <> struct multiply_f8<simt::A, simt::B, N> { \
+        static __device__ __forceinline__ void run(float (&d)[N / 2], uint64_t a, uint64_t b, bool add) \
+        { \
+            asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #ADD ", 0;\n" \
+                         "wgmma.mma_async.sync.aligned.m64n" #N "k32.f32." A_NAME "." B_NAME " {" R "}, %" #DA ", %" #DB \
+                         ", p, 1, 1;\n}" \
+                         : O() \
+                         : "l"(a), "l"(b), "r"(int(add))); \
+        } \
+    };
+#define O96() O64(), O8(64), O8(72), O8(80), O8(88)
+#define R90 R60 R10(6) R10(7) R10(8)
+#define TRINE_WGMMA_F8_128(A, A_NAME, B, B_NAME) TRINE_WGMMA_F8(A, A_NAME, B, B_NAME, 128, R60 "%60,%61,%62,%63", O64, 64, 65, 66)
+
+TRINE_WGMMA_F8(f8_e4m3fn, "e4m3", f8_e4m3fn, "e4m3", 192, R90 "%90,%91,%92,%93,%94,%95", O96, 96, 97, 98)
+TRINE_WGMMA_F8(f8_e4m3fn, "e4m3", f8_e4m3fn, "e4m3", 256, R120 "%120,%121,%122,%123,%124,%125,%126,%127", O128, 128, 129, 130)
+TRINE_WGMMA_F8_128(f8_e4m3fn, "e4m3", f8_e4m3fn, "e4m3")
+TRINE_WGMMA_F8_128(f8_e4m3fn, "e4m3", f8_e5m2, "e5m2")
+TRINE_WGMMA_F8_128(f8_e5m2, "e5m2", f8_e4m3fn, "e4m3")
+TRINE_WGMMA_F8_128(f8_e5m2, "e5m2", f8_e5m2, "e5m2")
+
+#undef TRINE_WGMMA_F8
+#undef TRINE_WGMMA_F8_128
+#undef R90
+#undef O96
 #undef TRINE_WGMMA
 #undef TRINE_WGMMA_16_BITS
 #undef TRINE_WGMMA_TF32

@@ -16,7 +16,7 @@ namespace mma {
 enum { row_bytes = 64, halves = 2 };
 
 template <class E> constexpr int half_terms = row_bytes / int(sizeof(E));
-template <class E> constexpr int step_terms = halves * half_terms<E>;
+template <class E> constexpr int step_terms = halves *half_terms<E>;
 
 /* What is derived from x is computed again in every turn of a loop, not held in registers that sums need. */
 template <class T> TRINE_DEVICE T derive_again(T x)
@@ -78,7 +78,10 @@ template <class E, int ROWS, int THREADS> struct loader {
     bool along_k;
     vector16 held[halves][pieces];
 
-    static TRINE_DEVICE_METHOD int pack_of(int j) { return target::thread_x() % 8 + (target::thread_x() + j * THREADS) / 128 * 8; }
+    static TRINE_DEVICE_METHOD int pack_of(int j)
+    {
+        return target::thread_x() % 8 + (target::thread_x() + j * THREADS) / 128 * 8;
+    }
     static TRINE_DEVICE_METHOD int word() { return target::thread_x() / 8 % 16; }
 
     TRINE_DEVICE_METHOD loader(const operand<E> &o, int64_t first_row, int64_t first_k) : along_k(o.along_k())

@@ -1,0 +1,257 @@
+/* The sm90 fp8 product's host side: what it takes, which tile, the launch. */
+#ifndef TRINE_CUDA_FP8_SM90_H
+#define TRINE_CUDA_FP8_SM90_H
+
+#include "backends/cuda/fp8_sm90_kernel.h"
+#include "backends/cuda/fp8_variants.h"
+
+namespace sm90f8 {
+
+/* ---- Tiles, and which to take ---- */
+
+using tile_128x192 = f8_tile<128, 192, 4, 1, 3, 40, true>;
+using tile_128x128 = f8_tile<128, 128, 5, 1, 2, 88, true>;
+using tile_64x128 = f8_tile<64, 128, 4, 2, 1, 80, true>;
+using tile_fast = f8_tile<128, 256, 4, 1, 2, 56, false>;
+
+/* group_rows: rows of tiles that are worked on together. */
+enum { tile_count = 4, only_mixed_tile = 1, fast_tile = 3, most_splits = 8, group_rows = 16 };
+
+struct tile_row {
+    int m, n, stages, together;
+};
+static constexpr tile_row tile_table[tile_count] = {{128, 192, 4, 1}, {128, 128, 5, 1}, {64, 128, 4, 2}, {128, 256, 4, 1}};
+
+/* A tile, blocks that share b, parts of K. One of the last two is 1. */
+struct f8_plan {
+    int tile, share, splits;
+};
+
+/* A product with all that its launch needs. */
+struct f8_request {
+    trine_product p;
+    tensor_map::matrices a, b, d;
+    bool by_tma, mixed, fast;
+};
+
+inline bool shares(const f8_request &r, int tile)
+{
+    return tile_table[tile].m >= 128 && simt::ceil_div(r.p.m, tile_table[tile].m) % 2 == 0;
+}
+inline int64_t units_of(const trine_product &p, const f8_plan &how)
+{
+    const tile_row &t = tile_table[how.tile];
+    return simt::ceil_div(simt::ceil_div(p.m, t.m), how.share) * simt::ceil_div(p.n, t.n) * p.batch.numel;
+}
+
+/* Cycles of a multiprocessor for a stage of a tile: of the tensor cores, or of shared memory (fp8_sm90_kernel.h), or of the way
+ * from L2 at 64 bytes a cycle. */
+inline double cycles_of_stage(const trine_product &p, const tile_row &t, int share)
+{
+    const double rows = double(p.m < t.m ? p.m : t.m), columns = double(p.n < t.n ? p.n : t.n);
+    const double multiply = double(t.m) * t.n * terms / 4096, shared = double(t.m) / 64 * (64 + t.n) + t.m + t.n;
+    const double load = (rows + columns / share) * terms / 64;
+    return multiply > shared ? (multiply > load ? multiply : load) : (shared > load ? shared : load);
+}
+
+/* Cycles of a product; what a tile takes beside its stages, and latencies, as measured for 16-bit products. */
+inline double cycles_of(const trine_product &p, const f8_plan &how, int64_t units)
+{
+    const double memory_rate = 1700, latency = 2800, ends = 1500; /* bytes a cycle; cycles */
+    const tile_row &t = tile_table[how.tile];
+    const int64_t blocks = units_of(p, how) * how.share * how.splits, spread = simt::ceil_div(blocks, units);
+    const int64_t rounds = simt::ceil_div(blocks, units * t.together);
+    const double busy = spread > t.together || (how.splits > 1 && 2 * blocks > units) ? t.together : double(spread);
+    const double together = busy * cycles_of_stage(p, t, how.share), wait = latency / t.stages;
+    const double steps = double(simt::ceil_div(simt::ceil_div(p.k, terms), how.splits));
+    const double m = double(p.m), n = double(p.n), k = double(p.k), batch = double(p.batch.numel);
+    const double memory = batch * (m * k + n * k + 2 * m * n) / memory_rate;
+    const double work = double(rounds) * (steps * (together > wait ? together : wait) + ends);
+    const double rows = double(p.m < t.m ? p.m : t.m);
+    const double sums = how.splits > 1 ? 1500 * how.splits + (rows + t.m) * t.n * 4 * busy / 16 : 0;
+    return (work > memory ? work + 0.3 * memory : memory + 0.3 * work) + sums;
+}
+
+inline f8_plan make_f8_plan(const f8_request &r, int64_t units)
+{
+    f8_plan best = {only_mixed_tile, 1, 1};
+    double least = 1e300;
+    const int64_t steps = simt::ceil_div(r.p.k, terms);
+    for (int tile = 0; tile < tile_count; tile++)
+        for (int splits = 1; splits <= most_splits && (splits == 1 || steps >= 4 * splits); splits++) {
+            if ((r.mixed && tile != only_mixed_tile) || (tile == fast_tile && !r.fast)) continue;
+            const f8_plan how = {tile, splits == 1 && shares(r, tile) ? 2 : 1, splits};
+            const double cycles = cycles_of(r.p, how, units > 0 ? units : 1);
+            if (cycles < least) {
+                least = cycles;
+                best = how;
+            }
+        }
+    return best;
+}
+
+/* ---- What it takes ---- */
+
+inline bool is_ocp(trine_dtype dtype) { return dtype == TRINE_F8_E4M3FN || dtype == TRINE_F8_E5M2; }
+
+inline tensor_map::matrices matrices_of(const trine_product &p, int which, const void *data, CUtensorMapDataType type, int bytes,
+                                        int64_t inner, int64_t outer, int64_t outer_stride)
+{
+    tensor_map::matrices m = {};
+    m.data = data;
+    m.type = type;
+    m.element_bytes = bytes;
+    m.inner = inner;
+    m.outer = outer;
+    m.outer_stride = outer_stride;
+    m.batch_axes = p.batch.numel > 1 ? p.batch.ndim : 0;
+    for (int i = 0; i < 3; i++) {
+        const int axis = p.batch.ndim - 1 - i;
+        const bool has = m.batch_axes && axis >= 0 && p.batch.stride[which][axis] != 0;
+        m.batch[i] = has ? p.batch.size[axis] : 1;
+        m.batch_stride[i] = has ? p.batch.stride[which][axis] : 0;
+    }
+    return m;
+}
+
+inline tensor_map::matrices matrices_of_d(const trine_product &p)
+{
+    const CUtensorMapDataType type = p.d_dtype == TRINE_F32   ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
+                                     : p.d_dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                                                              : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    return matrices_of(p, TRINE_PRODUCT_D, p.d, type, int(trine_dtype_bits(p.d_dtype) / 8), p.n, p.m, p.d_m);
+}
+
+inline trine_status make_f8_request(trine_call *call, const void *args, f8_request *r)
+{
+    enum { largest = 1 << 30 }; /* coordinates are 32-bit numbers */
+    TRINE_FP8_MATMUL_BEGIN(call, args, p);
+#ifndef TRINE_CODE_SM90A
+    return trine_refuse(call, "needs a build with machine code for sm_90a");
+#endif
+    TRINE_REQUIRE_THAT(call, strcmp(call->device->props.arch, "sm_90") == 0, "needs a GPU of compute capability 9.0");
+    TRINE_REQUIRE_THAT(call, is_ocp(p.dtype) && is_ocp(p.b_dtype), "needs e4m3fn or e5m2");
+    TRINE_REQUIRE_THAT(call, p.k > 0, "needs K > 0");
+    TRINE_REQUIRE_THAT(call, p.m <= largest && p.n <= largest && p.k <= largest, "needs sizes of at most 2^30");
+    TRINE_REQUIRE_THAT(call, p.batch.ndim <= 3, "needs at most three batch axes of different strides");
+    TRINE_REQUIRE_THAT(call, (p.a_k == 1 || p.k == 1) && (p.b_k == 1 || p.k == 1), "needs a and b with stride 1 along K");
+    TRINE_REQUIRE_THAT(call, p.b_scale.k_step == 0 || p.b_scale.row == 0 || p.b_scale.row_block != 1,
+                       "needs b_scale in blocks of 128 columns where it depends on k");
+    r->p = p;
+    r->mixed = p.dtype != TRINE_F8_E4M3FN || p.b_dtype != TRINE_F8_E4M3FN;
+    r->fast = static_cast<const trine_fp8_matmul_args *>(args)->fast_accumulate && p.a_scale.k_step == 0 && p.b_scale.k_step == 0;
+    r->a = matrices_of(p, TRINE_PRODUCT_A, p.a, CU_TENSOR_MAP_DATA_TYPE_UINT8, 1, p.k, p.m, p.a_m);
+    r->b = matrices_of(p, TRINE_PRODUCT_B, p.b, CU_TENSOR_MAP_DATA_TYPE_UINT8, 1, p.k, p.n, p.b_n);
+    r->d = matrices_of_d(p);
+    TRINE_REQUIRE_THAT(call, tensor_map::fits(r->a) && tensor_map::fits(r->b),
+                       "needs a's and b's other strides to be multiples of 16 bytes");
+    /* TMA was seen to write more than a row of 2 bytes */
+    r->by_tma = p.activation == TRINE_ACT_IDENTITY && !p.bias_m && tensor_map::fits(r->d) && tensor_map::aligned(r->d) &&
+                p.n * r->d.element_bytes % 16 == 0;
+    return TRINE_OK;
+}
+
+/* ---- The launch ---- */
+
+template <class Tile> inline bool make_f8_maps(maps *m, const f8_request &r, const f8_plan &how)
+{
+    bool made = tensor_map::make(&m->a, r.a, wgmma::line_bytes, Tile::M);
+    made = made && tensor_map::make(&m->b, r.b, wgmma::line_bytes, Tile::N / how.share);
+    return made && (!r.by_tma || tensor_map::make(&m->d, r.d, wgmma::line_bytes / r.d.element_bytes, 64));
+}
+
+template <class A, class B, class Tile> inline trine_status launch_f8(trine_call *call, const f8_request &r, const f8_plan &how)
+{
+    const auto kernel = fp8_kernel<A, B, Tile>;
+    schedule s = {};
+    s.rows = unsigned(simt::ceil_div(simt::ceil_div(r.p.m, Tile::M), how.share));
+    s.columns = unsigned(simt::ceil_div(r.p.n, Tile::N));
+    s.units = unsigned(units_of(r.p, how));
+    s.share = how.share;
+    s.splits = how.splits;
+    s.steps = int(simt::ceil_div(r.p.k, terms));
+    s.single = r.p.batch.numel == 1;
+    s.by_tma = r.by_tma;
+    s.group = group_rows;
+    const unsigned cluster = unsigned(how.share * how.splits);
+    const unsigned resident = unsigned(call->device->props.compute_units) * Tile::together / cluster;
+    const unsigned clusters = how.splits > 1 || s.units < resident ? s.units : resident;
+    maps m = {};
+    TRINE_REQUIRE_THAT(call, make_f8_maps<Tile>(&m, r, how), "the driver makes no tensor map of it");
+    target::allow_shared(kernel, Tile::shared);
+    cudaLaunchAttribute attribute = {};
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim = {cluster, 1, 1};
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(clusters * cluster);
+    config.blockDim = dim3(Tile::threads);
+    config.dynamicSmemBytes = Tile::shared;
+    config.stream = static_cast<cudaStream_t>(call->native);
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+    (void)cudaLaunchKernelEx(&config, kernel, m, f8_product(r.p), f8_scaling(r.p), s); /* its error is the run time's last one */
+    return target::launched(call);
+}
+
+inline trine_status launch_f8_tile(trine_call *call, const f8_request &r, const f8_plan &how)
+{
+    using e4 = simt::f8_e4m3fn;
+    using e5 = simt::f8_e5m2;
+    if (r.mixed) {
+        if (r.p.dtype == TRINE_F8_E4M3FN) return launch_f8<e4, e5, tile_128x128>(call, r, how);
+        return r.p.b_dtype == TRINE_F8_E4M3FN ? launch_f8<e5, e4, tile_128x128>(call, r, how)
+                                              : launch_f8<e5, e5, tile_128x128>(call, r, how);
+    }
+    switch (how.tile) {
+    case 0: return launch_f8<e4, e4, tile_128x192>(call, r, how);
+    case 1: return launch_f8<e4, e4, tile_128x128>(call, r, how);
+    case 2: return launch_f8<e4, e4, tile_64x128>(call, r, how);
+    default: return launch_f8<e4, e4, tile_fast>(call, r, how);
+    }
+}
+
+inline trine_status run_f8(trine_call *call, const f8_request &r, const f8_plan &how)
+{
+    TRINE_REQUIRE_THAT(call, units_of(r.p, how) <= 0x7fffffff / (how.share * how.splits), "the grid is too large");
+    /* a query accepted the strides without the addresses: what can't be loaded by TMA takes the portable tile, which needs no
+     * workspace either */
+    if (!tensor_map::aligned(r.a) || !tensor_map::aligned(r.b)) return trine_cuda_fp8_matmul_portable(call, &r.p);
+    TRINE_END_OF_QUERY(call, 0);
+    if (simt::product_is_empty(r.p)) return TRINE_OK;
+    return launch_f8_tile(call, r, how);
+}
+
+/* ---- The variants ---- */
+
+trine_status fp8_matmul(trine_call *call, const void *args)
+{
+    f8_request r;
+    const trine_status status = make_f8_request(call, args, &r);
+    return status == TRINE_OK ? run_f8(call, r, make_f8_plan(r, call->device->props.compute_units)) : status;
+}
+
+/* One tile whatever the size, so that small cases check every one of them; K is split as far as it can be where `split`. */
+template <int tile, bool split> trine_status fp8_matmul_of_tile(trine_call *call, const void *args)
+{
+    f8_request r;
+    const trine_status status = make_f8_request(call, args, &r);
+    if (status != TRINE_OK) return status;
+    TRINE_REQUIRE_THAT(call, !r.mixed || tile == only_mixed_tile, "needs e4m3fn for both");
+    TRINE_REQUIRE_THAT(call, r.fast || tile != fast_tile, "needs fast_accumulate and scales that don't depend on k");
+    const int64_t steps = simt::ceil_div(r.p.k, terms);
+    return run_f8(
+        call, r,
+        f8_plan{tile, !split && shares(r, tile) ? 2 : 1, split ? int(steps < most_splits ? steps : int64_t(most_splits)) : 1});
+}
+
+template trine_status fp8_matmul_of_tile<0, false>(trine_call *, const void *);
+template trine_status fp8_matmul_of_tile<1, false>(trine_call *, const void *);
+template trine_status fp8_matmul_of_tile<2, false>(trine_call *, const void *);
+template trine_status fp8_matmul_of_tile<3, false>(trine_call *, const void *);
+template trine_status fp8_matmul_of_tile<0, true>(trine_call *, const void *);
+template trine_status fp8_matmul_of_tile<1, true>(trine_call *, const void *);
+template trine_status fp8_matmul_of_tile<2, true>(trine_call *, const void *);
+
+} // namespace sm90f8
+
+#endif

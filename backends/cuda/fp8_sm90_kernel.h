@@ -1,0 +1,375 @@
+/* sm90: products of fp8 on Hopper's tensor cores. The frame is that of the 16-bit products (docs/matmul-hopper.md): a ring of
+ * stages that TMA fills, warpgroups that multiply what has come. A stage holds 128 terms of K, a line of 128 bytes, which is what
+ * a block scale is for.
+ *
+ * The tensor cores keep 13 bits after the point of the largest term of a sum of fp8 products. So a stage's product is made in
+ * sums of its own, which are then scaled and added to the tile's sums in f32 ("promoted"), while the other warpgroup multiplies:
+ * a thread has N registers, which is why N is 192 at most. With fast_accumulate and no block scales, the tensor cores add up all
+ * of K, and N is 256.
+ *
+ * What bounds it is shared memory, at 128 bytes a cycle: a stage of M x N is written once, (M + N) 128 bytes, and every
+ * warpgroup reads its 64 rows of a and all of b. 128 x 192 takes 832 cycles so and 768 cycles of the tensor cores, 128 x 128
+ * takes 640 and 512, 128 x 256 1024 and 1024.
+ *
+ * Block scales come as words by cp.async, any strides, into the stage that they belong to: one warp beside the one that starts
+ * TMA does nothing else. Scales that don't depend on k, and the bias, are asked for before a tile's first product and used after
+ * its last. */
+#ifndef TRINE_CUDA_FP8_SM90_KERNEL_H
+#define TRINE_CUDA_FP8_SM90_KERNEL_H
+
+#include "backends/cuda/matmul_sm90_epilogue.h"
+#include "backends/simt/fp8_product.h"
+
+namespace sm90f8 {
+
+using namespace sm90;
+using simt::f8_any;
+using simt::f8_scaling;
+using f8_product = simt::product<f8_any>;
+
+/* part: columns, all of one block scale. all_warpgroups: a barrier that no warpgroup has to itself. */
+enum { terms = 128, wgmma_terms = 32, part = 64, all_warpgroups = 5 };
+
+/* PROMOTES: sums of 128 terms are added up outside of the tensor cores. BOXES: of 64 columns, for the way out. LEFT: registers of
+ * the loading side's threads; the others take the rest. */
+template <int M_, int N_, int STAGES, int TOGETHER, int BOXES, int LEFT, bool PROMOTES> struct f8_tile {
+    enum {
+        M = M_,
+        N = N_,
+        stages = STAGES,
+        together = TOGETHER,
+        promotes = PROMOTES,
+        consumers = M / 64,
+        multipliers = consumers * warpgroup,
+        threads = multipliers + warpgroup,
+        left = LEFT,
+        taken = TOGETHER > 1 ? 256 - LEFT : (504 - LEFT) / 2,
+        parts = N / part,
+        bytes_a = M * wgmma::line_bytes,
+        bytes_b = N * wgmma::line_bytes,
+        bytes_stage = bytes_a + bytes_b,
+        boxes = BOXES,
+        staging_pitch = 32 + 8,
+        staging = BOXES * wgmma::block_bytes > 64 * staging_pitch * 4 ? BOXES *wgmma::block_bytes : 64 * staging_pitch * 4,
+        sums_pitch = N + 8,
+        bytes_scales = PROMOTES ? (M + 8) * 4 : 0, /* a stage's: of the rows, then of the parts */
+        at_staging = stages * bytes_stage,
+        at_scales = at_staging + consumers * staging,
+        at_barriers = at_scales + stages * bytes_scales,
+        shared = at_barriers + 2 * 8 * stages + wgmma::pattern_bytes
+    };
+    static_assert(M * sums_pitch * 4 <= stages * bytes_stage, "a split's sums lie where the ring was");
+    static_assert(bytes_stage % 1024 == 0 && staging % 1024 == 0, "patterns are aligned");
+    static_assert(shared * together <= 227 * 1024, "shared memory of a multiprocessor");
+};
+
+/* Scales that change along k are the loop's, others the epilogue's. */
+TRINE_DEVICE bool in_loop(const simt::operand_scale &s) { return s.k_step != 0; }
+
+/* ---- The loading side ---- */
+
+/* One thread's loop: keeps the ring full. */
+template <class Tile>
+TRINE_DEVICE void load_tiles(const maps &m, const f8_product &p, const schedule &s, uint32_t base, uint32_t rank)
+{
+    ring_place<Tile> at(base);
+    ptx::coordinates from_a = {}, from_b = {};
+    const int columns = s.share > 1 ? Tile::N / 2 : Tile::N, first = s.share > 1 ? int(rank) * columns : 0;
+    for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
+        const work w = work_of<Tile>(s, unit, rank);
+        if (!s.single) {
+            batch_coordinates(p, TRINE_PRODUCT_A, w.index, &from_a);
+            batch_coordinates(p, TRINE_PRODUCT_B, w.index, &from_b);
+        }
+        from_a.outer = w.row;
+        from_b.outer = w.column + first;
+#pragma unroll 1
+        for (int i = 0; i < w.steps; i++) {
+            from_a.inner = from_b.inner = (w.first_step + i) * terms;
+            ptx::barrier_wait(at.empty(), at.parity ^ 1);
+            ptx::barrier_expect(at.full(), Tile::bytes_stage);
+            ptx::load_box(at.a(), &m.a, from_a, s.single, at.full());
+            if (s.share > 1)
+                ptx::load_box_shared(at.b() + first * wgmma::line_bytes, &m.b, from_b, s.single, at.full(), 3);
+            else
+                ptx::load_box(at.b(), &m.b, from_b, s.single, at.full());
+            at.advance();
+        }
+    }
+}
+
+/* One warp's loop: the scales of every stage. */
+template <class Tile>
+TRINE_DEVICE void load_scales(const f8_product &p, const f8_scaling &scaling, const schedule &s, uint32_t base, uint32_t rank)
+{
+    constexpr int rows = Tile::M / 32;
+    const int lane = int(threadIdx.x) % 32;
+    ring_place<Tile> at(base);
+    for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
+        const work w = work_of<Tile>(s, unit, rank);
+        int64_t offset[2];
+        scaling.offsets(w.index, offset);
+        const int column = w.column + lane * part;
+        const bool of_b = in_loop(scaling.b) && lane < Tile::parts, b_there = of_b && column < p.n;
+        const float *from[rows],
+            *from_b = b_there ? scaling.b.at(column) + offset[1] + w.first_step * scaling.b.k_step : scaling.b.data;
+#pragma unroll
+        for (int i = 0; i < rows; i++) {
+            const int row = w.row + lane + 32 * i;
+            from[i] = scaling.a.at(row < p.m ? row : 0) + offset[0] + w.first_step * scaling.a.k_step;
+        }
+#pragma unroll 1
+        for (int step = 0; step < w.steps; step++) {
+            const uint32_t to = base + Tile::at_scales + at.slot * Tile::bytes_scales;
+            ptx::barrier_wait(at.empty(), at.parity ^ 1);
+            if (in_loop(scaling.a)) {
+#pragma unroll
+                for (int i = 0; i < rows; i++) {
+                    ptx::copy_word(to + (lane + 32 * i) * 4, from[i], true);
+                    from[i] += scaling.a.k_step;
+                }
+            }
+            if (of_b) {
+                ptx::copy_word(to + (Tile::M + lane) * 4, from_b, b_there);
+                from_b += b_there ? scaling.b.k_step : 0;
+            }
+            ptx::barrier_arrive_after_copies(at.full());
+            at.advance();
+        }
+    }
+}
+
+/* ---- The multiplying side ---- */
+
+/* A stage may be loaded again when every warp that it was loaded for has read it; lane i of each tells block i. */
+TRINE_DEVICE void give_back(const schedule &s, uint32_t empty, uint32_t rank, const lane_place &me)
+{
+    if (me.lane() < s.share) ptx::barrier_arrive(empty, s.share > 1 ? me.lane() : rank);
+}
+
+/* A stage's product, added to d or in its place; runs on. */
+template <class A, class B, class Tile>
+TRINE_DEVICE void start_stage(float (&d)[Tile::N / 2], const ring_place<Tile> &at, const lane_place &me, bool add)
+{
+    const uint64_t a = wgmma::describe(at.a() + me.group * wgmma::block_bytes), b = wgmma::describe(at.b());
+    wgmma::fence();
+#pragma unroll
+    for (int k = 0; k < terms / wgmma_terms; k++)
+        wgmma::multiply_f8<A, B, Tile::N>::run(d, a + k * wgmma::next_terms<wgmma::along_k>,
+                                               b + k * wgmma::next_terms<wgmma::along_k>, add || k > 0);
+    wgmma::commit();
+}
+
+/* The scales of a thread's two rows times those of the parts. */
+template <class Tile> struct stage_scales {
+    float by[Tile::parts][2];
+
+    TRINE_DEVICE_METHOD void load(const f8_scaling &scaling, uint32_t from, const lane_place &me)
+    {
+        float row[2] = {1, 1};
+        if (in_loop(scaling.a)) {
+            row[0] = ptx::load_shared_one(from + (me.group * 64 + me.row()) * 4);
+            row[1] = ptx::load_shared_one(from + (me.group * 64 + me.row() + 8) * 4);
+        }
+#pragma unroll
+        for (int q = 0; q < Tile::parts; q++) {
+            const float column = in_loop(scaling.b) ? ptx::load_shared_one(from + (Tile::M + q) * 4) : 1.0f;
+            by[q][0] = row[0] * column;
+            by[q][1] = row[1] * column;
+        }
+    }
+};
+
+template <class A, class B, class Tile> TRINE_DEVICE void multiply_promoting(float (&sum)[Tile::N / 2], ring_place<Tile> &at,
+                                                                             const schedule &s, const f8_scaling &scaling,
+                                                                             int steps, uint32_t rank, const lane_place &me)
+{
+    float stage[Tile::N / 2];
+    stage_scales<Tile> scales;
+#pragma unroll
+    for (int i = 0; i < Tile::N / 2; i++) sum[i] = 0;
+#pragma unroll 1
+    for (int i = 0; i < steps; i++) {
+        ptx::barrier_wait(at.full(), at.parity);
+        scales.load(scaling, at.base + Tile::at_scales + at.slot * Tile::bytes_scales, me);
+        wgmma::hold(stage);
+        start_stage<A, B, Tile>(stage, at, me, false);
+        wgmma::wait<0>();
+        wgmma::hold(stage);
+        give_back(s, at.empty(), rank, me);
+        at.advance();
+#pragma unroll
+        for (int j = 0; j < Tile::N / 2; j++) sum[j] = target::fma_rn(scales.by[j / (part / 2)][j % 4 / 2], stage[j], sum[j]);
+    }
+}
+
+template <class A, class B, class Tile> TRINE_DEVICE void
+multiply_fast(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s, int steps, uint32_t rank, const lane_place &me)
+{
+    uint32_t last = 0;
+    wgmma::hold(sum);
+#pragma unroll 1
+    for (int i = 0; i < steps; i++) {
+        ptx::barrier_wait(at.full(), at.parity);
+        start_stage<A, B, Tile>(sum, at, me, i > 0);
+        if (i > 0) {
+            wgmma::wait<1>();
+            give_back(s, last, rank, me);
+        }
+        last = at.empty();
+        at.advance();
+    }
+    wgmma::wait<0>();
+    wgmma::hold(sum);
+    give_back(s, last, rank, me);
+}
+
+/* ---- What is applied to whole sums ---- */
+
+/* Whether there are any: block scales without a bias leave nothing to do. */
+TRINE_DEVICE bool has_factors(const f8_product &p, const f8_scaling &scaling, bool with_bias)
+{
+    return !in_loop(scaling.a) || !in_loop(scaling.b) || (with_bias && p.out.bias);
+}
+
+/* Asked for before the first product of a tile, so that they are near after the last. */
+template <class Tile>
+TRINE_DEVICE void prefetch_factors(const f8_product &p, const f8_scaling &scaling, const work &w, const lane_place &me)
+{
+    int64_t offset[2];
+    const int row = w.row + me.group * 64 + me.thread;
+    scaling.offsets(w.index, offset);
+    if (!in_loop(scaling.a) && me.thread < 64 && row < p.m) ptx::prefetch_near(scaling.a.at(row) + offset[0]);
+#pragma unroll
+    for (int i = 0; i < Tile::N; i += warpgroup) {
+        const int column = w.column + me.thread + i;
+        if (!in_loop(scaling.b) && me.thread + i < Tile::N && column < p.n) ptx::prefetch_near(scaling.b.at(column) + offset[1]);
+    }
+}
+
+/* sum = sum row column + bias, of a thread's two rows and its columns. `columns`: shared memory of the warpgroup, from which it
+ * may still be storing. */
+template <class Tile> TRINE_DEVICE void apply_factors(float (&sum)[Tile::N / 2], const f8_product &p, const f8_scaling &scaling,
+                                                      const work &w, uint32_t columns, const lane_place &me, bool with_bias)
+{
+    float row[2];
+    int64_t offset[2];
+    scaling.offsets(w.index, offset);
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        const int at = w.row + me.group * 64 + me.row() + 8 * i;
+        row[i] = !in_loop(scaling.a) && at < p.m ? scaling.a.at(at)[offset[0]] : 1.0f;
+    }
+    if (me.thread == 0) ptx::wait_stores_read<0>();
+    me.meet();
+#pragma unroll 1
+    for (int i = me.thread; i < Tile::N; i += warpgroup) {
+        const int at = w.column + i;
+        const bool biased = with_bias && p.out.bias && at < p.n;
+        ptx::store_shared(columns + i * 4, !in_loop(scaling.b) && at < p.n ? scaling.b.at(at)[offset[1]] : 1.0f);
+        ptx::store_shared(columns + (Tile::N + i) * 4,
+                          biased ? p.out.read(p.out.bias, p.out.bias_dtype, at * p.out.bias_n) : 0.0f);
+    }
+    me.meet();
+#pragma unroll
+    for (int j = 0; j < Tile::N / 8; j++) {
+        const float2 by = ptx::load_shared_two(columns + (8 * j + me.column()) * 4),
+                     more = ptx::load_shared_two(columns + (Tile::N + 8 * j + me.column()) * 4);
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            sum[4 * j + 2 * i] = target::fma_rn(sum[4 * j + 2 * i] * row[i], by.x, more.x);
+            sum[4 * j + 2 * i + 1] = target::fma_rn(sum[4 * j + 2 * i + 1] * row[i], by.y, more.y);
+        }
+    }
+}
+
+template <class Tile> TRINE_DEVICE void store_box_of(const float (&sum)[Tile::N / 2], const maps &m, const f8_product &p,
+                                                     const schedule &s, const work &w, uint32_t staging, const lane_place &me)
+{
+    ptx::coordinates to = {w.column, w.row + me.group * 64, {0, 0, 0}};
+    if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, w.index, &to);
+    if (p.out.d_dtype == TRINE_F32)
+        store_by_tma<Tile>(sum, &m.d, s, to, staging, me, float{});
+    else if (p.out.d_dtype == TRINE_F16)
+        store_by_tma<Tile>(sum, &m.d, s, to, staging, me, simt::f16{});
+    else
+        store_by_tma<Tile>(sum, &m.d, s, to, staging, me, simt::bf16{});
+}
+
+template <class A, class B, class Tile> TRINE_DEVICE void consume(const maps &m, const f8_product &p, const f8_scaling &scaling,
+                                                                  const schedule &s, uint32_t base, uint32_t rank)
+{
+    const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
+    const uint32_t staging = base + Tile::at_staging + me.group * Tile::staging;
+    const bool with_bias = s.by_tma && s.splits == 1, factors = has_factors(p, scaling, with_bias);
+    ring_place<Tile> at(base);
+    float sum[Tile::N / 2];
+    for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
+        int steps;
+        {
+            const work w = work_of<Tile>(s, unit, rank);
+            prefetch_factors<Tile>(p, scaling, w, me);
+            steps = w.steps;
+        }
+        if constexpr (Tile::promotes)
+            multiply_promoting<A, B, Tile>(sum, at, s, scaling, steps, rank, me);
+        else
+            multiply_fast<A, B, Tile>(sum, at, s, steps, rank, me);
+        asm volatile("" : "+r"(unit)); /* where the tile is, is found again, not held */
+        const work w = work_of<Tile>(s, unit, rank);
+        if (factors) apply_factors<Tile>(sum, p, scaling, w, staging, me, with_bias);
+        if (s.splits > 1) {
+            ptx::meet(all_warpgroups, Tile::multipliers);
+            keep_sums<Tile>(sum, base, me);
+            ptx::cluster_barrier();
+            store_cluster<Tile>(p, s, w, base, rank, int(threadIdx.x));
+        } else if (s.by_tma) {
+            store_box_of<Tile>(sum, m, p, s, w, staging, me);
+        } else {
+            store_finished<Tile>(sum, p, w, staging, me);
+        }
+    }
+    if (me.thread == 0) ptx::wait_stores_read<0>();
+}
+
+template <class A, class B, class Tile> __global__ void __launch_bounds__(Tile::threads, Tile::together)
+    fp8_kernel(const __grid_constant__ maps m, const __grid_constant__ f8_product p, const __grid_constant__ f8_scaling scaling,
+               const __grid_constant__ schedule s)
+{
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    const uint32_t base =
+        (ptx::shared_address(target::dynamic_shared()) + wgmma::pattern_bytes - 1) & ~uint32_t(wgmma::pattern_bytes - 1);
+    const uint32_t rank = ptx::cluster_rank();
+    const bool scales = Tile::promotes && (in_loop(scaling.a) || in_loop(scaling.b));
+    if (threadIdx.x == 0) {
+        ring_place<Tile> at(base);
+        for (int i = 0; i < Tile::stages; i++, at.advance()) {
+            ptx::barrier_init(at.full(), scales ? 1 + 32 : 1);
+            ptx::barrier_init(at.empty(), Tile::consumers * 4 * s.share);
+        }
+        ptx::barrier_init_fence();
+    }
+    ptx::cluster_barrier();
+    if (threadIdx.x >= Tile::multipliers) {
+        ptx::leave_registers<Tile::left>();
+        if (threadIdx.x == Tile::multipliers) {
+            ptx::prefetch_map(&m.a);
+            ptx::prefetch_map(&m.b);
+            load_tiles<Tile>(m, p, s, base, rank);
+        } else if (scales && threadIdx.x / 32 == Tile::multipliers / 32 + 1) {
+            load_scales<Tile>(p, scaling, s, base, rank);
+        }
+        __syncwarp();
+        if (s.splits > 1) ptx::cluster_barrier();
+    } else {
+        ptx::take_registers<Tile::taken>();
+        consume<A, B, Tile>(m, p, scaling, s, base, rank);
+    }
+    /* nobody leaves while another block still reads or signals its shared memory */
+    if (s.share * s.splits > 1) ptx::cluster_barrier();
+#endif
+}
+
+} // namespace sm90f8
+
+#endif
