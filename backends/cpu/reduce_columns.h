@@ -40,11 +40,10 @@ LANES_INLINE f32x16 column_take(const void *x, trine_dtype dtype, int64_t i, int
     return whole ? lanes_load(x, dtype, i) : lanes_load_part(x, dtype, i, n - i, 0);
 }
 
-/* What comes later, for a block of each row. Of four rows of f32 the processor looks ahead better by itself. */
+/* What comes later, for a block of each row. */
 LANES_INLINE void column_ahead(const column_rows *c, trine_dtype dtype, int inputs, int count, int64_t i)
 {
     const int lines = (int)(LANES_BLOCK * lanes_size(dtype) / 64);
-    if (count > 1 && dtype == TRINE_F32) return;
     for (int k = 0; k < count; k++) {
         lanes_ask((const char *)c->x[k] + c->apart[0] + i * lanes_size(dtype), lines);
         if (inputs > 1) lanes_ask((const char *)c->y[k] + c->apart[1] + i * lanes_size(dtype), lines);
@@ -73,7 +72,8 @@ LANES_INLINE void column_ahead(const column_rows *c, trine_dtype dtype, int inpu
         const column_rows own = *rows, *c = &own; /* which no store to sums can change */ \
         int64_t i = 0; \
         for (; i + LANES <= c->n; i += LANES) { \
-            if (i % LANES_BLOCK == 0) column_ahead(c, dtype, inputs, count, i); \
+            /* for sums of four rows of f32 the processor looks ahead better by itself */ \
+            if (i % LANES_BLOCK == 0 && (count == 1 || dtype != TRINE_F32)) column_ahead(c, dtype, inputs, count, i); \
             name##_add(sums, c, dtype, count, i, true); \
         } \
         if (i < c->n) name##_add(sums, c, dtype, count, i, false); \
