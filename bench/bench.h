@@ -75,12 +75,10 @@ typedef struct bench_entry {
     trine_status status;     /* not TRINE_OK: left out, or failed while it was timed */
 } bench_entry;
 
-/* A buffer that is written before every repetition, so that the caches hold nothing of the case. On a GPU another one is read after
- * it: what was written would be on its way to memory while the case is timed, up to a cache's size beside the case's own bytes. */
+/* A buffer that is written before every repetition, so that the caches hold nothing of the case. */
 typedef struct bench_flush {
     void *buffer;
     size_t bytes;
-    trine_tensor read, sum; /* read.data NULL: nothing is read */
 } bench_flush;
 
 trine_status bench_flush_create(bench_flush *flush, trine_stream *stream, const trine_device_props *props);

@@ -148,7 +148,7 @@ void bench_run_case(bench_session *s, target *t, test_case *c)
 {
     static contest k; /* large */
     char why[BENCH_TEXT];
-    double bytes = bench_data_bytes(c), room = bench_memory_free(t) - 2 * (double)s->flush.bytes;
+    double bytes = bench_data_bytes(c), room = bench_memory_free(t) - (double)s->flush.bytes;
     memset(&k, 0, sizeof k);
     trine_status status = TRINE_ERROR_OUT_OF_MEMORY;
     snprintf(why, sizeof why, "%.1f GB of memory are needed, %.1f GB are there", 1e-9 * bytes, 1e-9 * room);

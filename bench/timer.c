@@ -1,6 +1,6 @@
 /* Repetitions, timed one by one by the device's events.
  *
- * Every repetition on a GPU follows a flush in the same stream: the caches are cold and hold nothing that is to be written, and the device is still busy with it while
+ * Every repetition on a GPU follows a flush in the same stream: the caches are cold, and the device is still busy with it while
  * the host enqueues the repetition, so that no time of the host is measured. On the CPU, where that is of no use, data that can't
  * stay in the cache anyway is not flushed. Entries take turns, so that a change of the clock meets all of them. */
 #include <stdlib.h>
@@ -25,22 +25,13 @@ trine_status bench_flush_create(bench_flush *flush, trine_stream *stream, const 
     flush->bytes = 2 * (size_t)props->l2_bytes;
     if (flush->bytes < least) flush->bytes = least;
     if (flush->bytes > most) flush->bytes = most;
-    const int64_t n = (int64_t)(flush->bytes / sizeof(float));
-    const bool reads = props->wave_size > 1;
-    void *memory = NULL;
-    trine_status status = trine_malloc(stream, flush->bytes, &flush->buffer);
-    if (status == TRINE_OK && reads) status = trine_malloc(stream, flush->bytes + sizeof(float), &memory);
-    if (status == TRINE_OK && reads) status = trine_memset(stream, memory, 0, flush->bytes + sizeof(float));
-    flush->read = trine_tensor_make(memory, TRINE_F32, 1, &n);
-    flush->sum = trine_tensor_make(memory ? (float *)memory + n : NULL, TRINE_F32, 0, NULL);
-    return status;
+    return trine_malloc(stream, flush->bytes, &flush->buffer);
 }
 
 void bench_flush_destroy(bench_flush *flush, trine_stream *stream)
 {
     if (flush->buffer) trine_free(stream, flush->buffer);
-    if (flush->read.data) trine_free(stream, flush->read.data);
-    flush->buffer = flush->read.data = NULL;
+    flush->buffer = NULL;
 }
 
 /* ---- Statistics ---- */
@@ -90,8 +81,6 @@ static void clock_destroy(clock_pair *clock)
 static trine_status repeat_once(const bench_entry *e, const clock_pair *clock, const bench_flush *flush, double *seconds)
 {
     trine_status status = flush ? trine_memset(e->stream, flush->buffer, 0x33, flush->bytes) : TRINE_OK;
-    if (status == TRINE_OK && flush && flush->read.data)
-        status = trine_sum(e->stream, &(trine_sum_args){flush->read, flush->sum, TRINE_AXIS_ALL});
     if (status == TRINE_OK) status = trine_event_record(clock->begin, e->stream);
     if (status == TRINE_OK) status = e->run(e->state, e->stream);
     if (status == TRINE_OK) status = trine_event_record(clock->end, e->stream);

@@ -53,13 +53,12 @@ class Case:
 
 
 class Clock:
-    """Medians of repetitions, each after the caches were filled with something else that needs no writing back."""
+    """Medians of repetitions, each after the caches were filled with something else."""
 
     def __init__(self, device, seconds):
         self.cuda, self.seconds = device == "cuda", seconds
         self.flush = torch.empty(2 * torch.cuda.get_device_properties(0).L2_cache_size if self.cuda else 0, dtype=torch.uint8,
                                  device=device)
-        self.read = torch.zeros(self.flush.numel() // 4, device=device)
 
     def once(self, run):
         if not self.cuda:
@@ -68,7 +67,6 @@ class Clock:
             return time.perf_counter() - begin
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         self.flush.fill_(51)
-        self.read.sum()
         begin.record()
         run()
         end.record()
