@@ -13,8 +13,8 @@
 namespace simt {
 
 enum { scan_few = 4, scan_many = 8 /* packs of a thread */ };
-/* Where tiles look back: packs of a thread, and blocks of a unit. */
-enum { scan_shared = 4, scan_crowd = 3 };
+/* Where tiles look back: so many that three blocks fit a multiprocessor. */
+template <class T> constexpr int scan_shared = sizeof(T) == 2 || scan_integer<T> ? 6 : 8;
 
 /* `width` threads a row: 2^k of a wave, or the block. */
 template <class Op, class T, int V, int U> TRINE_KERNEL(scan_threads)
@@ -42,55 +42,29 @@ scan_rows_kernel(walk<2, divider_any> rows, int64_t count, scan_order order, int
     } while (first < packs);
 }
 
-/* Where a tile of a row begins. */
-struct scan_part {
-    int64_t row, tile, offset[2];
-    TRINE_DEVICE_METHOD scan_part(const walk<2, divider_any> &rows, int64_t tiles, int64_t number)
-        : row(uint32_t(number) / uint32_t(tiles)), tile(number - row * tiles)
-    {
-        rows.offsets(row, offset);
-    }
-};
-
-/* A block takes tile after tile, `count` in all, and asks for the next before it looks back for what precedes the one it has: while
- * it waits, its part of the memory's time is not lost. words: the ticket, then for every row those of its tiles and of their
- * groups. */
-template <class Op, class T, int V, int U> TRINE_CROWDED_KERNEL(scan_threads, scan_crowd)
-scan_look_back_kernel(walk<2, divider_any> rows, int64_t tiles, int64_t count, scan_order order, T *y, const T *x,
-                      uint64_t *words)
+/* words: the ticket, then for every row those of its tiles and of their groups. */
+template <class Op, class T, int V, int U> TRINE_CROWDED_KERNEL(scan_threads, 3)
+scan_look_back_kernel(walk<2, divider_any> rows, int64_t tiles, scan_order order, T *y, const T *x, uint64_t *words)
 {
     using tile_of = scan_tile<Op, T, V, U>;
     TRINE_SHARED typename Op::value list[target::max_waves], carried;
     TRINE_SHARED uint32_t ticket;
-    const int begin = tile_of::begin(scan_threads), apart = tile_of::pitch(scan_threads);
-    const auto take = [&]() {
-        if (target::thread_x() == 0) ticket = target::atomic_add(reinterpret_cast<uint32_t *>(words), 1u);
-        target::barrier();
-        return int64_t(ticket);
-    };
-    const auto first = [&](const scan_part &part) { return part.tile * (scan_threads * U) + begin; };
-    const auto ask = [&](tile_of &tile, int64_t number) {
-        const scan_part part(rows, tiles, number);
-        tile.load(x + part.offset[SCAN_X], order, first(part), apart);
-    };
-    tile_of tile, ahead;
-    int64_t now = take();
-    if (now < count) ask(tile, now);
-    while (now < count) {
-        const int64_t next = take();
-        if (next < count) ask(ahead, next);
-        tile.gather(scan_threads, list);
-        const scan_part part(rows, tiles, now);
-        if (target::thread_x() < target::wave_size()) {
-            uint64_t *const published = words + 1 + part.row * (tiles + scan_groups(tiles, scan_group));
-            const auto before = scan_look_back<Op>(published, published + tiles, part.tile, tile.total);
-            if (target::thread_x() == 0) carried = before;
-        }
-        target::barrier();
-        tile.store(y + part.offset[SCAN_Y], order, first(part), apart, carried);
-        tile = ahead;
-        now = next;
+    if (target::thread_x() == 0) ticket = target::atomic_add(reinterpret_cast<uint32_t *>(words), 1u);
+    target::barrier();
+    const int64_t row = ticket / uint32_t(tiles), tile_at = ticket - row * tiles,
+                  first = tile_at * (scan_threads * U) + tile_of::begin(scan_threads);
+    uint64_t *const published = words + 1 + row * (tiles + scan_groups(tiles, scan_group));
+    int64_t offset[2];
+    rows.offsets(row, offset);
+    tile_of tile;
+    tile.load(x + offset[SCAN_X], order, first, tile_of::pitch(scan_threads));
+    tile.gather(scan_threads, list);
+    if (target::thread_x() < target::wave_size()) {
+        const auto before = scan_look_back<Op>(published, published + tiles, tile_at, tile.total);
+        if (target::thread_x() == 0) carried = before;
     }
+    target::barrier();
+    tile.store(y + offset[SCAN_Y], order, first, tile_of::pitch(scan_threads), carried);
 }
 
 /* ---- Host ---- */
@@ -116,13 +90,12 @@ inline trine_status run_scan_rows(trine_call *call, const trine_scan_args *a, co
     const T *x = data_of<T>(a->x);
     if constexpr (scan_published_whole<Op>)
         if (words) {
-            const int64_t tiles = ceil_div(order.packs, scan_threads * scan_shared);
+            const int64_t tiles = ceil_div(order.packs, scan_threads * scan_shared<T>);
             auto *memory = static_cast<uint64_t *>(call->workspace);
             const trine_status status = scan_clear(call, words, memory);
             if (status != TRINE_OK) return status;
-            const int64_t count = s.rows.numel * tiles, most = int64_t(call->device->props.compute_units) * scan_crowd;
-            return launch(call, scan_look_back_kernel<Op, T, V, scan_shared>, grid(count < most ? count : most), scan_threads, 0,
-                          rows, tiles, count, order, y, x, memory);
+            return launch(call, scan_look_back_kernel<Op, T, V, scan_shared<T>>, grid(s.rows.numel * tiles), scan_threads, 0,
+                          rows, tiles, order, y, x, memory);
         }
     /* four packs a thread where a wave takes the row so: more waves have loads in flight */
     if (order.packs <= int64_t(call->device->props.wave_size) * scan_few)
@@ -132,7 +105,7 @@ inline trine_status run_scan_rows(trine_call *call, const trine_scan_args *a, co
 
 template <class Op, class T> inline trine_status scan_rows(trine_call *call, const trine_scan_args *a, const trine_scan_shape &s)
 {
-    constexpr int V = pack_of<T>, tile = scan_threads * scan_shared;
+    constexpr int V = pack_of<T>, tile = scan_threads * scan_shared<T>;
     /* rows so few that a block each leaves the device idle, and so long that they have several tiles */
     const bool shared = scan_published_whole<Op> && s.rows.numel < 2 * call->device->props.compute_units && s.n > 2 * V * tile;
     const int64_t tiles = ceil_div(s.n, tile), words = 1 + s.rows.numel * (tiles + scan_groups(tiles, scan_group));
