@@ -20,15 +20,28 @@ inline bool pool_packed(const trine_pool_plan &p, int V, int k, const void *data
     return fit;
 }
 
+/* No offset in a plane of any operand leaves 31 bits. */
+inline bool pool_near(const trine_pool_plan &p)
+{
+    const auto size = [](int64_t step) { return step < 0 ? -step : step; };
+    bool near = true;
+    for (int k = 0; k < TRINE_POOL_OPERANDS; k++) {
+        const int64_t rows = k == 1 ? p.height.in : p.height.out, columns = k == 1 ? p.width.in : p.width.out;
+        near = near && size(p.row[k]) <= INT32_MAX && size(p.column[k]) <= INT32_MAX &&
+               size(p.row[k]) * rows + size(p.column[k]) * columns <= INT32_MAX;
+    }
+    return near;
+}
+
 /* Along channels, of y, x and indices alike; and along the columns of x. */
 inline bool pool_packed_channels(const trine_pool_plan &p, int V, const void *y, const void *x, const trine_tensor &indices)
 {
-    return pool_packed(p, V, 0, y, p.inner, p.column[0]) && pool_packed(p, V, 1, x, p.inner, p.column[1]) &&
+    return pool_near(p) && pool_packed(p, V, 0, y, p.inner, p.column[0]) && pool_packed(p, V, 1, x, p.inner, p.column[1]) &&
            (!trine_is_given(&indices) || (p.step[2] == 1 && pool_packed(p, V, 2, indices.data, p.inner, p.column[2])));
 }
 inline bool pool_packed_columns(const trine_pool_plan &p, int V, const void *x)
 {
-    return p.column[1] == 1 && pool_packed(p, V, 1, x, p.width.in, 0);
+    return pool_near(p) && p.column[1] == 1 && pool_packed(p, V, 1, x, p.width.in, 0);
 }
 
 /* Of a kernel's three ways that of the call. */

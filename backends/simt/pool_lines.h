@@ -123,12 +123,13 @@ pool_lines_kernel(pool_shape s, pool_lines_plan plan, walk<3, divider_any> plane
         const int32_t p = t + u * map_threads, mine = int32_t(plan.by_packs.divide(p)), w = low + (p - mine * plan.packs) * V;
         const bool there = mine < lines && w < s.width.in;
         top[u] = there ? line[mine].top : pool_nowhere;
-        from[u] = x + (there ? line[mine].x + w * s.column[1] : 0);
+        from[u] = x + (there ? line[mine].x + s.template along<V>(1, w) : 0);
     }
     for (int32_t i = 0; i < s.height.kernel; i += pool_batch) {
         pool_taps<T, V> taps[U];
 #pragma unroll
-        for (int u = 0; u < U; u++) taps[u].load(s.height, i, top[u] + i * s.height.dilation, from[u], s.row[1]);
+        for (int u = 0; u < U; u++)
+            taps[u].load(s.height, i, top[u] + i * s.height.dilation, from[u], V > 1 ? s.near_row[1] : s.row[1]);
 #pragma unroll
         for (int u = 0; u < U; u++) fold[u].take(taps[u], 0);
     }
@@ -141,8 +142,8 @@ pool_lines_kernel(pool_shape s, pool_lines_plan plan, walk<3, divider_any> plane
         int32_t place;
         float value = pool_across(s.width, columns, l * plan.packs * V - low, column, place);
         if constexpr (mode == POOL_SUM) value *= pool_weights(s.width, line[l].deep, s.include_pad).of(s.width, column);
-        y[line[l].y + column * s.column[0]] = from_f32<T>(mode == POOL_SUM ? value : value + 0.0f);
-        if constexpr (mode == POOL_PLACE) put_index(s, indices, line[l].indices + column * s.column[2], place);
+        y[line[l].y + s.template along<V>(0, column)] = from_f32<T>(mode == POOL_SUM ? value : value + 0.0f);
+        if constexpr (mode == POOL_PLACE) put_index(s, indices, line[l].indices + s.template along<V>(2, column), place);
     }
 }
 

@@ -66,7 +66,7 @@ pool_rows_kernel(pool_shape s, pool_rows_plan plan, walk<3, divider_any> planes,
     pool_group at(s, plan, planes);
     if (!at.inside) return;
     const int32_t top = s.height.first_of(at.row);
-    y += at.offset[0] + at.row * s.row[0];
+    y += at.offset[0] + s.template place<V>(0, at.row, 0);
     x += at.offset[1];
     for (; at.item < at.items; at.item += U * at.width) {
         int32_t column[U], inner[U], left[U];
@@ -75,7 +75,7 @@ pool_rows_kernel(pool_shape s, pool_rows_plan plan, walk<3, divider_any> planes,
         for (int u = 0; u < U; u++) left[u] = at.at(plan, u, V, column[u], inner[u]) ? s.width.first_of(column[u]) : pool_nowhere;
         for (int32_t i = 0, h = top; i < s.height.kernel; i++, h += s.height.dilation) {
             if (uint32_t(h) >= uint32_t(s.height.in)) continue;
-            const T *const line = x + h * s.row[1];
+            const T *const line = x + s.template place<V>(1, h, 0);
             for (int32_t j = 0; j < s.width.kernel; j += pool_batch) {
                 pool_taps<T, V> taps[U];
 #pragma unroll
@@ -92,10 +92,10 @@ pool_rows_kernel(pool_shape s, pool_rows_plan plan, walk<3, divider_any> planes,
             float weight = 1.0f;
             if constexpr (mode == POOL_SUM)
                 weight = pool_weights(s.width, s.height.taps(at.row, s.include_pad), s.include_pad).of(s.width, column[u]);
-            store_pack<T, V>(y + pool_step<V>(inner[u], s.step[0]) + column[u] * s.column[0], fold[u].result(weight));
+            store_pack<T, V>(y + pool_step<V>(inner[u], s.step[0]) + s.template along<V>(0, column[u]), fold[u].result(weight));
             if constexpr (mode == POOL_PLACE)
                 put_places<V>(s, indices,
-                              at.offset[2] + pool_step<V>(inner[u], s.step[2]) + at.row * s.row[2] + column[u] * s.column[2],
+                              at.offset[2] + pool_step<V>(inner[u], s.step[2]) + s.template place<V>(2, at.row, column[u]),
                               fold[u].at);
         }
     }
@@ -129,7 +129,7 @@ pool_rows_backward_kernel(pool_shape s, pool_rows_plan plan, walk<3, divider_any
     pool_group at(s, plan, planes);
     if (!at.inside) return;
     const int32_t low = s.height.first_over(at.row), high = s.height.last_over(at.row), most = s.width.most_over();
-    dx += at.offset[1] + at.row * s.row[1];
+    dx += at.offset[1] + s.template place<V>(1, at.row, 0);
     dy += at.offset[0];
     for (; at.item < at.items; at.item += U * at.width) {
         int32_t column[U], inner[U], left[U], right[U];
@@ -151,8 +151,8 @@ pool_rows_backward_kernel(pool_shape s, pool_rows_plan plan, walk<3, divider_any
                     const int32_t o = right[u] - k;
                     given[u] = o >= left[u] && s.width.has(o, column[u]);
                     if (given[u])
-                        gift[u].load(s, dy + pool_step<V>(inner[u], s.step[0]) + row * s.row[0] + o * s.column[0], indices,
-                                     at.offset[2] + pool_step<V>(inner[u], s.step[2]) + row * s.row[2] + o * s.column[2]);
+                        gift[u].load(s, dy + pool_step<V>(inner[u], s.step[0]) + s.template place<V>(0, row, o), indices,
+                                     at.offset[2] + pool_step<V>(inner[u], s.step[2]) + s.template place<V>(2, row, o));
                 }
 #pragma unroll
                 for (int u = 0; u < U; u++)
@@ -166,7 +166,7 @@ pool_rows_backward_kernel(pool_shape s, pool_rows_plan plan, walk<3, divider_any
             pack<T, V> out;
 #pragma unroll
             for (int v = 0; v < V; v++) out.at[v] = from_f32<T>(sum[u][v]);
-            store_pack<T, V>(dx + pool_step<V>(inner[u], s.step[1]) + column[u] * s.column[1], out);
+            store_pack<T, V>(dx + pool_step<V>(inner[u], s.step[1]) + s.template along<V>(1, column[u]), out);
         }
     }
 }

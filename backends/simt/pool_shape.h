@@ -55,6 +55,7 @@ struct pool_shape {
     divider_any rows; /* lines of a plane of what is written */
     int64_t lines;    /* of all planes */
     int64_t row[3], column[3], step[3];
+    int32_t near_row[3], near_column[3]; /* the same, where a plane's offsets have 31 bits */
     bool include_pad, wide;
 
     pool_shape(const trine_pool_plan &p, const trine_pool_window &w, const trine_tensor &indices, int64_t rows_)
@@ -65,8 +66,19 @@ struct pool_shape {
             row[k] = p.row[k];
             column[k] = p.column[k];
             step[k] = p.step[k];
+            near_row[k] = int32_t(p.row[k]);
+            near_column[k] = int32_t(p.column[k]);
         }
     }
+    /* Where a column of a row of operand k is. Kernels of packs are only for planes that are near. */
+    template <int V> TRINE_DEVICE_METHOD int64_t place(int k, int32_t row_, int32_t column_) const
+    {
+        if constexpr (V > 1)
+            return row_ * near_row[k] + column_ * near_column[k];
+        else
+            return row_ * row[k] + column_ * column[k];
+    }
+    template <int V> TRINE_DEVICE_METHOD int64_t along(int k, int32_t column_) const { return place<V>(k, 0, column_); }
 };
 
 /* Where channel `inner` of a column is: packs go along channels that lie side by side. */
@@ -149,12 +161,21 @@ enum { POOL_SUM, POOL_LARGEST, POOL_PLACE };
 template <class T, int V, int mode> constexpr bool pool_pairs = mode == POOL_LARGEST &&
                                                                 sizeof(T) == 2 && V % 2 == 0 && target::has_pairs;
 
+/* Between elements of a plane: near (pool_shape) or not. */
+template <bool near> struct pool_distance {
+    using type = int64_t;
+};
+template <> struct pool_distance<true> {
+    using type = int32_t;
+};
+
 /* pool_batch taps of a window along one axis, from `tap` on, which stands at element `at`; asked for together. place: the elements,
  * -1 for those that don't exist. */
 template <class T, int V> struct pool_taps {
+    using distance = typename pool_distance<(V > 1)>::type;
     pack<T, V> in[pool_batch];
     int32_t place[pool_batch];
-    TRINE_DEVICE_METHOD void load(const pool_axis &axis, int32_t tap, int32_t at, const T *x, int64_t step)
+    TRINE_DEVICE_METHOD void load(const pool_axis &axis, int32_t tap, int32_t at, const T *x, distance step)
     {
 #pragma unroll
         for (int u = 0; u < pool_batch; u++) {

@@ -157,8 +157,8 @@ pool_slabs_max_kernel(pool_shape s, pool_slab_plan plan, walk<3, divider_any> pl
         mine[k] = int32_t(plan.by_wide.divide(number));
         index[k] = -1;
         if (mine[k] >= lines || column > slab.high_wide || line[mine[k]].colour < 0) continue;
-        index[k] = get_places<1>(s, indices, line[mine[k]].indices + column * s.column[2]).at[0];
-        value[k] = dy[line[mine[k]].dy + column * s.column[0]];
+        index[k] = get_places<1>(s, indices, line[mine[k]].indices + s.template along<V>(2, column)).at[0];
+        value[k] = dy[line[mine[k]].dy + s.template along<V>(0, column)];
     }
     for (int32_t i = t; i * 4 < elements; i += map_threads) sums[i] = pack<float, 4>{};
 #pragma unroll
@@ -187,7 +187,7 @@ pool_slabs_max_kernel(pool_shape s, pool_slab_plan plan, walk<3, divider_any> pl
         pack<T, V> out;
 #pragma unroll
         for (int v = 0; v < V; v++) out.at[v] = from_f32<T>(in.at[v]);
-        store_pack<T, V>(dx + offset[at[0]] + (slab.row + at[1]) * s.row[1] + (slab.column + at[2]) * s.column[1], out);
+        store_pack<T, V>(dx + offset[at[0]] + s.template place<V>(1, slab.row + at[1], slab.column + at[2]), out);
     }
 }
 
@@ -213,7 +213,7 @@ pool_slabs_average_kernel(pool_shape s, pool_slab_plan plan, walk<3, divider_any
         const int32_t number = t + k * map_threads, mine = int32_t(plan.by_wide.divide(number)),
                       column = slab.low_wide + number - mine * plan.wide;
         if (mine >= plan.planes * plan.deep || column > slab.high_wide || line[mine].colour < 0) continue;
-        const float value = to_f32(dy[line[mine].dy + column * s.column[0]]);
+        const float value = to_f32(dy[line[mine].dy + s.template along<V>(0, column)]);
         given[number] = value * pool_weights(s.width, line[mine].deep, s.include_pad).of(s.width, column);
     }
     target::barrier();
@@ -225,6 +225,7 @@ pool_slabs_average_kernel(pool_shape s, pool_slab_plan plan, walk<3, divider_any
 #pragma unroll 2
         for (int32_t r = below; r < slab.planes * plan.deep; r += lines) {
             float sum = 0.0f;
+#pragma unroll 1 /* they are one or two */
             for (int32_t o = high; o >= low; o--) sum += given[r * plan.wide + o];
             spread[r * plan.columns + w] = sum;
         }
@@ -235,6 +236,7 @@ pool_slabs_average_kernel(pool_shape s, pool_slab_plan plan, walk<3, divider_any
     for (int32_t p = t; p * V < elements; p += map_threads) {
         if (!slab_pack<V>(plan, slab, p, at)) continue;
         float sum[V] = {};
+#pragma unroll 1
         for (int32_t o = last_over[at[1]]; o >= first_over[at[1]]; o--) {
             const auto *from = spread + (at[0] * plan.deep + o) * plan.columns + at[2];
             const pack<float, V> in = *reinterpret_cast<const pack<float, V> *>(from);
@@ -244,7 +246,7 @@ pool_slabs_average_kernel(pool_shape s, pool_slab_plan plan, walk<3, divider_any
         pack<T, V> out;
 #pragma unroll
         for (int v = 0; v < V; v++) out.at[v] = from_f32<T>(sum[v]);
-        store_pack<T, V>(dx + offset[at[0]] + (slab.row + at[1]) * s.row[1] + (slab.column + at[2]) * s.column[1], out);
+        store_pack<T, V>(dx + offset[at[0]] + s.template place<V>(1, slab.row + at[1], slab.column + at[2]), out);
     }
 }
 

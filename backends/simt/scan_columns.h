@@ -14,7 +14,7 @@
 
 namespace simt {
 
-enum { scan_down = 4, scan_deep = 12, scan_widest = 32 };
+enum { scan_down = 4, scan_deep = 16, scan_widest = 32 };
 
 struct scan_columns_plan {
     int64_t n;
@@ -114,7 +114,7 @@ template <class Op, int V, class A> TRINE_DEVICE void scan_lines(pack<A, V> sum,
     for (int j = 0; j < V; j++) running[j] = t < width ? Op::neutral() : before.at[j];
 }
 
-template <class Op, class T, int V> TRINE_CROWDED_KERNEL(scan_threads, 2)
+template <class Op, class T, int V> TRINE_KERNEL(scan_threads)
 scan_panels_kernel(walk<2, divider_any> outer, scan_columns_plan plan, T *y, const T *x, uint64_t *words)
 {
     using A = typename Op::value;

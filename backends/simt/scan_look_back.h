@@ -15,7 +15,7 @@
 namespace simt {
 
 /* Tiles of a group: where a wave looks back together, a lane each; and where every thread looks back for itself. */
-enum { scan_group = 32, scan_group_alone = 16 };
+enum { scan_group = 32, scan_group_alone = 8 };
 
 /* Values that go into a word with their state. */
 template <class Op> constexpr bool scan_published_whole = sizeof(typename Op::value) == 4;

@@ -21,7 +21,8 @@ enum {
     scatter_unroll = 4,
     scatter_least = 32,
     scatter_most = 512,
-    scatter_each = 4 /* packs of an output that a thread finishes */
+    scatter_each = 4, /* packs of an output that a thread finishes */
+    scatter_long = 32 /* partials */
 };
 
 /* Operands of the columns' walk and of steps: y, the rows that are added, x. */
@@ -160,34 +161,94 @@ template <class Y, int V> TRINE_DEVICE void scatter_none(const scatter_plan &pla
     }
 }
 
-/* first[v]: where v's run begins in the sorted list. */
-template <class Y, int V> TRINE_KERNEL(scatter_threads)
-scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32_t *first, const Y *x, Y *y, float *partials)
-{
-    const int width = 1 << plan.shift;
-    const int64_t group = int64_t(target::block_x()) * (scatter_threads >> plan.shift) + (target::thread_x() >> plan.shift),
-                  row = plan.pieces.divide(group),
-                  pack_at = (group - row * plan.pieces.d) * (scatter_each * width) + (target::thread_x() & (width - 1));
-    if (row >= plan.rows) return;
-    const int64_t begin = first[row], end = first[row + 1];
-    if (begin >= end) {
-        if (!plan.in_place) scatter_none<Y, V>(plan, outer, row, pack_at, width, x, y);
-        return;
+/* The partials of an output: those of tiles `first` to `last`. */
+struct scatter_run {
+    int64_t first, last;
+    bool empty, whole; /* no id names the output; it lies in one tile, which has written it */
+    TRINE_DEVICE_METHOD scatter_run(const scatter_plan &plan, const int32_t *begins, int64_t row)
+    {
+        const int64_t begin = begins[row], end = begins[row + 1];
+        empty = begin >= end;
+        first = begin / plan.length;
+        last = (end - 1) / plan.length;
+        whole = !empty && first == last;
     }
-    const int64_t tile = begin / plan.length, last = (end - 1) / plan.length;
-    if (tile == last) return;
-    for (int64_t at = pack_at; at < pack_at + scatter_each * width && at < plan.columns.d; at += width) {
-        scatter_columns<V, Y> mine(plan, outer, at);
-        const pack<float, V> head = load_pack<float, V>(scatter_partial<V>(partials, plan, tile, 1, at));
-#pragma unroll
-        for (int j = 0; j < V; j++) mine.sum[j] = head.at[j];
+    /* So many for a few packs of columns that a block shares them out. */
+    TRINE_DEVICE_METHOD bool is_long(int64_t packs) const
+    {
+        return !empty && last - first >= scatter_long && packs * 2 <= scatter_threads;
+    }
+};
+
+/* Adds partials [begin, end) of a run. */
+template <class Y, int V> TRINE_DEVICE void scatter_add_up(scatter_columns<V, Y> &mine, const scatter_plan &plan,
+                                                           const scatter_run &run, int64_t begin, int64_t end, int64_t pack_at,
+                                                           const float *partials)
+{
 #pragma unroll 4
-        for (int64_t t = tile + 1; t <= last; t++) {
-            const pack<float, V> part = load_pack<float, V>(scatter_partial<V>(partials, plan, t, 0, at));
+    for (int64_t i = begin; i < end; i++) {
+        const pack<float, V> part =
+            load_pack<float, V>(scatter_partial<V>(const_cast<float *>(partials), plan, run.first + i, i == 0 ? 1 : 0, pack_at));
 #pragma unroll
-            for (int j = 0; j < V; j++) mine.sum[j] = target::add_rn(mine.sum[j], part.at[j]);
-        }
+        for (int j = 0; j < V; j++) mine.sum[j] = target::add_rn(mine.sum[j], part.at[j]);
+    }
+}
+
+/* One long run, whose packs from `pack_at` on the whole block takes: lines of threads have a share of its partials each, and the
+ * first line adds up the shares. */
+template <class Y, int V> TRINE_DEVICE void scatter_long_run(const scatter_plan &plan, const walk<3, divider_any> &outer,
+                                                             const scatter_run &run, int64_t row, int64_t pack_at, int packs,
+                                                             const Y *x, Y *y, const float *partials)
+{
+    TRINE_SHARED pack<float, V> list[scatter_threads];
+    const int t = target::thread_x(), line = t / packs, lines = scatter_threads / packs;
+    const int64_t at = pack_at + t - line * packs, count = run.last - run.first + 1, share = (count + lines - 1) / lines,
+                  begin = line * share < count ? line * share : count, end = begin + share < count ? begin + share : count;
+    scatter_columns<V, Y> mine(plan, outer, at);
+    if (line < lines) scatter_add_up<Y, V>(mine, plan, run, begin, end, at, partials);
+#pragma unroll
+    for (int j = 0; j < V; j++) list[t].at[j] = mine.sum[j];
+    target::barrier();
+    if (line == 0) {
+        for (int l = 1; l < lines; l++)
+#pragma unroll
+            for (int j = 0; j < V; j++) mine.sum[j] = target::add_rn(mine.sum[j], list[l * packs + t].at[j]);
         mine.write(plan, row, y, x);
+    }
+    target::barrier();
+}
+
+/* begins[v]: where v's run begins in the sorted list. */
+template <class Y, int V> TRINE_KERNEL(scatter_threads)
+scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32_t *begins, const Y *x, Y *y, float *partials)
+{
+    TRINE_SHARED int32_t any_long;
+    const int width = 1 << plan.shift, groups = scatter_threads >> plan.shift, t = target::thread_x();
+    const int64_t first = int64_t(target::block_x()) * groups, group = first + (t >> plan.shift), row = plan.pieces.divide(group),
+                  pack_at = (group - row * plan.pieces.d) * (scatter_each * width) + (t & (width - 1));
+    const int64_t packs = plan.columns.d < scatter_each * width ? plan.columns.d : scatter_each * width;
+    if (t == 0) any_long = 0;
+    target::barrier();
+    if (row < plan.rows) {
+        const scatter_run run(plan, begins, row);
+        if (run.empty && !plan.in_place) scatter_none<Y, V>(plan, outer, row, pack_at, width, x, y);
+        if (run.is_long(packs)) any_long = 1;
+        for (int64_t at = pack_at;
+             !run.empty && !run.whole && !run.is_long(packs) && at < pack_at + scatter_each * width && at < plan.columns.d;
+             at += width) {
+            scatter_columns<V, Y> mine(plan, outer, at);
+            scatter_add_up<Y, V>(mine, plan, run, 0, run.last - run.first + 1, at, partials);
+            mine.write(plan, row, y, x);
+        }
+    }
+    target::barrier();
+    for (int g = 0; any_long && g < groups; g++) {
+        const int64_t other = plan.pieces.divide(first + g), from = (first + g - other * plan.pieces.d) * (scatter_each * width);
+        if (other >= plan.rows) break;
+        const scatter_run run(plan, begins, other);
+        const int64_t left = plan.columns.d - from;
+        if (run.is_long(packs))
+            scatter_long_run<Y, V>(plan, outer, run, other, from, int(left < packs ? left : packs), x, y, partials);
     }
 }
 
@@ -240,7 +301,7 @@ template <class T, class Y> inline trine_status scatter_packed(trine_call *call,
                                                                const scatter_plan &plan, const trine_iter &outer,
                                                                int64_t inner_size)
 {
-    constexpr int V = pack_of<T>;
+    constexpr int V = pack_of<Y>; /* whole 16 bytes are written at once */
     const Y *y = data_of<Y>(*c.y), *x = plan.has_x ? data_of<Y>(*c.x) : y;
     const T *rows = data_of<T>(*c.rows);
     bool packed = packs_fit<V>(outer, inner_size, plan.inner, y, rows, x);
@@ -262,7 +323,7 @@ inline trine_status scatter_rows(trine_call *call, const scatter_call &c)
     plan.rows = c.y->shape[axis];
     TRINE_REQUIRE_THAT(call, n < INT32_MAX && plan.rows < INT32_MAX - 1, "needs fewer than 2^31 ids and slices");
     const sort_plan sort(n, plan.rows);
-    plan.length = scatter_length(call, n, ceil_div(columns, 16 / (trine_dtype_bits(c.rows->dtype) / 8)));
+    plan.length = scatter_length(call, n, ceil_div(columns, 16 / (trine_dtype_bits(c.y->dtype) / 8)));
     plan.tiles = ceil_div(n, plan.length);
     plan.has_x = trine_is_given(c.x);
     plan.in_place = plan.has_x && c.x->data == c.y->data;
