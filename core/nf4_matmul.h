@@ -3,7 +3,7 @@
 #ifndef TRINE_CORE_NF4_MATMUL_H
 #define TRINE_CORE_NF4_MATMUL_H
 
-#include "core/backend.h"
+#include "core/inner_call.h"
 #include "core/shape.h"
 
 typedef struct trine_nf4_ops {
@@ -39,28 +39,6 @@ typedef struct trine_nf4_work {
     bool planning;             /* the ops are only asked what they need */
 } trine_nf4_work;
 
-/* The call as an op inside sees it. */
-static inline trine_call trine_nf4_inner(const trine_nf4_work *w)
-{
-    trine_call inner = *w->call;
-    const bool enough = inner.workspace && inner.workspace_size >= w->own;
-    inner.workspace = enough ? (char *)inner.workspace + w->own : NULL;
-    inner.workspace_size = enough ? inner.workspace_size - w->own : 0;
-    inner.query = w->planning;
-    inner.any_variant = false;
-    inner.forced = NULL;
-    inner.workspace_needed = 0;
-    inner.accepted[0] = inner.why[0] = '\0';
-    return inner;
-}
-
-static inline trine_status trine_nf4_done(trine_nf4_work *w, const trine_call *inner, trine_status status)
-{
-    if (inner->workspace_needed > w->most) w->most = inner->workspace_needed;
-    if (status != TRINE_OK) memcpy(w->call->why, inner->why, sizeof inner->why);
-    return status;
-}
-
 static inline void trine_nf4_lay_out(trine_nf4_work *w)
 {
     const int64_t budget = (int64_t)32 << 20, size = trine_dtype_bits(w->a->x.dtype) / 8, unit = 128;
@@ -84,8 +62,8 @@ static inline trine_status trine_nf4_scales(trine_nf4_work *w)
     args.mean = w->a->mean;
     args.absmax = w->absmax;
     args.kind = w->a->kind;
-    trine_call inner = trine_nf4_inner(w);
-    return trine_nf4_done(w, &inner, w->ops->absmax_dequantize(&inner, &args));
+    trine_call inner = trine_inner_call(w->call, w->own, w->planning);
+    return trine_inner_done(w->call, &w->most, &inner, w->ops->absmax_dequantize(&inner, &args));
 }
 
 /* Rows begin to begin + chunk of the weight: columns of d, or all of the sum. */
@@ -102,16 +80,16 @@ static inline trine_status trine_nf4_rows(trine_nf4_work *w, int64_t begin)
     values.absmax = w->absmax;
     values.y = rows;
     values.offset = begin * w->s.k;
-    trine_call inner = trine_nf4_inner(w);
-    const trine_status status = trine_nf4_done(w, &inner, w->ops->nf4_dequantize(&inner, &values));
+    trine_call inner = trine_inner_call(w->call, w->own, w->planning);
+    const trine_status status = trine_inner_done(w->call, &w->most, &inner, w->ops->nf4_dequantize(&inner, &values));
     if (status != TRINE_OK) return status;
     product.a = a->x;
     product.b = a->transposed ? rows : trine_tensor_swap_axes(rows, 0, 1);
     product.d = a->transposed ? a->d : trine_tensor_slice(a->d, 1, begin, end, 1);
     product.alpha = 1;
     if (trine_is_given(&a->bias)) product.bias = a->transposed ? a->bias : trine_tensor_slice(a->bias, 0, begin, end, 1);
-    inner = trine_nf4_inner(w);
-    return trine_nf4_done(w, &inner, w->ops->matmul(&inner, &product));
+    inner = trine_inner_call(w->call, w->own, w->planning);
+    return trine_inner_done(w->call, &w->most, &inner, w->ops->matmul(&inner, &product));
 }
 
 /* planning: chunks of both sizes that there are. A sum over no rows of the weight is one chunk of none. */

@@ -132,13 +132,36 @@ template <class Tile, wgmma::axis B> struct group_producer {
     }
 };
 
+/* Rows up to `end` of a warpgroup's sums, where TMA would write the next group's, too: boxes are filled as for TMA, and copied in
+ * pieces of 16 bytes. */
+template <class Tile, class T, class D> TRINE_DEVICE void store_rows(const float (&sum)[Tile::N / 2], const product<T> &p,
+                                                                     const group_tile &t, int64_t group_d, int row,
+                                                                     uint32_t staging, const lane_place &me, D type)
+{
+    constexpr int columns = wgmma::line_bytes / int(sizeof(D)), pieces = 8, each = columns / pieces;
+#pragma unroll
+    for (int i = 0; i < Tile::N / columns; i++) {
+        const uint32_t box = staging + i % Tile::boxes * wgmma::block_bytes;
+        if (Tile::boxes == 1) me.meet();
+        fill_box(sum + i * columns / 2, box, me, type);
+        me.meet();
+#pragma unroll 1
+        for (int at = me.thread; at < 64 * pieces; at += warpgroup) {
+            const int line = at / pieces, piece = at % pieces, column = t.column + i * columns + piece * each;
+            if (row + line >= t.end || column >= p.n) continue;
+            const float4 four = ptx::load_shared(box + line * wgmma::line_bytes + (piece ^ line % 8) * 16);
+            D *const to = static_cast<D *>(p.out.d) + group_d + (row + line) * p.out.d_m + column;
+            *reinterpret_cast<float4 *>(to) = four;
+        }
+    }
+}
+
 /* A tile's sums to d: by TMA if the warpgroup's rows are all the group's, else as far as they are. */
 template <class Tile, class T> TRINE_DEVICE void store_group_tile(const float (&sum)[Tile::N / 2], const maps &m,
                                                                   const product<T> &p, const group_schedule &s,
                                                                   const group_tile &t, uint32_t staging, const lane_place &me)
 {
     const int row = t.row + me.group * 64;
-    if (row >= t.end || t.column >= p.n) return;
     if (s.tiles.by_tma && row + 64 <= t.end) {
         const ptx::coordinates to = {t.column, row, {t.group, 0, 0}};
         if (p.out.d_wide)
@@ -150,9 +173,29 @@ template <class Tile, class T> TRINE_DEVICE void store_group_tile(const float (&
     if (me.thread == 0) ptx::wait_stores_read<0>(); /* of the tile before, which lay in the same memory */
     me.meet();
     simt::product_offsets at = p.offsets(t.group);
+    if (s.tiles.by_tma) { /* whole pieces */
+        if (p.out.d_wide)
+            store_rows<Tile>(sum, p, t, at.d, row, staging, me, float{});
+        else
+            store_rows<Tile>(sum, p, t, at.d, row, staging, me, T{});
+        me.meet();
+        return;
+    }
     at.bias = t.group * s.bias_group;
     const simt::group_view<T> view = {t.end, p.n, p.out, at};
     store_finished<Tile>(sum, view, work{0, t.row, t.column, 0, 0}, staging, me);
+}
+
+/* A tile of which this warpgroup has no rows: its stages are given back as they come. */
+template <class Tile>
+TRINE_DEVICE void skip_tile(ring_place<Tile> &at, const group_schedule &s, uint32_t rank, const lane_place &me)
+{
+#pragma unroll 1
+    for (int i = 0; i < s.steps; i++, at.advance()) {
+        ptx::barrier_wait(at.full(), at.parity);
+        me.meet(); /* a thread that is late must still see this phase */
+        give_back<Tile>(s.tiles, at.empty(), rank, me);
+    }
 }
 
 template <class T, class Tile, wgmma::axis B>
@@ -166,6 +209,10 @@ TRINE_DEVICE void consume_groups(const maps &m, const product<T> &p, const group
     group_tile t;
     float sum[Tile::N / 2];
     for (; tile_of_unit<Tile>(walk, unit, rank, &t); unit += units_apart) {
+        if (t.row + me.group * 64 >= t.end || t.column >= p.n) {
+            skip_tile<Tile>(at, s, uint32_t(rank), me);
+            continue;
+        }
         multiply_tile<T, Tile, wgmma::along_k, B>(sum, at, s.tiles, s.steps, uint32_t(rank), me);
         store_group_tile<Tile>(sum, m, p, s, t, staging, me);
     }

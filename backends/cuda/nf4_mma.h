@@ -39,21 +39,25 @@ TRINE_DEVICE void multiply(simt::f16, float (&d)[4], const uint32_t (&a)[4], uin
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/* [byte][bank]: the pair of a byte, the first element in the lower half. A thread has a byte; neighbours begin at different banks. */
-template <class T> TRINE_DEVICE void fill_table(uint32_t *table, const float *value)
+/* The table: entry [byte] has its pair once for every bank, and as many bytes unused, so that one byte permutation makes of a byte and
+ * the lane's bank an address: shifts and masks take the same unit, and would be the bound. */
+enum { entry_bytes = 256, table_bytes = 256 * entry_bytes };
+
+/* The first element of a byte in the lower half of its pair. A thread has a byte; neighbours begin at different banks. */
+template <class T> TRINE_DEVICE void fill_table(unsigned char *table, const float *value)
 {
     const int byte = int(threadIdx.x);
     const uint32_t pair = uint32_t(simt::from_f32<T>(value[byte >> 4]).bits) | uint32_t(simt::from_f32<T>(value[byte & 15]).bits)
                                                                                    << 16;
 #pragma unroll
-    for (int i = 0; i < 8; i++) reinterpret_cast<uint4 *>(table)[byte * 8 + (i + byte) % 8] = uint4{pair, pair, pair, pair};
+    for (int i = 0; i < 8; i++)
+        *reinterpret_cast<uint4 *>(table + byte * entry_bytes + (i + byte) % 8 * 16) = uint4{pair, pair, pair, pair};
 }
 
-/* Byte b of a word, looked up. `bank`: this lane's copy. */
-template <int b> TRINE_DEVICE uint32_t look_up(const char *bank, uint32_t word)
+/* Byte b of a word, looked up. `bank`: four times the lane. */
+template <int b> TRINE_DEVICE uint32_t look_up(const unsigned char *table, uint32_t bank, uint32_t word)
 {
-    const uint32_t at = (b == 0 ? word << 7 : word >> (8 * b - 7)) & 0x7f80u;
-    return *reinterpret_cast<const uint32_t *>(bank + at);
+    return *reinterpret_cast<const uint32_t *>(table + target::byte_permute<0x5504 + 16 * b>(word, bank));
 }
 
 /* What a warp has loaded for a step of a tile: codes of rows `lane / 4` and that + 8, and one scale. */
@@ -62,39 +66,60 @@ struct tile_step {
     float scale;
 };
 
-template <class T> struct lane_of {
+/* Where a lane reads. Offsets within the block's rows are 32-bit numbers, counted from its first row. */
+template <class T, bool DOUBLED> struct lane_of {
     const nf4_product<T> &p;
     const float *map;
-    int64_t first_row; /* of the block */
-    int lane, thread;  /* thread: of the four of a row */
+    int64_t first_row;
+    const uint8_t *codes;                        /* of the first row */
+    int lane, thread;                            /* thread: of the four of a row */
+    uint32_t code_at[tiles][2], scale_at[tiles]; /* bytes; blocks */
 
-    TRINE_DEVICE_METHOD int64_t row(int tile, int half) const
+    TRINE_DEVICE_METHOD lane_of(const nf4_product<T> &p_, const float *map_)
+        : p(p_), map(map_), first_row(int64_t(blockIdx.x) * rows), codes(p_.codes + first_row * (p_.k / 2)),
+          lane(int(threadIdx.x) % 32), thread(lane % 4)
     {
-        const int64_t r = first_row + 16 * tile + 8 * half + lane / 4;
-        return r < p.n ? r : p.n - 1;
+        const uint32_t row_bytes = uint32_t(p.k / 2);
+#pragma unroll
+        for (int i = 0; i < tiles; i++) {
+#pragma unroll
+            for (int half = 0; half < 2; half++) code_at[i][half] = row(i, half) * row_bytes + 16 * thread;
+            /* lanes 0 to 3 of a row: the first row's two blocks, the second row's */
+            scale_at[i] = row(i, thread / 2) * (row_bytes / 32) + thread % 2;
+        }
+    }
+    /* Rows that there are not are the last one again. */
+    TRINE_DEVICE_METHOD uint32_t row(int tile, int half) const
+    {
+        const int r = 16 * tile + 8 * half + lane / 4;
+        return first_row + r < p.n ? r : uint32_t(p.n - 1 - first_row);
+    }
+    TRINE_DEVICE_METHOD float scale(uint32_t block) const
+    {
+        const int64_t i = first_row * (p.k / TRINE_NF4_BLOCK) + block;
+        return DOUBLED ? p.scales.at(i, map) : static_cast<const float *>(p.scales.absmax)[i];
     }
     /* What lies past K is 0: code 7. */
-    TRINE_DEVICE_METHOD void load(tile_step &s, int tile, int64_t k) const
+    TRINE_DEVICE_METHOD void load(tile_step &s, int tile, uint32_t k) const
     {
-        const int64_t mine = k + thread * simt::nf4_lane_codes;
+        const bool inside = k + thread / 2 * TRINE_NF4_BLOCK < uint32_t(p.k);
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             s.codes[half] = uint4{0x77777777u, 0x77777777u, 0x77777777u, 0x77777777u};
-            if (mine < p.k) s.codes[half] = target::load16_once(p.codes + (row(tile, half) * p.k + mine) / 2);
+            if (inside) s.codes[half] = target::load16_once(codes + (code_at[tile][half] + k / 2));
         }
-        /* lane 0 to 3 of a row: first row's blocks, second row's */
-        const int64_t block = k + thread % 2 * TRINE_NF4_BLOCK;
-        s.scale = block < p.k ? p.scales.at((row(tile, thread / 2) * p.k + block) / TRINE_NF4_BLOCK, map) : 0.0f;
+        s.scale = k + thread % 2 * TRINE_NF4_BLOCK < uint32_t(p.k) ? scale(scale_at[tile] + k / TRINE_NF4_BLOCK) : 0.0f;
     }
     /* 16 elements of each of x's rows that this lane multiplies, of block `block` of the step; those of no row are 0. */
-    TRINE_DEVICE_METHOD void load_x(uint4 (&x)[2], int columns, int64_t k, int block) const
+    TRINE_DEVICE_METHOD void load_x(uint4 (&x)[2], int columns, uint32_t k, int block) const
     {
-        const int64_t at = k + block * TRINE_NF4_BLOCK + thread % 2 * 32 + thread / 2 * 16;
+        const uint32_t at = k + block * TRINE_NF4_BLOCK;
         const int m = columns + lane / 4;
         x[0] = x[1] = uint4{0, 0, 0, 0};
-        if (m >= p.m || at >= p.k) return;
-        x[0] = target::load16(p.x + m * p.x_m + at);
-        x[1] = target::load16(p.x + m * p.x_m + at + 8);
+        if (m >= p.m || at >= uint32_t(p.k)) return;
+        const T *from = p.x + m * p.x_m + (at + thread % 2 * 32 + thread / 2 * 16);
+        x[0] = target::load16(from);
+        x[1] = target::load16(from + 8);
     }
     /* Four lanes of a row: 0 and 1 have the first block of the step, 2 and 3 the second; after it each has a quarter of both. */
     TRINE_DEVICE_METHOD void exchange(uint4 &c) const
@@ -112,18 +137,19 @@ template <class T> struct lane_of {
     }
 };
 
-/* One block of a tile: 64 terms, four instructions for each eight of x's rows; then its scales. low, high: this lane's codes. */
+/* One block of a tile: 64 terms, four instructions for each eight of x's rows; then its scales. first, second: this lane's codes of
+ * its two rows. */
 template <class T, int NT> TRINE_DEVICE void add_block(float (&sum)[NT][4], const uint32_t (&first)[2],
                                                        const uint32_t (&second)[2], const uint4 (&x)[NT][2], float scale,
-                                                       float scale_8, const char *bank)
+                                                       float scale_8, const unsigned char *table, uint32_t bank)
 {
     float part[NT][4] = {};
 #pragma unroll
     for (int w = 0; w < 2; w++) {
-        const uint32_t a0[4] = {look_up<0>(bank, first[w]), look_up<0>(bank, second[w]), look_up<1>(bank, first[w]),
-                                look_up<1>(bank, second[w])};
-        const uint32_t a1[4] = {look_up<2>(bank, first[w]), look_up<2>(bank, second[w]), look_up<3>(bank, first[w]),
-                                look_up<3>(bank, second[w])};
+        const uint32_t a0[4] = {look_up<0>(table, bank, first[w]), look_up<0>(table, bank, second[w]),
+                                look_up<1>(table, bank, first[w]), look_up<1>(table, bank, second[w])};
+        const uint32_t a1[4] = {look_up<2>(table, bank, first[w]), look_up<2>(table, bank, second[w]),
+                                look_up<3>(table, bank, first[w]), look_up<3>(table, bank, second[w])};
 #pragma unroll
         for (int n = 0; n < NT; n++) {
             multiply(T{}, part[n], a0, x[n][w].x, x[n][w].y);
@@ -137,7 +163,7 @@ template <class T, int NT> TRINE_DEVICE void add_block(float (&sum)[NT][4], cons
 }
 
 /* The sums of all warps to d. shared: [warp][row][column]. */
-template <class T, int NT> TRINE_DEVICE void store_sums(const float (&sum)[tiles][NT][4], float *shared, const lane_of<T> &me)
+template <int NT, class Lane> TRINE_DEVICE void store_sums(const float (&sum)[tiles][NT][4], float *shared, const Lane &me)
 {
     constexpr int columns = 8 * NT;
     const int warp = int(threadIdx.x) / 32;
@@ -159,29 +185,29 @@ template <class T, int NT> TRINE_DEVICE void store_sums(const float (&sum)[tiles
     }
 }
 
-/* NT: eights of x's rows. */
-template <class T, int NT> __global__ void __launch_bounds__(threads, 2)
-    nf4_mma_kernel(nf4_product<T> p, simt::nf4_book values, simt::nf4_map_values map_values)
+/* NT: eights of x's rows. DOUBLED: scales are quantised themselves. */
+template <class T, int NT, bool DOUBLED> __global__ void __launch_bounds__(threads, 2)
+    nf4_mma_kernel(const __grid_constant__ nf4_product<T> p, simt::nf4_book values, simt::nf4_map_values map_values)
 {
-    __shared__ __align__(16) uint32_t table[256 * simt::nf4_banks];
     __shared__ float map[simt::nf4_map_size], value[16];
-    static_assert(warps * rows * 8 * NT * 4 <= int(sizeof table) && threads == 256, "the sums lie where the table was");
-    const int t = int(threadIdx.x), lane = t % 32;
-    const lane_of<T> me = {p, map, int64_t(blockIdx.x) * rows, lane, lane % 4};
+    unsigned char *const table = target::dynamic_shared();
+    static_assert(warps * rows * 8 * NT * 4 <= int(table_bytes) && threads == 256, "the sums lie where the table was");
+    const int t = int(threadIdx.x);
+    const lane_of<T, DOUBLED> me(p, map);
     tile_step now[tiles];
     if (t < 16) value[t] = values.at[t];
-    map[t] = map_values.at[t];
+    if (DOUBLED) map[t] = map_values.at[t];
     __syncthreads();
-    int64_t k = int64_t(t / 32) * step;
+    uint32_t k = t / 32 * step;
 #pragma unroll
     for (int i = 0; i < tiles; i++) me.load(now[i], i, k);
     fill_table<T>(table, value);
     __syncthreads();
 
-    const char *const bank = reinterpret_cast<const char *>(table + lane);
+    const uint32_t bank = 4 * me.lane;
     float sum[tiles][NT][4] = {};
 #pragma unroll 1
-    for (; k < p.k; k += warps * step) {
+    for (; k < uint32_t(p.k); k += warps * step) {
         tile_step next[tiles];
 #pragma unroll
         for (int i = 0; i < tiles; i++) {
@@ -199,16 +225,24 @@ template <class T, int NT> __global__ void __launch_bounds__(threads, 2)
                 const uint4 &a = now[i].codes[0], &b = now[i].codes[1];
                 const uint32_t first[2] = {block ? a.z : a.x, block ? a.w : a.y},
                                second[2] = {block ? b.z : b.x, block ? b.w : b.y};
-                const int of_row = lane & ~3;
+                const int of_row = me.lane & ~3;
                 const float scale = __shfl_sync(0xffffffffu, now[i].scale, of_row + block);
                 const float scale_8 = __shfl_sync(0xffffffffu, now[i].scale, of_row + 2 + block);
-                add_block<T, NT>(sum[i], first, second, x, scale, scale_8, bank);
+                add_block<T, NT>(sum[i], first, second, x, scale, scale_8, table, bank);
             }
         }
 #pragma unroll
         for (int i = 0; i < tiles; i++) now[i] = next[i];
     }
-    store_sums<T, NT>(sum, reinterpret_cast<float *>(table), me);
+    store_sums<NT>(sum, reinterpret_cast<float *>(table), me);
+}
+
+template <class T, bool DOUBLED> inline trine_status launch(trine_call *call, const nf4_product<T> &p, int64_t n)
+{
+    const auto kernel = p.m <= 8 ? nf4_mma_kernel<T, 1, DOUBLED> : nf4_mma_kernel<T, 2, DOUBLED>;
+    target::allow_shared(kernel, table_bytes);
+    return simt::launch(call, kernel, simt::grid(simt::ceil_div(n, rows)), threads, table_bytes, p,
+                        simt::nf4_book{TRINE_NF4_VALUES}, simt::nf4_map_values());
 }
 
 template <class T> inline trine_status run(trine_call *call, const trine_nf4_matmul_args &a, const trine_nf4_shape &s)
@@ -216,8 +250,7 @@ template <class T> inline trine_status run(trine_call *call, const trine_nf4_mat
     const nf4_product<T> p(a, s);
     /* a query accepted the strides without the addresses */
     if (!p.packed) return simt::nf4_gemv_run<T>(call, a, s);
-    return simt::launch(call, s.m <= 8 ? nf4_mma_kernel<T, 1> : nf4_mma_kernel<T, 2>, simt::grid(simt::ceil_div(s.n, rows)),
-                        threads, 0, p, simt::nf4_book{TRINE_NF4_VALUES}, simt::nf4_map_values());
+    return s.doubled ? launch<T, true>(call, p, s.n) : launch<T, false>(call, p, s.n);
 }
 
 inline trine_status matmul(trine_call *call, const void *args)
@@ -225,6 +258,7 @@ inline trine_status matmul(trine_call *call, const void *args)
     const trine_nf4_matmul_args &a = *static_cast<const trine_nf4_matmul_args *>(args);
     const trine_nf4_shape s = trine_nf4_shape_make(&a);
     TRINE_REQUIRE_THAT(call, a.x.dtype != TRINE_F32 && s.m <= most, "needs f16 or bf16, and at most 16 rows of x");
+    TRINE_REQUIRE_THAT(call, s.k <= 1 << 26, "needs K of at most 2^26");
     const trine_status status = simt::nf4_require(call, a, s);
     if (status != TRINE_OK) return status;
     TRINE_END_OF_QUERY(call, 0);

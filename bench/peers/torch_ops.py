@@ -305,6 +305,41 @@ def int8_quantize(c):
     return run
 
 
+def grouped_matmul(c):
+    """Sizes as the case's: equal, or growing with the square of the group's number."""
+    function = getattr(torch, "_grouped_mm", None)
+    if function is None or c.a.dtype != torch.bfloat16:
+        return None
+    b = c.b if "nn" in words(c) or "tn" in words(c) else c.b.transpose(1, 2).contiguous().transpose(1, 2)
+    if hasattr(c, "counts"):
+        return lambda: torch.bmm(c.a, b)
+    groups, sums = c.offsets.numel() - 1, c.b.dim() == 2
+    a = c.a.t().contiguous().t() if sums else c.a
+    total = a.shape[1] if sums else a.shape[0]
+    i = torch.arange(1, groups + 1, dtype=torch.float64)
+    ends = i * (total // groups) if "even" in words(c) else ((total + 1) * (i / (groups + 1)) ** 2).floor()
+    ends = ends.to(c.a.device, torch.int32)
+    return lambda: function(a, b, offs=ends)
+
+
+NF4_VALUES = (-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+              -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+              0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0)
+
+
+def nf4_matmul(c):
+    """The weight dequantised in every call, then a product of 16 bits."""
+    if c.absmax.dtype != torch.float32:
+        return None
+    values = torch.tensor(NF4_VALUES, device=c.x.device)
+
+    def run():
+        codes = torch.stack((c.codes >> 4, c.codes & 15), -1).view(-1, 64)
+        weight = (values[codes.int()] * c.absmax[:, None]).to(c.x.dtype)
+        return F.linear(c.x, weight.view(-1, c.x.shape[1]))
+    return run
+
+
 TABLE = {
     "copy": copy, "fill": fill, "add_scalar": add_scalar, "scale": scale, "add": binary(torch.add), "sub": binary(torch.sub),
     "mul": binary(torch.mul), "div": binary(torch.div), "minimum": binary(torch.minimum), "maximum": binary(torch.maximum),
@@ -320,5 +355,5 @@ TABLE = {
     "embedding_backward": embedding_backward, "scatter_add": scatter_add, "segment_sum": segment_sum, "dropout": dropout,
     "uniform": lambda c: lambda: c.y.uniform_(), "normal": lambda c: lambda: c.y.normal_(), "pool": pool, "rope": rope,
     "conv": conv, "conv_backward_data": conv_backward_data, "conv_backward_weight": conv_backward_weight,
-    "int8_quantize": int8_quantize,
+    "int8_quantize": int8_quantize, "grouped_matmul": grouped_matmul, "nf4_matmul": nf4_matmul,
 }
