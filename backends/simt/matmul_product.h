@@ -105,6 +105,22 @@ template <class T> struct product {
     }
 };
 
+/* Four neighbouring sums to d, of which it has those left of p.n. */
+template <class T> TRINE_DEVICE void store_four(const pack<float, 4> &sums, int64_t row, int64_t column, const product<T> &p,
+                                                const product_offsets &at)
+{
+    pack<float, 4> done;
+#pragma unroll
+    for (int j = 0; j < 4; j++) done.at[j] = column + j < p.n ? p.out.finish(sums.at[j], row, column + j, at) : 0.0f;
+    if (p.out.d_packs) {
+        p.out.put(done, row, column, at);
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+        if (column + j < p.n) p.out.put(pack<float, 1>{{done.at[j]}}, row, column + j, at);
+}
+
 /* The block's place: which product of the batch, and which of its `blocks` parts. */
 struct block_place {
     int64_t index; /* in the batch */
