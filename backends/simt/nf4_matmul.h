@@ -179,7 +179,7 @@ template <class T> inline trine_status nf4_gemv_run(trine_call *call, const trin
         nf4_product<T> p = all;
         p.x += m * p.x_m;
         p.d = p.d_wide ? static_cast<void *>(static_cast<float *>(p.d) + m * p.d_m) : static_cast<T *>(p.d) + m * p.d_m;
-        p.m = int(s.m - m < nf4_gemv_most ? s.m - m : nf4_gemv_most);
+        p.m = int(s.m - m < nf4_gemv_most ? s.m - m : int64_t(nf4_gemv_most));
         status =
             launch(call, kernel, grid(ceil_div(s.n, rows)), nf4_gemv_threads, 0, p, nf4_book{TRINE_NF4_VALUES}, nf4_map_values());
     }

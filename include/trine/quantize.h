@@ -1,4 +1,4 @@
-/* Quantisation of weights and activations to 4 and 8 bits. All ops of the family give the same bits on every backend. */
+/* Quantisation of weights and activations to 4 and 8 bits. All ops of the family but nf4_matmul give the same bits on every backend. */
 #ifndef TRINE_QUANTIZE_H
 #define TRINE_QUANTIZE_H
 
