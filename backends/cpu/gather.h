@@ -32,24 +32,33 @@ static inline void gather_run(const gather_table *t, char *const *p, const int64
     }
 }
 
-/* Elements [begin, end) of the walk, run by run as cpu_walk_range does, with the slice of a run asked for some runs before. */
+/* Where elements [column, ...) of run `row` come from; NULL if that is not known by one id, or there is no such row. */
+static inline const char *gather_source(const cpu_walk *w, const gather_table *t, int64_t row, int64_t column)
+{
+    int64_t offset[TRINE_ITER_OPERANDS];
+    if (w->step[1] != 1 || w->step[2] != 0 || row >= w->outer.numel) return NULL;
+    trine_iter_offsets(&w->outer, row, offset);
+    const int64_t id = cpu_id(w->data[2] + offset[2] * w->size[2], t->ids);
+    return id >= 0 && id < t->rows ? w->data[1] + (offset[1] + column) * t->size + id * t->step : NULL;
+}
+
+/* Elements [begin, end) of the walk, run by run as cpu_walk_range does. Rows lie anywhere, which no processor foresees: while a
+ * piece is copied, the one that lies AHEAD bytes behind it in y is asked for. */
 static inline void gather_range(const cpu_walk *w, const gather_table *t, cpu_range range)
 {
-    enum { AHEAD = 4, ASKED = 512 };
-    const int64_t asked = w->n * t->size < ASKED ? w->n * t->size : ASKED;
-    for (int64_t i = range.begin; i < range.end;) {
-        const int64_t row = i / w->n, column = i - row * w->n, n = w->n - column < range.end - i ? w->n - column : range.end - i;
+    enum { AHEAD = 4096, PIECE = 1024 };
+    const int64_t piece = PIECE / t->size, ahead = 1 + (AHEAD - 1) / (w->n * t->size);
+    for (int64_t i = range.begin, n; i < range.end; i += n) {
+        const int64_t row = i / w->n, column = i - row * w->n,
+                      left = w->n - column < range.end - i ? w->n - column : range.end - i;
+        const char *next = gather_source(w, t, row + ahead, column);
         int64_t offset[TRINE_ITER_OPERANDS];
         char *p[TRINE_ITER_OPERANDS];
-        if (w->step[2] == 0 && row + AHEAD < w->outer.numel) {
-            trine_iter_offsets(&w->outer, row + AHEAD, offset);
-            const int64_t id = cpu_id(w->data[2] + offset[2] * w->size[2], t->ids);
-            if (id >= 0 && id < t->rows) span_prefetch(w->data[1] + offset[1] * t->size + id * t->step, asked);
-        }
         trine_iter_offsets(&w->outer, row, offset);
         for (int32_t k = 0; k < 3; k++) p[k] = w->data[k] + (offset[k] + column * w->step[k]) * w->size[k];
+        n = left < 2 * piece || (uintptr_t)p[0] % 64 != 0 || !next ? left : piece;
+        if (next) span_prefetch(next, n * t->size);
         gather_run(t, p, w->step, n, w->stream);
-        i += n;
     }
 }
 
