@@ -127,7 +127,7 @@ template <class T, int V, bool average> struct pool_gift {
 template <class T, int V, bool average> TRINE_KERNEL(map_threads)
 pool_rows_backward_kernel(pool_shape s, pool_rows_plan plan, walk<3, divider_any> planes, T *dx, const T *dy, const void *indices)
 {
-    constexpr int U = V > 1 ? 2 : 4;
+    constexpr int U = V == 1 || (V == 4 && average) ? 4 : 2;
     pool_group at(s, plan, planes);
     if (!at.inside) return;
     const int32_t low = s.height.first_over(at.row), high = s.height.last_over(at.row), most = s.width.most_over();
