@@ -1,8 +1,8 @@
 /* Pooling where neighbours in memory are channels, or lie anyhow. Bound by bytes; windows overlap in the caches.
  *
  * A group of threads, up to a block, makes a piece of one row of outputs (backward: of dx), so that all that concerns the row is
- * worked out once; a thread makes packs of V channels of it, 16 bytes at a time, of which it asks for those of two outputs (four
- * elements of dx) together. The backward gathers: an element adds up the windows that have it, in the order of their taps. */
+ * worked out once; a thread makes packs of V channels of it, 16 bytes at a time, of which it asks for those of two outputs or
+ * elements of dx together. The backward gathers: an element adds up the windows that have it, in the order of their taps. */
 #ifndef TRINE_SIMT_POOL_ROWS_H
 #define TRINE_SIMT_POOL_ROWS_H
 
@@ -14,6 +14,7 @@ struct pool_rows_plan {
     divider32 packs;        /* side by side; fewer than 2^31 */
     int64_t columns, piece; /* of a row: all, and those of a group */
     int64_t pieces;
+    divider32 by_pieces;
     int32_t shift; /* 2^shift threads in a group */
 
     pool_rows_plan(const trine_call *call, int64_t lines, int64_t columns_, int64_t packs_)
@@ -26,6 +27,7 @@ struct pool_rows_plan {
         each = each < 1 ? 1 : each > 8 ? 8 : each;
         if (items > each << shift) piece = ceil_div(each << shift, packs_);
         pieces = ceil_div(columns, piece);
+        by_pieces = divider32(pieces);
     }
     int64_t blocks(int64_t lines) const { return pieces * ceil_div(lines, map_threads >> shift); }
 };
@@ -37,7 +39,7 @@ struct pool_group {
     bool inside;
     TRINE_DEVICE_METHOD pool_group(const pool_shape &s, const pool_rows_plan &plan, const walk<3, divider_any> &planes)
     {
-        const int64_t group = target::block_x() / uint32_t(plan.pieces), piece = target::block_x() - group * plan.pieces;
+        const int64_t group = plan.by_pieces.divide(target::block_x()), piece = target::block_x() - group * plan.pieces;
         width = 1 << plan.shift;
         const int64_t line = group * (map_threads >> plan.shift) + (target::thread_x() >> plan.shift);
         inside = line < s.lines;
@@ -116,8 +118,8 @@ template <class T, int V, bool average> struct pool_gift {
         for (int v = 0; v < V; v++) {
             if constexpr (average)
                 sum[v] = target::fma_rn(to_f32(dy.at[v]), weight, sum[v]);
-            else
-                sum[v] += place.at[v] == own ? to_f32(dy.at[v]) : 0.0f;
+            else if (place.at[v] == own)
+                sum[v] += to_f32(dy.at[v]);
         }
     }
 };
@@ -125,7 +127,7 @@ template <class T, int V, bool average> struct pool_gift {
 template <class T, int V, bool average> TRINE_KERNEL(map_threads)
 pool_rows_backward_kernel(pool_shape s, pool_rows_plan plan, walk<3, divider_any> planes, T *dx, const T *dy, const void *indices)
 {
-    constexpr int U = V == 8 ? 2 : 4;
+    constexpr int U = V == 1 || (V == 4 && average) ? 4 : 2;
     pool_group at(s, plan, planes);
     if (!at.inside) return;
     const int32_t low = s.height.first_over(at.row), high = s.height.last_over(at.row), most = s.width.most_over();
@@ -141,7 +143,7 @@ pool_rows_backward_kernel(pool_shape s, pool_rows_plan plan, walk<3, divider_any
             right[u] = s.width.last_over(column[u]);
         }
         for (int32_t row = high; row >= low; row--) {
-            if (!s.height.has(row, at.row)) continue;
+            if (!s.height.spans(row, at.row)) continue;
             const pool_weights weights(s.width, average ? s.height.taps(row, s.include_pad) : 1, s.include_pad);
             for (int32_t k = 0; k < most; k++) {
                 pool_gift<T, V, average> gift[U];
@@ -149,7 +151,7 @@ pool_rows_backward_kernel(pool_shape s, pool_rows_plan plan, walk<3, divider_any
 #pragma unroll
                 for (int u = 0; u < U; u++) {
                     const int32_t o = right[u] - k;
-                    given[u] = o >= left[u] && s.width.has(o, column[u]);
+                    given[u] = o >= left[u] && s.width.spans(o, column[u]);
                     if (given[u])
                         gift[u].load(s, dy + pool_step<V>(inner[u], s.step[0]) + s.template place<V>(0, row, o), indices,
                                      at.offset[2] + pool_step<V>(inner[u], s.step[2]) + s.template place<V>(2, row, o));

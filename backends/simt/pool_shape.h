@@ -41,6 +41,8 @@ struct pool_axis : trine_pool_axis {
         return t <= 0 ? 0 : int32_t(by_stride.divide(t + stride - 1));
     }
     TRINE_DEVICE_METHOD bool has(int32_t o, int32_t element) const { return reaches(element - first_of(o)); }
+    /* The same of those from first_over to last_over. */
+    TRINE_DEVICE_METHOD bool spans(int32_t o, int32_t element) const { return dilation == 1 || has(o, element); }
     /* A window has the element that is t behind its first. */
     TRINE_DEVICE_METHOD bool reaches(int32_t t) const
     {

@@ -3,8 +3,7 @@
  * Rows that lie densely: a group of threads, part of a wave or a block, goes along its row tile by tile and carries the result
  * on; the group and the packs of a thread are chosen so that the tile is not much longer than the row. Where rows are few and
  * long, every block takes a tile, in the order of a ticket, and looks back for what precedes it (scan_look_back.h); of i64, whose
- * sums don't fit a word with their state, a row stays with its block and a column with its thread. Axes outside
- * the innermost: scan_columns.h. */
+ * sums don't fit a word with their state, a row stays with its block. Axes outside the innermost: scan_columns.h. */
 #ifndef TRINE_SIMT_SCAN_H
 #define TRINE_SIMT_SCAN_H
 

@@ -16,6 +16,9 @@ namespace simt {
 
 enum { scan_down = 4, scan_deep = 16, scan_widest = 32 };
 
+/* Whether columns are cut into tiles: of integers a thread goes down each. */
+template <class Op> constexpr bool scan_tiles_columns = !scan_integer<typename Op::value>;
+
 struct scan_columns_plan {
     int64_t n;
     int64_t columns;    /* packs of V columns: all, */
@@ -189,7 +192,7 @@ template <class Op, class T, int V> inline trine_status run_scan_columns(trine_c
                       plan, y, x);
     auto *words = static_cast<uint64_t *>(call->workspace);
     trine_status status = scan_clear(call, plan.words(V), words);
-    if constexpr (scan_published_whole<Op>)
+    if constexpr (scan_tiles_columns<Op>)
         if (status == TRINE_OK)
             status = launch(call, scan_panels_kernel<Op, T, V>, grid(plan.panels.d * plan.tiles), scan_threads, 0, where, plan, y,
                             x, words);
@@ -202,7 +205,7 @@ template <class Op, class T> inline trine_status scan_columns(trine_call *call, 
     scan_columns_plan wide(a, s, V), single(a, s, 1);
     /* a thread a column leaves the device idle, and the axis is so long that tiles are filled */
     const bool tiled =
-        scan_published_whole<Op> && wide.columns < int64_t(call->device->props.compute_units) * 1024 && s.n >= 4 * scan_deep;
+        scan_tiles_columns<Op> && wide.columns < int64_t(call->device->props.compute_units) * 1024 && s.n >= 4 * scan_deep;
     const int64_t most = wide.words(V) > single.words(1) ? wide.words(V) : single.words(1);
     TRINE_END_OF_QUERY(call, tiled ? size_t(most) * sizeof(uint64_t) : 0); /* does not depend on where the tensors lie */
     T *y = data_of<T>(a->y);

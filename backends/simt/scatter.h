@@ -301,7 +301,7 @@ template <class T, class Y> inline trine_status scatter_packed(trine_call *call,
                                                                const scatter_plan &plan, const trine_iter &outer,
                                                                int64_t inner_size)
 {
-    constexpr int V = pack_of<Y>; /* whole 16 bytes are written at once */
+    constexpr int V = pack_of<T>;
     const Y *y = data_of<Y>(*c.y), *x = plan.has_x ? data_of<Y>(*c.x) : y;
     const T *rows = data_of<T>(*c.rows);
     bool packed = packs_fit<V>(outer, inner_size, plan.inner, y, rows, x);
@@ -323,7 +323,7 @@ inline trine_status scatter_rows(trine_call *call, const scatter_call &c)
     plan.rows = c.y->shape[axis];
     TRINE_REQUIRE_THAT(call, n < INT32_MAX && plan.rows < INT32_MAX - 1, "needs fewer than 2^31 ids and slices");
     const sort_plan sort(n, plan.rows);
-    plan.length = scatter_length(call, n, ceil_div(columns, 16 / (trine_dtype_bits(c.y->dtype) / 8)));
+    plan.length = scatter_length(call, n, ceil_div(columns, 16 / (trine_dtype_bits(c.rows->dtype) / 8)));
     plan.tiles = ceil_div(n, plan.length);
     plan.has_x = trine_is_given(c.x);
     plan.in_place = plan.has_x && c.x->data == c.y->data;
