@@ -31,6 +31,7 @@ struct conv_finish {
     trine_activation_kind activation;
     float activation_alpha;
     bool wide, bias_wide;
+    bool packs; /* eight neighbouring channels may be stored together */
 };
 
 struct pixel {
@@ -64,7 +65,7 @@ template <class Tile> struct conv_producer {
     {
         if (g.windows) {
             const ptx::coordinates from = {
-                chunk * 64, tap_row * g.lines, {first.column * g.box[1], first.row * g.box[0], first.image}};
+                chunk * 64, first.column * g.box[1], {first.row * g.box[0], tap_row * g.lines, first.image}};
             ptx::load_box(at.a(), &m.a, from, false, at.full());
         } else {
             const ptx::pixels from = {chunk * 64,  first.column * g.step[1] + g.first[1], first.row * g.step[0] + g.first[0],
@@ -107,6 +108,45 @@ template <class Tile> struct conv_producer {
     }
 };
 
+/* ---- Multiplying two filter rows a step ----
+ *
+ * As multiply_tile, for windows of 32 elements: the tile's 128 pixels come once for each of two filter rows, in lines of 64 bytes,
+ * swizzled in patterns of 512. */
+
+enum { half_line = 64, half_tile = 128 * half_line };
+
+TRINE_DEVICE uint64_t describe_half_lines(uint32_t address)
+{
+    return uint64_t((address & 0x3ffff) >> 4) | uint64_t(1) << 16 | uint64_t((8 * half_line) >> 4) << 32 | uint64_t(2) << 62;
+}
+
+template <class T, class Tile> TRINE_DEVICE void multiply_pairs(float (&sum)[Tile::N / 2], ring_place<Tile> &at,
+                                                                const schedule &s, int steps, uint32_t rank, const lane_place &me)
+{
+    uint32_t last = 0;
+    wgmma::hold(sum);
+#pragma unroll 1
+    for (int i = 0; i < steps; i++) {
+        ptx::barrier_wait(at.full(), at.parity);
+        const uint64_t a = describe_half_lines(at.a() + me.group * 64 * half_line), b = wgmma::describe(at.b());
+        wgmma::fence();
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            wgmma::multiply<T, Tile::N>::template run<wgmma::along_k, wgmma::along_k>(
+                sum, a + (k / 2 * half_tile + k % 2 * 32) / 16, b + k * wgmma::next_terms<wgmma::along_k>, i + k > 0);
+        wgmma::commit();
+        if (i > 0) {
+            wgmma::wait<1>();
+            give_back<Tile>(s, last, rank, me);
+        }
+        last = at.empty();
+        at.advance();
+    }
+    wgmma::wait<0>();
+    wgmma::hold(sum);
+    give_back<Tile>(s, last, rank, me);
+}
+
 /* ---- Storing ---- */
 
 template <class T> TRINE_DEVICE float read_bias(const conv_finish &f, T, int i)
@@ -141,6 +181,36 @@ TRINE_DEVICE float load_one(uint32_t address)
     asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
     return v;
 }
+TRINE_DEVICE void store_one(uint32_t address, float v)
+{
+    asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(v) : "memory");
+}
+
+template <class T, int V> TRINE_DEVICE void put_sums(const conv_finish &f, T, int64_t to, const simt::pack<float, V> &sums)
+{
+    if (f.wide) {
+        simt::store_pack<float, V>(static_cast<float *>(f.d) + to, sums);
+        return;
+    }
+    simt::pack<T, V> narrow;
+#pragma unroll
+    for (int j = 0; j < V; j++) narrow.at[j] = simt::from_f32<T>(sums.at[j]);
+    simt::store_pack<T, V>(static_cast<T *>(f.d) + to, narrow);
+}
+
+/* Bias and activation of 64 x 32 staged sums. */
+template <class T, int pitch>
+TRINE_DEVICE void finish_staged(const conv_geometry &g, const conv_finish &f, int column, uint32_t staging, const lane_place &me)
+{
+    const int own = column + me.thread % 32;
+    const float bias = f.bias && own < g.n ? read_bias(f, T{}, own) : 0.0f;
+#pragma unroll 1
+    for (int row = me.thread / 32; row < 64; row += warpgroup / 32) {
+        const uint32_t at = staging + (row * pitch + me.thread % 32) * 4;
+        store_one(at, simt::activate(f.activation, f.activation_alpha, load_one(at) + bias));
+    }
+    me.meet();
+}
 
 /* Any strides and activations: through shared memory, so that neighbouring threads have neighbours of d: channels, or pixels. */
 template <class Tile, class T> TRINE_DEVICE void store_scattered(const float (&sum)[Tile::N / 2], const conv_geometry &g,
@@ -148,26 +218,29 @@ template <class Tile, class T> TRINE_DEVICE void store_scattered(const float (&s
                                                                  const lane_place &me)
 {
     constexpr int pitch = Tile::staging_pitch;
-    const bool across = f.channel == 1;
+    const bool across = f.channel == 1, finish = f.bias || f.activation != TRINE_ACT_IDENTITY;
+    const int width = f.packs ? 8 : 1, lines = 32 / width; /* packs of a row */
 #pragma unroll 1
     for (int i = 0; i < Tile::N / 32; i++) {
 #pragma unroll
         for (int j = 0; j < Tile::N / 32; j++)
             if (i == j) stage_sums(sum, j, staging, pitch, me);
         me.meet();
+        if (finish) finish_staged<T, pitch>(g, f, w.column + 32 * i, staging, me);
 #pragma unroll 1
-        for (int e = me.thread; e < 64 * 32; e += warpgroup) {
-            const int row = across ? e / 32 : e % 64, own = across ? e % 32 : e / 64, column = w.column + 32 * i + own;
+        for (int e = me.thread; e < 64 * lines; e += warpgroup) {
+            const int row = across ? e / lines : e % 64, own = (across ? e % lines : e / 64) * width,
+                      column = w.column + 32 * i + own;
             pixel at;
             if (!output_of<Tile>(g, w.row, me.group * 64 + row, &at) || column >= g.n) continue;
-            float y = load_one(staging + (row * pitch + own) * 4);
-            if (f.bias) y += read_bias(f, T{}, column);
-            y = simt::activate(f.activation, f.activation_alpha, y);
             const int64_t to = at.image * f.image + at.row * f.row + at.column * f.column + column * f.channel;
-            if (f.wide)
-                static_cast<float *>(f.d)[to] = y;
-            else
-                static_cast<T *>(f.d)[to] = simt::from_f32<T>(y);
+            const uint32_t from = staging + (row * pitch + own) * 4;
+            if (f.packs) {
+                const float4 low = ptx::load_shared(from), high = ptx::load_shared(from + 16);
+                put_sums(f, T{}, to, simt::pack<float, 8>{{low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w}});
+            } else {
+                put_sums(f, T{}, to, simt::pack<float, 1>{{load_one(from)}});
+            }
         }
         me.meet();
     }
@@ -209,7 +282,8 @@ template <class Tile> TRINE_DEVICE void begin_conv_ring(uint32_t base, int share
     ptx::cluster_barrier();
 }
 
-template <class T, class Tile> __global__ void __launch_bounds__(Tile::threads, Tile::together)
+/* PAIRS: a step is two filter rows. */
+template <class T, class Tile, bool PAIRS> __global__ void __launch_bounds__(Tile::threads, Tile::together)
     conv_kernel(const __grid_constant__ maps m, const __grid_constant__ conv_geometry g, const __grid_constant__ conv_finish f,
                 const __grid_constant__ schedule s)
 {
@@ -236,7 +310,10 @@ template <class T, class Tile> __global__ void __launch_bounds__(Tile::threads, 
         float sum[Tile::N / 2];
         for (; unit < s.units; unit += units_apart) {
             const work w = work_of<Tile>(s, unit, rank);
-            multiply_tile<T, Tile, wgmma::along_k, wgmma::along_k>(sum, at, s, w.steps, rank, me);
+            if constexpr (PAIRS)
+                multiply_pairs<T, Tile>(sum, at, s, w.steps, rank, me);
+            else
+                multiply_tile<T, Tile, wgmma::along_k, wgmma::along_k>(sum, at, s, w.steps, rank, me);
             conv_store<Tile, T>(sum, m, g, f, s, w, staging, me);
         }
         if (me.thread == 0) ptx::wait_stores_read<0>();

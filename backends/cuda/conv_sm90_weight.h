@@ -1,7 +1,7 @@
 /* sm90, the gradient of the filters: dweight[k, (tap, c)] = sum over pixels of dy[pixel, k] x[pixel moved by tap, c]. Both operands
  * lie along their rows (channels), 64 pixels a stage; TMA's im2col mode brings x. The tiles are few and the sums long, so that
  * pixels are divided among blocks: each stores its sums as f32, and a second kernel adds them in order. Bound by L2, from which
- * every column of tiles reads dy again and every row of them x. */
+ * every column of tiles reads dy again and every row of them (with clusters of two, every second one) x. */
 #ifndef TRINE_CUDA_CONV_SM90_WEIGHT_H
 #define TRINE_CUDA_CONV_SM90_WEIGHT_H
 
@@ -14,52 +14,84 @@ struct weight_parts {
     unsigned tiles_m, tiles_n, splits;
     int rows, pitch, steps;
     int blocks; /* of 64 columns that there are */
+    int share;  /* blocks of a cluster, whose tiles are neighbours along the rows and which load x together */
 };
 
 struct weight_work {
     int row, column, split, first, steps;
 };
 
-template <class Tile> TRINE_DEVICE weight_work weight_work_of(const weight_parts &p, unsigned unit)
+template <class Tile> TRINE_DEVICE weight_work weight_work_of(const weight_parts &p, unsigned unit, uint32_t rank)
 {
     weight_work w;
-    const unsigned tiles = p.tiles_m * p.tiles_n, split = unit / tiles, tile = unit - split * tiles;
-    w.row = int(tile % p.tiles_m) * Tile::M;
-    w.column = int(tile / p.tiles_m) * Tile::N;
+    const unsigned rows = p.tiles_m / unsigned(p.share), tiles = rows * p.tiles_n, split = unit / tiles,
+                   tile = unit - split * tiles;
+    w.row = int(tile % rows * unsigned(p.share) + (p.share > 1 ? rank : 0)) * Tile::M;
+    w.column = int(tile / rows) * Tile::N;
     w.split = int(split);
     w.first = int(int64_t(p.steps) * split / p.splits);
     w.steps = int(int64_t(p.steps) * (split + 1) / p.splits) - w.first;
     return w;
 }
 
+/* 64 pixels from `first` on: dy's, and what each tap meets of x. */
+template <class Tile> TRINE_DEVICE void load_weight_pixels(const maps &m, const conv_geometry &g, const weight_parts &p,
+                                                           const ring_place<Tile> &at, const weight_work &w, int first,
+                                                           uint32_t rank)
+{
+    const pixel begin = pixel_of(g, first);
+#pragma unroll
+    for (int j = 0; j < Tile::M / 64; j++)
+        ptx::load_box(at.a() + j * wgmma::block_bytes, &m.a, ptx::coordinates{w.row + 64 * j, first, {0, 0, 0}}, true, at.full());
+    const int boxes = Tile::N / 64 / p.share, begin_box = p.share > 1 ? int(rank) * boxes : 0;
+#pragma unroll 1
+    for (int j = begin_box; j < begin_box + boxes; j++) {
+        const int wanted = w.column / 64 + j, block = wanted < p.blocks ? wanted : p.blocks - 1;
+        const int tap = block / g.chunks, tap_row = tap / g.taps[1];
+        const ptx::pixels from = {(block - tap * g.chunks) * 64,
+                                  begin.column * g.step[1] + g.first[1],
+                                  begin.row * g.step[0] + g.first[0],
+                                  begin.image,
+                                  uint16_t((tap - tap_row * g.taps[1]) * g.apart[1]),
+                                  uint16_t(tap_row * g.apart[0])};
+        if (p.share > 1)
+            ptx::load_pixels_shared(at.b() + j * wgmma::block_bytes, &m.b, from, at.full(), 3);
+        else
+            ptx::load_pixels(at.b() + j * wgmma::block_bytes, &m.b, from, at.full());
+    }
+}
+
+/* The same for a box of pixels whose channels are few: a filter row's taps lie side by side. Blocks load for themselves. */
+template <class Tile> TRINE_DEVICE void load_weight_windows(const maps &m, const conv_geometry &g, const weight_parts &p,
+                                                            const ring_place<Tile> &at, const weight_work &w, const pixel &box)
+{
+    const int row = box.row * g.box[0], column = box.column * g.box[1];
+#pragma unroll
+    for (int j = 0; j < Tile::M / 64; j++)
+        ptx::load_box(at.a() + j * wgmma::block_bytes, &m.a, ptx::coordinates{w.row + 64 * j, column, {row, box.image, 0}}, false,
+                      at.full());
+#pragma unroll 1
+    for (int j = 0; j < Tile::N / 64; j++) {
+        const int wanted = w.column / 64 + j, block = wanted < p.blocks ? wanted : p.blocks - 1, line = block / g.chunks;
+        ptx::load_box(at.b() + j * wgmma::block_bytes, &m.b,
+                      ptx::coordinates{(block - line * g.chunks) * 64, column, {row, line, box.image}}, false, at.full());
+    }
+}
+
 template <class Tile> TRINE_DEVICE void load_weight_stages(const maps &m, const conv_geometry &g, const weight_parts &p,
-                                                           uint32_t base, unsigned unit, unsigned units_apart)
+                                                           uint32_t base, uint32_t rank, unsigned unit, unsigned units_apart)
 {
     ring_place<Tile> at(base);
-    const unsigned units = p.tiles_m * p.tiles_n * p.splits;
+    const unsigned units = p.tiles_m / unsigned(p.share) * p.tiles_n * p.splits;
     for (; unit < units; unit += units_apart) {
-        const weight_work w = weight_work_of<Tile>(p, unit);
+        const weight_work w = weight_work_of<Tile>(p, unit, rank);
         for (int i = 0; i < w.steps; i++) {
-            const int first = (w.first + i) * 64;
-            const pixel begin = pixel_of(g, first);
             ptx::barrier_wait(at.empty(), at.parity ^ 1);
             ptx::barrier_expect(at.full(), Tile::bytes_stage);
-#pragma unroll
-            for (int j = 0; j < Tile::M / 64; j++)
-                ptx::load_box(at.a() + j * wgmma::block_bytes, &m.a, ptx::coordinates{w.row + 64 * j, first, {0, 0, 0}}, true,
-                              at.full());
-#pragma unroll 1
-            for (int j = 0; j < Tile::N / 64; j++) {
-                const int wanted = w.column / 64 + j, block = wanted < p.blocks ? wanted : p.blocks - 1;
-                const int tap = block / g.chunks, tap_row = tap / g.taps[1];
-                const ptx::pixels from = {(block - tap * g.chunks) * 64,
-                                          begin.column * g.step[1] + g.first[1],
-                                          begin.row * g.step[0] + g.first[0],
-                                          begin.image,
-                                          uint16_t((tap - tap_row * g.taps[1]) * g.apart[1]),
-                                          uint16_t(tap_row * g.apart[0])};
-                ptx::load_pixels(at.b() + j * wgmma::block_bytes, &m.b, from, at.full());
-            }
+            if (g.windows)
+                load_weight_windows<Tile>(m, g, p, at, w, pixel_of(g, w.first + i));
+            else
+                load_weight_pixels<Tile>(m, g, p, at, w, (w.first + i) * 64, rank);
             at.advance();
         }
     }
@@ -72,29 +104,37 @@ template <class T, class Tile> __global__ void __launch_bounds__(Tile::threads, 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     const uint32_t base =
         (ptx::shared_address(target::dynamic_shared()) + wgmma::pattern_bytes - 1) & ~uint32_t(wgmma::pattern_bytes - 1);
-    begin_conv_ring<Tile>(base, 1);
+    const uint32_t rank = ptx::cluster_rank();
+    unsigned unit = blockIdx.x / unsigned(p.share);
+    const unsigned units_apart = gridDim.x / unsigned(p.share);
+    begin_conv_ring<Tile>(base, p.share);
     if (threadIdx.x >= Tile::multipliers) {
-        if (threadIdx.x == Tile::multipliers) load_weight_stages<Tile>(m, g, p, base, blockIdx.x, gridDim.x);
-        return;
-    }
-    const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
-    const unsigned units = p.tiles_m * p.tiles_n * p.splits;
-    schedule s = {};
-    s.share = s.splits = 1;
-    ring_place<Tile> at(base);
-    float sum[Tile::N / 2];
-    for (unsigned unit = blockIdx.x; unit < units; unit += gridDim.x) {
-        const weight_work w = weight_work_of<Tile>(p, unit);
-        multiply_tile<T, Tile, wgmma::along_rows, wgmma::along_rows>(sum, at, s, w.steps, 0, me);
-        const int row = w.row + me.group * 64 + me.row();
-        float *to = p.sums + (int64_t(w.split) * p.rows + row) * p.pitch + w.column + me.column();
+        if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
+        if (threadIdx.x == Tile::multipliers) load_weight_stages<Tile>(m, g, p, base, rank, unit, units_apart);
+        __syncwarp();
+    } else {
+        if constexpr (Tile::trades_registers) ptx::take_registers<224>();
+        const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
+        const unsigned units = p.tiles_m / unsigned(p.share) * p.tiles_n * p.splits;
+        schedule s = {};
+        s.share = p.share;
+        s.splits = 1;
+        ring_place<Tile> at(base);
+        float sum[Tile::N / 2];
+        for (; unit < units; unit += units_apart) {
+            const weight_work w = weight_work_of<Tile>(p, unit, rank);
+            multiply_tile<T, Tile, wgmma::along_rows, wgmma::along_rows>(sum, at, s, w.steps, rank, me);
+            const int row = w.row + me.group * 64 + me.row();
+            float *to = p.sums + (int64_t(w.split) * p.rows + row) * p.pitch + w.column + me.column();
 #pragma unroll
-        for (int j = 0; j < Tile::N / 8; j++) {
-            if (row < p.rows) *reinterpret_cast<float2 *>(to + 8 * j) = float2{sum[4 * j], sum[4 * j + 1]};
-            if (row + 8 < p.rows)
-                *reinterpret_cast<float2 *>(to + 8 * int64_t(p.pitch) + 8 * j) = float2{sum[4 * j + 2], sum[4 * j + 3]};
+            for (int j = 0; j < Tile::N / 8; j++) {
+                if (row < p.rows) *reinterpret_cast<float2 *>(to + 8 * j) = float2{sum[4 * j], sum[4 * j + 1]};
+                if (row + 8 < p.rows)
+                    *reinterpret_cast<float2 *>(to + 8 * int64_t(p.pitch) + 8 * j) = float2{sum[4 * j + 2], sum[4 * j + 3]};
+            }
         }
     }
+    if (p.share > 1) ptx::cluster_barrier();
 #endif
 }
 
@@ -102,7 +142,7 @@ template <class T, class Tile> __global__ void __launch_bounds__(Tile::threads, 
 struct weight_output {
     void *d;
     int64_t row, channel, tap[2];
-    int channels, taps, taps_1, padded; /* padded: channels between taps in the sums */
+    int channels, taps, taps_1, padded, line; /* in the sums: from a tap to the next, and to the next filter row's */
     bool wide;
 };
 
@@ -111,7 +151,7 @@ template <class T> __global__ void __launch_bounds__(256) add_weight_kernel(weig
     const int64_t i = int64_t(blockIdx.x) * 256 + threadIdx.x, line = i / o.channels, row = line / o.taps;
     const int c = int(i - line * o.channels), tap = int(line - row * o.taps);
     if (row >= p.rows) return;
-    const float *from = p.sums + row * p.pitch + tap * o.padded + c;
+    const float *from = p.sums + row * p.pitch + tap / o.taps_1 * o.line + tap % o.taps_1 * o.padded + c;
     float sum = 0;
 #pragma unroll 4
     for (unsigned s = 0; s < p.splits; s++) sum += from[int64_t(s) * p.rows * p.pitch];

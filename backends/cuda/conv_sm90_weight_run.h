@@ -9,6 +9,13 @@ namespace sm90 {
 
 using weight_128x128 = tile<128, 128, 6, 1>;
 using weight_64x128 = tile<64, 128, 4, 2>;
+using weight_128x256 = tile<128, 256, 4, 1>;
+
+struct weight_tile {
+    int m, n, together;
+    double rate; /* part of the tensor cores' rate */
+};
+static constexpr weight_tile weight_tiles[] = {{64, 128, 2, 0.70}, {128, 128, 1, 0.75}, {128, 256, 1, 0.85}};
 
 /* dy as a matrix [pixels][channels] in memory. */
 inline bool lies_as_matrix(const conv_images &y)
@@ -19,62 +26,93 @@ inline bool lies_as_matrix(const conv_images &y)
 }
 
 struct weight_layout {
-    bool copy_x, copy_y, large;
+    bool copy_x, copy_y;
+    int tile;
     conv_layout images; /* of x */
     weight_parts parts;
     size_t x_bytes, y_bytes, sums_bytes;
 };
 
+/* Rounds of blocks, and the parts' way through memory at about 1700 bytes a cycle; at most 128 MiB of them. */
+inline void choose_weight_tile(weight_layout *l, int64_t units)
+{
+    double least = 1e300;
+    weight_parts &p = l->parts;
+    for (int i = 0; i < 3; i++) {
+        const weight_tile &t = weight_tiles[i];
+        const int64_t m = simt::ceil_div(p.rows, t.m), n = simt::ceil_div(p.blocks, t.n / 64), bytes = m * t.m * n * t.n * 4;
+        const double step = double(t.m) * t.n * 64 / 2048 / t.rate * t.together;
+        for (int64_t splits = 1; splits <= 64; splits++) {
+            if (splits > 1 && (8 * splits > p.steps || splits * bytes > int64_t(128) << 20)) break;
+            const double rounds = double(simt::ceil_div(m * n * splits, units * t.together));
+            const double cost =
+                rounds * (double(simt::ceil_div(p.steps, splits)) * step + 3000) + double(splits * bytes) * 2 / 1700;
+            if (cost >= least) continue;
+            least = cost;
+            l->tile = i;
+            p.tiles_m = unsigned(m);
+            p.tiles_n = unsigned(n);
+            p.pitch = int(n * t.n);
+            p.splits = unsigned(splits);
+            p.share = t.m == 128 && m % 2 == 0 && !l->images.windows ? 2 : 1;
+        }
+    }
+}
+
 inline weight_layout weight_layout_of(const trine_call *call, const conv_task &t, const conv_images &dy)
 {
     weight_layout l = {};
     const int64_t units = call->device->props.compute_units > 0 ? call->device->props.compute_units : 1;
-    l.copy_x = l.images.copy_x = !lies_well(t.x);
-    l.copy_y = !lies_as_matrix(dy);
-    l.images.chunks = int(simt::ceil_div(t.x.c, 64));
-    l.large = dy.c > 64;
-    const int64_t m = l.large ? 128 : 64, n = 128, pixels = t.x.n * t.outputs[0] * t.outputs[1];
-    l.parts.blocks = int(t.taps[0] * t.taps[1]) * l.images.chunks;
-    l.parts.tiles_m = unsigned(simt::ceil_div(dy.c, m));
-    l.parts.tiles_n = unsigned(simt::ceil_div(int64_t(l.parts.blocks) * 64, n));
+    l.images = layout_of(t, 64, false);
+    l.copy_x = l.images.copy_x;
+    l.copy_y = !(l.images.windows ? lies_well(dy) : lies_as_matrix(dy));
     l.parts.rows = int(dy.c);
-    l.parts.pitch = int(l.parts.tiles_n) * int(n);
-    l.parts.steps = int(simt::ceil_div(pixels, 64));
-    /* one round of blocks, parts of at least 16 steps, sums of at most 64 MiB */
-    const int64_t tiles = int64_t(l.parts.tiles_m) * l.parts.tiles_n, together = l.large ? 1 : 2, sums = dy.c * l.parts.pitch * 4;
-    int64_t splits = units * together / tiles;
-    if (splits > l.parts.steps / 16) splits = l.parts.steps / 16;
-    if (splits > (int64_t(64) << 20) / sums) splits = (int64_t(64) << 20) / sums;
-    l.parts.splits = unsigned(splits > 1 ? splits : 1);
-    l.x_bytes = l.copy_x ? size_t(align256(t.x.n * t.x.size[0] * t.x.size[1] * padded_to(t.x.c, 8) * 2)) : 0;
-    l.y_bytes = l.copy_y ? size_t(align256(pixels * padded_to(dy.c, 8) * 2)) : 0;
-    l.sums_bytes = size_t(align256(int64_t(l.parts.splits) * sums));
+    l.parts.blocks = l.images.steps;
+    l.parts.steps = int(tile_rows(t, l.images, 64));
+    choose_weight_tile(&l, units);
+    l.x_bytes = l.images.x_bytes;
+    l.y_bytes = l.copy_y ? size_t(align256(t.x.n * t.outputs[0] * t.outputs[1] * padded_to(dy.c, 8) * 2)) : 0;
+    l.sums_bytes = size_t(align256(int64_t(l.parts.splits) * dy.c * l.parts.pitch * 4));
     return l;
 }
 
 template <class T, class Tile> inline trine_status launch_weight(trine_call *call, const maps &m, const conv_geometry &g,
                                                                  const weight_parts &p, const weight_output &o)
 {
-    const auto kernel = conv_weight_kernel<T, Tile>;
-    const unsigned units = p.tiles_m * p.tiles_n * p.splits,
+    const unsigned blocks = p.tiles_m * p.tiles_n * p.splits,
                    resident = unsigned(call->device->props.compute_units) * Tile::together;
-    target::allow_shared(kernel, Tile::shared);
+    const unsigned most = resident / unsigned(p.share) * unsigned(p.share);
     const trine_status status =
-        simt::launch(call, kernel, simt::grid(units < resident ? units : resident), Tile::threads, Tile::shared, m, g, p);
+        launch_clusters<Tile>(call, conv_weight_kernel<T, Tile>, blocks < most ? blocks : most, p.share, m, g, p);
     if (status != TRINE_OK) return status;
     const int64_t elements = int64_t(p.rows) * o.taps * o.channels;
     return simt::launch(call, add_weight_kernel<T>, simt::grid(simt::ceil_div(elements, 256)), 256, 0, p, o);
 }
 
-inline bool make_dy(CUtensorMap *map, const conv_task &t, const conv_images &dy, const void *data, bool copied)
+template <class T> inline trine_status launch_weight_tile(trine_call *call, const maps &m, const conv_geometry &g,
+                                                          const weight_layout &l, const weight_output &o)
 {
+    switch (l.tile) {
+    case 0: return launch_weight<T, weight_64x128>(call, m, g, l.parts, o);
+    case 1: return launch_weight<T, weight_128x128>(call, m, g, l.parts, o);
+    default: return launch_weight<T, weight_128x256>(call, m, g, l.parts, o);
+    }
+}
+
+inline bool make_dy(CUtensorMap *map, const conv_task &t, const conv_images &dy, const void *data, const weight_layout &l)
+{
+    const CUtensorMapDataType type = t.dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    const int64_t channels = l.copy_y ? padded_to(dy.c, 8) : dy.c;
+    const int64_t stride[2] = {l.copy_y ? dy.size[1] * channels : dy.stride[0], l.copy_y ? channels : dy.stride[1]};
+    if (l.images.windows)
+        return make_outputs(map, data, type, 2, channels, t, stride, l.copy_y ? dy.size[0] * stride[0] : dy.image, l.images.box);
     tensor_map::matrices m = {};
     m.data = data;
-    m.type = t.dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    m.type = type;
     m.element_bytes = 2;
-    m.inner = copied ? padded_to(dy.c, 8) : dy.c;
+    m.inner = channels;
     m.outer = t.x.n * t.outputs[0] * t.outputs[1];
-    m.outer_stride = copied ? m.inner : dy.size[1] > 1 ? dy.stride[1] : dy.stride[0];
+    m.outer_stride = dy.size[1] > 1 || l.copy_y ? stride[1] : stride[0];
     return tensor_map::make(map, m, 64, 64);
 }
 
@@ -85,18 +123,15 @@ inline trine_status run_weight(trine_call *call, const conv_task &t, const conv_
     const void *x = l.copy_x ? memory : t.x.data, *y = l.copy_y ? memory + l.x_bytes : dy.data;
     trine_status status = TRINE_OK;
     l.parts.sums = reinterpret_cast<float *>(memory + l.x_bytes + l.y_bytes);
-    if (l.copy_x) status = pack_channels(call, image_pack_of(t.x), padded_to(t.x.c, 8), memory);
+    if (l.copy_x) status = copy_images(call, t, l.images, memory);
     if (l.copy_y && status == TRINE_OK) status = pack_channels(call, image_pack_of(dy), padded_to(dy.c, 8), memory + l.x_bytes);
     if (status != TRINE_OK) return status;
     maps m = {};
-    TRINE_REQUIRE_THAT(call, make_dy(&m.a, t, dy, y, l.copy_y) && tensor_map::make(&m.b, images_of(t, l.images, x), 64),
+    TRINE_REQUIRE_THAT(call, make_dy(&m.a, t, dy, y, l) && make_a(&m.b, t, l.images, x, 64),
                        "the driver makes no tensor map of it");
     const conv_geometry g = geometry_of(t, l.images);
-    if (t.dtype == TRINE_F16)
-        return l.large ? launch_weight<simt::f16, weight_128x128>(call, m, g, l.parts, o)
-                       : launch_weight<simt::f16, weight_64x128>(call, m, g, l.parts, o);
-    return l.large ? launch_weight<simt::bf16, weight_128x128>(call, m, g, l.parts, o)
-                   : launch_weight<simt::bf16, weight_64x128>(call, m, g, l.parts, o);
+    return t.dtype == TRINE_F16 ? launch_weight_tile<simt::f16>(call, m, g, l, o)
+                                : launch_weight_tile<simt::bf16>(call, m, g, l, o);
 }
 
 inline trine_status conv_weight(trine_call *call, const void *args)
@@ -113,9 +148,8 @@ inline trine_status conv_weight(trine_call *call, const void *args)
     if (status != TRINE_OK) return status;
     TRINE_REQUIRE_THAT(call, !task_is_empty(t), "needs outputs");
     const weight_layout l = weight_layout_of(call, t, dy);
-    const int64_t reach[2] = {(t.taps[1] - 1) * t.apart[1], (t.taps[0] - 1) * t.apart[0]};
-    TRINE_REQUIRE_THAT(call, tensor_map::fits(images_of(t, l.images, nullptr), reach),
-                       "needs strides of at most 8, and padding and filters of at most 128");
+    status = check_layout(call, t, l.images);
+    if (status != TRINE_OK) return status;
     if ((!l.copy_x && !simt::aligned16(t.x.data)) || (!l.copy_y && !simt::aligned16(dy.data)))
         return simt::conv_weight(call, args);
     TRINE_END_OF_QUERY(call, l.x_bytes + l.y_bytes + l.sums_bytes + 256);
@@ -126,7 +160,8 @@ inline trine_status conv_weight(trine_call *call, const void *args)
                              int(s.c),
                              int(s.taps[0] * s.taps[1]),
                              int(s.taps[1]),
-                             l.images.chunks * 64,
+                             l.images.windows ? l.images.cell : l.images.chunks * 64,
+                             l.images.chunks * 64 * (l.images.windows ? 1 : int(s.taps[1])),
                              a->dweight.dtype == TRINE_F32};
     return run_weight(call, t, dy, l, o);
 }

@@ -1,10 +1,10 @@
-/* The conv family's portable kernels: conv_gemm.h has the implicit matrix product, conv_depthwise.h what is none. A vendor's file
+/* The conv family's portable kernels: conv_gemm.h has the implicit matrix product, conv_depthwise.h and
+ * conv_depthwise_weight.h what is none. A vendor's file
  * puts its kernels for matrix units before them. */
 #ifndef TRINE_SIMT_CONV_H
 #define TRINE_SIMT_CONV_H
 
-#include "backends/simt/conv_depthwise.h"
-#include "backends/simt/conv_gemm.h"
+#include "backends/simt/conv_depthwise_weight.h"
 #include "core/conv_bias.h"
 
 namespace simt {
@@ -20,7 +20,15 @@ inline bool conv_fits(const trine_conv_product &p)
 inline trine_status conv_portable(trine_call *call, trine_conv_product p, size_t *needed, bool only_ask)
 {
     TRINE_REQUIRE_THAT(call, conv_fits(p), "needs less than 2^31 pixels and terms");
-    const bool depthwise = conv_is_depthwise(p), empty = p.m == 0 || p.n == 0 || p.groups == 0;
+    const bool depthwise = conv_is_depthwise(p), of_weight = !depthwise && conv_is_depthwise_weight(p),
+               empty = p.m == 0 || p.n == 0 || p.groups == 0;
+    if (of_weight && !empty) {
+        const int64_t slices = depthwise_weight_slices(call, p);
+        if (depthwise_weight_workspace(p, slices) > *needed) *needed = depthwise_weight_workspace(p, slices);
+        if (only_ask) return TRINE_OK;
+        return visit_floats(call, p.dtype,
+                            [&](auto t) { return depthwise_weight_run<typename decltype(t)::type>(call, p, slices); });
+    }
     if (!depthwise) trine_conv_orient(&p);
     const conv_gemm_plan plan = depthwise || empty ? conv_gemm_plan{1, 1, 1} : conv_plan_gemm(call, p);
     if (conv_gemm_workspace(p, plan) > *needed) *needed = conv_gemm_workspace(p, plan);

@@ -29,7 +29,8 @@ template <class T> struct conv_depthwise {
 /* V > 1 only if the channels of both tensors lie densely. */
 template <class T, int V> TRINE_KERNEL(depthwise_threads) depthwise_kernel(conv_depthwise<T> p, unsigned blocks_across)
 {
-    float *filters = reinterpret_cast<float *>(target::dynamic_shared()); /* [tap][channel of the block] */
+    conv_place *terms = reinterpret_cast<conv_place *>(target::dynamic_shared()); /* [tap] */
+    float *filters = reinterpret_cast<float *>(terms + p.k);                      /* [tap][channel of the block] */
     const int width = p.lanes * V, t = target::thread_x();
     const unsigned down = target::block_x() / blocks_across, across = target::block_x() - down * blocks_across;
     const int32_t first = int32_t(across) * width;
@@ -37,6 +38,7 @@ template <class T, int V> TRINE_KERNEL(depthwise_threads) depthwise_kernel(conv_
         const int tap = i / width, channel = first + i - tap * width;
         filters[i] = channel < p.channels ? to_f32(p.filters[p.taps.place(tap).at + channel * p.filter_group]) : 0.0f;
     }
+    for (int tap = t; tap < p.k; tap += depthwise_threads) terms[tap] = p.x.terms.place(tap);
     target::barrier();
     const int lane = t % p.lanes, apart = depthwise_threads / p.lanes;
     const int32_t channel = first + lane * V;
@@ -49,7 +51,7 @@ template <class T, int V> TRINE_KERNEL(depthwise_threads) depthwise_kernel(conv_
         float sum[V] = {};
 #pragma unroll 4
         for (int tap = 0; tap < p.k; tap++) {
-            const conv_place term = p.x.terms.place(tap);
+            const conv_place term = terms[tap];
             pack<T, V> in = {};
             if (p.x.meets(at.h + p.x.h + term.h, at.w + p.x.w + term.w)) in = load_pack<T, V>(from + at.at + term.at);
 #pragma unroll
@@ -68,7 +70,7 @@ inline bool conv_is_depthwise(const trine_conv_product &p)
 {
     const trine_conv_side &t = p.a.terms;
     const int64_t taps = t.h[0] || t.w[1] ? t.size[0] * t.size[1] : t.size[1] * t.size[2];
-    return p.groups > 1 && p.n == 1 && taps == p.k && p.k <= depthwise_shared / (8 * int64_t(sizeof(float)));
+    return p.groups > 1 && p.n == 1 && taps == p.k && p.k <= depthwise_shared / 64;
 }
 
 template <class T> inline bool depthwise_packs(const trine_conv_product &p)
@@ -87,7 +89,7 @@ template <class T, int V> inline trine_status depthwise_launch(trine_call *call,
     const conv_depthwise<T> problem(p, lanes);
     const int64_t across = ceil_div(p.groups, lanes * V), down = ceil_div(p.m, depthwise_threads / lanes * depthwise_pixels);
     return launch(call, depthwise_kernel<T, V>, grid(across * down), depthwise_threads,
-                  size_t(p.k) * size_t(lanes) * V * sizeof(float), problem, across);
+                  size_t(p.k) * (size_t(lanes) * V * sizeof(float) + sizeof(conv_place)), problem, across);
 }
 
 template <class T> inline trine_status depthwise_run(trine_call *call, const trine_conv_product &p)
@@ -95,7 +97,8 @@ template <class T> inline trine_status depthwise_run(trine_call *call, const tri
     constexpr int V = 16 / sizeof(T);
     if (!depthwise_packs<T>(p)) return depthwise_launch<T, 1>(call, p, 1);
     int lanes = 1;
-    while (2 * lanes <= 16 && 2 * lanes * V <= p.groups + V && p.k * 2 * lanes * V * int64_t(sizeof(float)) <= depthwise_shared)
+    while (2 * lanes <= 16 && 2 * lanes * V <= p.groups + V &&
+           p.k * (2 * lanes * V * int64_t(sizeof(float)) + 16) <= depthwise_shared)
         lanes *= 2;
     return depthwise_launch<T, V>(call, p, lanes);
 }

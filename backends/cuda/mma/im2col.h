@@ -23,6 +23,16 @@ TRINE_DEVICE void load_pixels(uint32_t to, const CUtensorMap *map, const pixels 
                  : "memory");
 }
 
+/* To every block whose bit is in `blocks`, at the same address. */
+TRINE_DEVICE void load_pixels_shared(uint32_t to, const CUtensorMap *map, const pixels &at, uint32_t barrier, uint16_t blocks)
+{
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
+                 "[%1, {%3, %4, %5, %6}], [%2], {%7, %8}, %9;" ::"r"(to),
+                 "l"(map), "r"(barrier), "r"(at.channel), "r"(at.column), "r"(at.row), "r"(at.image), "h"(at.tap_column),
+                 "h"(at.tap_row), "h"(blocks)
+                 : "memory");
+}
+
 } // namespace ptx
 
 namespace tensor_map {
@@ -91,7 +101,8 @@ inline bool make(CUtensorMap *map, const images &m, int pixels)
                             CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
-/* A map of five axes, the first of them dense; strides in bytes, of the others. */
+/* A map of five axes, the first of them dense; strides in bytes, of the others. Swizzled in lines of 128 bytes, or of 64 if a box is
+ * no wider. */
 struct boxes {
     const void *data;
     CUtensorMapDataType type;
@@ -102,9 +113,10 @@ inline bool make(CUtensorMap *map, const boxes &m)
 {
     static const encode_function encode = find_encode();
     const cuuint32_t step[5] = {1, 1, 1, 1, 1};
+    const bool half = m.box[0] * (m.type == CU_TENSOR_MAP_DATA_TYPE_FLOAT32 ? 4 : 2) == 64;
     return encode && encode(map, m.type, 5, const_cast<void *>(m.data), m.size, m.stride, m.box, step,
-                            CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                            CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+                            CU_TENSOR_MAP_INTERLEAVE_NONE, half ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_128B,
+                            CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
 } // namespace tensor_map

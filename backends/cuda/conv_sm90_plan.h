@@ -1,0 +1,234 @@
+/* The sm90 convolution as its kernel sees it: a task is images of dense channels, filters and d; a layout says which of them are copied
+ * first, and how the terms are divided into steps. Guards and tensor maps. */
+#ifndef TRINE_CUDA_CONV_SM90_PLAN_H
+#define TRINE_CUDA_CONV_SM90_PLAN_H
+
+#include "backends/cuda/conv_sm90_kernel.h"
+#include "backends/cuda/conv_sm90_pack.h"
+#include "core/conv_plan.h"
+
+namespace sm90 {
+
+enum { window_channels = 16 /* images of at most so many are copied to windows */ };
+
+/* ---- One convolution, as the kernel sees it: images of dense channels, filters, d ---- */
+
+struct conv_images {
+    const void *data;
+    int64_t n, c, image, channel, size[2], stride[2]; /* strides; [rows, columns] */
+};
+
+struct conv_filters {
+    const void *data;
+    int64_t rows, row, channel, tap[2]; /* strides, of tap 0 on; of the taps they may be negative */
+};
+
+struct conv_task {
+    trine_dtype dtype;
+    conv_images x;
+    conv_filters f;
+    int64_t taps[2], outputs[2], first[2], step[2], apart[2];
+    conv_finish finish;
+};
+
+inline int64_t align256(int64_t bytes) { return (bytes + 255) / 256 * 256; }
+
+inline int padded_to(int64_t n, int64_t unit) { return int(simt::ceil_div(n, unit) * unit); }
+
+/* Channels dense, everything else in steps of 16 bytes: TMA can read it. */
+inline bool lies_well(const conv_images &x)
+{
+    const auto fits = [](int64_t size, int64_t stride) { return size == 1 || tensor_map::stride_fits(stride, 2); };
+    return x.channel == 1 && x.c % 8 == 0 && fits(x.n, x.image) && fits(x.size[0], x.stride[0]) && fits(x.size[1], x.stride[1]);
+}
+inline bool lies_well(const conv_filters &f, const int64_t *taps, int64_t channels)
+{
+    return f.channel == 1 && channels % 8 == 0 && (f.rows == 1 || tensor_map::stride_fits(f.row, 2)) &&
+           (taps[1] == 1 || tensor_map::stride_fits(f.tap[1], 2)) && (taps[0] == 1 || tensor_map::stride_fits(f.tap[0], 2)) &&
+           (taps[0] == 1 || f.tap[0] == taps[1] * f.tap[1]);
+}
+
+/* How a task is run: which copies, where in the workspace, steps of the ring. */
+struct conv_layout {
+    bool windows, copy_x, copy_f;
+    int cell, lines;                  /* windows: channels of a pixel, filter rows in a step */
+    int chunks, steps, rows, columns; /* rows, columns: of the copied image */
+    int box[2];
+    size_t x_bytes, f_bytes;
+};
+
+/* Boxes of so many pixels with the fewest outside of the plane; wide ones first. */
+inline void choose_box(const int64_t *outputs, int pixels, int *box)
+{
+    int64_t least = INT64_MAX;
+    for (int columns = 64; columns >= 8; columns /= 2) {
+        const int rows = pixels / columns;
+        const int64_t made = simt::ceil_div(outputs[0], rows) * simt::ceil_div(outputs[1], columns);
+        if (made < least) {
+            least = made;
+            box[0] = rows;
+            box[1] = columns;
+        }
+    }
+}
+
+/* pixels: of a step or tile; pairs: two filter rows may be one step. */
+inline conv_layout layout_of(const conv_task &t, int pixels = 128, bool may_pair = true)
+{
+    conv_layout l = {};
+    l.windows = t.x.c <= window_channels && t.apart[1] == 1 && t.taps[0] * t.taps[1] > 1;
+    l.copy_f = true;
+    if (l.windows) {
+        /* two filter rows in a step where they fit; outputs must be 16 bytes apart; there is one tile for it */
+        const bool pairs = may_pair && t.x.c <= 4 && t.step[1] % 2 == 0 && t.taps[1] <= 8 && t.f.rows <= 64;
+        l.cell = pairs ? 4 : t.x.c <= 8 ? 8 : 16;
+        l.lines = pairs ? 2 : 1;
+        l.chunks = int(simt::ceil_div(t.taps[1] * l.cell, 64));
+        l.steps = int(simt::ceil_div(t.taps[0], l.lines)) * l.chunks;
+        l.rows = int((t.outputs[0] - 1) * t.step[0] + (t.taps[0] - 1) * t.apart[0] + 1);
+        l.columns = padded_to((t.outputs[1] - 1) * t.step[1] + t.taps[1], 16 / l.cell);
+        l.copy_x = true;
+        l.x_bytes = size_t(align256(t.x.n * l.rows * l.columns * l.cell * 2));
+        choose_box(t.outputs, pixels, l.box);
+    } else {
+        l.chunks = int(simt::ceil_div(t.x.c, 64));
+        l.steps = int(t.taps[0] * t.taps[1]) * l.chunks;
+        l.copy_x = !lies_well(t.x);
+        l.copy_f = !lies_well(t.f, t.taps, t.x.c);
+        l.x_bytes = l.copy_x ? size_t(align256(t.x.n * t.x.size[0] * t.x.size[1] * padded_to(t.x.c, 8) * 2)) : 0;
+    }
+    l.f_bytes = l.copy_f ? size_t(align256(t.f.rows * l.steps * 128)) : 0;
+    return l;
+}
+
+inline tensor_map::images images_of(const conv_task &t, const conv_layout &l, const void *data)
+{
+    tensor_map::images m = {};
+    const int64_t channels = l.copy_x ? padded_to(t.x.c, 8) : t.x.c;
+    m.data = data;
+    m.type = t.dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    m.channels = channels;
+    m.images = t.x.n;
+    m.image_stride = l.copy_x ? t.x.size[0] * t.x.size[1] * channels : t.x.image;
+    for (int i = 0; i < 2; i++) { /* columns come first */
+        m.size[i] = t.x.size[1 - i];
+        m.stride[i] = l.copy_x ? (i ? t.x.size[1] : 1) * channels : t.x.stride[1 - i];
+        m.first[i] = t.first[1 - i];
+        m.count[i] = t.outputs[1 - i];
+        m.step[i] = t.step[1 - i];
+    }
+    return m;
+}
+
+/* ---- Guards ---- */
+
+inline trine_status check_task(trine_call *call, const conv_task &t, int64_t groups)
+{
+    enum { largest = 1 << 30 };
+#ifndef TRINE_CODE_SM90A
+    return trine_refuse(call, "needs a build with machine code for sm_90a");
+#endif
+    TRINE_REQUIRE_THAT(call, strcmp(call->device->props.arch, "sm_90") == 0, "needs a GPU of compute capability 9.0");
+    TRINE_REQUIRE_THAT(call, t.dtype == TRINE_F16 || t.dtype == TRINE_BF16, "needs f16 or bf16");
+    TRINE_REQUIRE_THAT(call, groups == 1, "needs one group");
+    TRINE_REQUIRE_THAT(call, t.x.c > 0, "needs a channel");
+    TRINE_REQUIRE_THAT(call, t.x.n * t.outputs[0] * t.outputs[1] <= largest && t.f.rows <= largest, "needs at most 2^30 pixels");
+    return TRINE_OK;
+}
+
+inline trine_status check_layout(trine_call *call, const conv_task &t, const conv_layout &l)
+{
+    const int64_t reach[2] = {(t.taps[1] - 1) * t.apart[1], (t.taps[0] - 1) * t.apart[0]};
+    if (l.windows) {
+        TRINE_REQUIRE_THAT(call, t.step[1] * l.cell * 2 < 1 << 20 && int64_t(l.rows) * l.columns < 1 << 30,
+                           "needs a padded plane of less than 2^30 pixels");
+    } else {
+        TRINE_REQUIRE_THAT(call, tensor_map::fits(images_of(t, l, nullptr), reach),
+                           "needs strides of at most 8, and padding and filters of at most 128");
+    }
+    return TRINE_OK;
+}
+
+/* ---- Maps ---- */
+
+inline bool make_a(CUtensorMap *map, const conv_task &t, const conv_layout &l, const void *data, int pixels)
+{
+    if (!l.windows) return tensor_map::make(map, images_of(t, l, data), pixels);
+    const cuuint64_t pixel = cuuint64_t(l.cell) * 2, line = cuuint64_t(l.columns) * pixel;
+    const tensor_map::boxes m = {
+        data,
+        t.dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+        {cuuint64_t(t.taps[1]) * cuuint64_t(l.cell), cuuint64_t(t.outputs[1]), cuuint64_t(t.outputs[0]), cuuint64_t(t.taps[0]),
+         cuuint64_t(t.x.n)},
+        {pixel * cuuint64_t(t.step[1]), line * cuuint64_t(t.step[0]), line * cuuint64_t(t.apart[0]), line * cuuint64_t(l.rows)},
+        {cuuint32_t(64 / l.lines), cuuint32_t(l.box[1]), cuuint32_t(l.box[0]), cuuint32_t(l.lines), 1}};
+    return tensor_map::make(map, m);
+}
+
+inline bool make_b(CUtensorMap *map, const conv_task &t, const conv_layout &l, const void *data, int rows)
+{
+    tensor_map::matrices m = {};
+    m.data = data;
+    m.type = t.dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    m.element_bytes = 2;
+    m.inner = l.copy_f ? l.chunks * 64 : t.x.c;
+    m.outer = t.f.rows;
+    m.outer_stride = l.copy_f ? int64_t(l.steps) * 64 : t.f.row;
+    m.batch_axes = 1;
+    m.batch[0] = l.steps / l.chunks;
+    m.batch_stride[0] = l.copy_f ? int64_t(l.chunks) * 64 : t.taps[1] > 1 ? t.f.tap[1] : t.f.tap[0];
+    m.batch[1] = m.batch[2] = 1;
+    return tensor_map::make(map, m, 64, rows);
+}
+
+/* Outputs with dense channels, in boxes of a line of channels and box[0] x box[1] pixels. */
+inline bool make_outputs(CUtensorMap *map, const void *data, CUtensorMapDataType type, int64_t size, int64_t channels,
+                         const conv_task &t, const int64_t *stride, int64_t image, const int *box)
+{
+    const auto bytes = [size](int64_t count, int64_t step) { return cuuint64_t(count > 1 ? step * size : 16); };
+    const tensor_map::boxes m = {data,
+                                 type,
+                                 {cuuint64_t(channels), cuuint64_t(t.outputs[1]), cuuint64_t(t.outputs[0]), cuuint64_t(t.x.n), 1},
+                                 {bytes(t.outputs[1], stride[1]), bytes(t.outputs[0], stride[0]), bytes(t.x.n, image), 16},
+                                 {cuuint32_t(wgmma::line_bytes / size), cuuint32_t(box[1]), cuuint32_t(box[0]), 1, 1}};
+    return tensor_map::make(map, m);
+}
+
+/* d in boxes that are half a tile's pixels, if TMA can write it. */
+inline bool make_d(CUtensorMap *map, const conv_task &t, const conv_layout &l)
+{
+    const conv_finish &f = t.finish;
+    const int64_t size = f.wide ? 4 : 2, columns = t.outputs[1], pixels = t.x.n * t.outputs[0] * columns;
+    const bool simple = f.activation == TRINE_ACT_IDENTITY || f.activation == TRINE_ACT_RELU;
+    const bool fits = f.channel == 1 && t.f.rows * size % 16 == 0 && reinterpret_cast<uintptr_t>(f.d) % 16 == 0 &&
+                      f.column * size % 16 == 0 && f.row * size % 16 == 0 && f.image * size % 16 == 0 && f.column > 0;
+    const bool plane =
+        (t.outputs[0] == 1 || f.row == columns * f.column) && (t.x.n == 1 || f.image == t.outputs[0] * columns * f.column);
+    if (!simple || !fits) return false;
+    const CUtensorMapDataType type = f.wide                 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
+                                     : t.dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                                                            : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    if (!l.windows) {
+        tensor_map::matrices m = {};
+        m.data = f.d;
+        m.type = type;
+        m.element_bytes = int(size);
+        m.inner = t.f.rows;
+        m.outer = pixels;
+        m.outer_stride = f.column;
+        return plane && columns > 1 && tensor_map::make(map, m, wgmma::line_bytes / size, 64);
+    }
+    const int half[2] = {64 / l.box[1], l.box[1]};
+    const int64_t stride[2] = {f.row, f.column};
+    return l.box[1] <= 64 && make_outputs(map, f.d, type, size, t.f.rows, t, stride, f.image, half);
+}
+
+inline bool stores_packs(const conv_task &t)
+{
+    const conv_finish &f = t.finish;
+    return f.channel == 1 && t.f.rows % 8 == 0 && f.column % 8 == 0 && f.row % 8 == 0 && f.image % 8 == 0 && simt::aligned16(f.d);
+}
+
+} // namespace sm90
+
+#endif
