@@ -273,7 +273,8 @@ static void product_epilogues(case_list *list)
         fp8_product_spec s = fp8_product(codes[i % 2 * 2], i % 4 == 1 ? 5 : 80, i % 4 == 2 ? 203 : 208, 272, i / 3 % 3);
         s.d = to[i % 3];
         s.bias = i < 18 ? TRINE_F32 : s.d;
-        s.b_layout = LAYOUT_TRANSPOSED;
+        s.b_layout = i % 5 ? LAYOUT_TRANSPOSED : LAYOUT_DENSE;
+        if (i % 5 == 0) s.m = s.n = 48;
         s.what = i < 18 ? "f32 bias" : "bias";
         new_fp8_product(list, &s);
     }
@@ -308,6 +309,7 @@ static void product_bench(case_list *list)
             for (int fast = 0; fast < (scaling == BLOCK ? 1 : 2); fast++) {
                 fp8_product_spec s = fp8_product(TRINE_F8_E4M3FN, large[i][0], large[i][1], large[i][2], scaling);
                 s.b_layout = LAYOUT_TRANSPOSED;
+                s.scale_layout = scaling == BLOCK ? LAYOUT_TRANSPOSED : LAYOUT_DENSE; /* as cuBLASLt wants them */
                 s.fast = fast;
                 s.scale = 0.1;
                 new_fp8_product(list, &s);
