@@ -117,6 +117,7 @@ static const char usage[] =
     "  --quick         the first case of each op and dtype, a short time each\n"
     "  --max-work N    the small cases of trine check of at most N element operations (on the simulator: 200000);\n"
     "                  with --quick the largest of each op and dtype\n"
+    "  --large         on the simulator, too, the cases of a card; choose few of them\n"
     "  --time SECONDS  time to spend on the repetitions of a case (default 0.3)\n"
     "  --no-peers      without vendor libraries\n"
     "  --json FILE     also write the results there, a JSON object a line\n";
@@ -139,11 +140,11 @@ static bool read_dtype(const char *text, trine_dtype *dtype)
 
 static bool parse(int argc, char **argv, bench_options *opt)
 {
-    static const struct option longs[] = {{"backend", 1, NULL, 'b'},  {"arch", 1, NULL, 'a'},  {"op", 1, NULL, 'o'},
-                                          {"case", 1, NULL, 'c'},     {"dtype", 1, NULL, 'd'}, {"variant", 1, NULL, 'v'},
-                                          {"quick", 0, NULL, 'q'},    {"time", 1, NULL, 't'},  {"json", 1, NULL, 'j'},
-                                          {"no-peers", 0, NULL, 'n'}, {"help", 0, NULL, 'h'},  {"max-work", 1, NULL, 'w'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{"backend", 1, NULL, 'b'},  {"arch", 1, NULL, 'a'},     {"op", 1, NULL, 'o'},
+                                          {"case", 1, NULL, 'c'},     {"dtype", 1, NULL, 'd'},    {"variant", 1, NULL, 'v'},
+                                          {"quick", 0, NULL, 'q'},    {"large", 0, NULL, 'l'},    {"time", 1, NULL, 't'},
+                                          {"json", 1, NULL, 'j'},     {"no-peers", 0, NULL, 'n'}, {"help", 0, NULL, 'h'},
+                                          {"max-work", 1, NULL, 'w'}, {NULL, 0, NULL, 0}};
     bool right = true;
     *opt = (bench_options){.seconds = 0, .budget = 2e6};
     for (int key; (key = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
@@ -155,6 +156,7 @@ static bool parse(int argc, char **argv, bench_options *opt)
         case 'd': right = read_dtype(optarg, &opt->dtype) && right; break;
         case 'v': opt->variant = optarg; break;
         case 'q': opt->quick = true; break;
+        case 'l': opt->large = true; break;
         case 't': right = read_positive(optarg, "seconds", &opt->seconds) && right; break;
         case 'w': right = read_positive(optarg, "element operations", &opt->max_work) && right; break;
         case 'j': opt->json = optarg; break;
@@ -229,7 +231,7 @@ int command_bench(int argc, char **argv)
         return 2;
     }
     int count = open_targets(&opt, targets);
-    for (int i = 0; i < count && opt.max_work == 0; i++)
+    for (int i = 0; i < count && opt.max_work == 0 && !opt.large; i++)
         if (bench_is_modelled(&targets[i])) opt.max_work = MODELLED_WORK;
     int result = bench_all(&s, targets, count);
     targets_close(targets, count);

@@ -43,8 +43,7 @@ static inline bool trine_grouped_make(trine_grouped *g, const trine_grouped_matm
     p->b = b->data;
     p->bias = p->has_bias ? args->bias.data : NULL;
     p->d = d->data;
-    p->dtype = a->dtype;
-    p->b_dtype = b->dtype;
+    p->dtype = p->b_dtype = a->dtype;
     p->d_dtype = p->c_dtype = d->dtype;
     p->bias_dtype = p->has_bias ? args->bias.dtype : d->dtype;
     p->alpha = 1;

@@ -11,7 +11,7 @@
 #ifndef TRINE_CORE_LINEAR_CROSS_ENTROPY_H
 #define TRINE_CORE_LINEAR_CROSS_ENTROPY_H
 
-#include "core/backend.h"
+#include "core/inner_call.h"
 #include "core/shape.h"
 
 typedef struct trine_linear_entropy_ops {
@@ -85,26 +85,14 @@ static inline void trine_linear_entropy_lay_out(trine_linear_entropy *f)
                               TRINE_F32, 2, a->weight.shape);
 }
 
-/* The call as an op inside sees it. */
 static inline trine_call trine_linear_entropy_call(const trine_linear_entropy *f)
 {
-    trine_call inner = *f->call;
-    const bool enough = inner.workspace && inner.workspace_size >= f->own;
-    inner.workspace = enough ? (char *)inner.workspace + f->own : NULL;
-    inner.workspace_size = enough ? inner.workspace_size - f->own : 0;
-    inner.query = f->planning;
-    inner.any_variant = false;
-    inner.forced = NULL;
-    inner.workspace_needed = 0;
-    inner.accepted[0] = inner.why[0] = '\0';
-    return inner;
+    return trine_inner_call(f->call, f->own, f->planning);
 }
 
 static inline trine_status trine_linear_entropy_done(trine_linear_entropy *f, const trine_call *inner, trine_status status)
 {
-    if (inner->workspace_needed > f->most) f->most = inner->workspace_needed;
-    if (status != TRINE_OK) memcpy(f->call->why, inner->why, sizeof inner->why);
-    return status;
+    return trine_inner_done(f->call, &f->most, inner, status);
 }
 
 /* Runs an op of the table; returns from the caller if it fails. */

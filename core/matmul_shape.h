@@ -178,6 +178,9 @@ static inline bool trine_product_settle(trine_product *p, const trine_tensor *d)
         p->d_m = d_n;
     }
     trine_product_fold_batch(p);
+    if (p->batch.numel == 1) /* nothing to walk: no stride stands in the way of loads of whole packs */
+        for (int32_t i = 0; i < TRINE_PRODUCT_OPERANDS; i++)
+            for (int32_t d = 0; d < p->batch.ndim; d++) p->batch.stride[i][d] = 0;
     return true;
 }
 

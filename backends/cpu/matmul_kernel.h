@@ -73,7 +73,7 @@ static inline __attribute__((always_inline)) void multiply_rows(const int rows, 
 static inline int64_t rows_made(int64_t rows) { return rows <= MR / 3 ? MR / 3 : rows <= 2 * MR / 3 ? 2 * MR / 3 : MR; }
 
 /* out[rows_made(rows)][NR], `pitch` apart: the sum over the panels' terms, or that added to what is there. */
-static void multiply_panels(const float *a, const float *b, int64_t terms, float *out, int64_t pitch, bool add, int64_t rows)
+static inline void multiply_panels(const float *a, const float *b, int64_t terms, float *out, int64_t pitch, bool add, int64_t rows)
 {
     const int64_t made = rows_made(rows);
     if (made == MR)

@@ -19,19 +19,30 @@ typedef struct pack_source {
     int64_t first;  /* element of row 0 and term 0 */
     int64_t row, k; /* strides */
     int64_t rows, terms;
+    int64_t begin_row, begin_k; /* in the whole matrix, of row 0 and term 0: for what follows */
+    /* An operand that has no strides: n elements along k (or along rows) in buffer. NULL: it lies in memory as said above. */
+    void (*gather)(float *buffer, const void *context, int64_t row, int64_t k, int64_t n, bool along_k);
+    const void *context;
     const trine_product_scale *scale; /* NULL: none */
     const float *scales;              /* of the matrix's first row and term */
-    int64_t first_row, first_k;       /* in the matrix */
 } pack_source;
+
+/* n elements along k (or along rows). */
+static inline const float *source_line(float *buffer, const pack_source *s, int64_t row, int64_t k, int64_t n, bool along_k)
+{
+    if (!s->gather) return load_line(buffer, s->data, s->dtype, s->first + row * s->row + k * s->k, n, along_k ? s->k : s->row);
+    s->gather(buffer, s->context, s->begin_row + row, s->begin_k + k, n, along_k);
+    return buffer;
+}
 
 enum { SCALE_TERMS = 128 };
 
 /* A line of one row, from its first term on. */
 static inline void scale_terms(float *line, const pack_source *s, int64_t row)
 {
-    const float *scales = s->scales + (s->first_row + row) / s->scale->row_block * s->scale->row;
+    const float *scales = s->scales + (s->begin_row + row) / s->scale->row_block * s->scale->row;
     for (int64_t k = 0, n; k < s->terms; k += n) {
-        const int64_t at = s->first_k + k, left = SCALE_TERMS - at % SCALE_TERMS;
+        const int64_t at = s->begin_k + k, left = SCALE_TERMS - at % SCALE_TERMS;
         const float by = scales[at / SCALE_TERMS * s->scale->k_step];
         n = left < s->terms - k ? left : s->terms - k;
         for (int64_t i = 0; i < n; i++) line[k + i] *= by;
@@ -41,8 +52,8 @@ static inline void scale_terms(float *line, const pack_source *s, int64_t row)
 /* The scales of rows in the term k. */
 static inline void find_scales(float *scales, const pack_source *s, int64_t first_row, int64_t rows, int64_t k)
 {
-    const float *from = s->scales + (s->first_k + k) / SCALE_TERMS * s->scale->k_step;
-    for (int64_t i = 0; i < rows; i++) scales[i] = from[(s->first_row + first_row + i) / s->scale->row_block * s->scale->row];
+    const float *from = s->scales + (s->begin_k + k) / SCALE_TERMS * s->scale->k_step;
+    for (int64_t i = 0; i < rows; i++) scales[i] = from[(s->begin_row + first_row + i) / s->scale->row_block * s->scale->row];
 }
 
 /* Lines of one term lie far apart: the processor does not look so far ahead by itself. */
@@ -62,10 +73,10 @@ static inline __attribute__((always_inline)) void pack_lines(float *panels, cons
     const int64_t whole = rows / width, rest = rows - whole * width, apart = width * s->terms;
     for (int64_t k = 0; k < s->terms; k++) {
         if (s->row == 1 && k + PACK_AHEAD < s->terms) ask_for(s, first_row, k + PACK_AHEAD, rows);
-        const float *line = load_line(buffer, s->data, s->dtype, s->first + first_row * s->row + k * s->k, rows, s->row);
+        const float *line = source_line(buffer, s, first_row, k, rows, false);
         float *to = panels + k * width;
         if (s->scale) {
-            if (k == 0 || (s->first_k + k) % SCALE_TERMS == 0) find_scales(scales, s, first_row, rows, k);
+            if (k == 0 || (s->begin_k + k) % SCALE_TERMS == 0) find_scales(scales, s, first_row, rows, k);
             for (int64_t i = 0; i < rows; i++) buffer[i] *= scales[i];
         }
         for (int64_t i = 0; i < whole; i++, to += apart, line += width) memcpy(to, line, (size_t)width * sizeof *to);
@@ -111,9 +122,7 @@ static inline __attribute__((always_inline)) void pack_turned(float *panel, cons
     _Alignas(64) float buffer[PACK_WIDTH_MAX * PACK_TERMS];
     const float *line[PACK_WIDTH_MAX + 4];
     for (int64_t r = 0; r < width + 3; r++)
-        line[r] = r < rows
-                      ? load_line(buffer + r * PACK_TERMS, s->data, s->dtype, s->first + (first_row + r) * s->row, s->terms, s->k)
-                      : zeros;
+        line[r] = r < rows ? source_line(buffer + r * PACK_TERMS, s, first_row + r, 0, s->terms, true) : zeros;
     for (int64_t r = 0; s->scale && r < width && r < rows; r++) scale_terms(buffer + r * PACK_TERMS, s, first_row + r);
     turn_lines(panel, width, line, s->terms);
 }

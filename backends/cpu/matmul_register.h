@@ -26,10 +26,18 @@ static inline int64_t even_block(int64_t n, int64_t most, int64_t unit)
     return blocks_of(blocks_of(n, blocks), unit) * unit;
 }
 
+/* For products whose operands or d are no matrices in memory: tells where an operand's elements come from, and takes n finished
+ * sums of a row. */
+typedef struct register_hooks {
+    void (*source)(const trine_product *p, bool of_b, pack_source *source);
+    void (*finish)(const trine_product *p, const product_place *at, int64_t row, int64_t column, float *sums, int64_t n);
+} register_hooks;
+
 typedef struct register_plan {
     int64_t block_m, block_n, block_k, steps; /* a sum over nothing is one step of no terms */
     bool direct;                              /* sums are kept in d */
     size_t a_size, b_size, sums_size;         /* floats in the workspace */
+    const register_hooks *hooks;              /* or NULL */
 } register_plan;
 
 static register_plan register_plan_make(const trine_product *p)
@@ -54,6 +62,7 @@ typedef struct register_step {
     const float *a, *b; /* packed */
     float *sums;        /* of (row, column) */
     int64_t pitch;
+    void (*finish)(const trine_product *p, const product_place *at, int64_t row, int64_t column, float *sums, int64_t n);
 } register_step;
 
 /* The tile of a panel of a and one of b; in d it may have to be cut. */
@@ -81,7 +90,7 @@ static void make_task(const trine_product *p, const product_place *at, const reg
     if (!s->last || (direct && is_plain(p))) return;
     const int64_t end = smaller(i1 * MR, s->rows), columns = smaller(j1 * NR, s->columns) - j0 * NR;
     for (int64_t r = i0 * MR; r < end; r++)
-        finish_row(p, at, s->row + r, s->column + j0 * NR, s->sums + r * s->pitch + j0 * NR, columns);
+        s->finish(p, at, s->row + r, s->column + j0 * NR, s->sums + r * s->pitch + j0 * NR, columns);
 }
 
 static void make_step(const trine_product *p, const product_place *at, cpu_team *team, const register_step *s, bool direct)
@@ -101,17 +110,17 @@ static void make_step(const trine_product *p, const product_place *at, cpu_team 
     }
 }
 
-static pack_source source_of(const void *data, trine_dtype dtype, int64_t first, int64_t row, int64_t k)
+static pack_source source_of(const void *data, trine_dtype dtype, int64_t first, int64_t row, int64_t k, int64_t begin_row,
+                             int64_t begin_k)
 {
-    return (pack_source){.data = data, .dtype = dtype, .first = first, .row = row, .k = k};
+    return (pack_source){
+        .data = data, .dtype = dtype, .first = first, .row = row, .k = k, .begin_row = begin_row, .begin_k = begin_k};
 }
 
-static void set_scales(pack_source *s, const trine_product_scale *scale, int64_t offset, int64_t row, int64_t k)
+static void set_scales(pack_source *s, const trine_product_scale *scale, int64_t offset)
 {
     s->scale = scale;
     s->scales = scale->data + offset;
-    s->first_row = row;
-    s->first_k = k;
 }
 
 /* Packed panels have two places in turn: members pack for the next step while others are still busy with this one. */
@@ -125,6 +134,7 @@ static void make_block(const trine_product *p, const product_place *at, cpu_team
                        .columns = smaller(plan->block_n, p->n - column)};
     s.sums = plan->direct ? (float *)p->d + at->d + row * p->d_m + column : sums;
     s.pitch = plan->direct ? p->d_m : plan->block_n;
+    s.finish = plan->hooks && plan->hooks->finish ? plan->hooks->finish : finish_row;
     for (int64_t step = 0; step < plan->steps; step++) {
         const int64_t k = step * plan->block_k;
         float *a = memory + (team->threads > 1 && team->steps++ % 2 ? plan->a_size + plan->b_size : 0), *b = a + plan->a_size;
@@ -133,15 +143,17 @@ static void make_block(const trine_product *p, const product_place *at, cpu_team
         s.first = step == 0;
         s.last = step + 1 == plan->steps;
         s.terms = smaller(plan->block_k, p->k - k);
-        pack_source from_a = source_of(p->a, p->dtype, at->a + row * p->a_m + k * p->a_k, p->a_m, p->a_k);
-        pack_source from_b = source_of(p->b, p->b_dtype, at->b + column * p->b_n + k * p->b_k, p->b_n, p->b_k);
+        pack_source from_a = source_of(p->a, p->dtype, at->a + row * p->a_m + k * p->a_k, p->a_m, p->a_k, row, k);
+        pack_source from_b = source_of(p->b, p->b_dtype, at->b + column * p->b_n + k * p->b_k, p->b_n, p->b_k, column, k);
         from_a.rows = s.rows;
         from_b.rows = s.columns;
         from_a.terms = from_b.terms = s.terms;
         if (p->has_scales) {
-            set_scales(&from_a, &p->a_scale, at->a_scale, row, k);
-            set_scales(&from_b, &p->b_scale, at->b_scale, column, k);
+            set_scales(&from_a, &p->a_scale, at->a_scale);
+            set_scales(&from_b, &p->b_scale, at->b_scale);
         }
+        if (plan->hooks) plan->hooks->source(p, false, &from_a);
+        if (plan->hooks) plan->hooks->source(p, true, &from_b);
         pack_a(team, a, &from_a);
         pack_b(team, b, &from_b);
         team_barrier(team);
@@ -149,11 +161,16 @@ static void make_block(const trine_product *p, const product_place *at, cpu_team
     }
 }
 
-static void register_product(const trine_product *p, const product_place *at, cpu_team *team)
+static void make_blocks(const trine_product *p, const product_place *at, cpu_team *team, const register_plan *plan)
+{
+    for (int64_t column = 0; column < p->n; column += plan->block_n)
+        for (int64_t row = 0; row < p->m; row += plan->block_m) make_block(p, at, team, plan, row, column);
+}
+
+static inline void register_product(const trine_product *p, const product_place *at, cpu_team *team)
 {
     const register_plan plan = register_plan_make(p);
-    for (int64_t column = 0; column < p->n; column += plan.block_n)
-        for (int64_t row = 0; row < p->m; row += plan.block_m) make_block(p, at, team, &plan, row, column);
+    make_blocks(p, at, team, &plan);
 }
 
 static inline trine_status run_register_tiled(trine_call *call, const trine_product *p)

@@ -84,7 +84,10 @@ static void forward_piece(const job *j, const piece *e, buffers *b)
             take(j, e, b, range, x, h * a->in + e->first * a->stride + t - a->padding);
         }
     }
-    if (j->average) divide(j, e, b, e->row, e->first, e->count);
+    if (j->average)
+        divide(j, e, b, e->row, e->first, e->count);
+    else
+        for (int64_t i = 0; i < n; i++) b->value[i] += 0.0f; /* no -0 */
     store_columns(j, b->value, SMALL, e, e->first, 1, e->count);
     if (j->indices) move_indices(j, e, e->row, e->first, e->count, b->where, true);
 }

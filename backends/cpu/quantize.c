@@ -1,5 +1,6 @@
 /* Quantisation on the CPU: the same bits as backends/simt/quantize.h. nf4 is bound by its 15 comparisons an element, which
  * vectorise; the rest by bytes. */
+#include "backends/cpu/nf4_matmul.h"
 #include "backends/cpu/scaled.h"
 #include "core/dynamic_map.h"
 #include "core/int8_scale.h"
@@ -44,22 +45,6 @@ trine_status TRINE_CPU(nf4_quantize)(trine_call *call, const trine_nf4_quantize_
         }
     }
     return TRINE_OK;
-}
-
-/* Elements [first, first + n), within a block, as f32. */
-static void nf4_values(float *restrict y, const uint8_t *codes, int64_t first, int64_t n, float absmax)
-{
-    static const float value[] = TRINE_NF4_VALUES;
-    float scaled[16];
-    for (int k = 0; k < 16; k++) scaled[k] = value[k] * absmax;
-    int64_t i = 0;
-    if (first % 2 && n > 0) y[i++] = scaled[codes[first / 2] & 15];
-    const uint8_t *from = codes + (first + i) / 2;
-    for (; i + 1 < n; i += 2, from++) {
-        y[i] = scaled[*from >> 4];
-        y[i + 1] = scaled[*from & 15];
-    }
-    if (i < n) y[i] = scaled[*from >> 4];
 }
 
 trine_status TRINE_CPU(nf4_dequantize)(trine_call *call, const trine_nf4_dequantize_args *a)

@@ -40,11 +40,10 @@ LANES_INLINE f32x16 column_take(const void *x, trine_dtype dtype, int64_t i, int
     return whole ? lanes_load(x, dtype, i) : lanes_load_part(x, dtype, i, n - i, 0);
 }
 
-/* What comes later, for a block of each row. Of four rows of f32 the processor looks ahead better by itself. */
+/* What comes later, for a block of each row. */
 LANES_INLINE void column_ahead(const column_rows *c, trine_dtype dtype, int inputs, int count, int64_t i)
 {
     const int lines = (int)(LANES_BLOCK * lanes_size(dtype) / 64);
-    if (count > 1 && dtype == TRINE_F32) return;
     for (int k = 0; k < count; k++) {
         lanes_ask((const char *)c->x[k] + c->apart[0] + i * lanes_size(dtype), lines);
         if (inputs > 1) lanes_ask((const char *)c->y[k] + c->apart[1] + i * lanes_size(dtype), lines);
@@ -73,7 +72,8 @@ LANES_INLINE void column_ahead(const column_rows *c, trine_dtype dtype, int inpu
         const column_rows own = *rows, *c = &own; /* which no store to sums can change */ \
         int64_t i = 0; \
         for (; i + LANES <= c->n; i += LANES) { \
-            if (i % LANES_BLOCK == 0) column_ahead(c, dtype, inputs, count, i); \
+            /* for sums of four rows of f32 the processor looks ahead better by itself */ \
+            if (i % LANES_BLOCK == 0 && (count == 1 || dtype != TRINE_F32)) column_ahead(c, dtype, inputs, count, i); \
             name##_add(sums, c, dtype, count, i, true); \
         } \
         if (i < c->n) name##_add(sums, c, dtype, count, i, false); \
@@ -110,17 +110,23 @@ static column_rows column_rows_at(const columns *c, const column_task *t, int64_
     return rows;
 }
 
+/* Rows that are taken together: one by one where memory is then read in its order. */
+static int rows_together(const columns *c, const column_task *t, int64_t left)
+{
+    const bool in_order = t->n == c->count && t->n * c->r->size <= COLUMN_BYTES;
+    return left >= ROWS_AT_ONCE && !in_order ? ROWS_AT_ONCE : 1;
+}
+
 static void column_sums_of(const columns *c, const column_task *t)
 {
     _Alignas(64) float sum[COLUMN_TILE + LANES];
     double *to = c->values + t->to;
-    const bool in_order = t->n == c->count && t->n * c->r->size <= COLUMN_BYTES;
     for (int64_t i = 0; i < t->n; i++) to[i] = 0;
     for (int64_t piece = t->begin, end; piece < t->end; piece = end) {
         end = piece + COLUMN_ROWS < t->end ? piece + COLUMN_ROWS : t->end;
         for (int64_t i = 0; i < t->n + LANES; i++) sum[i] = 0;
         for (int64_t row = piece; row < end;) {
-            const int count = end - row >= ROWS_AT_ONCE && !in_order ? ROWS_AT_ONCE : 1;
+            const int count = rows_together(c, t, end - row);
             const column_rows rows = column_rows_at(c, t, row, count, 0, t->n);
             column_sums[c->r->kind](sum, &rows, count);
             row += count;
@@ -131,34 +137,69 @@ static void column_sums_of(const columns *c, const column_task *t)
 
 /* ---- Maxima ---- */
 
-/* best[i], index[i]: the largest so far and its row; `row` counts from the slice's first. */
-static void column_best(float *restrict best, int32_t *restrict index, const float *restrict x, float sign, int32_t row,
-                        int64_t n)
+/* best: the largest so far, index: its row; NaN is larger than all numbers, and of equals the first one stays. */
+LANES_INLINE void column_larger(f32x16 *best, i32x16 *index, f32x16 x, int32_t row)
 {
-    for (int64_t i = 0; i < n; i++) {
-        const float v = x[i] * sign, b = best[i];
-        const int32_t take = (v > b) | ((v != v) & (b == b));
-        best[i] = take ? v : b;
-        index[i] = take ? row : index[i];
+#if defined __AVX512F__
+    const __m512 b = (__m512)*best;
+    const __mmask16 above = _mm512_cmp_ps_mask((__m512)x, b, _CMP_NLE_UQ),
+                    take = _mm512_mask_cmp_ps_mask(above, b, b, _CMP_ORD_Q);
+    *best = (f32x16)_mm512_mask_mov_ps(b, take, (__m512)x);
+    *index = (i32x16)_mm512_mask_set1_epi32((__m512i)*index, take, row);
+#else
+    const f32x16 b = *best;
+    const i32x16 take = (x > b) | ((x != x) & (b == b));
+    *best = (f32x16)(((i32x16)x & take) | ((i32x16)b & ~take));
+    *index = (row & take) | (*index & ~take);
+#endif
+}
+
+/* `count` rows, 1 or ROWS_AT_ONCE, the first of which is `row`; turned: the smallest are looked for. */
+LANES_INLINE void column_best_of(float *best, int32_t *index, const column_rows *rows, trine_dtype dtype, int count, bool turned,
+                                 int32_t row)
+{
+    const column_rows own = *rows, *c = &own; /* which no store to best can change */
+    const i32x16 sign = (i32x16){0} + (turned ? INT32_MIN : 0);
+    for (int64_t i = 0; i < c->n; i += LANES) {
+        const bool whole = i + LANES <= c->n;
+        f32x16 b = lanes_load(best, TRINE_F32, i);
+        i32x16 at;
+        memcpy(&at, index + i, sizeof at);
+        if (i % LANES_BLOCK == 0 && whole) column_ahead(c, dtype, 1, count, i);
+        for (int k = 0; k < count; k++)
+            column_larger(&b, &at, (f32x16)((i32x16)column_take(c->x[k], dtype, i, c->n, whole) ^ sign), row + k);
+        memcpy(best + i, &b, sizeof b);
+        memcpy(index + i, &at, sizeof at);
     }
+}
+
+static void column_best(float *best, int32_t *index, const column_rows *c, int count, bool turned, int32_t row)
+{
+#define BEST(dtype) \
+    (count > 1 ? column_best_of(best, index, c, dtype, ROWS_AT_ONCE, turned, row) \
+               : column_best_of(best, index, c, dtype, 1, turned, row))
+    if (c->dtype == TRINE_F32)
+        BEST(TRINE_F32);
+    else if (c->dtype == TRINE_BF16)
+        BEST(TRINE_BF16);
+    else
+        BEST(TRINE_F16);
+#undef BEST
 }
 
 static void column_floats_of(const columns *c, const column_task *t)
 {
-    SPAN_BUFFER(buffer);
-    _Alignas(64) float best[COLUMN_TILE];
-    int32_t index[COLUMN_TILE];
-    for (int64_t i = 0; i < t->n; i++) {
+    _Alignas(64) float best[COLUMN_TILE + LANES];
+    _Alignas(64) int32_t index[COLUMN_TILE + LANES];
+    for (int64_t i = 0; i < t->n + LANES; i++) {
         best[i] = -INFINITY;
         index[i] = 0;
     }
-    for (int64_t row = t->begin; row < t->end; row++)
-        for (int64_t i = 0, m; i < t->n; i += m) {
-            m = t->n - i < SPAN_MAX ? t->n - i : SPAN_MAX;
-            const float *x =
-                span_load(buffer, t->in[0] + ((row - t->begin) * c->r->shape.step[0] + i) * c->r->size, c->r->dtype, m);
-            column_best(best + i, index + i, x, c->r->kind == AMIN ? -1.0f : 1.0f, (int32_t)(row - t->begin), m);
-        }
+    for (int64_t row = t->begin, count; row < t->end; row += count) {
+        count = rows_together(c, t, t->end - row);
+        const column_rows rows = column_rows_at(c, t, row, (int)count, 0, t->n);
+        column_best(best, index, &rows, (int)count, c->r->kind == AMIN, (int32_t)(row - t->begin));
+    }
     for (int64_t i = 0; i < t->n; i++) {
         c->values[t->to + i] = (double)best[i];
         c->at[t->to + i] = t->begin + index[i];

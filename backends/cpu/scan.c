@@ -4,7 +4,7 @@
  * combinations with what precedes it, so that the chain has one link for four vectors. Rows are cut into chunks of a fixed
  * length, each scanned from the neutral element and then combined with the chunks before it; threads take rows, or, where there
  * are few, chunks, whose totals they find first, so that results do not depend on the number of threads. Axes outside the
- * innermost go down spans of columns side by side. */
+ * innermost go down spans of columns side by side. Integers: scan_integers.h. */
 #include <math.h>
 
 #include "backends/cpu/lanes.h"
@@ -260,6 +260,8 @@ static void columns_apart(const scan *s)
     }
 }
 
+#include "backends/cpu/scan_integers.h"
+
 trine_status TRINE_CPU(scan)(trine_call *call, const trine_scan_args *a)
 {
     scan s = {.shape = trine_scan_shape_of(a), .kind = &kinds[a->kind], .dtype = a->x.dtype};
@@ -272,10 +274,13 @@ trine_status TRINE_CPU(scan)(trine_call *call, const trine_scan_args *a)
     s.stream = span_should_stream(s.shape.rows.numel * s.shape.n * s.size);
     call->variant = TRINE_CPU_VARIANT;
     const int64_t tasks = s.shape.rows.numel * s.chunks;
-    const bool by_chunks = !s.shape.columns && s.chunks > 1 && s.shape.rows.numel < 64;
+    const bool integers = s.dtype == TRINE_I32 || s.dtype == TRINE_I64,
+               by_chunks = !integers && !s.shape.columns && s.chunks > 1 && s.shape.rows.numel < 64;
     TRINE_END_OF_QUERY(call, by_chunks ? (size_t)tasks * sizeof(float) : 0);
     if (tasks == 0) return TRINE_OK;
-    if (s.shape.columns)
+    if (integers)
+        scan_integers(&s);
+    else if (s.shape.columns)
         columns_apart(&s);
     else if (by_chunks && s.shape.rows.numel < cpu_threads(INT32_MAX, 1))
         chunks_apart(&s, call->workspace);

@@ -90,15 +90,15 @@ static inline float vm_exp(float x)
     return x < -104.0f ? 0.0f : y;
 }
 
-/* e^-|x|, in [0, 1]: one instruction less than vm_exp(-fabsf(x)). */
+/* e^-|x|, in [0, 1]. n is 0 at most, so that 2^(n + 65) and p times it are normal numbers, and the last step alone rounds. */
 static inline float vm_exp_minus_abs(float x)
 {
     float a = fabsf(x);
-    float t = TRINE_FMA(a, -VM_LOG2E, VM_ROUND + 254.0f);
-    float n = t - (VM_ROUND + 254.0f);
+    float t = TRINE_FMA(a, -VM_LOG2E, VM_ROUND + 192.0f);
+    float n = t - (VM_ROUND + 192.0f);
     float r = TRINE_FMA(n, -VM_LN2_HI, -a);
     r = TRINE_FMA(n, -VM_LN2_LO, r);
-    float y = vm_scale(vm_exp_poly(r), t);
+    float y = vm_exp_poly(r) * vm_float(vm_bits(t) << 23) * 0x1p-65f;
     return a > 104.0f ? 0.0f : y;
 }
 

@@ -4,9 +4,21 @@
 /* A kernel of which a multiprocessor must have room for that many blocks. */
 #define TRINE_KERNEL_BLOCKS(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 
+#include "backends/cuda/grouped_variants.h"
 #include "backends/simt/grouped.h"
 
-static const trine_variant grouped_variants[] = {{"register_tiled", simt::grouped_register_tiled}};
+trine_status trine_cuda_grouped_portable(trine_call *call, const trine_grouped *grouped)
+{
+    return simt::run_grouped_tiled(call, *grouped);
+}
+
+/* Best first. */
+static const trine_variant grouped_variants[] = {
+    {"sm90", sm90::grouped_matmul<sm90::grouped_any>},
+    {"register_tiled", simt::grouped_register_tiled},
+    {"sm90_128x256", sm90::grouped_matmul<sm90::grouped_128x256>},
+    {"sm90_64x128", sm90::grouped_matmul<sm90::grouped_64x128>},
+};
 
 extern "C" trine_status TRINE_BACKEND_FN(grouped_matmul)(trine_call *call, const trine_grouped_matmul_args *args)
 {

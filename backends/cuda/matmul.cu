@@ -16,6 +16,7 @@ trine_status trine_cuda_matmul_portable(trine_call *call, const trine_product *p
 static const trine_variant matmul_variants[] = {
     {"sm90", sm90::matmul},
     {"gemv", simt::matmul_gemv},
+    {"sm80", sm80::matmul},
     {"register_tiled", simt::matmul_register_tiled},
     {"register_tiled_128", simt::matmul_register_tiled_128},
     {"tiled", simt::matmul_tiled},
@@ -25,10 +26,13 @@ static const trine_variant matmul_variants[] = {
     {"sm90_128x128", sm90::matmul_of_tile<1, false>},
     {"sm90_64x128", sm90::matmul_of_tile<2, false>},
     {"sm90_64x64", sm90::matmul_of_tile<3, false>},
+    {"sm90_128x64", sm90::matmul_of_tile<4, false>},
+    {"sm90_128x192", sm90::matmul_of_tile<5, false>},
     {"sm90_128x256_split", sm90::matmul_of_tile<0, true>},
     {"sm90_128x128_split", sm90::matmul_of_tile<1, true>},
     {"sm90_64x128_split", sm90::matmul_of_tile<2, true>},
     {"sm90_64x64_split", sm90::matmul_of_tile<3, true>},
+    {"sm90_128x64_split", sm90::matmul_of_tile<4, true>},
 };
 
 extern "C" trine_status TRINE_BACKEND_FN(matmul)(trine_call *call, const trine_matmul_args *args)

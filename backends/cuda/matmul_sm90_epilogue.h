@@ -9,9 +9,12 @@
 #ifndef TRINE_CUDA_MATMUL_SM90_EPILOGUE_H
 #define TRINE_CUDA_MATMUL_SM90_EPILOGUE_H
 
+#include "backends/cuda/matmul_finish.h"
 #include "backends/cuda/matmul_sm90_tile.h"
 
 namespace sm90 {
+
+using simt::finish_four;
 
 /* A thread among its warpgroup's. */
 struct lane_place {
@@ -23,6 +26,12 @@ struct lane_place {
     TRINE_DEVICE_METHOD int column() const { return lane() % 4 * 2; }
     TRINE_DEVICE_METHOD void meet() const { ptx::meet(1 + group, warpgroup); }
 };
+
+/* A stage may be loaded again when every warpgroup that it was loaded for has read it; thread i of each tells block i. */
+template <class Tile> TRINE_DEVICE void give_back(const schedule &s, uint32_t empty, uint32_t rank, const lane_place &me)
+{
+    if (me.thread < s.share) ptx::barrier_arrive(empty, s.share > 1 ? me.thread : rank);
+}
 
 TRINE_DEVICE uint32_t pack_pair(simt::f16, float low, float high)
 {
@@ -81,24 +90,6 @@ template <class Tile, class D> TRINE_DEVICE void store_by_tma(const float (&sum)
     }
 }
 
-/* Four neighbouring sums to d, as far as it has them. */
-template <class T>
-TRINE_DEVICE void finish_four(float4 v, int64_t row, int64_t column, const product<T> &p, const product_offsets &at)
-{
-    const float sums[4] = {v.x, v.y, v.z, v.w};
-    if (row >= p.m || column >= p.n) return;
-    simt::pack<float, 4> done;
-#pragma unroll
-    for (int j = 0; j < 4; j++) done.at[j] = column + j < p.n ? p.out.finish(sums[j], row, column + j, at) : 0.0f;
-    if (p.out.d_packs) {
-        p.out.put(done, row, column, at);
-        return;
-    }
-#pragma unroll
-    for (int j = 0; j < 4; j++)
-        if (column + j < p.n) p.out.put(simt::pack<float, 1>{{done.at[j]}}, row, column + j, at);
-}
-
 /* 32 columns of sums, from column 32 i on, to 64 rows of `pitch` floats. */
 template <int n> TRINE_DEVICE void stage_sums(const float (&sum)[n], int i, uint32_t to, int pitch, const lane_place &me)
 {
@@ -110,8 +101,8 @@ template <int n> TRINE_DEVICE void stage_sums(const float (&sum)[n], int i, uint
                               sum[16 * i + 4 * j + 2 * half + 1]);
 }
 
-template <class Tile, class T> TRINE_DEVICE void store_finished(const float (&sum)[Tile::N / 2], const product<T> &p,
-                                                                const work &w, uint32_t staging, const lane_place &me)
+template <class Tile, class P> TRINE_DEVICE void store_finished(const float (&sum)[Tile::N / 2], const P &p, const work &w,
+                                                                uint32_t staging, const lane_place &me)
 {
     const product_offsets at = p.offsets(w.index);
     const int first_row = w.row + me.group * 64;

@@ -1,4 +1,4 @@
-/* sm90: matrix products of 16-bit floats on Hopper's tensor cores. docs/matmul-hopper.md explains it step by step.
+/* sm90: matrix products of 16-bit floats, and of f32 as tf32, on Hopper's tensor cores. docs/matmul-hopper.md explains it step by step.
  *
  * A block makes tiles of d. One warp of it has TMA load tiles of a and b into a ring of stages in shared memory; its warpgroups
  * multiply what has come (wgmma, sums in registers) and hand stages back. Bound by the tensor cores where tiles are many; by
@@ -7,14 +7,14 @@
 #ifndef TRINE_CUDA_MATMUL_SM90_KERNEL_H
 #define TRINE_CUDA_MATMUL_SM90_KERNEL_H
 
-#include "backends/cuda/matmul_sm90_epilogue.h"
+#include "backends/cuda/matmul_sm90_turned.h"
 
 namespace sm90 {
 
 /* One thread's loop: keeps the ring full. */
 template <class T, class Tile, wgmma::axis A, wgmma::axis B> struct producer {
-    /* Boxes along the rows of an operand that lies along them, 64 rows each. */
-    static constexpr int box = wgmma::terms_of_line;
+    /* Boxes along the rows of an operand that lies along them: a line of rows each, all terms of the step. */
+    static constexpr int box = wgmma::elements_of_line<T>;
 
     static TRINE_DEVICE_METHOD void load_a(const maps &m, const schedule &s, const ring_place<Tile> &at, ptx::coordinates from,
                                            int row, int k)
@@ -28,7 +28,7 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> struct producer {
 #pragma unroll
             for (int i = 0; i < Tile::M / box; i++) {
                 from.inner = row + i * box;
-                ptx::load_box(at.a() + i * wgmma::block_bytes, &m.a, from, s.single, at.full());
+                ptx::load_box(at.a() + i * box * wgmma::line_bytes, &m.a, from, s.single, at.full());
             }
         }
     }
@@ -70,7 +70,7 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> struct producer {
                 batch_coordinates(p, TRINE_PRODUCT_B, w.index, &from_b);
             }
             for (int i = 0; i < w.steps; i++) {
-                const int k = (w.first_step + i) * step_terms;
+                const int k = (w.first_step + i) * step_terms<T>;
                 ptx::barrier_wait(at.empty(), at.parity ^ 1);
                 ptx::barrier_expect(at.full(), Tile::bytes_stage);
                 load_a(m, s, at, from_a, w.row, k);
@@ -80,12 +80,6 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> struct producer {
         }
     }
 };
-
-/* A stage may be loaded again when every warpgroup that it was loaded for has read it; thread i of each tells block i. */
-template <class Tile> TRINE_DEVICE void give_back(const schedule &s, uint32_t empty, uint32_t rank, const lane_place &me)
-{
-    if (me.thread < s.share) ptx::barrier_arrive(empty, s.share > 1 ? me.thread : rank);
-}
 
 /* The sums of a tile: `steps` stages, the last of which is still being read when the next one is started. */
 template <class T, class Tile, wgmma::axis A, wgmma::axis B> TRINE_DEVICE void
@@ -99,7 +93,7 @@ multiply_tile(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s
         const uint64_t a = wgmma::describe(at.a() + me.group * wgmma::block_bytes), b = wgmma::describe(at.b());
         wgmma::fence();
 #pragma unroll
-        for (int k = 0; k < step_terms / 16; k++)
+        for (int k = 0; k < 4; k++)
             wgmma::multiply<T, Tile::N>::template run<A, B>(sum, a + k * wgmma::next_terms<A>, b + k * wgmma::next_terms<B>,
                                                             i + k > 0);
         wgmma::commit();
@@ -133,10 +127,10 @@ consume(const maps &m, const product<T> &p, const schedule &s, uint32_t base, ui
         } else if (s.by_tma) {
             ptx::coordinates to = {w.column, w.row + me.group * 64, {0, 0, 0}};
             if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, w.index, &to);
-            if (p.out.d_wide)
-                store_by_tma<Tile>(sum, &m.d, s, to, staging, me, float{});
-            else
+            if (sizeof(T) < 4 && !p.out.d_wide)
                 store_by_tma<Tile>(sum, &m.d, s, to, staging, me, T{});
+            else
+                store_by_tma<Tile>(sum, &m.d, s, to, staging, me, float{});
         } else {
             store_finished<Tile>(sum, p, w, staging, me);
         }
@@ -152,6 +146,11 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> __global__ void __l
         (ptx::shared_address(target::dynamic_shared()) + wgmma::pattern_bytes - 1) & ~uint32_t(wgmma::pattern_bytes - 1);
     const unsigned blocks = unsigned(s.share * s.splits), unit = blockIdx.x / blocks, units_apart = gridDim.x / blocks;
     const uint32_t rank = ptx::cluster_rank();
+    if (threadIdx.x == Tile::multipliers) { /* on their way while the barriers are made: from memory they take a microsecond */
+        ptx::prefetch_map(&m.a);
+        ptx::prefetch_map(&m.b);
+        if (s.by_tma) ptx::prefetch_map(&m.d);
+    }
     if (threadIdx.x == 0) {
         ring_place<Tile> at(base);
         for (int i = 0; i < Tile::stages; i++, at.advance()) {
@@ -160,19 +159,21 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> __global__ void __l
         }
         ptx::barrier_init_fence();
     }
-    ptx::cluster_barrier();
+    if (blocks > 1)
+        ptx::cluster_barrier();
+    else
+        __syncthreads();
     if (threadIdx.x >= Tile::multipliers) {
         if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
-        if (threadIdx.x == Tile::multipliers) {
-            ptx::prefetch_map(&m.a);
-            ptx::prefetch_map(&m.b);
-            producer<T, Tile, A, B>::run(m, p, s, base, rank, unit, units_apart);
-        }
+        if (threadIdx.x == Tile::multipliers) producer<T, Tile, A, B>::run(m, p, s, base, rank, unit, units_apart);
         __syncwarp();
         if (s.splits > 1) ptx::cluster_barrier();
     } else {
         if constexpr (Tile::trades_registers) ptx::take_registers<224>();
-        consume<T, Tile, A, B>(m, p, s, base, rank, unit, units_apart);
+        if constexpr (is_turned<T, B>)
+            consume_turned<Tile>(m, p, s, base, rank);
+        else
+            consume<T, Tile, A, B>(m, p, s, base, rank, unit, units_apart);
     }
     /* nobody leaves while another block still reads or signals its shared memory */
     if (blocks > 1) ptx::cluster_barrier();

@@ -8,9 +8,11 @@ using tile_128x256 = tile<128, 256, 4, 1>;
 using tile_128x128 = tile<128, 128, 6, 1>;
 using tile_64x128 = tile<64, 128, 4, 2>;
 using tile_64x64 = tile<64, 64, 6, 2>;
+using tile_128x64 = tile<128, 64, 8, 1>;
+using tile_128x192 = tile<128, 192, 4, 1>;
 
 /* group_rows: rows of tiles that are worked on together. */
-enum { tile_count = 4, most_splits = 8, group_rows = 16 };
+enum { tile_count = 6, most_splits = 8, group_rows = 16 };
 
 /* A plan: a row of the table, blocks that share b, parts of K. One of the last two is 1. */
 struct plan {
@@ -23,14 +25,22 @@ struct tile_row {
 };
 static constexpr double ends = 1300; /* cycles that a tile takes beside its steps */
 static constexpr tile_row tile_table[tile_count] = {
-    {128, 256, 4, 1, 0.88},
-    {128, 128, 6, 1, 0.80},
-    {64, 128, 4, 2, 0.75},
-    {64, 64, 6, 2, 0.50},
+    {128, 256, 4, 1, 0.88}, {128, 128, 6, 1, 0.80}, {64, 128, 4, 2, 0.75},
+    {64, 64, 6, 2, 0.50},   {128, 64, 8, 1, 0.60},  {128, 192, 4, 1, 0.79},
 };
 
-/* Whether two blocks along M load b together. The small tiles were slower so. */
-inline bool shares(int tile) { return tile_table[tile].m >= 128; }
+/* Steps of the ring along K. What is said of times counts in steps, which have the same bytes and take the tensor cores the same
+ * time in every dtype. */
+inline int64_t steps_of(const trine_product &p)
+{
+    return simt::ceil_div(p.k * (trine_dtype_bits(p.dtype) / 8), int64_t(wgmma::line_bytes));
+}
+
+/* Whether a tile is made of whole warpgroups when the product is turned (matmul_sm90_turned.h). */
+inline bool turns(int tile) { return tile_table[tile].n == 2 * tile_table[tile].m; }
+
+/* Whether two blocks along M load b together, each whole lines of its columns. The small tiles were slower so. */
+inline bool shares(int tile) { return tile_table[tile].m >= 128 && tile_table[tile].n % 128 == 0; }
 
 inline int64_t units_of(const trine_product &p, const plan &how)
 {
@@ -53,24 +63,31 @@ inline double cycles_of(const trine_product &p, const plan &how, int64_t units)
     const bool crowded = spread > t.together || (how.splits > 1 && 2 * blocks > units);
     const double busy = crowded ? t.together : double(spread);
     const double rows = double(p.m < t.m ? p.m : t.m), columns = double(p.n < t.n ? p.n : t.n);
-    const double multiply = double(t.m) * t.n * step_terms / 2048 / t.rate;
+    const double multiply = double(t.m) * t.n * 64 / 2048 / t.rate; /* a step of 16-bit terms */
     const double load = (rows + columns / how.share) * wgmma::line_bytes / l2_rate;
     const double together = busy * (multiply > load ? multiply : load), wait = latency / t.stages;
-    const double steps = double(simt::ceil_div(simt::ceil_div(p.k, step_terms), how.splits));
+    const double steps = double(simt::ceil_div(steps_of(p), how.splits));
     const double m = double(p.m), n = double(p.n), k = double(p.k), batch = double(p.batch.numel);
-    const double memory = 2 * batch * (m * k + n * k + m * n) / memory_rate;
+    const double memory = double(trine_dtype_bits(p.dtype) / 8) * batch * (m * k + n * k + m * n) / memory_rate;
     const double work = double(rounds) * (steps * (together > wait ? together : wait) + ends);
     const double sums = how.splits > 1 ? 1500 * how.splits + (rows + t.m) * t.n * 4 * busy / 16 : 0;
     return (work > memory ? work + 0.3 * memory : memory + 0.3 * work) + sums;
 }
 
-inline plan make_plan(const trine_product &p, int64_t units)
+/* Parts of K are for tiles that leave multiprocessors idle: all parts of all tiles are worked on at once. */
+inline bool splits_pay(const trine_product &p, int tile, int splits, int64_t units)
+{
+    if (splits == 1) return true;
+    return steps_of(p) >= 4 * splits && units_of(p, plan{tile, 1, splits}) * splits <= units * tile_table[tile].together;
+}
+
+inline plan make_plan(const trine_product &p, bool turned, int64_t units)
 {
     plan best = {0, 1, 1};
     double least = 1e300;
-    const int64_t steps = simt::ceil_div(p.k, step_terms);
     for (int tile = 0; tile < tile_count; tile++)
-        for (int splits = 1; splits <= most_splits && (splits == 1 || steps >= 4 * splits); splits++) {
+        for (int splits = 1; splits <= most_splits && splits_pay(p, tile, splits, units); splits++) {
+            if (turned && !turns(tile)) continue;
             const int64_t tiles_m = simt::ceil_div(p.m, tile_table[tile].m);
             const bool share = splits == 1 && shares(tile) && tiles_m % 2 == 0;
             const plan how = {tile, share ? 2 : 1, splits};

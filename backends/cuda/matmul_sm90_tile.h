@@ -12,7 +12,10 @@ namespace sm90 {
 using simt::product;
 using simt::product_offsets;
 
-enum { warpgroup = 128, step_terms = 64 }; /* terms of K that a stage of the ring holds: a line of 128 bytes */
+enum { warpgroup = 128 };
+
+/* Terms of K that a stage of the ring holds: a line of 128 bytes. An instruction takes a fourth of them. */
+template <class T> constexpr int step_terms = wgmma::elements_of_line<T>;
 
 /* A tile of M_ x N_ outputs, made by M_ / 64 warpgroups that multiply and one warp that loads. STAGES: of the ring between them.
  * TOGETHER: blocks that fit on a multiprocessor. */
@@ -26,7 +29,7 @@ template <int M_, int N_, int STAGES, int TOGETHER> struct tile {
         multipliers = consumers * warpgroup,
         /* 128 sums a thread and what is beside them: more than the registers of a multiprocessor divided by its threads. Then the
          * loading warp is a warpgroup, and gives of its registers to the others; a warp alone could not. */
-        trades_registers = N * consumers >= 512,
+        trades_registers = N * consumers >= 384,
         threads = multipliers + (trades_registers ? warpgroup : 32),
         bytes_a = M * wgmma::line_bytes,
         bytes_b = N * wgmma::line_bytes,

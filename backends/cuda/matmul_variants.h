@@ -1,4 +1,5 @@
-/* What matmul's files on NVIDIA have of each other: matmul.cu the table and the portable variants, matmul_sm90.cu Hopper's. */
+/* What matmul's files on NVIDIA have of each other: matmul.cu the table and the portable variants, matmul_sm90.cu Hopper's,
+ * matmul_sm80.cu those of compute capability 8. */
 #ifndef TRINE_CUDA_MATMUL_VARIANTS_H
 #define TRINE_CUDA_MATMUL_VARIANTS_H
 
@@ -13,5 +14,11 @@ trine_status matmul(trine_call *call, const void *args);
 template <int tile, bool split> trine_status matmul_of_tile(trine_call *call, const void *args); /* matmul_sm90.h has which */
 
 } // namespace sm90
+
+namespace sm80 {
+
+trine_status matmul(trine_call *call, const void *args);
+
+} // namespace sm80
 
 #endif

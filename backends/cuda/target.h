@@ -100,7 +100,7 @@ TRINE_DEVICE float maximum(float a, float b)
     asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
     return y;
 }
-/* Of both halves of a word, each a 16-bit float by its bits: what minimum() and maximum() give, and x + 0, which makes -0 a 0. */
+/* Of both halves of a word, each a 16-bit float by its bits: what minimum() and maximum() give, and ones where a > b. */
 constexpr bool has_pairs = true;
 #define TRINE_OF_PAIRS(name, f16_code, bf16_code) \
     template <bool is_bf16> TRINE_DEVICE uint32_t name##_of_pairs(uint32_t a, uint32_t b) \
@@ -114,7 +114,9 @@ constexpr bool has_pairs = true;
     }
 TRINE_OF_PAIRS(minimum, "min.NaN.f16x2", "min.NaN.bf16x2")
 TRINE_OF_PAIRS(maximum, "max.NaN.f16x2", "max.NaN.bf16x2")
+TRINE_OF_PAIRS(greater, "set.gt.u32.f16x2", "set.gt.u32.bf16x2")
 #undef TRINE_OF_PAIRS
+/* -0 becomes 0, all else stays. */
 template <bool is_bf16> TRINE_DEVICE uint32_t equal_zeros_of_pairs(uint32_t a)
 {
     uint32_t y;
@@ -280,6 +282,19 @@ TRINE_DEVICE unsigned char *dynamic_shared()
     extern __shared__ __align__(16) unsigned char trine_dynamic_shared[];
     return trine_dynamic_shared;
 }
+
+/* `bytes` (16, 8, 4 or 2) from global to shared memory, seen by this thread after wait_for_copies() (PTX ISA, "cp.async"). */
+template <int bytes> TRINE_DEVICE void copy_to_shared(void *to, const void *from)
+{
+    const uint32_t there = uint32_t(__cvta_generic_to_shared(to));
+    if constexpr (bytes == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(there), "l"(from) : "memory");
+    else if constexpr (bytes > 2)
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(there), "l"(from), "n"(bytes) : "memory");
+    else
+        *static_cast<uint16_t *>(to) = *static_cast<const uint16_t *>(from);
+}
+TRINE_DEVICE void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
 /* ---- Host side ---- */
 

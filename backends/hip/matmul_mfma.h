@@ -15,59 +15,45 @@ enum instruction { by_mfma, by_wmma };
 struct request {
     trine_product p;
     unit_rate unit;
-    bool is_xf32;
+    bool less;       /* the caller allows what is faster and less precise, and the chip has it */
     bool large_tile; /* only with registers for waves of 64 */
     unsigned xcds;
 };
 
-/* Makes one axis dense where it can be; the stride along an axis of one element means nothing. */
-inline bool make_dense(int64_t *row, int64_t *k, int64_t rows, int64_t terms)
+/* Whether a chip multiplies a dtype faster with less precision: tf32 on gfx942; f16 without subnormals on gfx90a. */
+inline bool has_less(trine_dtype dtype, bool is_gfx942, bool is_gfx90a)
 {
-    if (*k == 1 || terms == 1) {
-        *k = 1;
-        return true;
-    }
-    if (rows == 1) *row = 1;
-    return *row == 1;
+    return (is_gfx942 && dtype == TRINE_F32) || (is_gfx90a && dtype == TRINE_F16);
 }
-
-/* Offsets inside of a tile are 32-bit numbers; a pack of eight rows may go past a line's end, into the next line. */
-inline bool strides_fit(int64_t row, int64_t k, int64_t rows, int bytes)
-{
-    const int64_t other = k == 1 ? row : k, most = (int64_t(1) << 31) / 256 / bytes;
-    return other >= 0 && other < most && (k == 1 || rows % 8 == 0 || k >= 8);
-}
-
-inline bool is_arch(const trine_call *call, const char *arch) { return strcmp(call->device->props.arch, arch) == 0; }
 
 /* Of the chip's compute unit, which on RDNA is a pair. Sources: the white papers of CDNA2, CDNA3 and RDNA3. */
-inline unit_rate rate_of(const trine_product &p, bool is_gfx942, bool is_xf32)
+inline unit_rate rate_of(trine_dtype dtype, bool is_gfx942, bool is_gfx90a, bool less)
 {
-    if (p.dtype == TRINE_F32) return unit_rate{is_xf32 ? 512.0 : 128.0, 4};
+    if (dtype == TRINE_F32) return unit_rate{less ? 512.0 : 128.0, 4};
+    if (dtype == TRINE_F16 && is_gfx90a && !less) return unit_rate{128.0, 2};
     return unit_rate{is_gfx942 ? 1024.0 : 512.0, 2};
 }
 
 template <instruction by> inline trine_status make_request(trine_call *call, const void *args, request *r)
 {
-    enum { units_a_die = 38 }; /* of MI300 */
     TRINE_MATMUL_BEGIN(call, args, p);
-    const bool is_gfx942 = is_arch(call, "gfx942");
+    const trine_matmul_precision precision = static_cast<const trine_matmul_args *>(args)->precision;
+    const bool is_gfx942 = is_arch(call, "gfx942"), is_gfx90a = is_arch(call, "gfx90a");
     if (by == by_mfma)
-        TRINE_REQUIRE_THAT(call, is_gfx942 || is_arch(call, "gfx90a"), "needs gfx90a or gfx942");
+        TRINE_REQUIRE_THAT(call, is_gfx942 || is_gfx90a, "needs gfx90a or gfx942");
     else
         TRINE_REQUIRE_THAT(call, strncmp(call->device->props.arch, "gfx11", 5) == 0, "needs gfx11");
     TRINE_REQUIRE_THAT(call, by == by_mfma || p.dtype != TRINE_F32, "needs f16 or bf16");
     TRINE_REQUIRE_THAT(call, p.k > 0, "needs K > 0 and alpha other than 0");
-    r->is_xf32 = is_gfx942 && p.dtype == TRINE_F32 &&
-                 static_cast<const trine_matmul_args *>(args)->precision == TRINE_MATMUL_TF32;
-    r->unit = rate_of(p, is_gfx942, r->is_xf32);
+    r->less = precision == TRINE_MATMUL_TF32 && has_less(p.dtype, is_gfx942, is_gfx90a);
+    r->unit = rate_of(p.dtype, is_gfx942, is_gfx90a, r->less);
     TRINE_REQUIRE_THAT(call, make_dense(&p.a_m, &p.a_k, p.m, p.k) && make_dense(&p.b_n, &p.b_k, p.n, p.k),
                        "needs a and b with stride 1 along one axis");
     TRINE_REQUIRE_THAT(call, strides_fit(p.a_m, p.a_k, p.m, r->unit.bytes) && strides_fit(p.b_n, p.b_k, p.n, r->unit.bytes),
                        "needs a's and b's other strides between 8 elements and 8 MB");
     r->p = p;
     r->large_tile = by == by_mfma;
-    r->xcds = is_gfx942 ? unsigned(simt::ceil_div(call->device->props.compute_units, units_a_die)) : 1;
+    r->xcds = dies_of(call);
     return TRINE_OK;
 }
 
@@ -77,13 +63,11 @@ template <class Type, class Tile> inline trine_status launch(trine_call *call, c
 {
     using element = typename Type::element;
     const trine_product &p = r.p;
-    const int64_t tiles_m = simt::ceil_div(p.m, Tile::M), tiles_n = simt::ceil_div(p.n, Tile::N), most = 0x7fffffff / how.splits;
-    TRINE_REQUIRE_THAT(call, tiles_m <= most / tiles_n, "the grid is too large");
+    TRINE_REQUIRE_THAT(call, (blocks_fit<Tile>(p, how)), "the grid is too large");
     const simt::split_sink sink(call, p, how.splits, mma::step_terms<element>);
-    const int64_t blocks = tiles_m * tiles_n * how.splits;
-    const schedule s = {unsigned(tiles_m), unsigned(tiles_n), unsigned(blocks), r.xcds, unsigned(tile_table[how.tile].group)};
+    const schedule s = schedule_of<Tile>(p, how, tile_table[how.tile].group, r.xcds);
     const trine_status status =
-        simt::launch_products(call, matmul_kernel<Type, Tile>, blocks, Tile::threads, product<element>(p), s, sink);
+        simt::launch_products(call, matmul_kernel<Type, Tile>, s.blocks, Tile::threads, product<element>(p), s, sink);
     return status == TRINE_OK ? simt::sum_splits<element>(call, p, sink) : status;
 }
 
@@ -100,11 +84,10 @@ inline trine_status run(trine_call *call, const request &r, const plan &how)
 {
     TRINE_END_OF_QUERY(call, simt::split_workspace(r.p, how.splits));
     if (simt::product_is_empty(r.p)) return TRINE_OK;
-    if (r.is_xf32) return launch_tile<mma::xf32>(call, r, how);
     switch (r.p.dtype) {
-    case TRINE_F16: return launch_tile<mma::f16>(call, r, how);
+    case TRINE_F16: return r.less ? launch_tile<mma::f16_flushed>(call, r, how) : launch_tile<mma::f16>(call, r, how);
     case TRINE_BF16: return launch_tile<mma::bf16>(call, r, how);
-    default: return launch_tile<mma::f32>(call, r, how);
+    default: return r.less ? launch_tile<mma::xf32>(call, r, how) : launch_tile<mma::f32>(call, r, how);
     }
 }
 
@@ -115,7 +98,10 @@ template <instruction by> inline trine_status matmul(trine_call *call, const voi
     request r;
     const trine_status status = make_request<by>(call, args, &r);
     if (status != TRINE_OK) return status;
-    return run(call, r, make_plan(r.p, r.unit, call->device->props.compute_units, r.large_tile));
+    const int skipped = r.large_tile ? 0 : 1;
+    plan how = make_plan(r.p, tile_table + skipped, tile_count - skipped, r.unit, call->device->props.compute_units);
+    how.tile += skipped;
+    return run(call, r, how);
 }
 
 /* One tile whatever the size, K in two parts where `split`, blocks numbered as on eight dies: so that small cases check it all. */

@@ -14,6 +14,12 @@ TRINE_DEVICE void wave_fence()
     __builtin_amdgcn_wave_barrier();
 }
 
+/* By one instruction; the compiler would read one by one what it stores one by one. */
+TRINE_DEVICE simt::pack<float, 4> read_four(const float *at)
+{
+    return __builtin_bit_cast(simt::pack<float, 4>, mma::derive_again(*reinterpret_cast<const mma::vector16 *>(at)));
+}
+
 /* Four neighbouring sums to where they belong, as far as the product has them. */
 template <class E> TRINE_DEVICE void store_four(const simt::pack<float, 4> &sums, int64_t row, int64_t column,
                                                 const product<E> &p, const simt::split_sink &sink, const simt::split_place &part,
@@ -21,7 +27,11 @@ template <class E> TRINE_DEVICE void store_four(const simt::pack<float, 4> &sums
 {
     if (row >= p.m || column >= p.n) return;
     if (!sink.parts) {
-        p.out.store_four(sums, row, column, p.n, at);
+<<<<<<< HEAD
+        simt::store_four(p.out, sums, row, column, p.n, at);
+=======
+        simt::store_four(sums, row, column, p, at);
+>>>>>>> h5
     } else if (sink.packs) {
         sink.store(sums, p, part, row, column);
     } else {
@@ -53,8 +63,8 @@ TRINE_DEVICE void store_sums(const Sums (&sum)[Tile::rows][Tile::columns], unsig
         wave_fence();
 #pragma unroll 1
         for (int line = 0; line < 16; line += lines)
-            store_four(*reinterpret_cast<const simt::pack<float, 4> *>(area + (line + lane / lanes) * pitch + lane % lanes * 4),
-                       row + i * 16 + line, column, p, sink, w.part, at);
+            store_four(read_four(area + (line + lane / lanes) * pitch + lane % lanes * 4), row + i * 16 + line, column, p, sink,
+                       w.part, at);
         wave_fence();
     }
 }

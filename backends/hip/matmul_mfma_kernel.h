@@ -33,6 +33,15 @@ TRINE_DEVICE void read_fragments(typename Unit::fragment (&f)[count], const unsi
             f[i].piece[p] = *reinterpret_cast<const mma::vector16 *>(tile + mma::place_below(at ^ (piece + p) << 4, i));
 }
 
+/* What else a kernel does with each step, beside sums over all of K: nothing. Others load factors of a step with its operands,
+ * store them to LDS with its first half, and take the sums of the step before, with its factors, when its first fragments are
+ * read. `step` counts steps from the block's first on; `turn` steps in their order. */
+struct nothing_more {
+    TRINE_DEVICE_METHOD void load(int64_t) {}
+    TRINE_DEVICE_METHOD void store(int) {}
+    template <class Sums> TRINE_DEVICE_METHOD void take(Sums &, int) {}
+};
+
 template <class Type, class Tile> struct multiplier {
     using unit = mma::unit<Type>;
     using element = typename Type::element;
@@ -106,13 +115,16 @@ template <class Type, class Tile> struct multiplier {
             mma::fill<Tile::N, Tile::threads>(b_tile, Tile::bytes_half, from_b, w.column, first_k, terms);
         }
     }
-    TRINE_DEVICE_METHOD void run(const mma::operand<element> &from_a, const mma::operand<element> &from_b, const work &w)
+    template <class More> TRINE_DEVICE_METHOD void run(const mma::operand<element> &from_a, const mma::operand<element> &from_b,
+                                                       const work &w, More &also)
     {
         /* the first step has the last terms, which may fill no step */
         const int64_t more = (w.terms - 1) / mma::step_terms<element>, first = w.first_k + more * mma::step_terms<element>;
         loader<Tile::M> a(from_a, w.row, first);
         loader<Tile::N> b(from_b, w.column, first);
+        also.load(more);
         begin(a, b, from_a, from_b, w, first, int(w.first_k + w.terms - first));
+        also.store(0);
         a.go_back(more);
         b.go_back(more);
         lds_barrier();
@@ -122,21 +134,25 @@ template <class Type, class Tile> struct multiplier {
         for (int64_t left = more; left >= 0; left--) {
             half(0, [&] {
                 if (left < more) {
+                    also.take(sum, int(more - left - 1));
                     a.store(shared + Tile::bytes_half, 1);
                     b.store(shared + Tile::bytes_half + Tile::bytes_a, 1);
                 }
                 if (left > 0) {
                     a.load();
                     b.load();
+                    also.load(more - left);
                 }
             });
             half(1, [&] {
                 if (left > 0) {
                     a.store(shared, 0);
                     b.store(shared + Tile::bytes_a, 0);
+                    also.store(int(more - left + 1));
                 }
             });
         }
+        also.take(sum, int(more));
         if (Tile::ping_pong && !second) __builtin_amdgcn_s_barrier();
     }
 };
@@ -151,9 +167,10 @@ matmul_kernel(product<typename Type::element> p, schedule s, simt::split_sink si
         const work w = work_of_block<Tile>(p, s, sink);
         const product_offsets at = p.offsets(w.part.index);
         multiplier<Type, Tile> m(shared);
-        if (w.terms > 0)
-            m.run(mma::operand<element>{p.a + at.a, p.a_m, p.a_k, p.m, p.k}, mma::operand<element>{p.b + at.b, p.b_n, p.b_k, p.n, p.k},
-                  w);
+        const mma::operand<element> a = {p.a + at.a, p.a_m, p.a_k, p.m, p.k, false},
+                                    b = {p.b + at.b, p.b_n, p.b_k, p.n, p.k, false};
+        nothing_more also;
+        if (w.terms > 0) m.run(a, b, w, also);
         store_sums<mma::unit<Type>, Tile>(m.sum, shared, p, sink, w, m.wave, m.lane);
     }
 }

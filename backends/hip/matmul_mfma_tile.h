@@ -7,20 +7,20 @@
 
 namespace mfma {
 
+using mma::uniform;
 using simt::product;
 using simt::product_offsets;
-using mma::uniform;
 
-/* M_ x N_ outputs, made by THREADS threads, whatever the wave size: waves in two rows. TOGETHER: blocks that a compute unit has
- * room for. */
-template <int M_, int N_, int THREADS, int TOGETHER> struct tile {
+/* M_ x N_ outputs, made by THREADS threads, whatever the wave size. TOGETHER: blocks that a compute unit has room for. WAVE_ROWS:
+ * rows of waves. */
+template <int M_, int N_, int THREADS, int TOGETHER, int WAVE_ROWS = 2> struct tile {
     enum {
         M = M_,
         N = N_,
         threads = THREADS,
         waves = THREADS / mma::wave,
-        wave_columns = waves / 2, /* of waves */
-        rows = M / 2 / 16,        /* of a wave, in tiles of 16 */
+        wave_columns = waves / WAVE_ROWS, /* of waves */
+        rows = M / WAVE_ROWS / 16,        /* of a wave, in tiles of 16 */
         columns = N / wave_columns / 16,
         waves_a_simd = TOGETHER * waves / 4,
         /* two groups of waves, one on each SIMD's either place, of which one multiplies while the other moves data */
@@ -35,8 +35,8 @@ template <int M_, int N_, int THREADS, int TOGETHER> struct tile {
 /* What all blocks are told. */
 struct schedule {
     unsigned tiles_m, tiles_n, blocks; /* blocks: of one product */
-    unsigned xcds; /* dies with a cache of their own, which take blocks in turn */
-    unsigned group; /* rows of tiles that are worked on together */
+    unsigned xcds;                     /* dies with a cache of their own, which take blocks in turn */
+    unsigned group;                    /* rows of tiles that are worked on together */
 };
 
 /* The block's number such that each die has a run of neighbours. */

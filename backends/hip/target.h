@@ -181,6 +181,7 @@ TRINE_DEVICE float maximum(float a, float b)
 constexpr bool has_pairs = false;
 template <bool is_bf16> TRINE_DEVICE uint32_t minimum_of_pairs(uint32_t a, uint32_t b);
 template <bool is_bf16> TRINE_DEVICE uint32_t maximum_of_pairs(uint32_t a, uint32_t b);
+template <bool is_bf16> TRINE_DEVICE uint32_t greater_of_pairs(uint32_t a, uint32_t b);
 template <bool is_bf16> TRINE_DEVICE uint32_t equal_zeros_of_pairs(uint32_t a);
 TRINE_DEVICE double sqrt_ieee(double x) { return __builtin_sqrt(x); }
 TRINE_DEVICE double mul_rn(double a, double b)
@@ -320,6 +321,20 @@ TRINE_DEVICE unsigned char *dynamic_shared()
     extern TRINE_SHARED unsigned char trine_dynamic_shared[] __attribute__((aligned(16)));
     return trine_dynamic_shared;
 }
+
+/* `bytes` (16, 8, 4 or 2) from global to shared memory, seen by this thread after wait_for_copies(). */
+template <int bytes> TRINE_DEVICE void copy_to_shared(void *to, const void *from)
+{
+    if constexpr (bytes == 16)
+        *static_cast<uint4 *>(to) = *static_cast<const uint4 *>(from);
+    else if constexpr (bytes == 8)
+        *static_cast<uint2 *>(to) = *static_cast<const uint2 *>(from);
+    else if constexpr (bytes == 4)
+        *static_cast<uint32_t *>(to) = *static_cast<const uint32_t *>(from);
+    else
+        *static_cast<uint16_t *>(to) = *static_cast<const uint16_t *>(from);
+}
+TRINE_DEVICE void wait_for_copies() {}
 
 /* ---- Host side ---- */
 

@@ -97,23 +97,10 @@ template <class T> inline int channel_pieces(const trine_units &u, const trine_t
     return all % 16 == 0 ? 16 : all % 8 == 0 ? 8 : int(sizeof(T));
 }
 
-/* f(tag) of the part that `bytes` says. */
-template <int part> struct part_tag {
-    static constexpr int bytes = part;
-};
-template <class T, class F> inline trine_status visit_parts(int bytes, F f)
-{
-    return bytes == 16 ? f(part_tag<16>{}) : bytes == 8 ? f(part_tag<8>{}) : f(part_tag<int(sizeof(T))>{});
-}
-
 /* A team holds a channel of n elements. */
 template <class Op> inline bool channel_fits(trine_call *call, int64_t n)
 {
-    const int64_t packs = n / row_pack<row_element<Op>>;
-    const int wave = call->device->props.wave_size;
-    if (choose_team(packs, wave, row_most<Op>, target::row_most_blocks(call)).packs) return true;
-    const auto kernel = row_kernel<Op, row_most<Op>, target::row_wide_team, true>;
-    return choose_team(packs, wave, row_most<Op>, target::row_most_blocks_here(call, kernel, row_threads)).packs != 0;
+    return choose_team_here<Op, true>(call, n / row_pack<row_element<Op>>).packs != 0;
 }
 
 /* Of one call: its channels, what of them is summed up and what is mapped, and the workspace: maps, then partials. */
@@ -190,10 +177,8 @@ template <class T> inline trine_status batchnorm_of(trine_call *call, const trin
         return status == TRINE_OK ? run.template map<1>() : status;
     }
     const int part = run.columns ? 0 : channel_pieces<T>(run.channels, tensors, &pieces);
-    if (part && channel_fits<batchnorm_rows<T, 16>>(call, run.channels.n))
-        return visit_parts<T>(part, [&](auto p) {
-            return run_pieces(call, batchnorm_rows<T, p.bytes>(a, pieces), run.channels.outer, run.channels.n);
-        });
+    if (part && channel_fits<batchnorm_rows<T>>(call, run.channels.n))
+        return run_pieces(call, batchnorm_rows<T>(a, pieces, part), run.channels.outer, run.channels.n);
     status = run.gather(gather_moments<T>{{data_of<T>(a->x)}}, &slices);
     if (status == TRINE_OK)
         status = run.between(batchnorm_finish_kernel, call->device->props.wave_size, batchnorm_outputs(a), channels, slices,
@@ -212,21 +197,20 @@ template <class T> inline trine_status batchnorm_backward_of(trine_call *call, c
     int64_t slices = 0;
     trine_status status = TRINE_OK;
     const int part = a->inference || run.columns ? 0 : channel_pieces<T>(u, both, &pieces);
-    if (part && channel_fits<batchnorm_slope_rows<T, 16>>(call, u.n))
-        return visit_parts<T>(part, [&](auto p) {
-            return run_pieces(call,
-                              batchnorm_slope_rows<T, p.bytes>{{},
-                                                               {data_of<T>(a->x), data_of<T>(a->dy)},
-                                                               data_of<T>(a->dx),
-                                                               channel_walk(pieces),
-                                                               channel_vector(a->weight),
-                                                               channel_vector(a->dweight),
-                                                               channel_vector(a->dbias),
-                                                               data_of<float>(a->mean),
-                                                               data_of<float>(a->rstd),
-                                                               1.0f / float(u.n)},
-                              u.outer, u.n);
-        });
+    if (part && channel_fits<batchnorm_slope_rows<T>>(call, u.n))
+        return run_pieces(call,
+                          batchnorm_slope_rows<T>{{},
+                                                  {data_of<T>(a->x), data_of<T>(a->dy)},
+                                                  data_of<T>(a->dx),
+                                                  channel_walk(pieces),
+                                                  part,
+                                                  channel_vector(a->weight),
+                                                  channel_vector(a->dweight),
+                                                  channel_vector(a->dbias),
+                                                  data_of<float>(a->mean),
+                                                  data_of<float>(a->rstd),
+                                                  1.0f / float(u.n)},
+                          u.outer, u.n);
     const float *mean = data_of<float>(a->inference ? a->running_mean : a->mean);
     if (sums) status = run.gather(gather_slopes<T>{{data_of<T>(a->x), data_of<T>(a->dy)}, mean, divider_any(1)}, &slices);
     if (status == TRINE_OK)

@@ -55,8 +55,8 @@ struct batchnorm_outputs {
 
 /* Layernorm's partials, where packs are whole from one pass over the tile: about the thread's own first element, so that the error
  * stays within that of as many additions. */
-template <class T> struct moment_rows : layernorm_rows<T, false> {
-    using base = layernorm_rows<T, false>;
+template <class T> struct moment_rows : norm_rows<T, false> {
+    using base = norm_rows<T, false>;
     using partial = typename base::partial;
     moment_rows(const trine_tensor &x, const trine_tensor &y, float *mean, float *rstd, float eps)
         : base{{data_of<T>(x)},
@@ -66,10 +66,13 @@ template <class T> struct moment_rows : layernorm_rows<T, false> {
                row_parameter<T>(trine_tensor{}, 0.0f),
                mean,
                rstd,
-               eps}
+               eps,
+               0.0f,
+               norm_mode::centred,
+               false}
     {
     }
-    template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width)
+    template <int P> TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width) const
     {
         if (!at.simple) return base::gather(tile, at, width);
         const float about = tile.at[0][0].value(0);
@@ -96,15 +99,15 @@ template <class T> struct moment_rows : layernorm_rows<T, false> {
     }
 };
 
-/* part: bytes that move together. */
-template <class T, int part> struct batchnorm_rows : moment_rows<T> {
+template <class T> struct batchnorm_rows : moment_rows<T> {
     channel_walk inside;
+    int part; /* bytes that move together */
     batchnorm_outputs of;
     using stats = channel_moments;
     using partial = typename moment_rows<T>::partial;
 
-    batchnorm_rows(const trine_batchnorm_args *a, const trine_iter &pieces)
-        : moment_rows<T>(a->x, a->y, nullptr, nullptr, a->eps), inside(pieces), of(a)
+    batchnorm_rows(const trine_batchnorm_args *a, const trine_iter &pieces, int part_)
+        : moment_rows<T>(a->x, a->y, nullptr, nullptr, a->eps), inside(pieces), part(part_), of(a)
     {
     }
     template <int P> TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width) const
@@ -130,15 +133,17 @@ template <class T, int part> struct batchnorm_rows : moment_rows<T> {
         for (int j = 0; j < 4; j++) y[j] = target::fma_rn(tile.at[0][i].value(4 * q + j) - s.mean, scale, f.d);
     }
 };
-template <class T, int part> constexpr int row_in_pieces<batchnorm_rows<T, part>> = part;
+template <class T> constexpr bool row_in_pieces<batchnorm_rows<T>> = true;
+template <class T> constexpr bool row_fetches_once<batchnorm_rows<T>> = true;
 
 /* in[0] = x, in[1] = dy. */
-template <class T, int part> struct batchnorm_slope_rows : row_shares_nothing {
+template <class T> struct batchnorm_slope_rows : row_shares_nothing {
     using element = T;
     enum { inputs = 2 };
     const T *in[2];
     T *out;
     channel_walk inside;
+    int part; /* bytes that move together */
     channel_vector weight, dweight, dbias;
     const float *mean, *rstd;
     float per_element; /* 1 / n */
@@ -198,7 +203,8 @@ template <class T, int part> struct batchnorm_slope_rows : row_shares_nothing {
         }
     }
 };
-template <class T, int part> constexpr int row_in_pieces<batchnorm_slope_rows<T, part>> = part;
+template <class T> constexpr bool row_in_pieces<batchnorm_slope_rows<T>> = true;
+template <class T> constexpr bool row_fetches_once<batchnorm_slope_rows<T>> = true;
 
 } // namespace simt
 

@@ -163,7 +163,8 @@ template <class Gather, int V> inline trine_status launch_columns_gather(trine_c
 template <class T, int V, int I>
 inline trine_status launch_columns_map(trine_call *call, const channel_mapped<T> &o, const trine_units &u)
 {
-    const channel_plan plan = plan_columns(u, V, int(sizeof(T)), channel_blocks(call) * 2);
+    /* many rows a thread: before the first it waits for the maps of all of its channels */
+    const channel_plan plan = plan_columns(u, V, int(sizeof(T)), int64_t(call->device->props.compute_units) * 12);
     return launch(call, channel_columns_map_kernel<T, V, I>, grid(plan.blocks_across * plan.slices), channel_threads, 0, o,
                   channel_walk(u.inside), plan);
 }

@@ -11,14 +11,6 @@
 
 namespace simt {
 
-/* What the epilogue must know of a product, for one group. */
-template <class T> struct group_view {
-    int64_t m, n;
-    const epilogue<T> &out;
-    product_offsets at;
-    TRINE_DEVICE_METHOD product_offsets offsets(int64_t) const { return at; }
-};
-
 /* Sums over all terms: nothing is divided. */
 struct whole_sink {
     static constexpr float *parts = nullptr;
@@ -29,6 +21,12 @@ struct whole_sink {
     }
 };
 
+/* Tiles of a group's rows. */
+struct tiles_of_rows {
+    int tile_rows;
+    TRINE_DEVICE_METHOD int64_t operator()(int64_t rows) const { return (rows + tile_rows - 1) / tile_rows; }
+};
+
 template <class T, int V, tile_axis A, tile_axis B, bool SUMS>
 TRINE_KERNEL_BLOCKS(small_tile::threads, V == 1 ? 1 : small_tile::together)
 grouped_kernel(product<T> p, group_list list, int64_t bias_group, unsigned tiles_m, unsigned tiles_n)
@@ -36,10 +34,10 @@ grouped_kernel(product<T> p, group_list list, int64_t bias_group, unsigned tiles
     using Tile = small_tile;
     alignas(16) TRINE_SHARED float shared[Tile::shared];
     const unsigned row_of_tiles = target::block_x() / tiles_n, tile_n = target::block_x() - row_of_tiles * tiles_n;
-    group_walk walk(list, Tile::BM);
-    const group_place place = SUMS ? walk.of_group(row_of_tiles / tiles_m) : walk.of_tile(row_of_tiles);
+    group_walk<int64_t, tiles_of_rows> walk(list, tiles_of_rows{Tile::BM});
+    const group_place<int64_t> place = SUMS ? walk.of_group(row_of_tiles / tiles_m) : walk.of_unit(row_of_tiles);
     if (place.group < 0) return;
-    const int64_t tile_m = SUMS ? row_of_tiles % tiles_m : row_of_tiles - place.first_tile;
+    const int64_t tile_m = SUMS ? row_of_tiles % tiles_m : row_of_tiles - place.first_unit;
     const int64_t first_row = (SUMS ? 0 : place.begin) + tile_m * Tile::BM, rows = SUMS ? p.m : place.end;
     const int64_t first_k = SUMS ? place.begin : 0, terms = SUMS ? place.end - place.begin : p.k;
     const int64_t first_column = int64_t(tile_n) * Tile::BN;

@@ -14,7 +14,7 @@ template <class T> struct groupnorm_rows : moment_rows<T> {
     divider_any plane;           /* elements of a channel of a sample */
     divider_any groups;
     int members;
-    using stats = typename layernorm_rows<T, false>::stats;
+    using stats = typename norm_rows<T, false>::stats;
 
     /* Of a pack: weight and bias of its first channel, how many elements of that there are, those of the next one. Channels of
      * one element (flat) are looked up one by one. */
@@ -64,6 +64,8 @@ template <class T> struct groupnorm_rows : moment_rows<T> {
         }
     }
 };
+
+template <class T> constexpr bool row_seldom_odd<groupnorm_rows<T>> = true;
 
 /* ---- From partials to maps: a wave a set ---- */
 

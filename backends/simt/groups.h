@@ -3,6 +3,7 @@
 #define TRINE_SIMT_GROUPS_H
 
 #include "backends/simt/ids.h"
+#include "backends/simt/matmul_product.h"
 #include "core/grouped_shape.h"
 
 namespace simt {
@@ -25,80 +26,96 @@ struct group_list {
     }
     /* Of group g, not yet raised to the ends before it; for masked its count. */
     TRINE_DEVICE_METHOD int64_t end(int64_t g) const { return at(from_zero ? g : g + 1); }
-    TRINE_DEVICE_METHOD int64_t start() const { return from_zero ? 0 : at(0); }
+    TRINE_DEVICE_METHOD int64_t start() const { return from_zero || masked ? 0 : at(0); }
 };
 
-/* A group's rows, and where its tiles begin among those of all groups. group < 0: there is none. */
-struct group_place {
-    int64_t group, begin, end, first_tile;
+/* A group's rows, and where its units begin among those of all groups. group < 0: there is none. */
+template <class I> struct group_place {
+    I group, begin, end, first_unit;
 };
 
-/* All threads of a wave go through the groups together, each with one of as many groups as the wave has threads. Searches must ask
- * for tiles (of `tile_rows` rows) or groups in rising order; a group before those at hand is not found again. */
-struct group_walk {
+/* All threads of a wave go through the groups together, each with one of as many groups as the wave has threads. A group of r rows
+ * has count(r) units of work. Searches must ask for units, or groups, in rising order: what lies before the groups at hand is not
+ * found again. I: a type that holds rows and units. */
+template <class I, class Count> struct group_walk {
     const group_list &list;
-    int tile_rows;
-    int64_t first;                 /* group of the wave's first thread */
-    int64_t before;                /* tiles of the groups before it */
-    int64_t last;                  /* the largest end before it */
-    int64_t begin, end, tiles_end; /* of this thread's group: its rows; tiles up to its end, without those before the first */
+    Count count;
+    I first;                 /* group of the wave's first thread */
+    I before;                /* units of the groups before it */
+    I last;                  /* the largest end before it */
+    I begin, end, units_end; /* of this thread's group: its rows; units up to its end, without those before the first */
 
-    TRINE_DEVICE_METHOD group_walk(const group_list &list_, int tile_rows_)
-        : list(list_), tile_rows(tile_rows_), first(0), before(0), last(list_.masked ? 0 : list_.start())
+    TRINE_DEVICE_METHOD group_walk(const group_list &list_, const Count &count_)
+        : list(list_), count(count_), first(0), before(0), last(I(list_.start()))
     {
         load();
     }
     static TRINE_DEVICE_METHOD int lane() { return target::thread_x() % target::wave_size(); }
+    /* The value of the thread `apart` before, or this one's. */
+    static TRINE_DEVICE_METHOD I from_before(I x, int apart)
+    {
+        return target::shuffle(x, lane() < apart ? lane() : lane() - apart);
+    }
+    static TRINE_DEVICE_METHOD I from_last(I x) { return target::shuffle(x, target::wave_size() - 1); }
     TRINE_DEVICE_METHOD void load()
     {
         const int64_t group = first + lane();
-        end = group < list.groups ? list.end(group) : 0;
+        end = group < list.groups ? I(list.end(group)) : I(0);
         begin = 0;
         if (!list.masked) {
             end = end > last ? end : last;
-#pragma unroll
+#pragma unroll 1
             for (int apart = 1; apart < target::wave_size(); apart *= 2) {
-                const int64_t other = target::shuffle(end, lane() < apart ? lane() : lane() - apart);
+                const I other = from_before(end, apart);
                 end = other > end ? other : end;
             }
-            const int64_t previous = target::shuffle(end, lane() ? lane() - 1 : 0);
+            const I previous = from_before(end, 1); /* by all threads */
             begin = lane() ? previous : last;
         }
-        tiles_end = group < list.groups ? (end - begin + tile_rows - 1) / tile_rows : 0;
-#pragma unroll
+        units_end = group < list.groups ? count(I(end - begin)) : I(0);
+#pragma unroll 1
         for (int apart = 1; apart < target::wave_size(); apart *= 2) {
-            const int64_t other = target::shuffle(tiles_end, lane() < apart ? lane() : lane() - apart);
-            tiles_end += lane() < apart ? 0 : other;
+            const I other = from_before(units_end, apart);
+            units_end += lane() < apart ? I(0) : other;
         }
     }
     TRINE_DEVICE_METHOD void advance()
     {
-        before += target::shuffle(tiles_end, target::wave_size() - 1);
-        last = target::shuffle(end, target::wave_size() - 1);
-        first += target::wave_size();
+        before += from_last(units_end);
+        last = from_last(end);
+        first += I(target::wave_size());
         load();
     }
-    TRINE_DEVICE_METHOD group_place of_lane(int i) const
+    TRINE_DEVICE_METHOD group_place<I> of_lane(int i) const
     {
-        const int64_t tiles_before = i ? target::shuffle(tiles_end, i - 1) : 0;
-        return group_place{first + i, target::shuffle(begin, i), target::shuffle(end, i), before + tiles_before};
+        const I units_before = target::shuffle(units_end, i ? i - 1 : 0);
+        return group_place<I>{I(first + i), target::shuffle(begin, i), target::shuffle(end, i),
+                              I(before + (i ? units_before : I(0)))};
     }
-    /* The group that tile number `tile` of all groups together belongs to. */
-    TRINE_DEVICE_METHOD group_place of_tile(int64_t tile)
+    /* The group that unit number `unit` of all groups together belongs to. */
+    TRINE_DEVICE_METHOD group_place<I> of_unit(I unit)
     {
-        while (tile >= before + target::shuffle(tiles_end, target::wave_size() - 1)) {
-            if (first + target::wave_size() >= list.groups) return group_place{-1, 0, 0, 0};
+        while (unit >= before + from_last(units_end)) {
+            if (first + target::wave_size() >= list.groups) return group_place<I>{-1, 0, 0, 0};
             advance();
         }
-        /* the first thread whose tiles reach further */
-        const bool further = tile < before + tiles_end;
+        /* the first thread whose units reach further */
+        const bool further = unit < before + units_end;
         return of_lane(int(target::wave_minimum(further ? uint32_t(lane()) : 0xffffffffu)));
     }
-    TRINE_DEVICE_METHOD group_place of_group(int64_t group)
+    TRINE_DEVICE_METHOD group_place<I> of_group(I group)
     {
         while (group >= first + target::wave_size()) advance();
         return of_lane(int(group - first));
     }
+};
+
+/* What the epilogue must know of a product, for one group. */
+template <class T> struct group_view {
+    int64_t m, n;
+    const epilogue<T> &out;
+    product_offsets at;
+    TRINE_DEVICE_METHOD product_offsets offsets(int64_t) const { return at; }
 };
 
 } // namespace simt

@@ -28,7 +28,7 @@ template <int BM_, int BN_, int TM_, int TN_, int together_> struct register_til
     enum { staged = threads_m * 2 * BN }; /* what the epilogue has in shared memory at a time */
     enum { shared = 2 * tiles > staged ? 2 * tiles : staged };
 };
-using large_tile = register_tile<128, 128, 8, 8, 2>;
+using large_tile = register_tile<128, 128, 16, 8, 2>;
 using small_tile = register_tile<64, 64, 8, 4, 4>;
 
 /* A thread's outputs: packs of 4 x 4, spread over the tile. `m`, `n`: the thread's place among the block's. */

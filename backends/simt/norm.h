@@ -1,6 +1,6 @@
-/* Layernorm and rmsnorm, in the frame of row.h.
+/* Layernorm, rmsnorm and the division by a row's length, in the frame of row.h.
  *
- * A partial of layernorm is a count, a sum and the sum of squares about their quotient, the mean; merging two adds what lies
+ * A partial is a count, a sum and the sum of squares about their quotient, the mean; merging two adds what lies
  * between their means (Chan, Golub, LeVeque 1979). A wave has its row in registers, so that it takes the squares about its own
  * mean in a second pass. A residual is added as soon as it is there; the rounded sum is what the row is from then on. Weight and
  * bias are the same for all rows and come from the caches. Bound by bytes: one read and one write an element, with a residual two
@@ -73,27 +73,25 @@ template <class T> struct row_parameter {
     }
 };
 
-/* f(tag<W>{}) for the type of a and b. */
-template <bool simple, class T, class F>
-TRINE_DEVICE void choose_parameters(const row_parameter<T> &a, const row_parameter<T> &b, F f)
-{
-    if constexpr (sizeof(T) < sizeof(float)) {
-        if (a.narrow && b.narrow) return f(tag<T>{});
-    }
-    if (simple || (a.wide && b.wide)) return f(tag<float>{});
-    if constexpr (!simple && sizeof(T) < sizeof(float)) f(tag<row_mixed>{});
-}
+enum class norm_mode {
+    centred, /* about the mean: layernorm */
+    plain,   /* rmsnorm */
+    length   /* divided by the square root of the sum of squares, or eps: l2_normalize */
+};
 
-/* adds: of x and a residual. */
-template <class T, bool adds> struct layernorm_rows {
+/* adds: of x and a residual. The mode and what else the norms differ in is asked at run time, so that a kernel is compiled once. */
+template <class T, bool adds> struct norm_rows {
     using element = T;
     enum { inputs = adds ? 2 : 1 };
     const T *in[inputs];
     T *out, *sum;
     row_parameter<T> weight, bias;
     float *mean, *rstd; /* may be NULL */
-    float eps;
+    float eps, offset;  /* offset: of the weight */
+    norm_mode mode;
+    bool round_first;
 
+    /* Of modes that are not centred only the squares are not 0. */
     struct partial {
         float count, sum, squares;
         TRINE_DEVICE_METHOD float mean() const { return sum * target::rcp_fast(count > 0.0f ? count : 1.0f); }
@@ -105,24 +103,27 @@ template <class T, bool adds> struct layernorm_rows {
     static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
     static TRINE_DEVICE_METHOD partial identity() { return partial{0.0f, 0.0f, 0.0f}; }
 
-    template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width)
+    template <int P> TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width) const
     {
-        float count = 0.0f, sum = 0.0f;
+        partial p = identity();
+        float mean = 0.0f;
+        if (mode == norm_mode::centred) {
 #pragma unroll
-        for (int i = 0; i < P; i++) {
-            count += float(at.count<row_pack<T>>(i));
-            float own = 0.0f; /* packs side by side: an addition need not wait for all before it */
+            for (int i = 0; i < P; i++) {
+                p.count += float(at.count<row_pack<T>>(i));
+                float own = 0.0f; /* packs side by side: an addition need not wait for all before it */
 #pragma unroll
-            for (int j = 0; j < row_pack<T>; j++) own += tile.at[0][i].value(j);
-            sum += own;
+                for (int j = 0; j < row_pack<T>; j++) own += tile.at[0][i].value(j);
+                p.sum += own;
+            }
+            p.count = wave_reduce(p.count, op_sum{}, width);
+            p.sum = wave_reduce(p.sum, op_sum{}, width);
+            mean = p.mean();
+            tile.pass(at.zero());
         }
-        partial p = {wave_reduce(count, op_sum{}, width), wave_reduce(sum, op_sum{}, width), 0.0f};
-        const float mean = p.mean();
-        tile.pass(at.zero());
         p.squares = wave_reduce(squares(tile, at.again(), mean), op_sum{}, width);
         return p;
     }
-
     /* About `mean`, of what the row has: asked once a pack where packs are whole. */
     template <int P> static TRINE_DEVICE_METHOD float squares(const row_tile<T, 1, P> &tile, const row_place &at, float mean)
     {
@@ -161,6 +162,10 @@ template <class T, bool adds> struct layernorm_rows {
     {
         const float nan = __builtin_nanf("");
         if (n == 0) return stats{nan, nan};
+        if (mode == norm_mode::length) {
+            const float length = target::sqrt_ieee(p.squares);
+            return stats{0.0f, target::div_ieee(1.0f, length < eps ? eps : length)};
+        }
         return stats{target::div_ieee(p.sum, float(n)), target::rsqrt_ieee(target::div_ieee(p.squares, float(n)) + eps)};
     }
     TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const
@@ -173,92 +178,39 @@ template <class T, bool adds> struct layernorm_rows {
     {
         return weight.aligned() && bias.aligned() && ((weight.wide && bias.wide) || (weight.narrow && bias.narrow));
     }
-    template <bool simple, class F> TRINE_DEVICE_METHOD void choose(F f) const { choose_parameters<simple>(weight, bias, f); }
-    template <class W> TRINE_DEVICE_METHOD auto fetch(const row_place &at, int i, int64_t first) const
+    /* Rows that are not whole packs take parameters element by element, whatever their type. */
+    template <bool simple, class F> TRINE_DEVICE_METHOD void choose(F f) const
     {
-        using numbers = decltype(weight.template fetch<W>(at, i, first));
-        struct {
-            numbers weight, bias;
-        } r = {weight.template fetch<W>(at, i, first), bias.template fetch<W>(at, i, first)};
-        return r;
-    }
-    template <int P, class N> static TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile,
-                                                                   int i, int q, const N &given)
-    {
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-            const float x = (tile.at[0][i].value(4 * q + j) - s.mean) * s.rstd;
-            y[j] = target::fma_rn(x, given.weight.value(4 * q + j), given.bias.value(4 * q + j));
+        if constexpr (!simple) return f(tag<row_mixed>{});
+        if constexpr (sizeof(T) < sizeof(float)) {
+            if (weight.narrow && bias.narrow) return f(tag<T>{});
         }
+        f(tag<float>{});
     }
-};
-
-template <class T, bool adds> struct rmsnorm_rows {
-    using element = T;
-    enum { inputs = adds ? 2 : 1 };
-    const T *in[inputs];
-    T *out, *sum;
-    row_parameter<T> weight;
-    float *rstd; /* may be NULL */
-    float eps, offset;
-    bool round_first;
-
-    struct partial {
-        float squares;
+    template <class W> struct numbers {
+        row_numbers<typename row_number_type<W>::type, row_pack<T>> weight, bias;
     };
-    struct stats {
-        float rstd;
-    };
-
-    static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
-    static TRINE_DEVICE_METHOD partial identity() { return partial{0.0f}; }
-
-    template <int P> static TRINE_DEVICE_METHOD partial gather(const row_tile<T, 1, P> &tile, const row_place &, int width)
+    template <class W> TRINE_DEVICE_METHOD numbers<W> fetch(const row_place &at, int i, int64_t first) const
     {
-        float squares = 0.0f;
-#pragma unroll
-        for (int i = 0; i < P; i++) {
-            float own = 0.0f;
-#pragma unroll
-            for (int j = 0; j < row_pack<T>; j++) {
-                const float x = tile.at[0][i].value(j);
-                own = target::fma_rn(x, x, own);
-            }
-            squares += own;
-        }
-        return partial{wave_reduce(squares, op_sum{}, width)};
-    }
-    static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b) { return partial{a.squares + b.squares}; }
-    static TRINE_DEVICE_METHOD partial combine(const partial &p) { return partial{wave_reduce(p.squares, op_sum{})}; }
-    TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t n) const
-    {
-        return stats{n == 0 ? __builtin_nanf("") : target::rsqrt_ieee(target::div_ieee(p.squares, float(n)) + eps)};
-    }
-    TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const
-    {
-        if (rstd) rstd[row] = s.rstd;
+        return {weight.template fetch<W>(at, i, first), bias.template fetch<W>(at, i, first)};
     }
 
-    bool aligned() const { return weight.aligned(); }
-    template <bool simple, class F> TRINE_DEVICE_METHOD void choose(F f) const { choose_parameters<simple>(weight, weight, f); }
-    template <class W> TRINE_DEVICE_METHOD auto fetch(const row_place &at, int i, int64_t first) const
-    {
-        return weight.template fetch<W>(at, i, first);
-    }
     template <int P, class N> TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i,
                                                             int q, const N &given) const
     {
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            y[j] = tile.at[0][i].value(4 * q + j) * s.rstd;
-            if (sizeof(T) < 4 && round_first) y[j] = to_f32(from_f32<T>(y[j]));
-            y[j] *= offset + given.value(4 * q + j);
-        }
+        for (int j = 0; j < 4; j++) y[j] = (tile.at[0][i].value(4 * q + j) - s.mean) * s.rstd;
+        if (sizeof(T) < 4 && round_first)
+#pragma unroll
+            for (int j = 0; j < 4; j++) y[j] = to_f32(from_f32<T>(y[j]));
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            y[j] = target::fma_rn(y[j], offset + given.weight.value(4 * q + j), given.bias.value(4 * q + j));
     }
 };
 
-template <class T> constexpr bool row_adds<layernorm_rows<T, true>> = true;
-template <class T> constexpr bool row_adds<rmsnorm_rows<T, true>> = true;
+template <class T> constexpr bool row_adds<norm_rows<T, true>> = true;
+template <class T, bool adds> constexpr bool row_seldom_odd<norm_rows<T, adds>> = true;
 
 /* ---- Host ---- */
 
@@ -266,19 +218,45 @@ template <bool choice> struct row_choice {
     static constexpr bool value = choice;
 };
 
-/* make(tag<T>, adds) gives the op, but for its operands. */
-template <class Args, class F> inline trine_status run_norm(trine_call *call, const Args *a, F make)
+/* What is asked of a norm, but for its tensors. */
+struct norm_options {
+    trine_tensor weight, bias, mean, rstd;
+    float eps, offset;
+    norm_mode mode;
+    bool round_first;
+};
+
+template <class T, bool adds> inline norm_rows<T, adds> norm_rows_of(const norm_options &o)
+{
+    return norm_rows<T, adds>{{},
+                              nullptr,
+                              nullptr,
+                              row_parameter<T>(o.weight, 1.0f),
+                              row_parameter<T>(o.bias, 0.0f),
+                              data_of<float>(o.mean),
+                              data_of<float>(o.rstd),
+                              o.eps,
+                              o.offset,
+                              o.mode,
+                              o.round_first};
+}
+
+template <class T>
+inline trine_status run_norm(trine_call *call, const norm_options &o, const trine_tensor *y, const trine_tensor *x)
+{
+    auto op = norm_rows_of<T, false>(o);
+    op.in[0] = data_of<T>(*x);
+    op.out = data_of<T>(*y);
+    const trine_tensor *tensors[] = {y, x};
+    return run_rows(call, op, tensors);
+}
+
+template <class Args> inline trine_status run_norm(trine_call *call, const norm_options &o, const Args *a)
 {
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        if (!trine_is_given(&a->residual)) {
-            auto op = make(t, row_choice<false>{});
-            op.in[0] = data_of<T>(a->x);
-            op.out = data_of<T>(a->y);
-            const trine_tensor *tensors[] = {&a->y, &a->x};
-            return run_rows(call, op, tensors);
-        }
-        auto op = make(t, row_choice<true>{});
+        if (!trine_is_given(&a->residual)) return run_norm<T>(call, o, &a->y, &a->x);
+        auto op = norm_rows_of<T, true>(o);
         op.in[0] = data_of<T>(a->x);
         op.in[1] = data_of<T>(a->residual);
         op.out = data_of<T>(a->y);
@@ -290,32 +268,13 @@ template <class Args, class F> inline trine_status run_norm(trine_call *call, co
 
 inline trine_status layernorm(trine_call *call, const trine_layernorm_args *a)
 {
-    return run_norm(call, a, [&](auto t, auto adds) {
-        using T = typename decltype(t)::type;
-        return layernorm_rows<T, decltype(adds)::value>{{},
-                                                        nullptr,
-                                                        nullptr,
-                                                        row_parameter<T>(a->weight, 1.0f),
-                                                        row_parameter<T>(a->bias, 0.0f),
-                                                        data_of<float>(a->mean),
-                                                        data_of<float>(a->rstd),
-                                                        a->eps};
-    });
+    return run_norm(call, {a->weight, a->bias, a->mean, a->rstd, a->eps, 0.0f, norm_mode::centred, false}, a);
 }
 
 inline trine_status rmsnorm(trine_call *call, const trine_rmsnorm_args *a)
 {
-    return run_norm(call, a, [&](auto t, auto adds) {
-        using T = typename decltype(t)::type;
-        return rmsnorm_rows<T, decltype(adds)::value>{{},
-                                                      nullptr,
-                                                      nullptr,
-                                                      row_parameter<T>(a->weight, 1.0f),
-                                                      data_of<float>(a->rstd),
-                                                      a->eps,
-                                                      a->weight_offset,
-                                                      a->round_first != 0};
-    });
+    const float offset = trine_is_given(&a->weight) ? a->weight_offset : 0.0f;
+    return run_norm(call, {a->weight, {}, {}, a->rstd, a->eps, offset, norm_mode::plain, a->round_first != 0}, a);
 }
 
 } // namespace simt

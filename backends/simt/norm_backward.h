@@ -28,10 +28,14 @@ template <> struct gradient_partial<true> {
     }
     static TRINE_DEVICE_METHOD gradient_partial combine(const gradient_partial &p)
     {
-        const float count = wave_reduce(p.count, op_sum{});
-        const float mean = wave_reduce(p.count * p.mean, op_sum{}) * reciprocal(count), d = p.mean - mean;
-        return {count, mean, wave_reduce(target::fma_rn(p.count * d, d, p.squares), op_sum{}), wave_reduce(p.g, op_sum{}),
-                wave_reduce(target::fma_rn(d, p.g, p.gx), op_sum{})};
+        return combine(p, wave_reduce(p.count, op_sum{}), target::wave_size());
+    }
+    /* Over `width` threads of a wave, which have `count` together. */
+    static TRINE_DEVICE_METHOD gradient_partial combine(const gradient_partial &p, float count, int width)
+    {
+        const float mean = wave_reduce(p.count * p.mean, op_sum{}, width) * reciprocal(count), d = p.mean - mean;
+        return {count, mean, wave_reduce(target::fma_rn(p.count * d, d, p.squares), op_sum{}, width),
+                wave_reduce(p.g, op_sum{}, width), wave_reduce(target::fma_rn(d, p.g, p.gx), op_sum{}, width)};
     }
 };
 
@@ -42,9 +46,9 @@ template <> struct gradient_partial<false> {
     {
         return {a.squares + b.squares, a.gx + b.gx};
     }
-    static TRINE_DEVICE_METHOD gradient_partial combine(const gradient_partial &p)
+    static TRINE_DEVICE_METHOD gradient_partial combine(const gradient_partial &p, float = 0.0f, int width = target::wave_size())
     {
-        return {wave_reduce(p.squares, op_sum{}), wave_reduce(p.gx, op_sum{})};
+        return {wave_reduce(p.squares, op_sum{}, width), wave_reduce(p.gx, op_sum{}, width)};
     }
 };
 
@@ -88,7 +92,7 @@ template <int V, bool simple> struct gradient_place {
     template <class T> TRINE_DEVICE_METHOD void store(T *row, const row_words<T> &words, int i) const
     {
         if constexpr (simple) {
-            words.store(row + column(i, 0));
+            words.store_once(row + column(i, 0));
         } else {
 #pragma unroll
             for (int j = 0; j < V; j++)
@@ -105,12 +109,17 @@ struct alignas(16) four_floats {
 
 enum gradient_array { GRADIENT_FACTOR, GRADIENT_DWEIGHT, GRADIENT_DBIAS };
 
-/* `arrays` arrays of fours * 4 floats for each thread: the weight, and the sums. In registers where a vendor has enough of them,
- * with room in shared memory to hand on one array at a time; else in shared memory. There a wave's fours of one place lie side by
- * side. */
-template <int arrays, int fours> struct gradient_columns {
-    enum { places = (target::columns_in_registers ? 1 : arrays) * fours, bytes = places * 16 };
-    four_floats own[target::columns_in_registers ? arrays * fours : 1];
+/* `arrays` arrays of fours * 4 floats for each thread: the weight, and the sums. All in registers where a vendor has enough of
+ * them, or the sums alone (`sums_in_registers`), with room in shared memory to hand on one array at a time; else in shared memory.
+ * There a wave's fours of one place lie side by side. */
+template <int arrays, int fours, bool sums_in_registers> struct gradient_columns {
+    static_assert(sums_in_registers || !target::columns_in_registers, "the weight is in registers only where the sums are");
+    enum {
+        places = (sums_in_registers ? 1 : arrays) * fours,
+        bytes = places * 16,
+        first_own = target::columns_in_registers ? GRADIENT_FACTOR : GRADIENT_DWEIGHT
+    };
+    four_floats own[sums_in_registers ? (arrays - first_own) * fours : 1];
     four_floats *shared;
 
     /* Place 0 of thread `thread`; place p is p * wave_size() further. */
@@ -121,29 +130,35 @@ template <int arrays, int fours> struct gradient_columns {
     /* Where other threads see a thread's array after share(). */
     static TRINE_DEVICE_METHOD int shared_index(int thread, int array, int four)
     {
-        return index(thread) + (target::columns_in_registers ? four : array * fours + four) * target::wave_size();
+        return index(thread) + (sums_in_registers ? four : array * fours + four) * target::wave_size();
     }
     TRINE_DEVICE_METHOD explicit gradient_columns(four_floats *block) : shared(block + index(target::thread_x())) {}
+    static TRINE_DEVICE_METHOD bool is_own(int array) { return sums_in_registers && array >= first_own; }
     TRINE_DEVICE_METHOD four_floats get(int array, int four) const
     {
-        const int place = array * fours + four;
-        return target::columns_in_registers ? own[place] : shared[place * target::wave_size()];
+        return is_own(array) ? own[(array - first_own) * fours + four] : shared[(array * fours + four) * target::wave_size()];
     }
     TRINE_DEVICE_METHOD void set(int array, int four, const four_floats &x)
     {
-        const int place = array * fours + four;
-        if constexpr (target::columns_in_registers)
-            own[place] = x;
+        if (is_own(array))
+            own[(array - first_own) * fours + four] = x;
         else
-            shared[place * target::wave_size()] = x;
+            shared[(array * fours + four) * target::wave_size()] = x;
+    }
+    /* What has been read is read again, not kept in registers. */
+    TRINE_DEVICE_METHOD void again(uint32_t zero)
+    {
+        uint32_t same = zero;
+        target::opaque(same, zero);
+        shared += same;
     }
     /* By all threads of the block: they may then read each other's array, until the next share(). */
     TRINE_DEVICE_METHOD void share(int array) const
     {
         target::barrier();
-        if constexpr (target::columns_in_registers) {
+        if constexpr (sums_in_registers) {
 #pragma unroll
-            for (int four = 0; four < fours; four++) shared[four * target::wave_size()] = own[array * fours + four];
+            for (int four = 0; four < fours; four++) shared[four * target::wave_size()] = own[(array - first_own) * fours + four];
             target::barrier();
         }
     }
@@ -151,12 +166,17 @@ template <int arrays, int fours> struct gradient_columns {
 
 /* ---- The op ---- */
 
+/* A pack of both inputs. */
+template <class T> struct gradient_pair {
+    row_words<T> x, dy;
+};
+
 template <class T, bool centred_> struct norm_gradient {
     using element = T;
     using partial = gradient_partial<centred_>;
     static constexpr bool centred = centred_;
     static constexpr int V = row_pack<T>, sums = centred ? 2 : 1;
-    template <int P> using columns = gradient_columns<1 + sums, P * V / 4>;
+    template <int P> using columns = gradient_columns<1 + sums, P * V / 4, target::columns_in_registers || P <= 4>;
 
     T *dx;
     const T *x, *dy, *dsum; /* dsum may be NULL */
@@ -191,46 +211,41 @@ template <class T, bool centred_> struct norm_gradient {
             }
     }
 
-    /* Of a tile over `width` threads of a wave, which have `count` columns together. in[0] = x, in[1] = dy. */
-    template <int P, bool simple> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 2, P> &tile, const columns<P> &c,
-                                                                            const gradient_place<V, simple> &at, float count,
-                                                                            int width)
+    /* Of a tile over `width` threads of a wave, which have `count` columns together, this one `own` of them. In one pass, about the
+     * thread's own first element, so that the error stays within that of as many additions. pair_of(i): pack i. */
+    template <int P, bool simple, class Pair> static TRINE_DEVICE_METHOD partial gather(Pair pair_of, const columns<P> &c,
+                                                                                        const gradient_place<V, simple> &at,
+                                                                                        float own, float count, int width)
     {
-        float mean = 0.0f;
-        if constexpr (centred) {
-#pragma unroll
-            for (int i = 0; i < P; i++) {
-                float own = 0.0f; /* packs side by side: an addition need not wait for all before it */
-#pragma unroll
-                for (int j = 0; j < V; j++) own += tile.at[0][i].value(j);
-                mean += own;
-            }
-            mean = wave_reduce(mean, op_sum{}, width) * target::rcp_fast(count > 0.0f ? count : 1.0f);
-            tile.pass(uint32_t(at.n) >> 31);
-        }
-        float squares = 0.0f, g_sum = 0.0f, gx = 0.0f;
+        const float about = centred && at.touches(0) ? pair_of(0).x.value(0) : 0.0f;
+        float sum = 0.0f, squares = 0.0f, g_sum = 0.0f, gx = 0.0f;
 #pragma unroll
         for (int i = 0; i < P; i++) {
+            if (simple && !at.touches(i)) continue;
+            const gradient_pair<T> pair = pair_of(i);
 #pragma unroll
             for (int q = 0; q < V / 4; q++) {
                 const four_floats f = c.get(GRADIENT_FACTOR, i * (V / 4) + q);
 #pragma unroll
                 for (int j = 0; j < 4; j++) {
-                    float d = tile.at[0][i].value(4 * q + j) - mean;
-                    if (centred && !at.has(i, 4 * q + j)) d = 0.0f;
-                    const float g = tile.at[1][i].value(4 * q + j) * f.at[j];
+                    float d = pair.x.value(4 * q + j) - about;
+                    if (centred && !simple && !at.has(i, 4 * q + j)) d = 0.0f;
+                    const float g = pair.dy.value(4 * q + j) * f.at[j];
+                    if (centred) sum += d;
                     squares = target::fma_rn(d, d, squares);
                     gx = target::fma_rn(g, d, gx);
-                    g_sum += g;
+                    if (centred) g_sum += g;
                 }
             }
         }
-        squares = wave_reduce(squares, op_sum{}, width);
-        gx = wave_reduce(gx, op_sum{}, width);
-        if constexpr (centred)
-            return {count, mean, squares, wave_reduce(g_sum, op_sum{}, width), gx};
-        else
-            return {squares, gx};
+        if constexpr (centred) {
+            const float shift = sum * partial::reciprocal(own);
+            return partial::combine(
+                {own, about + shift, target::fma_rn(-sum, shift, squares), g_sum, target::fma_rn(-shift, g_sum, gx)}, count,
+                width);
+        } else {
+            return partial::combine({squares, gx}, count, width);
+        }
     }
 
     /* saved: what `mean` and `rstd` have for the row. */
@@ -251,9 +266,10 @@ template <class T, bool centred_> struct norm_gradient {
     }
 
     /* dx of pack i; adds to the columns' sums. */
-    template <int P> TRINE_DEVICE_METHOD row_words<T> emit(const row_tile<T, 2, P> &tile, columns<P> &c, const gradient_stats &s,
+    template <int P> TRINE_DEVICE_METHOD row_words<T> emit(const gradient_pair<T> &pair, columns<P> &c, const gradient_stats &s,
                                                            const row_words<T> &more, int i) const
     {
+        const float along = -(s.rstd * s.rstd) * s.slope, level = -s.rstd * s.g_mean;
         row_words<T> out;
 #pragma unroll
         for (int q = 0; q < V / 4; q++) {
@@ -261,15 +277,23 @@ template <class T, bool centred_> struct norm_gradient {
             const four_floats f = c.get(GRADIENT_FACTOR, four);
             four_floats dweight = c.get(GRADIENT_DWEIGHT, four), dbias = {{0.0f, 0.0f, 0.0f, 0.0f}};
             if constexpr (centred) dbias = c.get(GRADIENT_DBIAS, four);
-            float to[4];
+            float to[4], h[4];
 #pragma unroll
             for (int j = 0; j < 4; j++) {
-                const float dy_ = tile.at[1][i].value(4 * q + j);
-                float h = (tile.at[0][i].value(4 * q + j) - s.mean) * s.rstd;
-                to[j] = s.rstd * target::fma_rn(-h, s.slope, target::fma_rn(dy_, f.at[j], -s.g_mean));
-                if (dsum) to[j] += more.value(4 * q + j);
-                if (sizeof(T) < 4 && round_first) h = to_f32(from_f32<T>(h));
-                dweight.at[j] = target::fma_rn(dy_, h, dweight.at[j]);
+                const float dy_ = pair.dy.value(4 * q + j), d = pair.x.value(4 * q + j) - s.mean;
+                to[j] = target::fma_rn(dy_ * f.at[j], s.rstd, target::fma_rn(d, along, level));
+                h[j] = d * s.rstd;
+            }
+            if (sizeof(T) < 4 && round_first)
+#pragma unroll
+                for (int j = 0; j < 4; j++) h[j] = to_f32(from_f32<T>(h[j]));
+            if (dsum)
+#pragma unroll
+                for (int j = 0; j < 4; j++) to[j] += more.value(4 * q + j);
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                const float dy_ = pair.dy.value(4 * q + j);
+                dweight.at[j] = target::fma_rn(dy_, h[j], dweight.at[j]);
                 dbias.at[j] += dy_;
             }
             out.set_four(q, to);

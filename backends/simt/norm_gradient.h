@@ -1,8 +1,8 @@
 /* Kernels of the norms' gradients (norm_backward.h has the arithmetic).
  *
  * A team of threads, as in row.h, takes row after row and stays with its columns, whose weight and sums it keeps: so dx and the
- * columns' sums come of one read of x and dy. The next row's x and dy are on their way meanwhile; where a thread has no registers
- * for them, a pack of the next row is asked for as soon as that pack of dx is stored. Teams' sums go to the workspace and are
+ * columns' sums come of one read of x and dy. The next row's x and dy are on their way meanwhile, to registers or to shared
+ * memory; where a thread has room for them in neither, a pack of the next row is asked for as soon as that pack of dx is stored. Teams' sums go to the workspace and are
  * added in the order of the teams. Where a row goes depends on its length N, with C columns a thread (16 of f32, 32 where that is
  * too few; 32 of 16 bits; where rows do not lie in packs of 16 bytes 8 and 16):
  *   N <= C lanes     several rows a wave or a wave a row; a block adds the sums of its teams
@@ -31,6 +31,9 @@ enum {
 template <bool simple> constexpr int gradient_packs = simple ? 4 : 2;
 template <class T, bool simple> constexpr int gradient_most_packs = simple && sizeof(T) == 4 ? 8 : gradient_packs<simple>;
 template <int P> constexpr bool gradient_ahead = P == 4;
+/* Where registers are short rows are in shared memory, one being worked on and the next one on its way, each thread's packs in places
+ * of its own. */
+template <int P, bool simple> constexpr bool gradient_sends = simple &&gradient_ahead<P> && !target::columns_in_registers;
 
 /* Counts rows. Of rows that take a cluster there are fewer than 2^31: a register less. */
 template <bool few> struct gradient_number {
@@ -77,9 +80,24 @@ template <class Op, int P, bool simple> struct gradient_walk {
 #pragma unroll
         for (int i = 0; i < P; i++) load(tile, same, i, op.x + offset[1] + first, op.dy + offset[2] + first, there);
     }
+    /* The same by way of shared memory; place k of a thread is k * block_threads() further. */
+    TRINE_DEVICE_METHOD void send(uint4 *places, int64_t row, bool there) const
+    {
+        int64_t offset[gradient_operands];
+        outer.offsets(row, offset);
+        const gradient_place<Op::V, simple> same = at.again();
+        const T *const x = op.x + offset[1] + first, *const dy = op.dy + offset[2] + first;
+#pragma unroll
+        for (int i = 0; i < P; i++) {
+            if (!there || !same.touches(i)) continue;
+            target::copy_to_shared<16>(places + i * target::block_threads(), x + same.column(i, 0));
+            target::copy_to_shared<16>(places + (P + i) * target::block_threads(), dy + same.column(i, 0));
+        }
+    }
     /* dx of `row`, whose tile it is, if it is there. Where no other tile is on its way, each pack makes room for `next`'s. */
-    TRINE_DEVICE_METHOD void emit(row_tile<T, 2, P> &tile, typename Op::template columns<P> &columns, const gradient_stats &stats,
-                                  int64_t row, bool there, int64_t next, bool next_there) const
+    template <class Pair> TRINE_DEVICE_METHOD void emit(Pair pair_of, row_tile<T, 2, P> &tile,
+                                                        typename Op::template columns<P> &columns, const gradient_stats &stats,
+                                                        int64_t row, bool there, int64_t next, bool next_there) const
     {
         int64_t offset[gradient_operands], offset_next[gradient_operands];
         outer.offsets(row, offset);
@@ -92,7 +110,7 @@ template <class Op, int P, bool simple> struct gradient_walk {
             if (there && same.touches(i)) {
                 row_words<T> more = {{0u, 0u, 0u, 0u}};
                 if (dsum) more = same.load(dsum, i);
-                same.store(dx, op.emit(tile, columns, stats, more, i), i);
+                same.store(dx, op.template emit<P>(pair_of(i), columns, stats, more, i), i);
             }
             if constexpr (!gradient_ahead<P>)
                 load(tile, same, i, op.x + offset_next[1] + first, op.dy + offset_next[2] + first, next_there);
@@ -141,16 +159,19 @@ store_own_sums(const typename Op::template columns<P> &columns, const gradient_p
         }
 }
 
-/* Columns that `width` threads from this one's on have. */
-template <int P, int V, bool simple> TRINE_DEVICE float count_columns(const gradient_place<V, simple> &at, int width)
+template <int P, int V, bool simple> TRINE_DEVICE float count_columns(const gradient_place<V, simple> &at)
 {
     int count = 0;
     for (int i = 0; i < P; i++)
         for (int j = 0; j < V; j++) count += at.has(i, j);
-    return wave_reduce(float(count), op_sum{}, width);
+    return float(count);
 }
 
-/* Dynamic shared memory: the columns of all threads, then, for teams of several waves, partials for two turns. */
+template <class Op, int P, bool simple>
+constexpr int gradient_thread_bytes = int(Op::template columns<P>::bytes) + (gradient_sends<P, simple> ? 2 * 2 * P * 16 : 0);
+
+/* Dynamic shared memory: the columns of all threads, places for two rows where they go there, then, for teams of several waves,
+ * partials for two turns. */
 template <class Op, int P, class Team, bool simple, gradient_phase phase> TRINE_KERNEL(gradient_threads)
 gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan<Op> plan)
 {
@@ -161,7 +182,11 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
     auto *const block = reinterpret_cast<four_floats *>(target::dynamic_shared());
     const int threads = target::block_threads(), places = threads / target::wave_size() + Team::blocks();
     auto *const list = reinterpret_cast<partial *>(
-        target::dynamic_shared() + (target::columns_in_registers && plan.shift < 0 ? 0 : threads * int(kept::bytes)));
+        target::dynamic_shared() +
+        (target::columns_in_registers && plan.shift < 0 ? 0 : threads * gradient_thread_bytes<Op, P, simple>));
+    constexpr bool sends = gradient_sends<P, simple>;
+    auto *const places_ahead =
+        reinterpret_cast<uint4 *>(target::dynamic_shared() + threads * int(kept::bytes)) + target::thread_x();
     const bool alone = phase == GRADIENT_ROWS && plan.shift >= 0;
     const int width = alone ? 1 << plan.shift : threads * Team::blocks(), teams = alone ? threads >> plan.shift : 1;
     const int t = alone ? target::thread_x() & (width - 1) : Team::rank() * threads + target::thread_x();
@@ -175,7 +200,7 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
     kept columns(block);
     op.template start<P, simple>(columns, rows.at, first);
     const int lanes = alone ? width : target::wave_size();
-    const float count = count_columns<P>(rows.at, lanes);
+    const float own = count_columns<P>(rows.at), count = wave_reduce(own, op_sum{}, lanes);
     /* teams of a block go on together, whether their rows are there or not: a wave stays together */
     using number = typename gradient_number<(Team::most_blocks > 1)>::type;
     const int step = plan.groups * teams;
@@ -183,7 +208,10 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
     const int turns = int((plan.rows - row + step - 1) / step);
     if (alone) row += target::thread_x() >> plan.shift;
     row_tile<T, 2, P> tile, ahead;
-    rows.load(tile, row < plan.rows ? row : 0, row < plan.rows);
+    if constexpr (sends)
+        rows.send(places_ahead, row < plan.rows ? row : 0, row < plan.rows);
+    else
+        rows.load(tile, row < plan.rows ? row : 0, row < plan.rows);
     constexpr bool early = phase == GRADIENT_ROWS && Team::most_blocks == 1; /* clusters' threads have no registers left for it */
     if (!alone) Team::started();
     for (int turn = 0; turn < turns; turn++, row += step) {
@@ -191,12 +219,29 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
         const number here = there ? row : 0, next = next_there ? row + step : 0;
         gradient_stats saved = {0.0f, 0.0f, 0.0f, 0.0f};
         if (early) saved = op.saved(here);
-        if constexpr (gradient_ahead<P>) rows.load(ahead, next, next_there);
+        /* 0 and what it is added to are computed in every turn, not kept in registers */
+        uint32_t skipped = uint32_t(rows.at.n) >> 31;
+        target::opaque(skipped, skipped);
+        uint4 *const here_places = places_ahead + skipped + (turn & 1) * (2 * P) * threads;
+        const auto pair_of = [&](int i) {
+            if constexpr (sends) {
+                const uint4 x = here_places[i * threads], dy = here_places[(P + i) * threads];
+                return gradient_pair<T>{{{x.x, x.y, x.z, x.w}}, {{dy.x, dy.y, dy.z, dy.w}}};
+            } else {
+                return gradient_pair<T>{tile.at[0][i], tile.at[1][i]};
+            }
+        };
+        if constexpr (sends) {
+            target::wait_for_copies();
+            rows.send(places_ahead + skipped + (~turn & 1) * (2 * P) * threads, next, next_there);
+        } else if constexpr (gradient_ahead<P>) {
+            rows.load(ahead, next, next_there);
+        }
         gradient_stats stats;
         if constexpr (phase == GRADIENT_EMIT) {
             stats = plan.stats[here];
         } else {
-            partial p = op.template gather<P, simple>(tile, columns, rows.at.again(), count, lanes);
+            partial p = op.template gather<P, simple>(pair_of, columns, rows.at.again(), own, count, lanes);
             if (!alone) {
                 p = exchange<Team>(op, p, list + (turn & 1) * places, turn);
                 Team::again(turn, exchanged_bytes<Team, Op>());
@@ -206,14 +251,15 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
             } else {
                 if (!early) saved = op.saved(here);
                 stats = op.finish(p, plan.n, saved);
-                tile.pass(uint32_t(rows.at.n) >> 31);
+                if constexpr (!sends) tile.pass(uint32_t(rows.at.n) >> 31);
+                columns.again(uint32_t(rows.at.n) >> 31);
             }
         }
         if constexpr (phase != GRADIENT_PARTIALS)
-            rows.emit(tile, columns, stats, here, there, next, next_there);
+            rows.emit(pair_of, tile, columns, stats, here, there, next, next_there);
         else if constexpr (!gradient_ahead<P>)
             rows.load(tile, next, next_there);
-        if constexpr (gradient_ahead<P>) tile = ahead;
+        if constexpr (gradient_ahead<P> && !sends) tile = ahead;
     }
     if (phase == GRADIENT_PARTIALS || !plan.sums) return;
     float *to = plan.sums + int64_t(group) * Op::sums * plan.n + first;

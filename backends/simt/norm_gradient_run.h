@@ -7,16 +7,17 @@
 namespace simt {
 
 /* Dynamic shared memory of a block of such a team. */
-template <class Op> inline size_t gradient_shared(const row_team &team, int wave)
+template <class Op, bool simple> inline size_t gradient_shared(const row_team &team, int wave)
 {
-    const size_t arrays = target::columns_in_registers ? 1 : 1 + Op::sums, kept = arrays * Op::V * team.packs * sizeof(float),
+    constexpr int few = gradient_packs<simple>, most = gradient_most_packs<row_element<Op>, simple>;
+    const size_t kept = team.packs == few ? gradient_thread_bytes<Op, few, simple> : gradient_thread_bytes<Op, most, simple>,
                  partials = 2 * sizeof(typename Op::partial);
     if (team.shift >= 0) return kept * team.threads;
     return (target::columns_in_registers ? 0 : kept * team.threads) + partials * (team.threads / wave + team.blocks);
 }
 
 /* `packs`: of a row. packs 0 in the answer: no team can hold it. */
-template <class Op, int P> inline row_team fit_gradient_team(const trine_call *call, int64_t packs, int most_blocks)
+template <class Op, int P, bool simple> inline row_team fit_gradient_team(const trine_call *call, int64_t packs, int most_blocks)
 {
     const int wave = call->device->props.wave_size;
     if (packs <= P * wave) return {P, gradient_small_block, log2_up(ceil_div(packs, P)), 1};
@@ -24,7 +25,7 @@ template <class Op, int P> inline row_team fit_gradient_team(const trine_call *c
         const int64_t each = round_up(ceil_div(packs, int64_t(P) * blocks), wave);
         if (each > (blocks < most_blocks ? target::columns_team_block : int(gradient_threads))) continue;
         const row_team team = {P, int(each), -1, blocks};
-        if (int64_t(gradient_shared<Op>(team, wave)) <= call->device->props.shared_bytes) return team;
+        if (int64_t(gradient_shared<Op, simple>(team, wave)) <= call->device->props.shared_bytes) return team;
     }
     return {0, 0, 0, 0};
 }
@@ -32,15 +33,16 @@ template <class Op, int P> inline row_team fit_gradient_team(const trine_call *c
 template <class Op, bool simple> inline row_team choose_gradient_team(const trine_call *call, int64_t packs, int most_blocks)
 {
     constexpr int few = gradient_packs<simple>, most = gradient_most_packs<row_element<Op>, simple>;
-    const row_team team = fit_gradient_team<Op, few>(call, packs, most_blocks);
-    return team.packs || most == few ? team : fit_gradient_team<Op, most>(call, packs, most_blocks);
+    const row_team team = fit_gradient_team<Op, few, simple>(call, packs, most_blocks);
+    return team.packs || most == few ? team : fit_gradient_team<Op, most, simple>(call, packs, most_blocks);
 }
 
 /* As many teams as work at a time, at most one for each of their turns. */
-template <class Op> inline gradient_plan<Op> plan_gradient(const trine_call *call, int64_t rows, int64_t n, const row_team &team)
+template <class Op, bool simple>
+inline gradient_plan<Op> plan_gradient(const trine_call *call, int64_t rows, int64_t n, const row_team &team)
 {
     const trine_device_props &props = call->device->props;
-    const int64_t shared = int64_t(gradient_shared<Op>(team, props.wave_size)), reserved = 1024; /* a block's own */
+    const int64_t shared = int64_t(gradient_shared<Op, simple>(team, props.wave_size)), reserved = 1024; /* a block's own */
     int64_t at_once = target::columns_threads / team.threads;
     if (at_once * (shared + reserved) > props.shared_bytes + reserved)
         at_once = (props.shared_bytes + reserved) / (shared + reserved);
@@ -50,10 +52,10 @@ template <class Op> inline gradient_plan<Op> plan_gradient(const trine_call *cal
     return {rows, n, int32_t(groups < most ? groups : most), 1, team.shift, nullptr, nullptr, nullptr};
 }
 
-/* Rows in tiles. */
-template <class Op, bool simple> inline gradient_plan<Op> plan_gradient_tiles(const trine_call *call, int64_t rows, int64_t n)
+/* Rows in tiles: the longest, for which one kernel that takes any rows is enough. */
+template <class Op> inline gradient_plan<Op> plan_gradient_tiles(const trine_call *call, int64_t rows, int64_t n)
 {
-    const int64_t tiles = ceil_div(n, int64_t(gradient_small_block) * gradient_packs<simple> * Op::V);
+    const int64_t tiles = ceil_div(n, int64_t(gradient_small_block) * gradient_packs<false> * Op::V);
     int64_t groups = int64_t(call->device->props.compute_units) * (target::columns_threads / gradient_small_block) / tiles;
     groups = groups < 1 ? 1 : groups;
     return {rows, n, int32_t(groups < rows ? groups : rows), int32_t(tiles), -1, nullptr, nullptr, nullptr};
@@ -83,7 +85,7 @@ using gradient_outer = walk<gradient_operands, divider_any>;
 template <class Op, int P, class Team, bool simple> inline trine_status
 launch_gradient_team(trine_call *call, const Op &op, const gradient_outer &outer, gradient_plan<Op> &plan, const row_team &team)
 {
-    const size_t shared = gradient_shared<Op>(team, call->device->props.wave_size);
+    const size_t shared = gradient_shared<Op, simple>(team, call->device->props.wave_size);
     const auto kernel = gradient_kernel<Op, P, Team, simple, GRADIENT_ROWS>;
     if (team.blocks == 1) {
         target::allow_shared(kernel, shared);
@@ -101,19 +103,22 @@ template <class Op, bool simple> inline trine_status launch_gradient(trine_call 
     constexpr int few = gradient_packs<simple>, most = gradient_most_packs<row_element<Op>, simple>;
     if (team.packs == few && team.blocks == 1)
         return launch_gradient_team<Op, few, lone_block, simple>(call, op, outer, plan, team);
-    if (team.packs == few) return launch_gradient_team<Op, few, target::row_wide_team, simple>(call, op, outer, plan, team);
-    return launch_gradient_team<Op, most, target::row_wide_team, simple>(call, op, outer, plan, team);
+    if constexpr (simple) {
+        if (team.packs == few) return launch_gradient_team<Op, few, target::row_wide_team, simple>(call, op, outer, plan, team);
+        return launch_gradient_team<Op, most, target::row_wide_team, simple>(call, op, outer, plan, team);
+    }
+    return trine_refuse(call, "clusters are for rows of whole packs");
 }
 
-template <class Op, bool simple> inline trine_status
-launch_gradient_tiles(trine_call *call, const Op &op, const gradient_outer &outer, const gradient_plan<Op> &plan)
+template <class Op> inline trine_status launch_gradient_tiles(trine_call *call, const Op &op, const gradient_outer &outer,
+                                                              const gradient_plan<Op> &plan)
 {
-    constexpr int P = gradient_packs<simple>, threads = gradient_small_block;
+    constexpr int P = gradient_packs<false>, threads = gradient_small_block;
     const int wave = call->device->props.wave_size;
-    const size_t shared = gradient_shared<Op>({P, threads, -1, 1}, wave);
+    const size_t shared = gradient_shared<Op, false>({P, threads, -1, 1}, wave);
     const grid g(int64_t(plan.tiles) * plan.groups);
-    const auto partials = gradient_kernel<Op, P, lone_block, simple, GRADIENT_PARTIALS>;
-    const auto emit = gradient_kernel<Op, P, lone_block, simple, GRADIENT_EMIT>;
+    const auto partials = gradient_kernel<Op, P, lone_block, false, GRADIENT_PARTIALS>;
+    const auto emit = gradient_kernel<Op, P, lone_block, false, GRADIENT_EMIT>;
     target::allow_shared(partials, shared);
     target::allow_shared(emit, shared);
     trine_status status = launch(call, partials, g, threads, shared, op, outer, plan);
@@ -136,21 +141,23 @@ template <class T> inline trine_status launch_gradient_sums(trine_call *call, co
 template <class Op, bool simple> inline bool gradient_fits(trine_call *call, const row_team &team)
 {
     using wide = target::row_wide_team;
-    constexpr int few = gradient_packs<simple>, most = gradient_most_packs<row_element<Op>, simple>;
-    const auto kernel = team.packs == few ? gradient_kernel<Op, few, wide, simple, GRADIENT_ROWS>
-                                          : gradient_kernel<Op, most, wide, simple, GRADIENT_ROWS>;
-    const size_t shared = gradient_shared<Op>(team, call->device->props.wave_size);
-    return team.packs && target::row_wide_teams(call, kernel, team.blocks, team.threads, shared) > 0;
+    if constexpr (simple) {
+        constexpr int few = gradient_packs<simple>, most = gradient_most_packs<row_element<Op>, simple>;
+        const auto kernel = team.packs == few ? gradient_kernel<Op, few, wide, simple, GRADIENT_ROWS>
+                                              : gradient_kernel<Op, most, wide, simple, GRADIENT_ROWS>;
+        const size_t shared = gradient_shared<Op, simple>(team, call->device->props.wave_size);
+        return team.packs && target::row_wide_teams(call, kernel, team.blocks, team.threads, shared) > 0;
+    }
+    return false;
 }
 
 /* The ways that may be gone: a team that every device of the architecture has, one that some have, tiles. */
 template <class Op, bool simple> struct gradient_ways {
     row_team team, widest;
     gradient_plan<Op> tiles;
-    gradient_ways(const trine_call *call, int64_t rows, int64_t n)
-        : tiles(plan_gradient_tiles<Op, simple>(call, rows, n > 0 ? n : 1))
+    gradient_ways(const trine_call *call, int64_t rows, int64_t n) : tiles(plan_gradient_tiles<Op>(call, rows, n > 0 ? n : 1))
     {
-        const int blocks = target::row_most_blocks(call);
+        const int blocks = simple ? target::row_most_blocks(call) : 1;
         const int64_t packs = ceil_div(n, Op::V);
         team = choose_gradient_team<Op, simple>(call, packs, blocks);
         widest = choose_gradient_team<Op, simple>(call, packs, blocks > 1 ? int(target::row_wide_team::most_blocks) : 1);
@@ -158,7 +165,7 @@ template <class Op, bool simple> struct gradient_ways {
     size_t workspace(const trine_call *call, bool wanted) const
     {
         const auto of = [&](const row_team &t) {
-            return t.packs ? gradient_workspace<Op>(plan_gradient<Op>(call, tiles.rows, tiles.n, t), wanted).size : 0;
+            return t.packs ? gradient_workspace<Op>(plan_gradient<Op, simple>(call, tiles.rows, tiles.n, t), wanted).size : 0;
         };
         if (team.packs) return of(team);
         const size_t tiled = gradient_workspace<Op>(tiles, wanted).size;
@@ -170,12 +177,12 @@ template <class Op, bool simple> struct gradient_ways {
         const bool wanted = trine_is_given(&dweight) || trine_is_given(&dbias);
         const gradient_outer outer(rows);
         const row_team taken = team.packs ? team : gradient_fits<Op, simple>(call, widest) ? widest : row_team{};
-        gradient_plan<Op> plan = taken.packs ? plan_gradient<Op>(call, tiles.rows, tiles.n, taken) : tiles;
+        gradient_plan<Op> plan = taken.packs ? plan_gradient<Op, simple>(call, tiles.rows, tiles.n, taken) : tiles;
         gradient_workspace<Op>(plan, wanted).place(plan, call->workspace, wanted);
         trine_status status = TRINE_OK;
         if (plan.rows > 0)
             status = taken.packs ? launch_gradient<Op, simple>(call, op, outer, plan, taken)
-                                 : launch_gradient_tiles<Op, simple>(call, op, outer, plan);
+                                 : launch_gradient_tiles<Op>(call, op, outer, plan);
         if (status != TRINE_OK || !wanted) return status;
         return launch_gradient_sums<row_element<Op>>(call, plan.sums, plan.n, plan.groups, Op::sums, dweight, dbias);
     }

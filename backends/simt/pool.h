@@ -20,14 +20,34 @@ inline bool pool_packed(const trine_pool_plan &p, int V, int k, const void *data
     return fit;
 }
 
-/* Along channels, of y and x alike; and along the columns of x. */
-inline bool pool_packed_channels(const trine_pool_plan &p, int V, const void *y, const void *x)
+/* No offset in a plane of any operand leaves 31 bits. */
+inline bool pool_near(const trine_pool_plan &p)
 {
-    return pool_packed(p, V, 0, y, p.inner, p.column[0]) && pool_packed(p, V, 1, x, p.inner, p.column[1]);
+    const auto size = [](int64_t step) { return step < 0 ? -step : step; };
+    bool near = true;
+    for (int k = 0; k < TRINE_POOL_OPERANDS; k++) {
+        const int64_t rows = k == 1 ? p.height.in : p.height.out, columns = k == 1 ? p.width.in : p.width.out;
+        near = near && size(p.row[k]) <= INT32_MAX && size(p.column[k]) <= INT32_MAX &&
+               size(p.row[k]) * rows + size(p.column[k]) * columns <= INT32_MAX;
+    }
+    return near;
+}
+
+/* Along channels, of y, x and indices alike; and along the columns of x. */
+inline bool pool_packed_channels(const trine_pool_plan &p, int V, const void *y, const void *x, const trine_tensor &indices)
+{
+    return pool_near(p) && pool_packed(p, V, 0, y, p.inner, p.column[0]) && pool_packed(p, V, 1, x, p.inner, p.column[1]) &&
+           (!trine_is_given(&indices) || (p.step[2] == 1 && pool_packed(p, V, 2, indices.data, p.inner, p.column[2])));
 }
 inline bool pool_packed_columns(const trine_pool_plan &p, int V, const void *x)
 {
-    return p.column[1] == 1 && pool_packed(p, V, 1, x, p.width.in, 0);
+    return pool_near(p) && p.column[1] == 1 && pool_packed(p, V, 1, x, p.width.in, 0);
+}
+
+/* Of a kernel's three ways that of the call. */
+template <class K> inline K pool_choice(const trine_pool_args *a, K sum, K largest, K place)
+{
+    return a->kind == TRINE_POOL_AVERAGE ? sum : trine_is_given(&a->indices) ? place : largest;
 }
 
 template <class T, int V>
@@ -35,7 +55,8 @@ inline trine_status launch_pool_rows(trine_call *call, const trine_pool_args *a,
 {
     const pool_shape s(p, a->window, a->indices, p.height.out);
     const pool_rows_plan plan(call, s.lines, p.width.out, p.inner / V);
-    const auto kernel = a->kind == TRINE_POOL_MAX ? pool_rows_kernel<T, V, false> : pool_rows_kernel<T, V, true>;
+    const auto kernel = pool_choice(a, pool_rows_kernel<T, V, POOL_SUM>, pool_rows_kernel<T, V, POOL_LARGEST>,
+                                    pool_rows_kernel<T, V, POOL_PLACE>);
     return launch(call, kernel, grid(plan.blocks(s.lines)), map_threads, 0, s, plan, walk<3, divider_any>(p.planes),
                   data_of<T>(a->y), static_cast<const T *>(data_of<T>(a->x)), a->indices.data);
 }
@@ -44,7 +65,8 @@ template <class T, int V> inline trine_status launch_pool_lines(trine_call *call
                                                                 const trine_pool_plan &p, const pool_lines_plan &plan)
 {
     const pool_shape s(p, a->window, a->indices, p.height.out);
-    const auto kernel = a->kind == TRINE_POOL_MAX ? pool_lines_kernel<T, V, false> : pool_lines_kernel<T, V, true>;
+    const auto kernel = pool_choice(a, pool_lines_kernel<T, V, POOL_SUM>, pool_lines_kernel<T, V, POOL_LARGEST>,
+                                    pool_lines_kernel<T, V, POOL_PLACE>);
     return launch(call, kernel, grid(plan.tiles * ceil_div(s.lines, plan.lines)), map_threads, 0, s, plan,
                   walk<3, divider_any>(p.planes), data_of<T>(a->y), static_cast<const T *>(data_of<T>(a->x)), a->indices.data);
 }
@@ -56,7 +78,7 @@ inline trine_status pool(trine_call *call, const trine_pool_args *a)
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         constexpr int V = pack_of<T>;
-        if (pool_packed_channels(p, V, a->y.data, a->x.data)) return launch_pool_rows<T, V>(call, a, p);
+        if (pool_packed_channels(p, V, a->y.data, a->x.data, a->indices)) return launch_pool_rows<T, V>(call, a, p);
         const pool_lines_plan packed(p.width, V), single(p.width, 1);
         if (p.inner == 1 && packed.fits() && pool_packed_columns(p, V, a->x.data))
             return launch_pool_lines<T, V>(call, a, p, packed);
@@ -69,9 +91,7 @@ template <class T, int V>
 inline trine_status launch_pool_rows_backward(trine_call *call, const trine_pool_backward_args *a, const trine_pool_plan &p)
 {
     const pool_shape s(p, a->window, a->indices, p.height.in);
-    pool_rows_plan plan(call, s.lines, p.width.in, p.inner / V);
-    plan.indices_dense =
-        a->indices.dtype == TRINE_I32 && p.step[2] == 1 && pool_packed(p, 4, 2, a->indices.data, p.inner, p.column[2]);
+    const pool_rows_plan plan(call, s.lines, p.width.in, p.inner / V);
     const auto kernel =
         a->kind == TRINE_POOL_MAX ? pool_rows_backward_kernel<T, V, false> : pool_rows_backward_kernel<T, V, true>;
     return launch(call, kernel, grid(plan.blocks(s.lines)), map_threads, 0, s, plan, walk<3, divider_any>(p.planes),
@@ -98,7 +118,7 @@ inline trine_status pool_backward(trine_call *call, const trine_pool_backward_ar
     return visit_floats(call, a->dy.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         constexpr int V = pack_of<T>;
-        if (pool_packed_channels(p, V, a->dy.data, a->dx.data)) return launch_pool_rows_backward<T, V>(call, a, p);
+        if (pool_packed_channels(p, V, a->dy.data, a->dx.data, a->indices)) return launch_pool_rows_backward<T, V>(call, a, p);
         const bool average = a->kind == TRINE_POOL_AVERAGE, packed = pool_packed_columns(p, V, a->dx.data);
         const pool_slab_plan slabs(p.height, p.width, p.planes.numel, packed ? V : 1, average);
         const bool apt = average ? p.height.dilation == 1 && p.width.dilation == 1 : slabs.fits() && slabs.few_colours();

@@ -1,8 +1,8 @@
 /* Pooling where neighbours in memory are channels, or lie anyhow. Bound by bytes; windows overlap in the caches.
  *
  * A group of threads, up to a block, makes a piece of one row of outputs (backward: of dx), so that all that concerns the row is
- * worked out once; a thread makes packs of V channels of it, 16 bytes at a time. The backward gathers: an element adds up the
- * windows that have it, in the order of their taps. */
+ * worked out once; a thread makes packs of V channels of it, 16 bytes at a time, of which it asks for those of two outputs (four
+ * elements of dx) together. The backward gathers: an element adds up the windows that have it, in the order of their taps. */
 #ifndef TRINE_SIMT_POOL_ROWS_H
 #define TRINE_SIMT_POOL_ROWS_H
 
@@ -14,11 +14,10 @@ struct pool_rows_plan {
     divider32 packs;        /* side by side; fewer than 2^31 */
     int64_t columns, piece; /* of a row: all, and those of a group */
     int64_t pieces;
-    int32_t shift;      /* 2^shift threads in a group */
-    bool indices_dense; /* i32, and those of a pack are whole 16 bytes */
+    int32_t shift; /* 2^shift threads in a group */
 
     pool_rows_plan(const trine_call *call, int64_t lines, int64_t columns_, int64_t packs_)
-        : packs(packs_), columns(columns_), piece(columns_), pieces(1), shift(0), indices_dense(false)
+        : packs(packs_), columns(columns_), piece(columns_), pieces(1), shift(0)
     {
         const int64_t items = columns * packs_;
         while (shift < 8 && int64_t(1) << shift < items) shift++;
@@ -50,95 +49,125 @@ struct pool_group {
         items = int32_t((first + plan.piece < plan.columns ? plan.piece : plan.columns - first) * plan.packs.d);
         item = target::thread_x() & (width - 1);
     }
+    /* Item u from the thread's next on: its column and channel; false where there is none. */
+    TRINE_DEVICE_METHOD bool at(const pool_rows_plan &plan, int u, int V, int32_t &column, int32_t &inner) const
+    {
+        const int32_t mine = item + u * width, rest = int32_t(plan.packs.divide(mine));
+        column = first + rest;
+        inner = (mine - rest * int32_t(plan.packs.d)) * V;
+        return mine < items;
+    }
 };
 
-template <class T, int V, bool average> TRINE_KERNEL(map_threads)
+template <class T, int V, int mode> TRINE_KERNEL(map_threads)
 pool_rows_kernel(pool_shape s, pool_rows_plan plan, walk<3, divider_any> planes, T *y, const T *x, void *indices)
 {
+    constexpr int U = mode == POOL_PLACE || (mode == POOL_SUM && V == 8) ? 1 : 2;
     pool_group at(s, plan, planes);
     if (!at.inside) return;
-    const int32_t top = s.height.first_of(at.row), deep = average ? s.height.taps(at.row, s.include_pad) : 1;
-    for (; at.item < at.items; at.item += at.width) {
-        const int32_t rest = int32_t(plan.packs.divide(at.item)), inner = (at.item - rest * int32_t(plan.packs.d)) * V,
-                      column = at.first + rest, left = s.width.first_of(column);
-        const T *from = x + at.offset[1] + inner * s.step[1];
-        pool_largest best[V];
-        float sum[V] = {};
+    const int32_t top = s.height.first_of(at.row);
+    y += at.offset[0] + s.template place<V>(0, at.row, 0);
+    x += at.offset[1];
+    for (; at.item < at.items; at.item += U * at.width) {
+        int32_t column[U], inner[U], left[U];
+        pool_fold<T, V, mode> fold[U];
+#pragma unroll
+        for (int u = 0; u < U; u++) left[u] = at.at(plan, u, V, column[u], inner[u]) ? s.width.first_of(column[u]) : pool_nowhere;
         for (int32_t i = 0, h = top; i < s.height.kernel; i++, h += s.height.dilation) {
             if (uint32_t(h) >= uint32_t(s.height.in)) continue;
-            const T *line = from + h * s.row[1];
-            for (int32_t j = 0, w = left; j < s.width.kernel; j += pool_batch, w += pool_batch * s.width.dilation) {
-                const pool_taps<T, V> taps(s.width, j, w, line, s.column[1]);
+            const T *const line = x + s.template place<V>(1, h, 0);
+            for (int32_t j = 0; j < s.width.kernel; j += pool_batch) {
+                pool_taps<T, V> taps[U];
 #pragma unroll
-                for (int u = 0; u < pool_batch; u++) {
-                    if (taps.place[u] < 0) continue;
+                for (int u = 0; u < U; u++)
+                    taps[u].load(s.width, j, left[u] + j * s.width.dilation, line + pool_step<V>(inner[u], s.step[1]),
+                                 s.column[1]);
 #pragma unroll
-                    for (int v = 0; v < V; v++) {
-                        if constexpr (average)
-                            sum[v] += to_f32(taps.in[u].at[v]);
-                        else
-                            best[v].take_next(to_f32(taps.in[u].at[v]), h * s.width.in + taps.place[u]);
-                    }
-                }
+                for (int u = 0; u < U; u++) fold[u].take(taps[u], h * s.width.in);
             }
         }
-        const float weight = average ? pool_weight(deep, s.width.taps(column, s.include_pad)) : 1.0f;
-        pack<T, V> out;
 #pragma unroll
-        for (int v = 0; v < V; v++) out.at[v] = from_f32<T>(average ? sum[v] * weight : best[v].value);
-        store_pack<T, V>(y + at.offset[0] + inner * s.step[0] + at.row * s.row[0] + column * s.column[0], out);
-        if (average || !indices) continue;
-        const int64_t to = at.offset[2] + inner * s.step[2] + at.row * s.row[2] + column * s.column[2];
-#pragma unroll
-        for (int v = 0; v < V; v++) put_index(s, indices, to + v * s.step[2], best[v].at);
+        for (int u = 0; u < U; u++) {
+            if (left[u] == pool_nowhere) break;
+            float weight = 1.0f;
+            if constexpr (mode == POOL_SUM)
+                weight = pool_weights(s.width, s.height.taps(at.row, s.include_pad), s.include_pad).of(s.width, column[u]);
+            store_pack<T, V>(y + pool_step<V>(inner[u], s.step[0]) + s.template along<V>(0, column[u]), fold[u].result(weight));
+            if constexpr (mode == POOL_PLACE)
+                put_places<V>(s, indices,
+                              at.offset[2] + pool_step<V>(inner[u], s.step[2]) + s.template place<V>(2, at.row, column[u]),
+                              fold[u].at);
+        }
     }
 }
 
-/* What a window gives to a pack of elements at place `own` of their plane. */
-template <class T, int V, bool average> TRINE_DEVICE void pool_give(float (&sum)[V], const pool_shape &s, const pack<T, V> &dy,
-                                                                    float weight, const void *indices, int64_t from, bool dense,
-                                                                    int32_t own)
-{
-    if constexpr (average) {
-#pragma unroll
-        for (int v = 0; v < V; v++) sum[v] = target::fma_rn(to_f32(dy.at[v]), weight, sum[v]);
-    } else if (V > 1 && dense) {
-        const pack<int32_t, V> index = load_pack<int32_t, V>(static_cast<const int32_t *>(indices) + from);
-#pragma unroll
-        for (int v = 0; v < V; v++) sum[v] += index.at[v] == own ? to_f32(dy.at[v]) : 0.0f;
-    } else {
-#pragma unroll
-        for (int v = 0; v < V; v++) sum[v] += get_index(s, indices, from + v * s.step[2]) == own ? to_f32(dy.at[v]) : 0.0f;
+/* What a window gives to a pack of elements: dy, and for the largest the places. */
+template <class T, int V, bool average> struct pool_gift {
+    pack<T, V> dy;
+    pack<int32_t, average ? 1 : V> place;
+    TRINE_DEVICE_METHOD void load(const pool_shape &s, const T *dy_at, const void *indices, int64_t from)
+    {
+        dy = load_pack<T, V>(dy_at);
+        if constexpr (!average) place = get_places<V>(s, indices, from);
     }
-}
+    TRINE_DEVICE_METHOD void give(float (&sum)[V], float weight, int32_t own) const
+    {
+#pragma unroll
+        for (int v = 0; v < V; v++) {
+            if constexpr (average)
+                sum[v] = target::fma_rn(to_f32(dy.at[v]), weight, sum[v]);
+            else
+                sum[v] += place.at[v] == own ? to_f32(dy.at[v]) : 0.0f;
+        }
+    }
+};
 
 template <class T, int V, bool average> TRINE_KERNEL(map_threads)
 pool_rows_backward_kernel(pool_shape s, pool_rows_plan plan, walk<3, divider_any> planes, T *dx, const T *dy, const void *indices)
 {
+    constexpr int U = V == 8 ? 2 : 4;
     pool_group at(s, plan, planes);
     if (!at.inside) return;
-    const int32_t low = s.height.first_over(at.row), high = s.height.last_over(at.row);
-    dx += at.offset[1] + at.row * s.row[1];
-    for (; at.item < at.items; at.item += at.width) {
-        const int32_t rest = int32_t(plan.packs.divide(at.item)), inner = (at.item - rest * int32_t(plan.packs.d)) * V,
-                      column = at.first + rest, own = at.row * s.width.in + column;
-        const int32_t left = s.width.first_over(column), right = s.width.last_over(column);
-        float sum[V] = {};
+    const int32_t low = s.height.first_over(at.row), high = s.height.last_over(at.row), most = s.width.most_over();
+    dx += at.offset[1] + s.template place<V>(1, at.row, 0);
+    dy += at.offset[0];
+    for (; at.item < at.items; at.item += U * at.width) {
+        int32_t column[U], inner[U], left[U], right[U];
+        float sum[U][V] = {};
+#pragma unroll
+        for (int u = 0; u < U; u++) {
+            const bool there = at.at(plan, u, V, column[u], inner[u]);
+            left[u] = there ? s.width.first_over(column[u]) : pool_nowhere;
+            right[u] = s.width.last_over(column[u]);
+        }
         for (int32_t row = high; row >= low; row--) {
             if (!s.height.has(row, at.row)) continue;
-            const int32_t deep = average ? s.height.taps(row, s.include_pad) : 1;
-            for (int32_t o = right; o >= left; o--) {
-                if (!s.width.has(o, column)) continue;
-                const float weight = average ? pool_weight(deep, s.width.taps(o, s.include_pad)) : 1.0f;
-                pool_give<T, V, average>(
-                    sum, s, load_pack<T, V>(dy + at.offset[0] + inner * s.step[0] + row * s.row[0] + o * s.column[0]), weight,
-                    indices, at.offset[2] + inner * s.step[2] + row * s.row[2] + o * s.column[2], plan.indices_dense, own);
+            const pool_weights weights(s.width, average ? s.height.taps(row, s.include_pad) : 1, s.include_pad);
+            for (int32_t k = 0; k < most; k++) {
+                pool_gift<T, V, average> gift[U];
+                bool given[U];
+#pragma unroll
+                for (int u = 0; u < U; u++) {
+                    const int32_t o = right[u] - k;
+                    given[u] = o >= left[u] && s.width.has(o, column[u]);
+                    if (given[u])
+                        gift[u].load(s, dy + pool_step<V>(inner[u], s.step[0]) + s.template place<V>(0, row, o), indices,
+                                     at.offset[2] + pool_step<V>(inner[u], s.step[2]) + s.template place<V>(2, row, o));
+                }
+#pragma unroll
+                for (int u = 0; u < U; u++)
+                    if (given[u])
+                        gift[u].give(sum[u], average ? weights.of(s.width, right[u] - k) : 1.0f, at.row * s.width.in + column[u]);
             }
         }
-        pack<T, V> out;
 #pragma unroll
-        for (int v = 0; v < V; v++) out.at[v] = from_f32<T>(sum[v]);
-        store_pack<T, V>(dx + inner * s.step[1] + column * s.column[1], out);
+        for (int u = 0; u < U; u++) {
+            if (left[u] == pool_nowhere) break;
+            pack<T, V> out;
+#pragma unroll
+            for (int v = 0; v < V; v++) out.at[v] = from_f32<T>(sum[u][v]);
+            store_pack<T, V>(dx + pool_step<V>(inner[u], s.step[1]) + s.template along<V>(1, column[u]), out);
+        }
     }
 }
 

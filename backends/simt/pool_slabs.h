@@ -17,6 +17,7 @@ enum {
     slab_windows_each = 4, /* of a thread */
     slab_windows = slab_windows_each * map_threads,
     slab_elements = 4096,
+    slab_lines = map_threads, /* of windows, and of dx in a plane */
     slab_planes = 64,
     slab_colours = 64
 };
@@ -28,7 +29,7 @@ struct pool_slab_plan {
     int32_t planes;        /* of a block */
     int32_t deep, wide;    /* most windows over a slab */
     int32_t colours_deep, colours_wide;
-    divider32 by_windows, by_wide, by_rows, by_packs, by_in, by_colours_deep, by_colours_wide, by_lanes;
+    divider32 by_deep, by_wide, by_rows, by_packs, by_in, by_colours_deep, by_colours_wide, by_lanes;
 
     static int64_t over(const trine_pool_axis &a, int64_t elements)
     {
@@ -41,8 +42,8 @@ struct pool_slab_plan {
     {
         const auto fit = [&](int64_t h, int64_t w, int64_t p) {
             const int64_t d = over(height, h);
-            return p * d * over(width, w) <= slab_windows && p * h * w <= slab_elements &&
-                   (!spread || p * d * w <= slab_elements);
+            return p * d * over(width, w) <= slab_windows && p * h * w <= slab_elements && p * d <= slab_lines &&
+                   h <= slab_lines && (!spread || p * d * w <= slab_elements);
         };
         while (columns > V && !fit(1, columns, 1)) columns = (columns / 2 + V - 1) / V * V;
         if (!fit(1, columns, 1)) return;
@@ -58,7 +59,7 @@ struct pool_slab_plan {
         if (wide < 1) wide = 1;
         colours_deep = int32_t(ceil_div(int64_t(height.kernel - 1) * height.dilation + 1, height.stride));
         colours_wide = int32_t(ceil_div(int64_t(width.kernel - 1) * width.dilation + 1, width.stride));
-        by_windows = divider32(int64_t(deep) * wide);
+        by_deep = divider32(deep);
         by_wide = divider32(wide);
         by_rows = divider32(rows);
         by_packs = divider32(columns / V);
@@ -95,27 +96,34 @@ struct pool_slab {
     }
 };
 
-/* One of a block's windows: its plane of the block, and its place among those over the slab and in y. */
-struct pool_slab_window {
-    int32_t plane, deep, wide, row, column;
-    bool there;
-    TRINE_DEVICE_METHOD pool_slab_window(const pool_slab_plan &p, const pool_slab &slab, int32_t number)
-    {
-        plane = int32_t(p.by_windows.divide(number));
-        const int32_t rest = number - plane * p.deep * p.wide;
-        deep = int32_t(p.by_wide.divide(rest));
-        wide = rest - deep * p.wide;
-        row = slab.low_deep + deep;
-        column = slab.low_wide + wide;
-        there = plane < slab.planes && row <= slab.high_deep && column <= slab.high_wide;
-    }
+/* A line of a block's windows: where its dy and indices begin, its first row of dx, and where the shared sums of its plane would
+ * begin if row 0 and column 0 were there. colour: of its rows, -1 where there is no such line. */
+struct slab_line {
+    int64_t dy, indices;
+    int32_t top, sums, colour, deep;
 };
 
-/* Where the block's planes begin. */
-TRINE_DEVICE void slab_offsets(int64_t (&offset)[slab_planes][3], const pool_slab &slab, const walk<3, divider_any> &planes)
+/* Fills the lines and where the block's planes of dx begin. */
+TRINE_DEVICE void slab_begin(slab_line (&line)[slab_lines], int64_t (&offset)[slab_planes], const pool_shape &s,
+                             const pool_slab_plan &p, const pool_slab &slab, const walk<3, divider_any> &planes)
 {
-    const int t = target::thread_x();
-    if (t < slab.planes) planes.offsets(slab.plane + t, offset[t]);
+    const int32_t t = target::thread_x(), plane = int32_t(p.by_deep.divide(t)), deep = t - plane * p.deep,
+                  row = slab.low_deep + deep;
+    int64_t where[3];
+    if (t < slab.planes) {
+        planes.offsets(slab.plane + t, where);
+        offset[t] = where[1];
+    }
+    if (t < p.planes * p.deep) {
+        const bool there = plane < slab.planes && row <= slab.high_deep;
+        planes.offsets(slab.plane + (there ? plane : 0), where);
+        line[t] = slab_line{where[0] + row * s.row[0],
+                            where[2] + row * s.row[2],
+                            s.height.first_of(row),
+                            (plane * p.rows - slab.row) * p.columns - slab.column,
+                            there ? (deep - int32_t(p.by_colours_deep.divide(deep)) * p.colours_deep) * p.colours_wide : -1,
+                            s.height.taps(row, s.include_pad)};
+    }
     target::barrier();
 }
 
@@ -133,36 +141,43 @@ template <class T, int V> TRINE_KERNEL(map_threads)
 pool_slabs_max_kernel(pool_shape s, pool_slab_plan plan, walk<3, divider_any> planes, T *dx, const T *dy, const void *indices)
 {
     TRINE_SHARED pack<float, 4> sums[slab_elements / 4];
-    TRINE_SHARED int64_t offset[slab_planes][3];
+    TRINE_SHARED slab_line line[slab_lines];
+    TRINE_SHARED int64_t offset[slab_planes];
     float *const sum = reinterpret_cast<float *>(sums);
     const int32_t t = target::thread_x();
     const pool_slab slab(s, plan);
-    slab_offsets(offset, slab, planes);
-    const int32_t elements = slab.planes * plan.rows * plan.columns;
-    for (int32_t i = t; i * 4 < elements; i += map_threads) sums[i] = pack<float, 4>{};
-    float value[slab_windows_each];
-    int32_t to[slab_windows_each], colour[slab_windows_each];
+    slab_begin(line, offset, s, plan, slab, planes);
+    const int32_t elements = slab.planes * plan.rows * plan.columns, lines = plan.planes * plan.deep;
+    T value[slab_windows_each];
+    int32_t index[slab_windows_each], mine[slab_windows_each], to[slab_windows_each], colour[slab_windows_each];
 #pragma unroll
     for (int k = 0; k < slab_windows_each; k++) {
-        const pool_slab_window o(plan, slab, t + k * map_threads);
+        const int32_t number = t + k * map_threads, wide = number - int32_t(plan.by_wide.divide(number)) * plan.wide,
+                      column = slab.low_wide + wide;
+        mine[k] = int32_t(plan.by_wide.divide(number));
+        index[k] = -1;
+        if (mine[k] >= lines || column > slab.high_wide || line[mine[k]].colour < 0) continue;
+        index[k] = get_places<1>(s, indices, line[mine[k]].indices + s.template along<V>(2, column)).at[0];
+        value[k] = dy[line[mine[k]].dy + s.template along<V>(0, column)];
+    }
+    for (int32_t i = t; i * 4 < elements; i += map_threads) sums[i] = pack<float, 4>{};
+#pragma unroll
+    for (int k = 0; k < slab_windows_each; k++) {
         colour[k] = -1;
-        if (!o.there) continue;
-        const int64_t index = get_index(s, indices, offset[o.plane][2] + o.row * s.row[2] + o.column * s.column[2]);
-        value[k] = to_f32(dy[offset[o.plane][0] + o.row * s.row[0] + o.column * s.column[0]]);
-        if (index < 0 || index >= int64_t(s.height.in) * s.width.in) continue;
-        const int32_t h = int32_t(plan.by_in.divide(index)), w = int32_t(index) - h * s.width.in;
-        const bool mine = s.height.has(o.row, h) && s.width.has(o.column, w) && uint32_t(h - slab.row) < uint32_t(slab.rows) &&
-                          uint32_t(w - slab.column) < uint32_t(slab.columns);
-        if (!mine) continue;
-        to[k] = (o.plane * plan.rows + h - slab.row) * plan.columns + w - slab.column;
-        colour[k] = (o.deep - int32_t(plan.by_colours_deep.divide(o.deep)) * plan.colours_deep) * plan.colours_wide + o.wide -
-                    int32_t(plan.by_colours_wide.divide(o.wide)) * plan.colours_wide;
+        if (index[k] < 0) continue;
+        const int32_t wide = t + k * map_threads - mine[k] * plan.wide, h = int32_t(plan.by_in.divide(index[k])),
+                      w = index[k] - h * s.width.in;
+        if (!s.height.reaches(h - line[mine[k]].top) || !s.width.reaches(w - s.width.first_of(slab.low_wide + wide)) ||
+            uint32_t(h - slab.row) >= uint32_t(slab.rows) || uint32_t(w - slab.column) >= uint32_t(slab.columns))
+            continue;
+        to[k] = line[mine[k]].sums + h * plan.columns + w;
+        colour[k] = line[mine[k]].colour + wide - int32_t(plan.by_colours_wide.divide(wide)) * plan.colours_wide;
     }
     for (int32_t c = 0; c < plan.colours_deep * plan.colours_wide; c++) {
         target::barrier();
 #pragma unroll
         for (int k = 0; k < slab_windows_each; k++)
-            if (colour[k] == c) sum[to[k]] += value[k];
+            if (colour[k] == c) sum[to[k]] += to_f32(value[k]);
     }
     target::barrier();
     int32_t at[3];
@@ -172,7 +187,7 @@ pool_slabs_max_kernel(pool_shape s, pool_slab_plan plan, walk<3, divider_any> pl
         pack<T, V> out;
 #pragma unroll
         for (int v = 0; v < V; v++) out.at[v] = from_f32<T>(in.at[v]);
-        store_pack<T, V>(dx + offset[at[0]][1] + (slab.row + at[1]) * s.row[1] + (slab.column + at[2]) * s.column[1], out);
+        store_pack<T, V>(dx + offset[at[0]] + s.template place<V>(1, slab.row + at[1], slab.column + at[2]), out);
     }
 }
 
@@ -182,29 +197,35 @@ pool_slabs_average_kernel(pool_shape s, pool_slab_plan plan, walk<3, divider_any
 {
     TRINE_SHARED pack<float, 4> spread4[slab_elements / 4]; /* [plane][row of windows][column of the slab] */
     TRINE_SHARED float given[slab_windows];
-    TRINE_SHARED int32_t taps_deep[slab_windows], taps_wide[slab_windows];
-    TRINE_SHARED int64_t offset[slab_planes][3];
+    TRINE_SHARED slab_line line[slab_lines];
+    TRINE_SHARED int64_t offset[slab_planes];
+    TRINE_SHARED int32_t first_over[slab_lines], last_over[slab_lines]; /* of a row of the slab, from slab.low_deep on */
     float *const spread = reinterpret_cast<float *>(spread4);
     const int32_t t = target::thread_x();
     const pool_slab slab(s, plan);
-    for (int32_t i = t; i < plan.deep; i += map_threads) taps_deep[i] = s.height.taps(slab.low_deep + i, s.include_pad);
-    for (int32_t i = t; i < plan.wide; i += map_threads) taps_wide[i] = s.width.taps(slab.low_wide + i, s.include_pad);
-    slab_offsets(offset, slab, planes);
+    if (t < slab.rows) {
+        first_over[t] = s.height.first_over(slab.row + t) - slab.low_deep;
+        last_over[t] = s.height.last_over(slab.row + t) - slab.low_deep;
+    }
+    slab_begin(line, offset, s, plan, slab, planes);
 #pragma unroll
     for (int k = 0; k < slab_windows_each; k++) {
-        const pool_slab_window o(plan, slab, t + k * map_threads);
-        if (!o.there) continue;
-        const float value = to_f32(dy[offset[o.plane][0] + o.row * s.row[0] + o.column * s.column[0]]);
-        given[t + k * map_threads] = value * pool_weight(taps_deep[o.deep], taps_wide[o.wide]);
+        const int32_t number = t + k * map_threads, mine = int32_t(plan.by_wide.divide(number)),
+                      column = slab.low_wide + number - mine * plan.wide;
+        if (mine >= plan.planes * plan.deep || column > slab.high_wide || line[mine].colour < 0) continue;
+        const float value = to_f32(dy[line[mine].dy + s.template along<V>(0, column)]);
+        given[number] = value * pool_weights(s.width, line[mine].deep, s.include_pad).of(s.width, column);
     }
     target::barrier();
     /* a thread stays with its column; there are as many lines of threads as fit */
-    const int32_t lanes = plan.lanes(), line = int32_t(plan.by_lanes.divide(t)), lines = map_threads / lanes;
-    for (int32_t w = t - line * lanes; w < slab.columns && line < lines; w += lanes) {
+    const int32_t lanes = plan.lanes(), below = int32_t(plan.by_lanes.divide(t)), lines = map_threads / lanes;
+    for (int32_t w = t - below * lanes; w < slab.columns && below < lines; w += lanes) {
         const int32_t low = s.width.first_over(slab.column + w) - slab.low_wide,
                       high = s.width.last_over(slab.column + w) - slab.low_wide;
-        for (int32_t r = line; r < slab.planes * plan.deep; r += lines) {
+#pragma unroll 2
+        for (int32_t r = below; r < slab.planes * plan.deep; r += lines) {
             float sum = 0.0f;
+#pragma unroll 1 /* they are one or two */
             for (int32_t o = high; o >= low; o--) sum += given[r * plan.wide + o];
             spread[r * plan.columns + w] = sum;
         }
@@ -214,10 +235,9 @@ pool_slabs_average_kernel(pool_shape s, pool_slab_plan plan, walk<3, divider_any
     int32_t at[3];
     for (int32_t p = t; p * V < elements; p += map_threads) {
         if (!slab_pack<V>(plan, slab, p, at)) continue;
-        const int32_t low = s.height.first_over(slab.row + at[1]) - slab.low_deep,
-                      high = s.height.last_over(slab.row + at[1]) - slab.low_deep;
         float sum[V] = {};
-        for (int32_t o = high; o >= low; o--) {
+#pragma unroll 1
+        for (int32_t o = last_over[at[1]]; o >= first_over[at[1]]; o--) {
             const auto *from = spread + (at[0] * plan.deep + o) * plan.columns + at[2];
             const pack<float, V> in = *reinterpret_cast<const pack<float, V> *>(from);
 #pragma unroll
@@ -226,7 +246,7 @@ pool_slabs_average_kernel(pool_shape s, pool_slab_plan plan, walk<3, divider_any
         pack<T, V> out;
 #pragma unroll
         for (int v = 0; v < V; v++) out.at[v] = from_f32<T>(sum[v]);
-        store_pack<T, V>(dx + offset[at[0]][1] + (slab.row + at[1]) * s.row[1] + (slab.column + at[2]) * s.column[1], out);
+        store_pack<T, V>(dx + offset[at[0]] + s.template place<V>(1, slab.row + at[1], slab.column + at[2]), out);
     }
 }
 

@@ -1,4 +1,4 @@
-/* Quantisation. Bound by bytes. nf4: a thread has a pack of 16 bytes of x, or 8 elements of y; neighbouring threads exchange
+/* Quantisation. Bound by bytes. nf4: a thread has a pack of 16 bytes of x, or 16 elements of y; neighbouring threads exchange
  * their largest element to a block's absmax. int8 is scaled.h, fake quantisation map.h. Every rounding is an IEEE one, so that all backends
  * agree. */
 #ifndef TRINE_SIMT_QUANTIZE_H
@@ -7,6 +7,7 @@
 #include "backends/simt/block.h"
 #include "backends/simt/divider.h"
 #include "backends/simt/map.h"
+#include "backends/simt/nf4_matmul.h"
 #include "backends/simt/scaled_run.h"
 #include "core/dynamic_map.h"
 #include "core/int8_scale.h"
@@ -16,30 +17,47 @@ namespace simt {
 
 /* ---- nf4 ---- */
 
-enum { nf4_threads = 256, nf4_elements = 8 };
+enum { nf4_threads = 256, nf4_elements = 16 };
 
 struct op_larger {
     TRINE_METHOD float operator()(float a, float b) const { return a > b ? a : b; }
 };
 
-/* Thresholds below v, by halving. */
-TRINE_DEVICE uint32_t nf4_code(float v)
-{
-    constexpr float t[] = TRINE_NF4_THRESHOLDS;
-    const bool a = v > t[7];
-    const bool b = v > (a ? t[11] : t[3]);
-    const float low = b ? t[5] : t[1], high = b ? t[13] : t[9];
-    const bool c = v > (a ? high : low);
-    const float low_0 = c ? t[2] : t[0], low_1 = c ? t[6] : t[4], high_0 = c ? t[10] : t[8], high_1 = c ? t[14] : t[12];
-    const float low_ = b ? low_1 : low_0, high_ = b ? high_1 : high_0;
-    const bool d = v > (a ? high_ : low_);
-    return v == v ? uint32_t(a) << 3 | uint32_t(b) << 2 | uint32_t(c) << 1 | uint32_t(d) : uint32_t(TRINE_NF4_ZERO);
-}
+/* The codes of [-1, 1] by 31 bins of 1/15: narrower than thresholds are apart, so that a bin has at most one of them, or lies just
+ * before it. A number is put into the bin next to it, off by the rounding of one multiply-add, which no threshold is near. */
+enum { nf4_bins = 31 };
+struct nf4_table {
+    float threshold[nf4_bins + 1];
+    uint32_t below[nf4_bins + 1]; /* thresholds before the bin */
+
+    /* By the first threads of the block; a barrier must follow. */
+    TRINE_DEVICE_METHOD void fill(int bin)
+    {
+        constexpr float t[] = TRINE_NF4_THRESHOLDS;
+        const float begin = (float(bin) - 15.5f) / 15.0f;
+        float next = __builtin_inff();
+        uint32_t count = 0;
+        for (int i = 14; i >= 0; i--) {
+            if (t[i] >= begin)
+                next = t[i];
+            else
+                count++;
+        }
+        threshold[bin] = next;
+        below[bin] = count;
+    }
+    TRINE_DEVICE_METHOD uint32_t code(float v) const
+    {
+        const uint32_t bin = trine_bits_of_f32(target::fma_rn(v, 15.0f, 0x1.8p23f + 15.0f)) & 31u;
+        return below[bin] + (v > threshold[bin] ? 1u : 0u);
+    }
+};
 
 template <class T> TRINE_KERNEL(nf4_threads)
 nf4_quantize_kernel(int64_t n, const T *x, uint8_t *codes, float *absmax, bool aligned)
 {
     constexpr int V = pack_of<T>;
+    TRINE_SHARED nf4_table table;
     const int64_t first = (int64_t(target::block_x()) * nf4_threads + target::thread_x()) * V;
     const bool whole = aligned && first + V <= n;
     pack<T, V> in;
@@ -48,19 +66,30 @@ nf4_quantize_kernel(int64_t n, const T *x, uint8_t *codes, float *absmax, bool a
     } else {
         for (int i = 0; i < V; i++) in.at[i] = first + i < n ? x[first + i] : from_f32<T>(0.0f);
     }
+    if (target::thread_x() < nf4_bins) table.fill(target::thread_x());
+    target::barrier();
     float most = 0.0f;
+    bool nan = false;
 #pragma unroll
-    for (int i = 0; i < V; i++) most = op_larger{}(__builtin_fabsf(to_f32(in.at[i])), most); /* NaN is not larger */
+    for (int i = 0; i < V; i++) {
+        const float v = to_f32(in.at[i]);
+        most = __builtin_fmaxf(__builtin_fabsf(v), most); /* NaN is not larger */
+        nan = nan || v != v;
+    }
     most = wave_reduce(most, op_larger{}, TRINE_NF4_BLOCK / V);
     if (first >= n) return;
     const bool zeros = most < TRINE_NF4_LEAST || most == __builtin_inff();
     const float inverse = zeros ? 0.0f : target::div_ieee(1.0f, most);
     uint32_t word = 0;
 #pragma unroll
-    for (int i = 0; i < V; i++) {
-        const uint32_t code =
-            zeros || (!whole && first + i >= n) ? uint32_t(TRINE_NF4_ZERO) : nf4_code(target::mul_rn(to_f32(in.at[i]), inverse));
-        word |= code << (i / 2 * 8 + (i % 2 ? 0 : 4));
+    for (int i = 0; i < V; i++) word |= table.code(target::mul_rn(to_f32(in.at[i]), inverse)) << (i / 2 * 8 + (i % 2 ? 0 : 4));
+    if (zeros || nan || !whole) {
+#pragma unroll
+        for (int i = 0; i < V; i++) {
+            const float v = to_f32(in.at[i]);
+            const int at = i / 2 * 8 + (i % 2 ? 0 : 4);
+            if (zeros || v != v || first + i >= n) word = (word & ~(15u << at)) | uint32_t(TRINE_NF4_ZERO) << at;
+        }
     }
     if (first % TRINE_NF4_BLOCK == 0) absmax[first / TRINE_NF4_BLOCK] = most < TRINE_NF4_LEAST ? 0.0f : most;
     if (whole) {
@@ -73,39 +102,42 @@ nf4_quantize_kernel(int64_t n, const T *x, uint8_t *codes, float *absmax, bool a
     }
 }
 
-struct nf4_book {
-    float at[16];
-};
-
-/* `simple`: 8 elements are four aligned bytes of codes and whole aligned packs of y. */
+/* A thread has nf4_elements, in packs that lie a block's width apart. `simple`: the codes of a pack are aligned, and so is y. */
 template <class T> TRINE_KERNEL(nf4_threads)
 nf4_dequantize_kernel(int64_t n, int64_t offset, nf4_book book, const uint8_t *codes, const float *absmax, T *y, bool simple)
 {
-    constexpr int E = nf4_elements, V = pack_of<T>;
+    constexpr int V = pack_of<T>, U = nf4_elements / V;
     TRINE_SHARED float value[16];
+    const int64_t begin = int64_t(target::block_x()) * (nf4_threads * nf4_elements);
+    pack<uint8_t, V / 2> pairs[U];
+    float scale[U];
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        const int64_t first = begin + (u * nf4_threads + target::thread_x()) * V, from = offset + first;
+        if (!simple || first + V > n) continue;
+        pairs[u] = load_pack<uint8_t, V / 2>(codes + from / 2);
+        scale[u] = absmax[from / TRINE_NF4_BLOCK];
+    }
     if (target::thread_x() < 16) value[target::thread_x()] = book.at[target::thread_x()];
     target::barrier();
-    const int64_t first = (int64_t(target::block_x()) * nf4_threads + target::thread_x()) * E;
-    if (simple && first + E <= n) {
-        const int64_t from = offset + first;
-        const uint32_t word = *reinterpret_cast<const uint32_t *>(codes + from / 2);
-        const float scale = absmax[from / TRINE_NF4_BLOCK];
 #pragma unroll
-        for (int p = 0; p < E / V; p++) {
+    for (int u = 0; u < U; u++) {
+        const int64_t first = begin + (u * nf4_threads + target::thread_x()) * V;
+        if (simple && first + V <= n) {
             pack<T, V> out;
 #pragma unroll
             for (int i = 0; i < V; i++) {
-                const int k = p * V + i;
-                out.at[i] = from_f32<T>(target::mul_rn(value[word >> (k / 2 * 8 + (k % 2 ? 0 : 4)) & 15u], scale));
+                const uint32_t pair = pairs[u].at[i / 2];
+                out.at[i] = from_f32<T>(target::mul_rn(value[i % 2 ? pair & 15u : pair >> 4], scale[u]));
             }
-            store_pack<T, V>(y + first + p * V, out);
+            store_pack<T, V>(y + first, out);
+            continue;
         }
-        return;
-    }
-    for (int64_t i = first; i < first + E && i < n; i++) {
-        const int64_t from = offset + i;
-        const uint32_t pair = codes[from / 2];
-        y[i] = from_f32<T>(target::mul_rn(value[from % 2 ? pair & 15u : pair >> 4], absmax[from / TRINE_NF4_BLOCK]));
+        for (int64_t i = first; i < first + V && i < n; i++) {
+            const int64_t from = offset + i;
+            const uint32_t pair = codes[from / 2];
+            y[i] = from_f32<T>(target::mul_rn(value[from % 2 ? pair & 15u : pair >> 4], absmax[from / TRINE_NF4_BLOCK]));
+        }
     }
 }
 
@@ -125,8 +157,7 @@ inline trine_status nf4_dequantize(trine_call *call, const trine_nf4_dequantize_
 {
     TRINE_END_OF_QUERY(call, 0);
     const int64_t n = trine_tensor_numel(&a->y);
-    const bool simple =
-        a->offset % nf4_elements == 0 && aligned16(a->y.data) && reinterpret_cast<uintptr_t>(a->codes.data) % 4 == 0;
+    const bool simple = a->offset % 8 == 0 && aligned16(a->y.data) && reinterpret_cast<uintptr_t>(a->codes.data) % 4 == 0;
     return visit_floats(call, a->y.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         return launch(call, nf4_dequantize_kernel<T>, grid(ceil_div(n, int64_t(nf4_threads) * nf4_elements)), nf4_threads, 0, n,

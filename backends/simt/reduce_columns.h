@@ -13,7 +13,7 @@ namespace simt {
 
 /* Packs of a thread in flight, and blocks a multiprocessor that are wanted at least: as many as it holds, so that all end
  * together. */
-enum { columns_unroll = 8, columns_blocks = 3 };
+enum { columns_unroll = 8, columns_blocks = 3, columns_most_rows = 1 << 16 };
 
 struct reduce_columns_plan {
     int64_t columns, outer; /* outputs = outer * columns */
@@ -40,23 +40,32 @@ template <class Kind, int V> TRINE_DEVICE void load_columns(pack<reduce_element<
 template <class Kind> struct column_part {
     reduce_state<Kind> s = Kind::start();
     template <class E> TRINE_DEVICE_METHOD void add(const Kind &kind, const E *x, uint32_t) { add_elements(kind, s, x, 0); }
-    TRINE_DEVICE_METHOD reduce_state<Kind> state(int64_t, int64_t) const { return s; }
+    template <class Look> TRINE_DEVICE_METHOD reduce_state<Kind> state(int64_t, int64_t, Look) const { return s; }
 };
-/* The largest and how many of the thread's rows came before it: fewer instructions than a key and an index of 64 bits. A slice
- * has less than 2^32 rows, or it would not fit a device's memory. */
+/* The largest and how many of the thread's rows came before it: fewer instructions than a key and an index of 64 bits. A thread
+ * has at most columns_most_rows. Nothing is greater than NaN or less, so that the first NaN is looked for at the end: look(number)
+ * is the element of that number. */
+template <class T, class Look> TRINE_DEVICE reduce_state<reduce_argmax<T>>
+column_argmax(typename key_traits<T>::number most, uint32_t at, int64_t first, int64_t apart, Look look)
+{
+    using keys = key_traits<T>;
+    if (most != most)
+        for (at = 0; keys::of(look(at)) == keys::of(look(at));) at++;
+    return reduce_state<reduce_argmax<T>>{keys::key_of(most), first + at * apart};
+}
 template <class T> struct column_part<reduce_argmax<T>> {
     using keys = key_traits<T>;
     typename keys::number most = keys::lowest();
     uint32_t at = 0;
     TRINE_DEVICE_METHOD void add(const reduce_argmax<T> &, const T *x, uint32_t number)
     {
-        const typename keys::number larger = keys::larger(most, keys::equal_zeros(keys::of(x[0])));
-        at = keys::same_bits(larger, most) ? at : number;
-        most = larger;
+        const typename keys::number own = keys::of(x[0]);
+        at = own > most ? number : at;
+        most = keys::larger(most, own);
     }
-    TRINE_DEVICE_METHOD reduce_state<reduce_argmax<T>> state(int64_t first, int64_t apart) const
+    template <class Look> TRINE_DEVICE_METHOD reduce_state<reduce_argmax<T>> state(int64_t first, int64_t apart, Look look) const
     {
-        return reduce_state<reduce_argmax<T>>{keys::key_of(most), first + at * apart};
+        return column_argmax<T>(most, at, first, apart, look);
     }
 };
 
@@ -73,9 +82,9 @@ template <class Kind, int V, bool pairs = in_pairs<reduce_element<Kind>, V>> str
             part[j].add(kind, one, number);
         }
     }
-    TRINE_DEVICE_METHOD reduce_state<Kind> state(int j, int64_t first, int64_t apart) const
+    template <class Look> TRINE_DEVICE_METHOD reduce_state<Kind> state(int j, int64_t first, int64_t apart, Look look) const
     {
-        return part[j].state(first, apart);
+        return part[j].state(first, apart, look);
     }
 };
 template <class T, bool least, int V> struct column_parts<reduce_extreme_float<T, least>, V, true> {
@@ -91,12 +100,16 @@ template <class T, bool least, int V> struct column_parts<reduce_extreme_float<T
 #pragma unroll
         for (int i = 0; i < V / 2; i++) most.word[i] = larger_of_pairs<T, least>(most.word[i], w.word[i]);
     }
-    TRINE_DEVICE_METHOD float state(int j, int64_t, int64_t) const { return to_f32(half_of<T>(most.word[j / 2], j % 2)); }
+    template <class Look> TRINE_DEVICE_METHOD float state(int j, int64_t, int64_t, Look) const
+    {
+        return to_f32(half_of<T>(most.word[j / 2], j % 2));
+    }
 };
+/* Numbers in pairs of 16 bits, too. */
 template <class T, int V> struct column_parts<reduce_argmax<T>, V, true> {
     using keys = key_traits<T>;
     pair_words<V> most;
-    uint32_t at[V] = {};
+    uint32_t at[V / 2] = {};
     TRINE_DEVICE_METHOD column_parts()
     {
         for (uint32_t &word : most.word) word = pair_of<T>(keys::lowest());
@@ -104,18 +117,19 @@ template <class T, int V> struct column_parts<reduce_argmax<T>, V, true> {
     TRINE_DEVICE_METHOD void add(const reduce_argmax<T> &, const pack<T, V> (&x)[1], uint32_t number)
     {
         const pair_words<V> w = __builtin_bit_cast(pair_words<V>, x[0]);
+        const uint32_t numbers = number << 16 | number;
 #pragma unroll
         for (int i = 0; i < V / 2; i++) {
-            const uint32_t larger = larger_of_pairs<T, false>(most.word[i], target::equal_zeros_of_pairs<is_bf16<T>>(w.word[i]));
-            const uint32_t changed = larger ^ most.word[i];
-            at[2 * i] = changed & 0xffffu ? number : at[2 * i];
-            at[2 * i + 1] = changed > 0xffffu ? number : at[2 * i + 1];
-            most.word[i] = larger;
+            const uint32_t greater = target::greater_of_pairs<is_bf16<T>>(w.word[i], most.word[i]);
+            at[i] = (numbers & greater) | (at[i] & ~greater);
+            most.word[i] = larger_of_pairs<T, false>(most.word[i], w.word[i]);
         }
     }
-    TRINE_DEVICE_METHOD reduce_state<reduce_argmax<T>> state(int j, int64_t first, int64_t apart) const
+    template <class Look>
+    TRINE_DEVICE_METHOD reduce_state<reduce_argmax<T>> state(int j, int64_t first, int64_t apart, Look look) const
     {
-        return reduce_state<reduce_argmax<T>>{keys::key_of(keys::of(half_of<T>(most.word[j / 2], j % 2))), first + at[j] * apart};
+        return column_argmax<T>(keys::of(half_of<T>(most.word[j / 2], j % 2)), at[j / 2] >> j % 2 * 16 & 0xffffu, first, apart,
+                                look);
     }
 };
 
@@ -158,7 +172,11 @@ reduce_columns_kernel(Kind kind, walk<3, divider_any> outer, reduce_columns_plan
     }
 
 #pragma unroll
-    for (int j = 0; j < V; j++) list[j][target::thread_x()] = parts.state(j, first, apart);
+    for (int j = 0; j < V; j++) {
+        const T *const own = kind.in[0] + base[0] + (column + j) * plan.column_step[0] + first * plan.step[0];
+        list[j][target::thread_x()] =
+            parts.state(j, first, apart, [&](uint32_t number) { return own[number * apart * plan.step[0]]; });
+    }
     for (int half = deep / 2; half > 0; half /= 2) {
         target::barrier();
         if (line >= half) continue;

@@ -89,7 +89,6 @@ template <class T> struct key_traits {
     static TRINE_DEVICE_METHOD number larger(number a, number b) { return target::maximum(a, b); }
     /* Whether x, of numbers whose largest is `most`, is one of the largest. */
     static TRINE_DEVICE_METHOD bool is_most(number x, number most) { return x == most || x != x; }
-    static TRINE_DEVICE_METHOD bool same_bits(number a, number b) { return trine_bits_of_f32(a) == trine_bits_of_f32(b); }
     static TRINE_DEVICE_METHOD key key_of(number x) { return float_key(equal_zeros(x)); }
     static TRINE_DEVICE_METHOD number number_of(key k) { return trine_f32_of_bits(uint32_t(k ^ (k >> 31 & 0x7fffffff))); }
 };
@@ -101,7 +100,6 @@ template <class I> struct int_key_traits {
     static TRINE_DEVICE_METHOD number equal_zeros(number x) { return x; }
     static TRINE_DEVICE_METHOD number larger(number a, number b) { return b > a ? b : a; }
     static TRINE_DEVICE_METHOD bool is_most(number x, number most) { return x == most; }
-    static TRINE_DEVICE_METHOD bool same_bits(number a, number b) { return a == b; }
     static TRINE_DEVICE_METHOD key key_of(number x) { return x; }
     static TRINE_DEVICE_METHOD number number_of(key k) { return k; }
     /* Turned round by flip = -1; its own inverse. */

@@ -62,7 +62,8 @@ template <class Kind> inline reduce_columns_plan plan_columns(const trine_call *
     const int64_t deep = reduce_threads >> plan.shift;
     const int64_t slices =
         clamped(columns_blocks * call->device->props.compute_units / (plan.blocks_across * plan.outer), 1, r.n / (8 * deep));
-    plan.slices = slices;
+    const int64_t least = ceil_div(r.n, columns_most_rows * deep);
+    plan.slices = slices > least ? slices : least;
     return plan;
 }
 

@@ -35,14 +35,16 @@
 #include "backends/simt/block.h"
 #include "backends/simt/divider.h"
 #include "backends/simt/launch.h"
+#include "backends/simt/row_words.h"
 #include "backends/simt/team.h"
-#include "backends/simt/types.h"
 
 namespace simt {
 
 /* Blocks of rows that fit few packs a thread, and the largest there are. */
 enum { row_small_block = 256, row_threads = 1024 };
-template <class Op> constexpr int row_most = target::row_packs / Op::inputs; /* packs of each input that a thread can hold */
+/* Packs of each input that a thread can hold, and those of shorter rows. */
+enum { row_few = 4 };
+template <class Op> constexpr int row_most = target::row_packs / Op::inputs;
 
 /* Largest of two, a number before NaN. */
 struct op_most {
@@ -51,22 +53,18 @@ struct op_most {
 
 /* ---- A thread's part of a row ---- */
 
-template <class T> struct unsigned_word {
-    using type = uint16_t;
-};
-template <> struct unsigned_word<float> {
-    using type = uint32_t;
-};
-template <class T> using unsigned_of = typename unsigned_word<T>::type;
-
-template <class T> constexpr int row_pack = 16 / int(sizeof(T));
 template <class Op> using row_element = typename Op::element;
 /* Ops of which nothing but note() is wanted specialise this: `out` is then any tensor of the shape, emit() is not needed. */
 template <class Op> constexpr bool row_emits = true;
-/* Ops whose rows are not dense specialise this: rows of several dense pieces, whose packs move in parts of that many bytes, each
- * within one piece. They have `inside`, a walk over the pieces and, as its second axis, their elements; operands as those of the
- * rows. Only `simple` kernels and teams serve them. */
-template <class Op> constexpr int row_in_pieces = 0;
+/* Ops whose rows are not dense specialise this: rows of several dense pieces. They have `part`, the bytes of a pack that move
+ * together, 16, 8 or an element's, each part within one piece; and `inside`, a walk over the pieces and, as its second axis, their
+ * elements; operands as those of the rows. Only `simple` kernels and teams serve them. */
+template <class Op> constexpr bool row_in_pieces = false;
+/* Ops of which fetch() gives the same for all packs of a row specialise this. */
+template <class Op> constexpr bool row_fetches_once = false;
+/* Ops whose rows nearly always are whole packs specialise this: fewer kernels are compiled for the others, without clusters and
+ * with half of the packs. */
+template <class Op> constexpr bool row_seldom_odd = false;
 /* Ops whose output has a byte an element specialise this. */
 template <class Op> constexpr bool row_narrow = false;
 template <class Op, bool narrow = row_narrow<Op>> struct row_output_type {
@@ -102,149 +100,11 @@ struct row_place {
         return end > begin_ ? end - begin_ : 0;
     }
     TRINE_DEVICE_METHOD uint32_t zero() const { return uint32_t(n) >> 31; }
+    /* The place whose pack 0 is this one's pack i. */
+    TRINE_DEVICE_METHOD row_place from(int i) const { return row_place{n, column(i), step, simple, row}; }
     /* The same place, of which nothing is kept in registers from before. */
     TRINE_DEVICE_METHOD row_place again() const { return row_place{n, int(begin + zero()), int(step + zero()), simple, row}; }
     TRINE_DEVICE_METHOD bool has(int i, int j) const { return unsigned(column(i) + j) < unsigned(n); }
-};
-
-TRINE_DEVICE uint32_t element_bits(float x) { return trine_bits_of_f32(x); }
-TRINE_DEVICE uint32_t element_bits(f16 x) { return x.bits; }
-TRINE_DEVICE uint32_t element_bits(bf16 x) { return x.bits; }
-TRINE_DEVICE float element_value(tag<float>, uint32_t word, int) { return trine_f32_of_bits(word); }
-TRINE_DEVICE float element_value(tag<f16>, uint32_t word, int half)
-{
-    return target::f16_to_f32(uint16_t(half ? word >> 16 : word));
-}
-TRINE_DEVICE float element_value(tag<bf16>, uint32_t word, int half)
-{
-    return trine_f32_of_bits(half ? word & 0xffff0000u : word << 16);
-}
-
-/* A pack as four registers; as an array of 16-bit elements it would take eight. */
-template <class T> struct row_words {
-    static constexpr int in_word = 4 / int(sizeof(T));
-    uint32_t word[4];
-
-    TRINE_DEVICE_METHOD float value(int j) const { return element_value(tag<T>{}, word[j / in_word], j % in_word); }
-    TRINE_DEVICE_METHOD T element(int j) const { return __builtin_bit_cast(T, part(word[j / in_word], j % in_word)); }
-    /* Appends an element: after row_pack<T> of them the first is element 0. Needs no index that is known while compiling. */
-    TRINE_DEVICE_METHOD void push(uint32_t bits)
-    {
-        if constexpr (in_word == 1) {
-            for (int w = 0; w < 3; w++) word[w] = word[w + 1];
-            word[3] = bits;
-        } else {
-            for (int w = 0; w < 3; w++) word[w] = word[w] >> 16 | word[w + 1] << 16;
-            word[3] = word[3] >> 16 | bits << 16;
-        }
-    }
-    static TRINE_DEVICE_METHOD row_words all(float x)
-    {
-        const uint32_t one = element_bits(from_f32<T>(x)), w = in_word == 1 ? one : one | one << 16;
-        return row_words{{w, w, w, w}};
-    }
-    /* Elements 4q to 4q + 3. */
-    TRINE_DEVICE_METHOD void set_four(int q, const float (&x)[4])
-    {
-#pragma unroll
-        for (int w = 0; w < 4 / in_word; w++) {
-            uint32_t bits = element_bits(from_f32<T>(x[w * in_word]));
-            if constexpr (in_word == 2) bits |= element_bits(from_f32<T>(x[w * 2 + 1])) << 16;
-            word[q * 4 / in_word + w] = bits;
-        }
-    }
-    /* Element by element, rounded. */
-    TRINE_DEVICE_METHOD void add(const row_words &other)
-    {
-#pragma unroll
-        for (int q = 0; q < row_pack<T> / 4; q++) {
-            float sum[4];
-#pragma unroll
-            for (int j = 0; j < 4; j++) sum[j] = value(4 * q + j) + other.value(4 * q + j);
-            set_four(q, sum);
-        }
-    }
-    static TRINE_DEVICE_METHOD row_words load(const T *p)
-    {
-        const uint4 v = target::load16_once(p);
-        return row_words{{v.x, v.y, v.z, v.w}};
-    }
-    /* Of what other rows need too. */
-    static TRINE_DEVICE_METHOD row_words load_shared(const T *p)
-    {
-        const uint4 v = target::load16(p);
-        return row_words{{v.x, v.y, v.z, v.w}};
-    }
-    TRINE_DEVICE_METHOD void store(T *p) const { target::store16(p, uint4{word[0], word[1], word[2], word[3]}); }
-    /* In parts of so many bytes; at(j): address of element j. */
-    template <int bytes, class At> static TRINE_DEVICE_METHOD row_words load_parts(At at)
-    {
-        if constexpr (bytes == 16) {
-            return load(at(0));
-        } else {
-            row_words r;
-#pragma unroll
-            for (int p = 0; p < 16 / bytes; p++) {
-                const void *from = at(p * bytes / int(sizeof(T)));
-                if constexpr (bytes == 8) {
-                    const uint2 v = *static_cast<const uint2 *>(from);
-                    r.word[2 * p] = v.x;
-                    r.word[2 * p + 1] = v.y;
-                } else if constexpr (bytes == 4) {
-                    r.word[p] = *static_cast<const uint32_t *>(from);
-                } else {
-                    const uint32_t v = *static_cast<const uint16_t *>(from);
-                    r.word[p / 2] = p % 2 ? r.word[p / 2] | v << 16 : v;
-                }
-            }
-            return r;
-        }
-    }
-    template <int bytes, class At> TRINE_DEVICE_METHOD void store_parts(At at) const
-    {
-        if constexpr (bytes == 16) {
-            store(at(0));
-        } else {
-#pragma unroll
-            for (int p = 0; p < 16 / bytes; p++) {
-                void *to = at(p * bytes / int(sizeof(T)));
-                if constexpr (bytes == 8)
-                    *static_cast<uint2 *>(to) = uint2{word[2 * p], word[2 * p + 1]};
-                else if constexpr (bytes == 4)
-                    *static_cast<uint32_t *>(to) = word[p];
-                else
-                    *static_cast<uint16_t *>(to) = uint16_t(p % 2 ? word[p / 2] >> 16 : word[p / 2]);
-            }
-        }
-    }
-
-  private:
-    using bits = unsigned_of<T>;
-    static TRINE_DEVICE_METHOD bits part(uint32_t w, int half) { return bits(half ? w >> 16 : w); }
-};
-
-/* Elements of a byte each: as many as a pack of the input has. */
-template <int V> struct row_codes {
-    uint32_t word[V / 4];
-    TRINE_DEVICE_METHOD uint8_t element(int j) const { return uint8_t(word[j / 4] >> j % 4 * 8); }
-    static TRINE_DEVICE_METHOD row_codes load(const uint8_t *p)
-    {
-        row_codes r;
-        if constexpr (V == 8) {
-            const uint2 v = *reinterpret_cast<const uint2 *>(p);
-            r.word[0] = v.x, r.word[1] = v.y;
-        } else {
-            r.word[0] = *reinterpret_cast<const uint32_t *>(p);
-        }
-        return r;
-    }
-    TRINE_DEVICE_METHOD void store(uint8_t *p) const
-    {
-        if constexpr (V == 8)
-            *reinterpret_cast<uint2 *>(p) = uint2{word[0], word[1]};
-        else
-            *reinterpret_cast<uint32_t *>(p) = word[0];
-    }
 };
 
 template <class T, int I, int P> struct row_tile {
@@ -267,6 +127,17 @@ template <class T, int I, int P> struct row_tile {
 };
 
 template <class Op, int P> using row_tile_of = row_tile<row_element<Op>, row_held<Op>, P>;
+
+/* f(tag) for the bytes that move together. */
+template <int bytes_> struct part_tag {
+    static constexpr int bytes = bytes_;
+};
+template <class T, class F> TRINE_DEVICE void visit_part(int part, F f)
+{
+    if (part == 16) return f(part_tag<16>{});
+    if (part == 8) return f(part_tag<8>{});
+    f(part_tag<int(sizeof(T))>{});
+}
 
 /* Operands of one row, or of a slice of it. */
 template <class Op, bool simple> struct row_operands {
@@ -300,24 +171,16 @@ template <class Op, bool simple> struct row_operands {
         constexpr int V = row_pack<T>;
         return row_place{n, first_pack * V - lead, packs_apart * V, simple, row};
     }
-    /* The pack from `column` on of an operand that begins at `row`; operand 0 is the output. */
-    TRINE_DEVICE_METHOD row_words<T> load(const Op &op, int operand, const T *from, int column) const
-    {
-        if constexpr (row_in_pieces<Op> == 0)
-            return row_words<T>::load(from + column);
-        else
-            return row_words<T>::template load_parts<row_in_pieces<Op>>(
-                [&](int j) { return from + in_pieces(op, operand, column + j); });
-    }
     template <class Words> TRINE_DEVICE_METHOD void store(const Op &op, const Words &words, int column) const
     {
-        if constexpr (row_in_pieces<Op> == 0)
+        if constexpr (!row_in_pieces<Op>)
             words.store(out + column);
         else
-            words.template store_parts<row_in_pieces<Op>>([&](int j) { return out + in_pieces(op, 0, column + j); });
+            visit_part<T>(op.part, [&](auto p) {
+                words.template store_parts<p.bytes>([&](int j) { return out + in_pieces(op, 0, column + j); });
+            });
     }
-
-  private:
+    /* Element `column` of an operand in pieces; operand 0 is the output. */
     static TRINE_DEVICE_METHOD int64_t in_pieces(const Op &op, int operand, int column)
     {
         const auto &size = op.inside.size[1]; /* a team's row has less than 2^31 elements */
@@ -365,19 +228,44 @@ TRINE_DEVICE void store_row(const Op &op, const row_operands<Op, simple> &row, c
 template <class Op, int P, bool simple>
 TRINE_DEVICE void load_tile(row_tile_of<Op, P> &tile, const Op &op, const row_operands<Op, simple> &row, const row_place &at)
 {
-    const auto load = [&](row_words<row_element<Op>>(&to)[P], int k, float neutral) {
-        load_row(to, row.in[k], at, row.alike[k], neutral, [&](int column) { return row.load(op, 1 + k, row.in[k], column); });
+    using T = row_element<Op>;
+    const auto load = [&](auto &to, const row_place &at, int k, float neutral) {
+        const T *from = row.in[k];
+        if constexpr (row_in_pieces<Op>)
+            visit_part<T>(op.part, [&](auto p) {
+                load_row(to, from, at, true, neutral, [&](int column) {
+                    return row_words<T>::template load_parts<p.bytes>(
+                        [&](int j) { return from + row.in_pieces(op, 1 + k, column + j); });
+                });
+            });
+        else
+            load_row(to, from, at, row.alike[k], neutral, [&](int column) { return row_words<T>::load(from + column); });
     };
     if constexpr (row_adds<Op>) {
-        row_words<row_element<Op>> more[P];
-        load(tile.at[0], 0, 0.0f);
-        load(more, 1, 0.0f);
+        constexpr int each = P < row_few ? P : int(row_few); /* registers are short */
+        load(tile.at[0], at, 0, 0.0f);
 #pragma unroll
-        for (int i = 0; i < P; i++) tile.at[0][i].add(more[i]);
+        for (int first = 0; first < P; first += each) {
+            row_words<T> more[each];
+            load(more, at.from(first), 1, 0.0f);
+#pragma unroll
+            for (int i = 0; i < each; i++) {
+                tile.at[0][first + i].add(more[i]);
+                tile.pass(first + i, at.zero());
+            }
+        }
     } else {
 #pragma unroll
-        for (int k = 0; k < Op::inputs; k++) load(tile.at[k], k, op.neutral());
+        for (int k = 0; k < Op::inputs; k++) load(tile.at[k], at, k, op.neutral());
     }
+}
+
+template <class Op, class F> TRINE_DEVICE auto once_of(F fetch)
+{
+    if constexpr (row_fetches_once<Op>)
+        return fetch();
+    else
+        return 0;
 }
 
 template <class Op, int P, bool simple>
@@ -387,24 +275,31 @@ TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile_of<
     using T = row_element<Op>;
     op.template choose<simple>([&](auto shared) {
         using W = typename decltype(shared)::type;
+        const auto again = [&](int i, const auto &once) {
+            if constexpr (row_fetches_once<Op>)
+                return once;
+            else
+                return op.template fetch<W>(at, i, first);
+        };
+        const auto once = once_of<Op>([&] { return op.template fetch<W>(at, 0, first); });
 #pragma unroll
         for (int i = 0; i < P; i++) {
             if (!at.touches<row_pack<T>>(i)) continue;
             if constexpr (row_narrow<Op>) {
                 store_row(op, row, op.codes(stats, tile, i), at, i);
             } else {
-                const auto fetched = op.template fetch<W>(at, i, first);
+                if constexpr (row_adds<Op>) {
+                    const row_words<T> &sum = tile.at[0][i];
+                    if (row.sum)
+                        store_row<row_pack<T>>(row.sum, sum, at, i, row.sum_alike, [&] { sum.store(row.sum + at.column(i)); });
+                }
+                const auto fetched = again(i, once);
                 row_words<T> out;
 #pragma unroll
                 for (int q = 0; q < row_pack<T> / 4; q++) {
                     float y[4];
                     op.emit(y, stats, tile, i, q, fetched);
                     out.set_four(q, y);
-                }
-                if constexpr (row_adds<Op>) {
-                    const row_words<T> &sum = tile.at[0][i];
-                    if (row.sum)
-                        store_row<row_pack<T>>(row.sum, sum, at, i, row.sum_alike, [&] { sum.store(row.sum + at.column(i)); });
                 }
                 store_row(op, row, out, at, i);
             }
@@ -419,6 +314,14 @@ struct row_shares_nothing {
     template <bool simple, class F> static TRINE_DEVICE_METHOD void choose(F f) { f(tag<float>{}); }
     template <class W> static TRINE_DEVICE_METHOD nothing fetch(const row_place &, int, int64_t) { return nothing{}; }
 };
+
+/* The same number, of which nothing that was derived of it is kept. */
+TRINE_DEVICE int64_t derived_again(int64_t x, uint32_t zero)
+{
+    uint32_t low = uint32_t(x);
+    target::opaque(low, zero);
+    return int64_t(uint64_t(x) >> 32 << 32 | low);
+}
 
 /* ---- Teams ---- */
 
@@ -446,8 +349,24 @@ TRINE_DEVICE typename Op::partial exchange(const Op &op, typename Op::partial mi
     return p;
 }
 
+/* Packs that a thread may hold of each input: one kernel each. */
+struct row_sizes {
+    bool one; /* a pack, too */
+    int few, most;
+};
+template <class Op, bool simple> constexpr int row_most_of = simple || !row_seldom_odd<Op> ? row_most<Op>
+                                                             : row_most<Op> > 2 * row_few  ? row_most<Op> / 2
+                                                                                           : row_few;
+template <class Op, bool simple> constexpr row_sizes row_sizes_of = {
+    !row_in_pieces<Op>, row_in_pieces<Op> || row_most_of<Op, simple> < row_most<Op> ? row_most_of<Op, simple> : int(row_few),
+    row_most_of<Op, simple>};
+/* Whether such rows may take clusters of blocks. */
+template <class Op, bool simple> constexpr bool row_goes_wide = target::row_wide_team::most_blocks > 1 &&
+                                                                (simple || !row_seldom_odd<Op>);
+
 /* 2^shift threads of a wave a row, so that a block has several rows; or, with a negative shift, all threads of the team. */
-template <class Op, int P, class Team, bool simple> TRINE_KERNEL(P < row_most<Op> ? row_small_block : row_threads)
+template <class Op, int P, class Team, bool simple>
+TRINE_KERNEL((P < row_sizes_of<Op, simple>.most ? row_small_block : row_threads))
 row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
 {
     TRINE_SHARED typename Op::partial list[Team::most_blocks + target::max_waves];
@@ -474,7 +393,12 @@ row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
     if (t == 0) op.note(stats, row);
     if constexpr (row_emits<Op>) {
         tile.pass(at.zero());
-        store_tile(stats, tile, op, operands, at.again().again(), 0);
+        if constexpr (row_adds<Op> || row_in_pieces<Op>) { /* where registers are short */
+            outer.offsets(derived_again(row, at.zero()), offset);
+            store_tile(stats, tile, op, row_operands<Op, simple>(op, offset, 0, row), at.again().again(), 0);
+        } else {
+            store_tile(stats, tile, op, operands, at.again().again(), 0);
+        }
     }
 }
 

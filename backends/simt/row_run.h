@@ -8,13 +8,11 @@
 namespace simt {
 
 struct row_team {
-    int packs;   /* that a thread holds of each input: 1, row_few or row_most<Op>; 0: no team can hold the row */
+    int packs;   /* that a thread holds of each input, one of row_sizes; 0: no team can hold the row */
     int threads; /* of a block */
     int shift;   /* 2^shift threads a row; negative: all of its blocks */
     int blocks;  /* blocks a row */
 };
-
-enum { row_few = 4 };
 
 inline int64_t round_up(int64_t n, int64_t step) { return ceil_div(n, step) * step; }
 inline int log2_up(int64_t n)
@@ -25,21 +23,42 @@ inline int log2_up(int64_t n)
 }
 
 /* `packs`: begun packs of a row. Short rows share a wave, with whole lines of 128 bytes a row if they are that long. */
-inline row_team choose_team(int64_t packs, int wave, int most, int most_blocks)
+inline row_team choose_team(int64_t packs, int wave, const row_sizes &size, int most_blocks)
 {
-    if (packs < 8 * row_few) return {1, row_small_block, log2_up(packs), 1};
-    for (int held = row_few;; held = most) {
-        if (packs <= int64_t(held) * wave) return {held, row_small_block, log2_up(ceil_div(packs, held)), 1};
-        if (held == most) break;
+    if (size.one && packs < 8 * row_few) return {1, row_small_block, log2_up(packs), 1};
+    for (int held = size.few;; held = size.most) {
+        const int64_t threads = ceil_div(packs, held), line = packs < 8 ? packs : 8;
+        if (threads <= wave) return {held, row_small_block, log2_up(threads > line ? threads : line), 1};
+        if (held == size.most) break;
     }
-    const int64_t few = round_up(ceil_div(packs, row_few), wave), threads = round_up(ceil_div(packs, most), wave);
-    if (few <= row_small_block) return {row_few, int(few), -1, 1};
-    if (threads <= (most_blocks > 1 ? target::row_team_block : row_threads)) return {most, int(threads), -1, 1};
+    const int64_t few = round_up(ceil_div(packs, size.few), wave), threads = round_up(ceil_div(packs, size.most), wave);
+    if (few <= row_small_block) return {size.few, int(few), -1, 1};
+    if (threads <= (most_blocks > 1 ? target::row_team_block : row_threads)) return {size.most, int(threads), -1, 1};
     for (int blocks = 2; blocks <= most_blocks; blocks *= 2) {
-        const int64_t each = round_up(ceil_div(packs, int64_t(most) * blocks), wave);
-        if (each <= (blocks < most_blocks ? target::row_team_block : row_threads)) return {most, int(each), -1, blocks};
+        const int64_t each = round_up(ceil_div(packs, int64_t(size.most) * blocks), wave);
+        if (each <= (blocks < most_blocks ? target::row_team_block : row_threads)) return {size.most, int(each), -1, blocks};
     }
     return {0, 0, 0, 0};
+}
+
+/* The kernel of such rows for clusters of blocks, of which only resources are asked. */
+template <class Op, bool simple> inline int row_widest(trine_call *call)
+{
+    if constexpr (!row_goes_wide<Op, simple>)
+        return 1;
+    else
+        return target::row_most_blocks_here(call, row_kernel<Op, row_most<Op>, target::row_wide_team, simple>, row_threads);
+}
+
+/* On this device; packs 0: none. */
+template <class Op, bool simple> inline row_team choose_team_here(trine_call *call, int64_t packs)
+{
+    constexpr row_sizes sizes = row_sizes_of<Op, simple>;
+    const int wave = call->device->props.wave_size, blocks = row_goes_wide<Op, simple> ? target::row_most_blocks(call) : 1;
+    const row_team team = choose_team(packs, wave, sizes, blocks);
+    if (blocks == 1 || (team.packs > 0 && team.threads <= target::row_team_block))
+        return team; /* or a larger cluster may hold it */
+    return choose_team(packs, wave, sizes, row_widest<Op, simple>(call));
 }
 
 template <class Op, int P, bool simple> inline trine_status launch_rows(trine_call *call, const Op &op, const row_walk<Op> &outer,
@@ -49,7 +68,7 @@ template <class Op, int P, bool simple> inline trine_status launch_rows(trine_ca
     if (team.blocks == 1)
         return launch(call, row_kernel<Op, P, lone_block, simple>, grid(blocks), team.threads, 0, op, outer, rows, int(n),
                       team.shift);
-    if constexpr (P == row_most<Op>)
+    if constexpr (P == row_sizes_of<Op, simple>.most && row_goes_wide<Op, simple>)
         return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team, simple>, blocks, team.blocks, team.threads, 0,
                                    op, outer, rows, int(n), team.shift);
     return trine_refuse(call, "clusters are for rows that fill their threads");
@@ -59,22 +78,19 @@ template <class Op, int P, bool simple> inline trine_status launch_rows(trine_ca
 template <class Op, bool simple> inline trine_status run_team(trine_call *call, const Op &op, const row_walk<Op> &outer,
                                                               int64_t rows, int64_t n, int64_t packs, const row_split &split)
 {
-    const int wave = call->device->props.wave_size, most = row_most<Op>, blocks = target::row_most_blocks(call);
-    row_team team = choose_team(packs, wave, most, blocks);
-    if (blocks > 1 && (team.packs == 0 || team.threads > target::row_team_block)) {
-        const auto kernel = row_kernel<Op, row_most<Op>, target::row_wide_team, simple>;
-        team = choose_team(packs, wave, most, target::row_most_blocks_here(call, kernel, row_threads));
+    constexpr row_sizes sizes = row_sizes_of<Op, simple>;
+    const row_team team = choose_team_here<Op, simple>(call, packs);
+    if constexpr (sizes.one) {
+        if (team.packs == 1) return launch_rows<Op, 1, simple>(call, op, outer, rows, n, team);
     }
-    switch (team.packs) {
-    case 0:
-        if constexpr (row_in_pieces < Op >> 0)
-            return trine_refuse(call, "no team can hold a row");
-        else
-            return run_split<Op, simple>(call, op, outer, rows, split);
-    case 1: return launch_rows<Op, 1, simple>(call, op, outer, rows, n, team);
-    case row_few: return launch_rows<Op, row_few, simple>(call, op, outer, rows, n, team);
-    default: return launch_rows<Op, row_most<Op>, simple>(call, op, outer, rows, n, team);
+    if constexpr (sizes.few != sizes.most) {
+        if (team.packs == sizes.few) return launch_rows<Op, sizes.few, simple>(call, op, outer, rows, n, team);
     }
+    if (team.packs == sizes.most) return launch_rows<Op, sizes.most, simple>(call, op, outer, rows, n, team);
+    if constexpr (row_in_pieces<Op>)
+        return trine_refuse(call, "no team can hold a row");
+    else
+        return run_split < Op, simple && !row_seldom_odd < Op >> (call, op, outer, rows, split);
 }
 
 /* What rows of n elements may need of the workspace: that does not depend on where the tensors lie. */
@@ -84,8 +100,9 @@ template <class Op> struct row_needs {
     row_needs(const trine_call *call, int64_t rows, int64_t n)
     {
         constexpr int V = row_pack<row_element<Op>>;
-        const int most_blocks = target::row_most_blocks(call);
-        if (choose_team(ceil_div(n + V - 1, V), call->device->props.wave_size, row_most<Op>, most_blocks).packs) return;
+        const int wave = call->device->props.wave_size,
+                  most_blocks = row_goes_wide<Op, false> ? target::row_most_blocks(call) : 1;
+        if (choose_team(ceil_div(n + V - 1, V), wave, row_sizes_of<Op, false>, most_blocks).packs) return;
         split = plan_split<Op>(rows, n);
         workspace = split_workspace<Op>(split);
     }

@@ -2,7 +2,8 @@
  *
  * Rows that lie densely: a group of threads, part of a wave or a block, goes along its row tile by tile and carries the result
  * on; the group and the packs of a thread are chosen so that the tile is not much longer than the row. Where rows are few and
- * long, every block takes a tile, in the order of a ticket, and looks back for what precedes it (scan_look_back.h). Axes outside
+ * long, every block takes a tile, in the order of a ticket, and looks back for what precedes it (scan_look_back.h); of i64, whose
+ * sums don't fit a word with their state, a row stays with its block and a column with its thread. Axes outside
  * the innermost: scan_columns.h. */
 #ifndef TRINE_SIMT_SCAN_H
 #define TRINE_SIMT_SCAN_H
@@ -11,21 +12,23 @@
 
 namespace simt {
 
-enum { scan_few = 4, scan_many = 8 /* packs of a thread */, scan_tile_packs = scan_threads * scan_many };
+enum { scan_few = 4, scan_many = 8 /* packs of a thread */ };
+/* Where tiles look back: so many that three blocks fit a multiprocessor. */
+template <class T> constexpr int scan_shared = sizeof(T) == 2 || scan_integer<T> ? 6 : 8;
 
 /* `width` threads a row: 2^k of a wave, or the block. */
 template <class Op, class T, int V, int U> TRINE_KERNEL(scan_threads)
 scan_rows_kernel(walk<2, divider_any> rows, int64_t count, scan_order order, int width, T *y, const T *x)
 {
     using tile_of = scan_tile<Op, T, V, U>;
-    TRINE_SHARED float list[2][target::max_waves];
+    TRINE_SHARED typename Op::value list[2][target::max_waves];
     const int64_t asked = int64_t(target::block_x()) * (target::block_threads() / width) + target::thread_x() / width;
     int64_t offset[2];
     rows.offsets(asked < count ? asked : count - 1, offset);
     if (asked >= count) order.n = order.packs = 0; /* walks along with its wave and moves nothing */
     const int64_t packs = (order.n + V - 1) / V;
     const int begin = tile_of::begin(width), apart = tile_of::pitch(width);
-    float carry = Op::neutral();
+    auto carry = Op::neutral();
     int turn = 0;
     int64_t first = 0;
     do {
@@ -40,13 +43,12 @@ scan_rows_kernel(walk<2, divider_any> rows, int64_t count, scan_order order, int
 }
 
 /* words: the ticket, then for every row those of its tiles and of their groups. */
-template <class Op, class T, int V, int U> TRINE_KERNEL(scan_threads)
+template <class Op, class T, int V, int U> TRINE_CROWDED_KERNEL(scan_threads, 3)
 scan_look_back_kernel(walk<2, divider_any> rows, int64_t tiles, scan_order order, T *y, const T *x, uint64_t *words)
 {
     using tile_of = scan_tile<Op, T, V, U>;
-    TRINE_SHARED float list[target::max_waves];
+    TRINE_SHARED typename Op::value list[target::max_waves], carried;
     TRINE_SHARED uint32_t ticket;
-    TRINE_SHARED float carried;
     if (target::thread_x() == 0) ticket = target::atomic_add(reinterpret_cast<uint32_t *>(words), 1u);
     target::barrier();
     const int64_t row = ticket / uint32_t(tiles), tile_at = ticket - row * tiles,
@@ -58,7 +60,7 @@ scan_look_back_kernel(walk<2, divider_any> rows, int64_t tiles, scan_order order
     tile.load(x + offset[SCAN_X], order, first, tile_of::pitch(scan_threads));
     tile.gather(scan_threads, list);
     if (target::thread_x() < target::wave_size()) {
-        const float before = scan_look_back<Op>(published, published + tiles, tile_at, tile.total);
+        const auto before = scan_look_back<Op>(published, published + tiles, tile_at, tile.total);
         if (target::thread_x() == 0) carried = before;
     }
     target::barrier();
@@ -86,14 +88,15 @@ inline trine_status run_scan_rows(trine_call *call, const trine_scan_args *a, co
     const walk<2, divider_any> rows(s.rows);
     T *y = data_of<T>(a->y);
     const T *x = data_of<T>(a->x);
-    if (words) {
-        const int64_t tiles = ceil_div(order.packs, scan_tile_packs);
-        auto *memory = static_cast<uint64_t *>(call->workspace);
-        const trine_status status = scan_clear(call, words, memory);
-        if (status != TRINE_OK) return status;
-        return launch(call, scan_look_back_kernel<Op, T, V, scan_many>, grid(s.rows.numel * tiles), scan_threads, 0, rows, tiles,
-                      order, y, x, memory);
-    }
+    if constexpr (scan_published_whole<Op>)
+        if (words) {
+            const int64_t tiles = ceil_div(order.packs, scan_threads * scan_shared<T>);
+            auto *memory = static_cast<uint64_t *>(call->workspace);
+            const trine_status status = scan_clear(call, words, memory);
+            if (status != TRINE_OK) return status;
+            return launch(call, scan_look_back_kernel<Op, T, V, scan_shared<T>>, grid(s.rows.numel * tiles), scan_threads, 0,
+                          rows, tiles, order, y, x, memory);
+        }
     /* four packs a thread where a wave takes the row so: more waves have loads in flight */
     if (order.packs <= int64_t(call->device->props.wave_size) * scan_few)
         return launch_scan_rows<Op, T, V, scan_few>(call, rows, s.rows.numel, order, y, x);
@@ -102,10 +105,10 @@ inline trine_status run_scan_rows(trine_call *call, const trine_scan_args *a, co
 
 template <class Op, class T> inline trine_status scan_rows(trine_call *call, const trine_scan_args *a, const trine_scan_shape &s)
 {
-    constexpr int V = pack_of<T>;
+    constexpr int V = pack_of<T>, tile = scan_threads * scan_shared<T>;
     /* rows so few that a block each leaves the device idle, and so long that they have several tiles */
-    const bool shared = s.rows.numel < 2 * call->device->props.compute_units && s.n > 2 * V * scan_tile_packs;
-    const int64_t tiles = ceil_div(s.n, scan_tile_packs), words = 1 + s.rows.numel * (tiles + scan_groups(tiles, scan_group));
+    const bool shared = scan_published_whole<Op> && s.rows.numel < 2 * call->device->props.compute_units && s.n > 2 * V * tile;
+    const int64_t tiles = ceil_div(s.n, tile), words = 1 + s.rows.numel * (tiles + scan_groups(tiles, scan_group));
     TRINE_END_OF_QUERY(call, shared ? size_t(words) * sizeof(uint64_t) : 0);
     bool packed = aligned16(a->y.data) && aligned16(a->x.data) && s.step[SCAN_Y] == 1 && s.step[SCAN_X] == 1;
     for (int d = 0; d < s.rows.ndim; d++)
@@ -114,25 +117,29 @@ template <class Op, class T> inline trine_status scan_rows(trine_call *call, con
                   : run_scan_rows<Op, T, 1>(call, a, s, shared ? words : 0);
 }
 
-template <class Op> inline trine_status scan(trine_call *call, const trine_scan_args *a)
+template <class Op, class T> inline trine_status scan_of(trine_call *call, const trine_scan_args *a, const trine_scan_shape &s)
 {
-    const trine_scan_shape s = trine_scan_shape_of(a);
-    call->variant = target::variant;
-    return visit_floats(call, a->x.dtype, [&](auto t) {
-        using T = typename decltype(t)::type;
-        if (s.n == 0 || s.rows.numel == 0) return TRINE_OK;
-        return s.columns ? scan_columns<Op, T>(call, a, s) : scan_rows<Op, T>(call, a, s);
-    });
+    if (s.n == 0 || s.rows.numel == 0) return TRINE_OK;
+    return s.columns ? scan_columns<Op, T>(call, a, s) : scan_rows<Op, T>(call, a, s);
+}
+
+template <class Op> inline trine_status scan_floats(trine_call *call, const trine_scan_args *a, const trine_scan_shape &s)
+{
+    return visit_floats(call, a->x.dtype, [&](auto t) { return scan_of<Op, typename decltype(t)::type>(call, a, s); });
 }
 
 } // namespace simt
 
 extern "C" trine_status TRINE_BACKEND_FN(scan)(trine_call *call, const trine_scan_args *a)
 {
+    const trine_scan_shape s = trine_scan_shape_of(a);
+    call->variant = target::variant;
+    if (a->x.dtype == TRINE_I32) return simt::scan_of<simt::scan_sum<int32_t>, int32_t>(call, a, s);
+    if (a->x.dtype == TRINE_I64) return simt::scan_of<simt::scan_sum<int64_t>, int64_t>(call, a, s);
     switch (a->kind) {
-    case TRINE_SCAN_MAX: return simt::scan<simt::scan_max>(call, a);
-    case TRINE_SCAN_MUL: return simt::scan<simt::scan_mul>(call, a);
-    default: return simt::scan<simt::scan_sum>(call, a);
+    case TRINE_SCAN_MAX: return simt::scan_floats<simt::scan_max>(call, a, s);
+    case TRINE_SCAN_MUL: return simt::scan_floats<simt::scan_mul>(call, a, s);
+    default: return simt::scan_floats<simt::scan_sum<float>>(call, a, s);
     }
 }
 

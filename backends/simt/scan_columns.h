@@ -52,13 +52,15 @@ template <int V> TRINE_DEVICE void scan_column_offsets(const walk<2, divider_any
 }
 
 /* One row more of V columns. */
-template <class Op, class T, int V> TRINE_DEVICE pack<T, V> scan_step(float (&running)[V], const pack<T, V> &in, bool exclusive)
+template <class Op, class T, int V>
+TRINE_DEVICE pack<T, V> scan_step(typename Op::value (&running)[V], const pack<T, V> &in, bool exclusive)
 {
+    using A = typename Op::value;
     pack<T, V> out;
 #pragma unroll
     for (int j = 0; j < V; j++) {
-        const float next = Op::both(running[j], to_f32(in.at[j]));
-        out.at[j] = from_f32<T>(exclusive ? running[j] : next);
+        const A next = Op::both(running[j], scan_value<A>(in.at[j]));
+        out.at[j] = scan_element<T>(exclusive ? running[j] : next);
         running[j] = next;
     }
     return out;
@@ -71,7 +73,7 @@ scan_columns_kernel(walk<2, divider_any> outer, scan_columns_plan plan, T *y, co
     if (column >= plan.columns) return;
     int64_t offset[2];
     scan_column_offsets<V>(outer, plan, column, offset);
-    float running[V];
+    typename Op::value running[V];
 #pragma unroll
     for (int j = 0; j < V; j++) running[j] = Op::neutral();
     for (int64_t i = 0; i < plan.n; i += scan_down) {
@@ -92,13 +94,13 @@ scan_columns_kernel(walk<2, divider_any> outer, scan_columns_plan plan, T *y, co
 
 /* Combines `sum` of every line with those of the lines before: running becomes what precedes a line. list: of scan_threads packs,
  * [line][column]; its last line holds the tile's totals afterwards. */
-template <class Op, int V> TRINE_DEVICE void scan_lines(pack<float, V> sum, float (&running)[V], pack<float, V> *list, int shift)
+template <class Op, int V, class A> TRINE_DEVICE void scan_lines(pack<A, V> sum, A (&running)[V], pack<A, V> *list, int shift)
 {
     const int t = target::thread_x(), width = 1 << shift;
     list[t] = sum;
     for (int apart = width; apart < scan_threads; apart *= 2) {
         target::barrier();
-        pack<float, V> other;
+        pack<A, V> other;
         if (t >= apart) other = list[t - apart];
         target::barrier();
         if (t < apart) continue;
@@ -107,7 +109,7 @@ template <class Op, int V> TRINE_DEVICE void scan_lines(pack<float, V> sum, floa
         list[t] = sum;
     }
     target::barrier();
-    const pack<float, V> before = list[t < width ? t : t - width];
+    const pack<A, V> before = list[t < width ? t : t - width];
 #pragma unroll
     for (int j = 0; j < V; j++) running[j] = t < width ? Op::neutral() : before.at[j];
 }
@@ -115,8 +117,9 @@ template <class Op, int V> TRINE_DEVICE void scan_lines(pack<float, V> sum, floa
 template <class Op, class T, int V> TRINE_KERNEL(scan_threads)
 scan_panels_kernel(walk<2, divider_any> outer, scan_columns_plan plan, T *y, const T *x, uint64_t *words)
 {
-    TRINE_SHARED pack<float, V> list[scan_threads];
-    TRINE_SHARED float carried[scan_widest * V];
+    using A = typename Op::value;
+    TRINE_SHARED pack<A, V> list[scan_threads];
+    TRINE_SHARED A carried[scan_widest * V];
     TRINE_SHARED uint32_t ticket;
     const int t = target::thread_x(), width = 1 << plan.shift, side = t & (width - 1);
     if (t == 0) ticket = target::atomic_add(reinterpret_cast<uint32_t *>(words), 1u);
@@ -138,22 +141,22 @@ scan_panels_kernel(walk<2, divider_any> outer, scan_columns_plan plan, T *y, con
         else {
             pack<T, V> none;
 #pragma unroll
-            for (int j = 0; j < V; j++) none.at[j] = from_f32<T>(Op::neutral());
+            for (int j = 0; j < V; j++) none.at[j] = scan_element<T>(Op::neutral());
             in[u].set(none);
         }
     }
-    pack<float, V> sum;
-    float running[V];
+    pack<A, V> sum;
+    A running[V];
 #pragma unroll
     for (int u = 0; u < scan_deep; u++) {
         const pack<T, V> p = in[u].get();
 #pragma unroll
-        for (int j = 0; j < V; j++) sum.at[j] = u == 0 ? to_f32(p.at[j]) : Op::both(sum.at[j], to_f32(p.at[j]));
+        for (int j = 0; j < V; j++) sum.at[j] = u == 0 ? scan_value<A>(p.at[j]) : Op::both(sum.at[j], scan_value<A>(p.at[j]));
     }
     scan_lines<Op, V>(sum, running, list, plan.shift);
     if (t < width * V) {
         uint64_t *const tiles = words + 1 + panel * plan.panel_words(V) + t;
-        const float total = reinterpret_cast<const float *>(list + scan_threads - width)[t];
+        const A total = reinterpret_cast<const A *>(list + scan_threads - width)[t];
         carried[t] = scan_look_back_alone<Op>(tiles, tiles + plan.tiles * width * V, width * V, tile, total);
     }
     target::barrier();
@@ -185,10 +188,12 @@ template <class Op, class T, int V> inline trine_status run_scan_columns(trine_c
         return launch(call, scan_columns_kernel<Op, T, V>, grid(ceil_div(plan.columns, scan_threads)), scan_threads, 0, where,
                       plan, y, x);
     auto *words = static_cast<uint64_t *>(call->workspace);
-    const trine_status status = scan_clear(call, plan.words(V), words);
-    if (status != TRINE_OK) return status;
-    return launch(call, scan_panels_kernel<Op, T, V>, grid(plan.panels.d * plan.tiles), scan_threads, 0, where, plan, y, x,
-                  words);
+    trine_status status = scan_clear(call, plan.words(V), words);
+    if constexpr (scan_published_whole<Op>)
+        if (status == TRINE_OK)
+            status = launch(call, scan_panels_kernel<Op, T, V>, grid(plan.panels.d * plan.tiles), scan_threads, 0, where, plan, y,
+                            x, words);
+    return status;
 }
 
 template <class Op, class T> inline trine_status scan_columns(trine_call *call, const trine_scan_args *a, trine_scan_shape s)
@@ -196,7 +201,8 @@ template <class Op, class T> inline trine_status scan_columns(trine_call *call, 
     constexpr int V = pack_of<T>;
     scan_columns_plan wide(a, s, V), single(a, s, 1);
     /* a thread a column leaves the device idle, and the axis is so long that tiles are filled */
-    const bool tiled = wide.columns < int64_t(call->device->props.compute_units) * 1024 && s.n >= 4 * scan_deep;
+    const bool tiled =
+        scan_published_whole<Op> && wide.columns < int64_t(call->device->props.compute_units) * 1024 && s.n >= 4 * scan_deep;
     const int64_t most = wide.words(V) > single.words(1) ? wide.words(V) : single.words(1);
     TRINE_END_OF_QUERY(call, tiled ? size_t(most) * sizeof(uint64_t) : 0); /* does not depend on where the tensors lie */
     T *y = data_of<T>(a->y);

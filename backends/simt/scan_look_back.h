@@ -17,13 +17,23 @@ namespace simt {
 /* Tiles of a group: where a wave looks back together, a lane each; and where every thread looks back for itself. */
 enum { scan_group = 32, scan_group_alone = 8 };
 
+/* Values that go into a word with their state. */
+template <class Op> constexpr bool scan_published_whole = sizeof(typename Op::value) == 4;
+
 /* What a tile or a group has published: nothing yet (0), its total, or the prefix up to its end; in one word, so that no reader
  * sees half. */
 enum { SCAN_TOTAL = 1, SCAN_PREFIX = 2 };
 TRINE_DEVICE uint64_t scan_word(int state, float value) { return uint64_t(state) << 32 | trine_bits_of_f32(value); }
+TRINE_DEVICE uint64_t scan_word(int state, int32_t value) { return uint64_t(state) << 32 | uint32_t(value); }
 TRINE_DEVICE int scan_state(uint64_t word) { return int(word >> 32); }
 TRINE_INLINE int64_t scan_groups(int64_t tiles, int of) { return (tiles + of - 1) / of; }
-TRINE_DEVICE float scan_value(uint64_t word) { return trine_f32_of_bits(uint32_t(word)); }
+template <class Op> TRINE_DEVICE typename Op::value scan_published(uint64_t word)
+{
+    if constexpr (scan_integer<typename Op::value>)
+        return typename Op::value(uint32_t(word));
+    else
+        return trine_f32_of_bits(uint32_t(word));
+}
 
 template <class T> TRINE_KERNEL(scan_threads) scan_clear_kernel(int64_t n, T *words)
 {
@@ -31,58 +41,64 @@ template <class T> TRINE_KERNEL(scan_threads) scan_clear_kernel(int64_t n, T *wo
     if (i < n) words[i] = 0;
 }
 
-/* Of all groups before `group`, by one wave; the same in all lanes. */
-template <class Op> TRINE_DEVICE float scan_groups_before(const uint64_t *groups, int64_t group)
+/* What group number `at` has published: of those before the first, that nothing precedes it. */
+template <class Op> TRINE_DEVICE uint64_t scan_group_word(const uint64_t *groups, int64_t at)
+{
+    return at < 0 ? scan_word(SCAN_PREFIX, Op::neutral()) : target::load_published(groups + at);
+}
+
+/* Of all groups before `group`, by one wave; the same in all lanes. word: what the lane's has published so far. */
+template <class Op> TRINE_DEVICE typename Op::value scan_groups_before(const uint64_t *groups, int64_t group, uint64_t word)
 {
     constexpr int wave_size = target::wave_size();
     const int lane = target::thread_x() % wave_size;
     int64_t window = group; /* one past the groups that are looked at; the lanes' are window - 1 - lane */
     int nearest;
-    uint64_t word;
     for (;;) { /* until a prefix is seen */
-        const int64_t at = window - 1 - lane;
-        do word = at < 0 ? scan_word(SCAN_PREFIX, Op::neutral()) : target::load_published(groups + at);
-        while (scan_state(word) == 0);
+        while (scan_state(word) == 0) word = scan_group_word<Op>(groups, window - 1 - lane);
         nearest = wave_reduce(scan_state(word) == SCAN_PREFIX ? lane : wave_size, op_least{});
         if (nearest < wave_size) break;
         window -= wave_size;
+        word = 0;
     }
-    float prefix = target::shuffle(scan_value(word), nearest); /* and the totals behind it, in their order */
-    for (int l = nearest - 1; l >= 0; l--) prefix = Op::both(prefix, target::shuffle(scan_value(word), l));
+    auto prefix = target::shuffle(scan_published<Op>(word), nearest); /* and the totals behind it, in their order */
+    for (int l = nearest - 1; l >= 0; l--) prefix = Op::both(prefix, target::shuffle(scan_published<Op>(word), l));
     while (window < group) {
         window += wave_size;
         const int64_t at = window - 1 - lane;
         word = target::load_published(groups + at);
         nearest = wave_reduce(scan_state(word) == SCAN_PREFIX ? lane : wave_size, op_least{});
-        if (nearest < wave_size) prefix = target::shuffle(scan_value(word), nearest); /* the same bits, known by now */
-        for (int l = nearest - 1; l >= 0; l--) prefix = Op::both(prefix, target::shuffle(scan_value(word), l));
+        if (nearest < wave_size) prefix = target::shuffle(scan_published<Op>(word), nearest); /* the same bits, known by now */
+        for (int l = nearest - 1; l >= 0; l--) prefix = Op::both(prefix, target::shuffle(scan_published<Op>(word), l));
     }
     return prefix;
 }
 
 /* Publishes a tile's total and returns what precedes it, by one wave. tiles, groups: the row's words. */
-template <class Op> TRINE_DEVICE float scan_look_back(uint64_t *tiles, uint64_t *groups, int64_t tile, float total)
+template <class Op>
+TRINE_DEVICE typename Op::value scan_look_back(uint64_t *tiles, uint64_t *groups, int64_t tile, typename Op::value total)
 {
     constexpr int wave_size = target::wave_size();
     const int lane = target::thread_x() % wave_size, rank = int(tile % scan_group);
     const int64_t group = tile / scan_group;
     if (lane == 0) target::publish(tiles + tile, scan_word(SCAN_TOTAL, total));
+    const uint64_t of_groups = scan_group_word<Op>(groups, group - 1 - lane); /* asked for early */
     uint64_t word = scan_word(SCAN_TOTAL, Op::neutral());
     if (lane < rank) do
             word = target::load_published(tiles + group * scan_group + lane);
         while (scan_state(word) == 0);
-    float sum = scan_value(word);
+    auto sum = scan_published<Op>(word);
 #pragma unroll
     for (int apart = 1; apart < scan_group; apart *= 2) {
-        const float other = target::shuffle(sum, lane < apart ? lane : lane - apart);
+        const auto other = target::shuffle(sum, lane < apart ? lane : lane - apart);
         sum = lane >= apart ? Op::both(other, sum) : sum;
     }
     sum = target::shuffle(sum, rank == 0 ? 0 : rank - 1); /* of the group's tiles before this one; of none, the neutral element */
-    const float of_group = Op::both(sum, total);
+    const auto of_group = Op::both(sum, total);
     const bool last = lane == 0 && rank == scan_group - 1;
     if (last) target::publish(groups + group, scan_word(group == 0 ? SCAN_PREFIX : SCAN_TOTAL, of_group));
     if (group == 0) return sum;
-    const float prefix = scan_groups_before<Op>(groups, group);
+    const auto prefix = scan_groups_before<Op>(groups, group, of_groups);
     if (last) target::publish(groups + group, scan_word(SCAN_PREFIX, Op::both(prefix, of_group)));
     return Op::both(prefix, sum);
 }
@@ -105,10 +121,10 @@ template <int N> struct scan_words {
 };
 
 /* The same by one thread, of whose column the words are `step` apart. */
-template <class Op> TRINE_DEVICE float scan_groups_before_alone(const uint64_t *groups, int64_t step, int64_t group)
+template <class Op> TRINE_DEVICE typename Op::value scan_groups_before_alone(const uint64_t *groups, int64_t step, int64_t group)
 {
     constexpr int N = scan_group_alone;
-    float prefix = Op::neutral();
+    auto prefix = Op::neutral();
     int64_t known = -1; /* the group up to which prefix goes */
     for (int64_t from = group - 1; known < 0; from -= N) {
         scan_words<N> words(groups + from * step, -step, from + 1);
@@ -117,14 +133,14 @@ template <class Op> TRINE_DEVICE float scan_groups_before_alone(const uint64_t *
         for (int i = 0; i < N; i++)
             if (nearest < 0 && from - i >= 0 && scan_state(words.wait(i)) == SCAN_PREFIX) {
                 nearest = i;
-                prefix = scan_value(words.at[i]);
+                prefix = scan_published<Op>(words.at[i]);
             }
         if (nearest < 0) continue;
         known = from - nearest;
 #pragma unroll
         for (int i = N - 1; i >= 0; i--)
             if (i < nearest) {
-                prefix = Op::both(prefix, scan_value(words.at[i]));
+                prefix = Op::both(prefix, scan_published<Op>(words.at[i]));
                 known++;
             }
     }
@@ -133,28 +149,28 @@ template <class Op> TRINE_DEVICE float scan_groups_before_alone(const uint64_t *
 #pragma unroll
         for (int i = 0; i < N; i++)
             if (known + i < group)
-                prefix =
-                    scan_state(words.at[i]) == SCAN_PREFIX ? scan_value(words.at[i]) : Op::both(prefix, scan_value(words.at[i]));
+                prefix = scan_state(words.at[i]) == SCAN_PREFIX ? scan_published<Op>(words.at[i])
+                                                                : Op::both(prefix, scan_published<Op>(words.at[i]));
     }
     return prefix;
 }
 
-template <class Op>
-TRINE_DEVICE float scan_look_back_alone(uint64_t *tiles, uint64_t *groups, int64_t step, int64_t tile, float total)
+template <class Op> TRINE_DEVICE typename Op::value scan_look_back_alone(uint64_t *tiles, uint64_t *groups, int64_t step,
+                                                                         int64_t tile, typename Op::value total)
 {
     constexpr int N = scan_group_alone;
     const int rank = int(tile % N);
     const int64_t group = tile / N;
     target::publish(tiles + tile * step, scan_word(SCAN_TOTAL, total));
     scan_words<N - 1> words(tiles + group * N * step, step, rank);
-    float sum = Op::neutral();
+    auto sum = Op::neutral();
 #pragma unroll
     for (int i = 0; i < N - 1; i++)
-        if (i < rank) sum = Op::both(sum, scan_value(words.wait(i)));
-    const float of_group = Op::both(sum, total);
+        if (i < rank) sum = Op::both(sum, scan_published<Op>(words.wait(i)));
+    const auto of_group = Op::both(sum, total);
     if (rank == N - 1) target::publish(groups + group * step, scan_word(group == 0 ? SCAN_PREFIX : SCAN_TOTAL, of_group));
     if (group == 0) return sum;
-    const float prefix = scan_groups_before_alone<Op>(groups, step, group);
+    const auto prefix = scan_groups_before_alone<Op>(groups, step, group);
     if (rank == N - 1) target::publish(groups + group * step, scan_word(SCAN_PREFIX, Op::both(prefix, of_group)));
     return Op::both(prefix, sum);
 }

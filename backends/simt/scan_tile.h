@@ -12,18 +12,44 @@ namespace simt {
 
 enum { scan_threads = 256 };
 
-struct scan_sum {
-    static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
+/* An operation on A: f32 for the floats, integers for themselves, whose sums wrap. */
+template <class A> struct scan_sum {
+    using value = A;
+    static TRINE_DEVICE_METHOD A neutral() { return 0; }
     static TRINE_DEVICE_METHOD float both(float a, float b) { return target::add_rn(a, b); }
+    static TRINE_DEVICE_METHOD int32_t both(int32_t a, int32_t b) { return int32_t(uint32_t(a) + uint32_t(b)); }
+    static TRINE_DEVICE_METHOD int64_t both(int64_t a, int64_t b) { return int64_t(uint64_t(a) + uint64_t(b)); }
 };
 struct scan_max {
+    using value = float;
     static TRINE_DEVICE_METHOD float neutral() { return -__builtin_inff(); }
     static TRINE_DEVICE_METHOD float both(float a, float b) { return target::maximum(a, b); }
 };
 struct scan_mul {
+    using value = float;
     static TRINE_DEVICE_METHOD float neutral() { return 1.0f; }
     static TRINE_DEVICE_METHOD float both(float a, float b) { return target::mul_rn(a, b); }
 };
+
+template <class A> constexpr bool scan_integer = false;
+template <> inline constexpr bool scan_integer<int32_t> = true;
+template <> inline constexpr bool scan_integer<int64_t> = true;
+
+/* An element as a value, and back. */
+template <class A, class T> TRINE_DEVICE A scan_value(T x)
+{
+    if constexpr (scan_integer<A>)
+        return x;
+    else
+        return to_f32(x);
+}
+template <class T, class A> TRINE_DEVICE T scan_element(A value)
+{
+    if constexpr (scan_integer<A>)
+        return value;
+    else
+        return from_f32<T>(value);
+}
 
 /* How a row is walked. Packs of V elements count from the row's first element in memory; `reverse` walks them, and the elements
  * in them, from the last one on, and those past the end, of the last pack, count as neutral. */
@@ -58,9 +84,10 @@ template <class T, int V> struct held_pack<T, V, true> {
  * has threads, so that one wave's loads fill whole lines and only one total of a wave goes through shared memory. Packs are held
  * as they came, in the order of the walk: what is past the end is neutral. */
 template <class Op, class T, int V, int U> struct scan_tile {
+    using A = typename Op::value;
     held_pack<T, V> in[U];
-    float before[U]; /* of all that precedes a pack in the tile */
-    float total;     /* of the tile */
+    A before[U]; /* of all that precedes a pack in the tile */
+    A total;     /* of the tile */
 
     /* Where a thread's packs begin in its group's tile, and how far they are apart. */
     static TRINE_DEVICE_METHOD int pitch(int width) { return width < target::wave_size() ? width : target::wave_size(); }
@@ -88,7 +115,7 @@ template <class Op, class T, int V, int U> struct scan_tile {
     }
 
     /* Fills before and total. `list`: target::max_waves of shared memory, free again after the next barrier. */
-    TRINE_DEVICE_METHOD void gather(int width, float *list)
+    TRINE_DEVICE_METHOD void gather(int width, A *list)
     {
         constexpr int wave_size = target::wave_size();
         const int within = pitch(width), lane = target::thread_x() % wave_size, rank = lane & (within - 1);
@@ -96,16 +123,16 @@ template <class Op, class T, int V, int U> struct scan_tile {
 #pragma unroll
         for (int u = 0; u < U; u++) {
             const pack<T, V> p = in[u].get();
-            float sum = to_f32(p.at[0]);
+            A sum = scan_value<A>(p.at[0]);
 #pragma unroll
-            for (int j = 1; j < V; j++) sum = Op::both(sum, to_f32(p.at[j]));
+            for (int j = 1; j < V; j++) sum = Op::both(sum, scan_value<A>(p.at[j]));
 #pragma unroll
             for (int apart = 1; apart < wave_size; apart *= 2) {
                 if (apart >= within) continue;
-                const float other = target::shuffle(sum, lane - apart < 0 ? lane : lane - apart);
+                const A other = target::shuffle(sum, lane - apart < 0 ? lane : lane - apart);
                 sum = rank >= apart ? Op::both(other, sum) : sum;
             }
-            const float previous = target::shuffle(sum, lane == 0 ? 0 : lane - 1);
+            const A previous = target::shuffle(sum, lane == 0 ? 0 : lane - 1);
             before[u] = rank == 0 ? total : Op::both(total, previous);
             total = Op::both(total, target::shuffle(sum, lane | (within - 1)));
         }
@@ -113,7 +140,7 @@ template <class Op, class T, int V, int U> struct scan_tile {
         const int waves = width / wave_size, wave = target::thread_x() / wave_size;
         if (lane == 0) list[wave] = total;
         target::barrier();
-        float ahead = Op::neutral();
+        A ahead = Op::neutral();
         total = list[0];
         for (int w = 1; w < waves; w++) {
             ahead = w == wave ? total : ahead;
@@ -124,21 +151,21 @@ template <class Op, class T, int V, int U> struct scan_tile {
     }
 
     /* The outputs, after `carry`. */
-    TRINE_DEVICE_METHOD void store(T *y, const scan_order &order, int64_t first, int apart, float carry)
+    TRINE_DEVICE_METHOD void store(T *y, const scan_order &order, int64_t first, int apart, A carry)
     {
         const span at(order, first, apart);
         const int64_t step = V == 1 ? order.y_step : 1;
 #pragma unroll
         for (int u = 0; u < U; u++) {
             if (!at.has(u)) continue;
-            float running = Op::both(carry, before[u]);
+            A running = Op::both(carry, before[u]);
             pack<T, V> out;
             in[u].derive_again();
             const pack<T, V> p = in[u].get();
 #pragma unroll
             for (int j = 0; j < V; j++) {
-                const float next = Op::both(running, to_f32(p.at[j]));
-                out.at[j] = from_f32<T>(order.exclusive ? running : next);
+                const A next = Op::both(running, scan_value<A>(p.at[j]));
+                out.at[j] = scan_element<T>(order.exclusive ? running : next);
                 running = next;
             }
             if (order.reverse) out = reversed(out);
@@ -174,7 +201,7 @@ template <class Op, class T, int V, int U> struct scan_tile {
         pack<T, V> p;
 #pragma unroll
         for (int j = 0; j < V; j++) {
-            p.at[j] = from_f32<T>(Op::neutral());
+            p.at[j] = scan_element<T>(Op::neutral());
             if (V > 1 && at + j < n) p.at[j] = x[at + j];
         }
         return p;

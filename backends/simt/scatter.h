@@ -16,7 +16,14 @@
 
 namespace simt {
 
-enum { scatter_threads = 256, scatter_unroll = 4, scatter_least = 32, scatter_most = 512 };
+enum {
+    scatter_threads = 256,
+    scatter_unroll = 4,
+    scatter_least = 32,
+    scatter_most = 512,
+    scatter_each = 4, /* packs of an output that a thread finishes */
+    scatter_long = 32 /* partials */
+};
 
 /* Operands of the columns' walk and of steps: y, the rows that are added, x. */
 enum { SCATTER_Y, SCATTER_ROWS, SCATTER_X };
@@ -26,6 +33,8 @@ struct scatter_plan {
     int64_t length, tiles;              /* of the sorted list */
     divider_any columns;                /* packs of V columns in a slice */
     divider_any packs;                  /* in a run along the innermost axis */
+    divider_any pieces;                 /* of a slice, for a group of threads each */
+    int32_t shift;                      /* 2^shift threads in a group */
     int64_t inner[TRINE_ITER_OPERANDS]; /* from one column to the next */
     int64_t step[3];                    /* from one slice to the next; that of the rows has a walk */
     bool has_x, in_place;
@@ -38,8 +47,10 @@ template <int V, class Y> struct scatter_columns {
 
     TRINE_DEVICE_METHOD scatter_columns(const scatter_plan &plan, const walk<3, divider_any> &outer, int64_t pack)
     {
-        const int64_t run = plan.packs.divide(pack), column = (pack - run * plan.packs.d) * V;
-        outer.offsets(run, offset);
+        const bool one_run = plan.columns.d == plan.packs.d;
+        const int64_t run = one_run ? 0 : plan.packs.divide(pack), column = (pack - run * plan.packs.d) * V;
+        offset[0] = offset[1] = offset[2] = 0;
+        if (!one_run) outer.offsets(run, offset);
         for (int k = 0; k < 3; k++) offset[k] += column * plan.inner[k];
         clear();
     }
@@ -129,33 +140,116 @@ scatter_tiles_kernel(scatter_plan plan, walk<3, divider_any> outer, walk<1, divi
     finish(end == plan.n || sorted.keys[end] != key);
 }
 
-/* Outputs that are made of partials, or of nothing. first[v]: where v's run begins in the sorted list. */
-template <class Y, int V> TRINE_KERNEL(scatter_threads)
-scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32_t *first, const Y *x, Y *y, float *partials)
+/* Outputs that are made of partials, or of nothing, whose `packs` of columns a group of threads takes from `pack` on. */
+template <class Y, int V> TRINE_DEVICE void scatter_none(const scatter_plan &plan, const walk<3, divider_any> &outer, int64_t row,
+                                                         int64_t pack_at, int width, const Y *x, Y *y)
 {
-    const int64_t asked = int64_t(target::block_x()) * scatter_threads + target::thread_x(), row = plan.columns.divide(asked),
-                  column = asked - row * plan.columns.d;
-    if (row >= plan.rows) return;
-    const int64_t begin = first[row], end = first[row + 1];
-    if (begin >= end) {
-        if (plan.in_place) return;
-        scatter_columns<V, Y> none(plan, outer, column);
-        none.write(plan, row, y, x);
-        return;
-    }
-    const int64_t tile = begin / plan.length, last = (end - 1) / plan.length;
-    if (tile == last) return;
-    scatter_columns<V, Y> mine(plan, outer, column);
-    const pack<float, V> head = load_pack<float, V>(scatter_partial<V>(partials, plan, tile, 1, column));
+    pack<Y, V> out[scatter_each] = {};
 #pragma unroll
-    for (int j = 0; j < V; j++) mine.sum[j] = head.at[j];
+    for (int u = 0; u < scatter_each; u++) {
+        const int64_t at = pack_at + u * width;
+        if (!plan.has_x || at >= plan.columns.d) break;
+        const scatter_columns<V, Y> from(plan, outer, at);
+        out[u] = load_pack<Y, V>(x + from.offset[SCATTER_X] + row * plan.step[SCATTER_X]);
+    }
+#pragma unroll
+    for (int u = 0; u < scatter_each; u++) {
+        const int64_t at = pack_at + u * width;
+        if (at >= plan.columns.d) break;
+        const scatter_columns<V, Y> to(plan, outer, at);
+        store_pack<Y, V>(y + to.offset[SCATTER_Y] + row * plan.step[SCATTER_Y], out[u]);
+    }
+}
+
+/* The partials of an output: those of tiles `first` to `last`. */
+struct scatter_run {
+    int64_t first, last;
+    bool empty, whole; /* no id names the output; it lies in one tile, which has written it */
+    TRINE_DEVICE_METHOD scatter_run(const scatter_plan &plan, const int32_t *begins, int64_t row)
+    {
+        const int64_t begin = begins[row], end = begins[row + 1];
+        empty = begin >= end;
+        first = begin / plan.length;
+        last = (end - 1) / plan.length;
+        whole = !empty && first == last;
+    }
+    /* So many for a few packs of columns that a block shares them out. */
+    TRINE_DEVICE_METHOD bool is_long(int64_t packs) const
+    {
+        return !empty && last - first >= scatter_long && packs * 2 <= scatter_threads;
+    }
+};
+
+/* Adds partials [begin, end) of a run. */
+template <class Y, int V> TRINE_DEVICE void scatter_add_up(scatter_columns<V, Y> &mine, const scatter_plan &plan,
+                                                           const scatter_run &run, int64_t begin, int64_t end, int64_t pack_at,
+                                                           const float *partials)
+{
 #pragma unroll 4
-    for (int64_t t = tile + 1; t <= last; t++) {
-        const pack<float, V> part = load_pack<float, V>(scatter_partial<V>(partials, plan, t, 0, column));
+    for (int64_t i = begin; i < end; i++) {
+        const pack<float, V> part =
+            load_pack<float, V>(scatter_partial<V>(const_cast<float *>(partials), plan, run.first + i, i == 0 ? 1 : 0, pack_at));
 #pragma unroll
         for (int j = 0; j < V; j++) mine.sum[j] = target::add_rn(mine.sum[j], part.at[j]);
     }
-    mine.write(plan, row, y, x);
+}
+
+/* One long run, whose packs from `pack_at` on the whole block takes: lines of threads have a share of its partials each, and the
+ * first line adds up the shares. */
+template <class Y, int V> TRINE_DEVICE void scatter_long_run(const scatter_plan &plan, const walk<3, divider_any> &outer,
+                                                             const scatter_run &run, int64_t row, int64_t pack_at, int packs,
+                                                             const Y *x, Y *y, const float *partials)
+{
+    TRINE_SHARED pack<float, V> list[scatter_threads];
+    const int t = target::thread_x(), line = t / packs, lines = scatter_threads / packs;
+    const int64_t at = pack_at + t - line * packs, count = run.last - run.first + 1, share = (count + lines - 1) / lines,
+                  begin = line * share < count ? line * share : count, end = begin + share < count ? begin + share : count;
+    scatter_columns<V, Y> mine(plan, outer, at);
+    if (line < lines) scatter_add_up<Y, V>(mine, plan, run, begin, end, at, partials);
+#pragma unroll
+    for (int j = 0; j < V; j++) list[t].at[j] = mine.sum[j];
+    target::barrier();
+    if (line == 0) {
+        for (int l = 1; l < lines; l++)
+#pragma unroll
+            for (int j = 0; j < V; j++) mine.sum[j] = target::add_rn(mine.sum[j], list[l * packs + t].at[j]);
+        mine.write(plan, row, y, x);
+    }
+    target::barrier();
+}
+
+/* begins[v]: where v's run begins in the sorted list. */
+template <class Y, int V> TRINE_KERNEL(scatter_threads)
+scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32_t *begins, const Y *x, Y *y, float *partials)
+{
+    TRINE_SHARED int32_t any_long;
+    const int width = 1 << plan.shift, groups = scatter_threads >> plan.shift, t = target::thread_x();
+    const int64_t first = int64_t(target::block_x()) * groups, group = first + (t >> plan.shift), row = plan.pieces.divide(group),
+                  pack_at = (group - row * plan.pieces.d) * (scatter_each * width) + (t & (width - 1));
+    const int64_t packs = plan.columns.d < scatter_each * width ? plan.columns.d : scatter_each * width;
+    if (t == 0) any_long = 0;
+    target::barrier();
+    if (row < plan.rows) {
+        const scatter_run run(plan, begins, row);
+        if (run.empty && !plan.in_place) scatter_none<Y, V>(plan, outer, row, pack_at, width, x, y);
+        if (run.is_long(packs)) any_long = 1;
+        for (int64_t at = pack_at;
+             !run.empty && !run.whole && !run.is_long(packs) && at < pack_at + scatter_each * width && at < plan.columns.d;
+             at += width) {
+            scatter_columns<V, Y> mine(plan, outer, at);
+            scatter_add_up<Y, V>(mine, plan, run, 0, run.last - run.first + 1, at, partials);
+            mine.write(plan, row, y, x);
+        }
+    }
+    target::barrier();
+    for (int g = 0; any_long && g < groups; g++) {
+        const int64_t other = plan.pieces.divide(first + g), from = (first + g - other * plan.pieces.d) * (scatter_each * width);
+        if (other >= plan.rows) break;
+        const scatter_run run(plan, begins, other);
+        const int64_t left = plan.columns.d - from;
+        if (run.is_long(packs))
+            scatter_long_run<Y, V>(plan, outer, run, other, from, int(left < packs ? left : packs), x, y, partials);
+    }
 }
 
 /* ---- Host ---- */
@@ -167,10 +261,10 @@ struct scatter_call {
     bool sorted;
 };
 
-/* Tiles so short that the device has work, and so long that partials are few. */
+/* Tiles so short that the device has several blocks for each of those that run at once, and so long that partials are few. */
 inline int64_t scatter_length(const trine_call *call, int64_t n, int64_t packs)
 {
-    const int64_t threads = int64_t(call->device->props.compute_units) * 1024, length = n * packs / threads;
+    const int64_t threads = int64_t(call->device->props.compute_units) * 4096, length = n * packs / threads;
     return length < scatter_least ? int64_t(scatter_least) : length > scatter_most ? int64_t(scatter_most) : length;
 }
 
@@ -184,6 +278,8 @@ template <class T, class Y, int V> inline trine_status run_scatter(trine_call *c
     const Y *x = plan.has_x ? data_of<Y>(*c.x) : nullptr;
     plan.packs = divider_any(inner_size / V);
     plan.columns = divider_any(outer.numel * plan.packs.d);
+    while (plan.shift < 8 && int64_t(scatter_each) << plan.shift < plan.columns.d) plan.shift++;
+    plan.pieces = divider_any(ceil_div(plan.columns.d, int64_t(scatter_each) << plan.shift));
     trine_status status = sort_ids(call, sort, *c.ids, c.sorted, memory, &sorted);
     if (status == TRINE_OK)
         status = launch(call, sort_bounds_kernel<int32_t>, grid(ceil_div(plan.rows + 1, sort_threads)), sort_threads, 0, plan.n,
@@ -195,8 +291,9 @@ template <class T, class Y, int V> inline trine_status run_scatter(trine_call *c
                         scatter_threads, 0, plan, columns, walk<1, divider_any>(trine_iter_make(operand, 1, 1)), sorted,
                         data_of<T>(*c.rows), x, data_of<Y>(*c.y), partials);
     if (status == TRINE_OK)
-        status = launch(call, scatter_finish_kernel<Y, V>, grid(ceil_div(plan.rows * plan.columns.d, scatter_threads)),
-                        scatter_threads, 0, plan, columns, first, x, data_of<Y>(*c.y), partials);
+        status =
+            launch(call, scatter_finish_kernel<Y, V>, grid(ceil_div(plan.rows * plan.pieces.d, scatter_threads >> plan.shift)),
+                   scatter_threads, 0, plan, columns, first, x, data_of<Y>(*c.y), partials);
     return status;
 }
 
@@ -204,7 +301,7 @@ template <class T, class Y> inline trine_status scatter_packed(trine_call *call,
                                                                const scatter_plan &plan, const trine_iter &outer,
                                                                int64_t inner_size)
 {
-    constexpr int V = pack_of<T>;
+    constexpr int V = pack_of<Y>; /* whole 16 bytes are written at once */
     const Y *y = data_of<Y>(*c.y), *x = plan.has_x ? data_of<Y>(*c.x) : y;
     const T *rows = data_of<T>(*c.rows);
     bool packed = packs_fit<V>(outer, inner_size, plan.inner, y, rows, x);
@@ -226,7 +323,7 @@ inline trine_status scatter_rows(trine_call *call, const scatter_call &c)
     plan.rows = c.y->shape[axis];
     TRINE_REQUIRE_THAT(call, n < INT32_MAX && plan.rows < INT32_MAX - 1, "needs fewer than 2^31 ids and slices");
     const sort_plan sort(n, plan.rows);
-    plan.length = scatter_length(call, n, ceil_div(columns, 16 / (trine_dtype_bits(c.rows->dtype) / 8)));
+    plan.length = scatter_length(call, n, ceil_div(columns, 16 / (trine_dtype_bits(c.y->dtype) / 8)));
     plan.tiles = ceil_div(n, plan.length);
     plan.has_x = trine_is_given(c.x);
     plan.in_place = plan.has_x && c.x->data == c.y->data;

@@ -1,9 +1,10 @@
 /* Sorts ids stably and remembers where each stood: what a deterministic scatter needs, so that it adds in the order of the list.
  *
  * Algorithm: radix sort from the lowest digit on (6 bits a pass, as many passes as the largest key has digits). A pass counts the
- * digits of every block of 2048 keys, turns the counts of all blocks into first places by one scan, and puts each key at its
- * place; inside a block each thread has 8 keys that follow each other and its own counter of every digit, so no atomics are
- * needed and equal keys keep their order. Bound by latency: a few small launches; the rows that the ids stand for are far more
+ * digits of every block of 2048 keys, turns the counts of all blocks into first places by a scan of each digit's, and puts each key
+ * at its place; inside a block each thread has 8 keys that follow each other and its own counter of every digit, so no atomics are
+ * needed and equal keys keep their order, and the block's keys are put in order in shared memory, so that those of a digit are written
+ * side by side. Bound by latency: a few small launches; the rows that the ids stand for are far more
  * bytes.
  *
  * Keys are ids as i32; one outside [0, rows) becomes `rows`, which sorts behind all others. */
@@ -14,6 +15,7 @@
 #include "backends/simt/divider.h"
 #include "backends/simt/ids.h"
 #include "backends/simt/launch.h"
+#include "backends/simt/types.h"
 
 namespace simt {
 
@@ -24,7 +26,6 @@ enum {
     sort_bits = 6,
     sort_digits = 1 << sort_bits,
     sort_shares = sort_threads / sort_digits, /* threads that add up the counters of one digit */
-    sort_scan_threads = 1024,
     /* counters of a digit: a gap after every share, so that the shares of neighbouring digits lie in different banks */
     sort_part = sort_threads / sort_shares,
     sort_gap = 16,
@@ -39,8 +40,8 @@ struct sort_plan {
         for (int64_t key = rows; key > 0; key >>= sort_bits) passes++;
     }
     size_t list_bytes() const { return (size_t(n) * 4 + 15) / 16 * 16; }
-    size_t table_bytes() const { return size_t(blocks * sort_digits) * 4; }
-    /* Two lists of keys and two of places, and the counts. */
+    size_t table_bytes() const { return size_t((blocks + 1) * sort_digits) * 4; }
+    /* Two lists of keys and two of places, the counts, and their sums. */
     size_t bytes() const { return 4 * list_bytes() + table_bytes(); }
 };
 
@@ -90,6 +91,12 @@ struct sort_counters {
 TRINE_DEVICE int64_t sort_first() { return (int64_t(target::block_x()) * sort_threads + target::thread_x()) * sort_keys; }
 TRINE_DEVICE void sort_load(int32_t (&to)[sort_keys], const int32_t *from, int64_t first, int64_t n)
 {
+    if (first + sort_keys <= n) {
+        const pack<int32_t, sort_keys> all = load_pack<int32_t, sort_keys>(from + first);
+#pragma unroll
+        for (int i = 0; i < sort_keys; i++) to[i] = all.at[i];
+        return;
+    }
 #pragma unroll
     for (int i = 0; i < sort_keys; i++) to[i] = first + i < n ? from[first + i] : 0;
 }
@@ -110,50 +117,96 @@ sort_count_kernel(int64_t n, int64_t blocks, int shift, const Key *keys, Key *ta
     table[digit * blocks + target::block_x()] = Key(sum);
 }
 
-/* Exclusive sums of the table, by one block: each thread has a piece. */
-template <class Key> TRINE_KERNEL(sort_scan_threads) sort_scan_kernel(int64_t n, Key *table)
+/* Exclusive sums of a digit's counts, by a block; behind the table goes the sum of them all. */
+template <class Key> TRINE_KERNEL(sort_threads) sort_scan_kernel(int64_t blocks, Key *table)
 {
-    TRINE_SHARED Key sums[sort_scan_threads];
-    const int t = target::thread_x();
-    const int64_t piece = (n + sort_scan_threads - 1) / sort_scan_threads, begin = t * piece < n ? t * piece : n,
-                  end = begin + piece < n ? begin + piece : n;
-    Key sum = 0;
-#pragma unroll 8
-    for (int64_t i = begin; i < end; i++) sum += table[i];
-    sums[t] = sum;
-    for (int apart = 1; apart < sort_scan_threads; apart *= 2) {
+    TRINE_SHARED Key sums[sort_threads];
+    const int t = target::thread_x(), digit = int(target::block_x());
+    Key *const counts = table + digit * blocks;
+    Key before = 0;
+    for (int64_t i = t; i - t < blocks; i += sort_threads) {
+        const Key count = i < blocks ? counts[i] : 0;
+        Key sum = count;
+        for (int apart = 1; apart < sort_threads; apart *= 2) {
+            sums[t] = sum;
+            target::barrier();
+            if (t >= apart) sum += sums[t - apart];
+            target::barrier();
+        }
+        if (i < blocks) counts[i] = before + sum - count;
+        sums[t] = sum;
         target::barrier();
-        const Key before = t >= apart ? sums[t - apart] : 0;
+        before += sums[sort_threads - 1];
         target::barrier();
-        sums[t] += before;
     }
-    Key place = sums[t] - sum;
-    for (int64_t i = begin; i < end; i++) {
-        const Key count = table[i];
-        table[i] = place;
-        place += count;
-    }
+    if (t == 0) table[sort_digits * blocks + digit] = before;
 }
+
+/* A block's keys and places in the order of their digits, where its counters were. */
+struct sort_ordered {
+    int32_t key[sort_block], place[sort_block];
+};
 
 template <class Key> TRINE_KERNEL(sort_threads)
 sort_place_kernel(int64_t n, int64_t blocks, int shift, const Key *table, const Key *keys, const Key *places, Key *keys_to,
                   Key *places_to)
 {
-    TRINE_SHARED sort_counters counters;
+    union both {
+        sort_counters counters;
+        sort_ordered ordered;
+    };
+    TRINE_SHARED both memory;
+    TRINE_SHARED uint32_t all[sort_digits], here[sort_digits]; /* a digit's keys: how many; of those in the block */
+    TRINE_SHARED uint32_t begin[sort_digits];                  /* where those of the block go, less those of the digits before */
     const int64_t first = sort_first();
     const int t = target::thread_x();
     int32_t key[sort_keys], place[sort_keys];
+    uint32_t at[sort_keys];
     sort_load(key, keys, first, n);
     sort_load(place, places, first, n);
+    sort_counters &counters = memory.counters;
     counters.count(key, first, n, shift);
     counters.add_up(true);
+    if (t < sort_digits) {
+        uint32_t sum = 0;
+        for (int k = 0; k < sort_shares; k++) sum += counters.share[t][k];
+        here[t] = sum;
+        all[t] = uint32_t(table[sort_digits * blocks + t]);
+    }
+    target::barrier();
+    uint32_t before = 0, local = 0;
+    if (t < sort_digits) {
+#pragma unroll 8
+        for (int digit = 0; digit < sort_digits; digit++) {
+            before += digit < t ? all[digit] : 0;
+            local += digit < t ? here[digit] : 0;
+        }
+        begin[t] = uint32_t(table[t * blocks + target::block_x()]) + before - local;
+    }
+    target::barrier();
+    if (t < sort_digits) here[t] = local;
+    target::barrier();
+#pragma unroll
     for (int i = 0; i < sort_keys; i++) {
         if (first + i >= n) break;
         const int digit = key[i] >> shift & (sort_digits - 1), share = t / sort_part;
-        uint32_t to = uint32_t(table[digit * blocks + target::block_x()]) + counters.at[digit][counters.slot(t)]++;
-        for (int k = 0; k < share; k++) to += counters.share[digit][k];
-        keys_to[to] = key[i];
-        places_to[to] = place[i];
+        at[i] = here[digit] + counters.at[digit][counters.slot(t)]++;
+        for (int k = 0; k < share; k++) at[i] += counters.share[digit][k];
+    }
+    target::barrier();
+#pragma unroll
+    for (int i = 0; i < sort_keys; i++) {
+        if (first + i >= n) break;
+        memory.ordered.key[at[i]] = key[i];
+        memory.ordered.place[at[i]] = place[i];
+    }
+    target::barrier();
+    const int64_t left = n - int64_t(target::block_x()) * sort_block;
+    for (int i = t; i < sort_block && i < left; i += sort_threads) {
+        const int32_t k = memory.ordered.key[i];
+        const uint32_t to = begin[k >> shift & (sort_digits - 1)] + uint32_t(i);
+        keys_to[to] = k;
+        places_to[to] = memory.ordered.place[i];
     }
 }
 
@@ -192,7 +245,7 @@ inline trine_status sort_ids(trine_call *call, const sort_plan &plan, const trin
         status =
             launch(call, sort_count_kernel<int32_t>, grid(plan.blocks), sort_threads, 0, plan.n, plan.blocks, shift, keys, table);
         if (status == TRINE_OK && plan.n)
-            status = launch(call, sort_scan_kernel<int32_t>, grid(1), sort_scan_threads, 0, plan.blocks * sort_digits, table);
+            status = launch(call, sort_scan_kernel<int32_t>, grid(sort_digits), sort_threads, 0, plan.blocks, table);
         if (status == TRINE_OK)
             status = launch(call, sort_place_kernel<int32_t>, grid(plan.blocks), sort_threads, 0, plan.n, plan.blocks, shift,
                             table, keys, places, other_keys, other_places);

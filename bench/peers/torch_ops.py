@@ -242,6 +242,45 @@ def pool(c):
     return lambda: f(x, number["kernel"], number["stride"], number["padding"], ceil_mode=ceil)
 
 
+def conv_call(c):
+    """(x, weight or None, dy or None) as PyTorch has them, channels first in name, and the attributes."""
+    number = {key: max(int(re.search(rf"{key} (\d+)", c.name).group(1)), key not in ("padding",))
+              for key in ("stride", "padding", "dilation", "groups")}
+    last = "channels last" in c.name
+
+    def view(name):
+        t = getattr(c, name, None)
+        return t.movedim(-1, 1) if last and t is not None and t.dim() > 1 else t
+    return view, number
+
+
+def conv(c):
+    view, n = conv_call(c)
+    f = F.conv1d if c.x.dim() == 3 else F.conv2d
+    x, weight, bias = view("x"), view("weight"), getattr(c, "bias", None)
+    torch.backends.cudnn.benchmark = True  # the fastest of its algorithms
+    return lambda: f(x, weight, bias, n["stride"], n["padding"], n["dilation"], n["groups"])
+
+
+def conv_gradient(c, x, weight, mask):
+    view, n = conv_call(c)
+    rank = x.dim() - 2
+    dy = view("dy")
+    torch.backends.cudnn.benchmark = True
+    return lambda: ATEN.convolution_backward(dy, x, weight, None, [n["stride"]] * rank, [n["padding"]] * rank,
+                                             [n["dilation"]] * rank, False, [0] * rank, n["groups"], mask)
+
+
+def conv_backward_data(c):
+    view, _ = conv_call(c)
+    return conv_gradient(c, view("dx"), view("weight"), [True, False, False])
+
+
+def conv_backward_weight(c):
+    view, _ = conv_call(c)
+    return conv_gradient(c, view("x"), view("dweight"), [False, True, False])
+
+
 def rope(c):
     if "interleaved" in c.name or "computed" in c.name:
         return None
@@ -266,6 +305,41 @@ def int8_quantize(c):
     return run
 
 
+def grouped_matmul(c):
+    """Sizes as the case's: equal, or growing with the square of the group's number."""
+    function = getattr(torch, "_grouped_mm", None)
+    if function is None or c.a.dtype != torch.bfloat16:
+        return None
+    b = c.b if "nn" in words(c) or "tn" in words(c) else c.b.transpose(1, 2).contiguous().transpose(1, 2)
+    if hasattr(c, "counts"):
+        return lambda: torch.bmm(c.a, b)
+    groups, sums = c.offsets.numel() - 1, c.b.dim() == 2
+    a = c.a.t().contiguous().t() if sums else c.a
+    total = a.shape[1] if sums else a.shape[0]
+    i = torch.arange(1, groups + 1, dtype=torch.float64)
+    ends = i * (total // groups) if "even" in words(c) else ((total + 1) * (i / (groups + 1)) ** 2).floor()
+    ends = ends.to(c.a.device, torch.int32)
+    return lambda: function(a, b, offs=ends)
+
+
+NF4_VALUES = (-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+              -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+              0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0)
+
+
+def nf4_matmul(c):
+    """The weight dequantised in every call, then a product of 16 bits."""
+    if c.absmax.dtype != torch.float32:
+        return None
+    values = torch.tensor(NF4_VALUES, device=c.x.device)
+
+    def run():
+        codes = torch.stack((c.codes >> 4, c.codes & 15), -1).view(-1, 64)
+        weight = (values[codes.int()] * c.absmax[:, None]).to(c.x.dtype)
+        return F.linear(c.x, weight.view(-1, c.x.shape[1]))
+    return run
+
+
 TABLE = {
     "copy": copy, "fill": fill, "add_scalar": add_scalar, "scale": scale, "add": binary(torch.add), "sub": binary(torch.sub),
     "mul": binary(torch.mul), "div": binary(torch.div), "minimum": binary(torch.minimum), "maximum": binary(torch.maximum),
@@ -280,5 +354,6 @@ TABLE = {
     "permute": permute, "concat": concat, "split": split, "gather": gather, "embedding": embedding,
     "embedding_backward": embedding_backward, "scatter_add": scatter_add, "segment_sum": segment_sum, "dropout": dropout,
     "uniform": lambda c: lambda: c.y.uniform_(), "normal": lambda c: lambda: c.y.normal_(), "pool": pool, "rope": rope,
-    "int8_quantize": int8_quantize,
+    "conv": conv, "conv_backward_data": conv_backward_data, "conv_backward_weight": conv_backward_weight,
+    "int8_quantize": int8_quantize, "grouped_matmul": grouped_matmul, "nf4_matmul": nf4_matmul,
 }

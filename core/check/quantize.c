@@ -13,6 +13,13 @@ static const trine_op_field absmax_quantize_fields[] = {
 static const trine_op_field absmax_dequantize_fields[] = {
     FIELD(trine_absmax_dequantize_args, codes, IN), FIELD(trine_absmax_dequantize_args, scale, IN),
     FIELD(trine_absmax_dequantize_args, mean, IN | OPTIONAL), FIELD(trine_absmax_dequantize_args, absmax, OUT)};
+static const trine_op_field nf4_matmul_fields[] = {FIELD(trine_nf4_matmul_args, x, IN),
+                                                   FIELD(trine_nf4_matmul_args, codes, IN),
+                                                   FIELD(trine_nf4_matmul_args, absmax, IN),
+                                                   FIELD(trine_nf4_matmul_args, scale, IN | OPTIONAL),
+                                                   FIELD(trine_nf4_matmul_args, mean, IN | OPTIONAL),
+                                                   FIELD(trine_nf4_matmul_args, bias, IN | OPTIONAL),
+                                                   FIELD(trine_nf4_matmul_args, d, OUT)};
 static const trine_op_field int8_quantize_fields[] = {
     FIELD(trine_int8_quantize_args, x, IN), FIELD(trine_int8_quantize_args, q, OUT),
     FIELD(trine_int8_quantize_args, scale, OUT | OPTIONAL), FIELD(trine_int8_quantize_args, given_scale, IN | OPTIONAL)};
@@ -30,14 +37,20 @@ static trine_status check_dense(const trine_check *check, const char *name, cons
     return trine_tensor_is_contiguous(t) ? TRINE_OK : trine_bad(check, name, "is not contiguous");
 }
 
-/* Codes of `codes` bytes and their scales. */
-static trine_status check_nf4(const trine_check *check, const trine_tensor *codes, const trine_tensor *absmax, int64_t bytes)
+/* Codes of `codes` bytes and their scales, of one of the dtypes. */
+static trine_status check_nf4_of(const trine_check *check, const trine_tensor *codes, const trine_tensor *absmax, int64_t bytes,
+                                 unsigned dtypes)
 {
     const int64_t block = TRINE_NF4_BLOCK / 2;
     TRY(trine_check_dtype(check, "codes", codes, DT(U8)));
     TRY(trine_check_is_vector(check, "codes", codes, bytes));
-    TRY(trine_check_dtype(check, "absmax", absmax, DT(F32)));
+    TRY(trine_check_dtype(check, "absmax", absmax, dtypes));
     return trine_check_is_vector(check, "absmax", absmax, bytes / block + (bytes % block != 0));
+}
+
+static trine_status check_nf4(const trine_check *check, const trine_tensor *codes, const trine_tensor *absmax, int64_t bytes)
+{
+    return check_nf4_of(check, codes, absmax, bytes, DT(F32));
 }
 
 static trine_status check_nf4_quantize(const trine_check *check, const void *args)
@@ -91,6 +104,39 @@ static trine_status check_absmax_dequantize(const trine_check *check, const void
 {
     const trine_absmax_dequantize_args *a = args;
     return check_absmax(check, &a->absmax, &a->codes, &a->scale, &a->mean, a->kind);
+}
+
+static trine_status check_matrix(const trine_check *check, const char *name, const trine_tensor *t)
+{
+    return t->ndim == 2 ? TRINE_OK : trine_bad(check, name, "has %d axes, not 2", (int)t->ndim);
+}
+
+static trine_status check_nf4_matmul(const trine_check *check, const void *args)
+{
+    const trine_nf4_matmul_args *a = args;
+    int64_t n;
+    TRY(trine_check_dtype(check, "x", &a->x, DT_FLOATS));
+    TRY(check_matrix(check, "x", &a->x));
+    TRY(trine_check_dtype(check, "d", &a->d, DT(F32) | 1u << a->x.dtype));
+    TRY(check_matrix(check, "d", &a->d));
+    if (a->x.shape[0] != a->d.shape[0])
+        return trine_bad(check, "d", "has %lld rows where x has %lld", (long long)a->d.shape[0], (long long)a->x.shape[0]);
+    if (__builtin_mul_overflow(a->x.shape[1], a->d.shape[1], &n)) return trine_bad(check, "codes", "the weight is too large");
+    TRY(check_nf4_of(check, &a->codes, &a->absmax, n / 2 + n % 2, DT(F32) | DT(U8)));
+    if (a->absmax.dtype == TRINE_U8) {
+        trine_tensor wide = a->absmax;
+        wide.dtype = TRINE_F32;
+        if (!trine_is_given(&a->scale)) return trine_bad(check, "scale", "is not given, but absmax is u8");
+        TRY(check_absmax(check, &wide, &a->absmax, &a->scale, &a->mean, a->kind));
+    } else if (trine_is_given(&a->scale) || trine_is_given(&a->mean)) {
+        return trine_bad(check, trine_is_given(&a->scale) ? "scale" : "mean", "is given, but absmax is f32");
+    }
+    if (trine_is_given(&a->bias)) {
+        TRY(trine_check_dtype(check, "bias", &a->bias, DT(F32) | 1u << a->x.dtype));
+        TRY(trine_check_is_vector(check, "bias", &a->bias, a->d.shape[1]));
+    }
+    return a->transposed == 0 || a->transposed == 1 ? TRINE_OK
+                                                    : trine_bad(check, "transposed", "%d is neither 0 nor 1", (int)a->transposed);
 }
 
 static trine_status check_int8(const trine_check *check, const char *x_name, const trine_tensor *x, const trine_tensor *q,
@@ -163,6 +209,7 @@ OP_DESC(quantize, nf4_quantize, nf4_quantize_fields, check_nf4_quantize);
 OP_DESC(quantize, nf4_dequantize, nf4_dequantize_fields, check_nf4_dequantize);
 OP_DESC(quantize, absmax_quantize, absmax_quantize_fields, check_absmax_quantize);
 OP_DESC(quantize, absmax_dequantize, absmax_dequantize_fields, check_absmax_dequantize);
+OP_DESC(quantize, nf4_matmul, nf4_matmul_fields, check_nf4_matmul);
 OP_DESC(quantize, int8_quantize, int8_quantize_fields, check_int8_quantize);
 OP_DESC(quantize, int8_dequantize, int8_dequantize_fields, check_int8_dequantize);
 OP_DESC(quantize, fake_quantize, fake_fields, check_fake);

@@ -25,7 +25,7 @@ typedef struct trine_pool_window {
  *   x, y     [N, C, L] or [N, C, H, W]; with channels_last [N, L, C] or [N, H, W, C]; one dtype: f32, f16, bf16; any strides on x,
  *            y without self-overlap
  *   indices  max only, optional, i32 or i64, y's shape, no self-overlap: where in the input's plane the largest is, h W + w
- * Max: the first of equals; NaN counts as largest; a window of padding alone gives -inf and the index -1.
+ * Max: the first of equals; NaN counts as largest; zeros come out as +0; a window of padding alone gives -inf and the index -1.
  * Average: summed in f32, divided by the number of its taps that count; 0/0 is NaN.
  * Asynchronous in the stream's order; no workspace. Errors: INVALID_ARGUMENT for attributes out of range (kernel and stride at
  * least 1, padding at most half of the extent dilation (kernel - 1) + 1), sizes that don't go together, a plane of 2^31 elements

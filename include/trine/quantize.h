@@ -58,6 +58,25 @@ typedef struct trine_absmax_dequantize_args {
 } trine_absmax_dequantize_args;
 TRINE_API trine_status trine_absmax_dequantize(trine_stream *stream, const trine_absmax_dequantize_args *args);
 
+/* d = x W^T + bias, or d = x W + bias if `transposed` (the gradient of x), W [N, K] being what nf4_quantize was given; Dettmers et
+ * al. 2023, "QLoRA".
+ *   x       [M, K] (transposed: [M, N]): f32, f16, bf16, any strides
+ *   codes   [ceil(NK/2)] u8, contiguous   absmax [ceil(NK/64)] f32, contiguous: as nf4_quantize makes them; or
+ *   absmax  the same number of u8 codes of absmax_quantize, with `scale`, `mean` and `kind` as there
+ *   bias    [N] (transposed: [K]), optional, stride 1; x's dtype or f32
+ *   d       [M, N] (transposed: [M, K]); x's dtype or f32; stride 1 along one axis (UNSUPPORTED otherwise)
+ * W's elements are value * absmax in f32. With a 16-bit x the value or the product may be rounded to x's dtype before it is
+ * multiplied. Sums in f32, one rounding. Asynchronous in the stream's order; workspace (at most about 32 MiB and absmax in f32;
+ * transposed: W in x's dtype). Errors: INVALID_ARGUMENT for sizes, dtypes or a kind that don't go together.
+ * Variants: mma (CUDA: M of at most 16, f16 and bf16, on the tensor cores), gemv (M of at most 4), both with W read once, packed;
+ * dequantize: rows of W in x's dtype through the workspace, then matmul. */
+typedef struct trine_nf4_matmul_args {
+    trine_tensor x, codes, absmax, scale, mean, bias, d;
+    trine_absmax_kind kind;
+    int32_t transposed; /* 0 or 1 */
+} trine_nf4_matmul_args;
+TRINE_API trine_status trine_nf4_matmul(trine_stream *stream, const trine_nf4_matmul_args *args);
+
 /* int8, symmetric: scale = max |x| / 127 of each row, or of all; q = x / scale, rounded to nearest even, in [-127, 127].
  *   x, q     [..., N], ndim >= 1, x f32, f16, bf16, q i8; any strides on x, q without self-overlap
  *   scale    f32, contiguous; x's shape without the last axis: a row each; or [1]: one for all

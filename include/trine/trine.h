@@ -26,6 +26,7 @@
 #define TRINE_H
 
 #include "trine/activation.h"
+#include "trine/conv.h"
 #include "trine/dtype.h"
 #include "trine/dyt.h"
 #include "trine/elementwise.h"

@@ -7,10 +7,10 @@
 #include "tests/api/calls.h"
 #include "tests/unit/expect.h"
 
-/* Or the attribute that says which axes they have in common. */
+/* Or the attribute that says which axes they have in common, or how a filter's channels are divided. */
 static bool names_a_field(const valid_call *x, const char *text)
 {
-    if (names_word(text, "axes") || names_word(text, "axis")) return true;
+    if (names_word(text, "axes") || names_word(text, "axis") || names_word(text, "window")) return true;
     for (int32_t i = 0; i < x->info->field_count; i++)
         if (names_word(text, x->info->fields[i].name)) return true;
     return false;
@@ -187,7 +187,9 @@ static bool decides_form(const trine_op_info *info, const char *field)
                                            "fp8_quantize scale",
                                            "fp8_quantize given_scale",
                                            "grouped_matmul offsets",
-                                           "grouped_matmul counts"};
+                                           "grouped_matmul counts",
+                                           "nf4_matmul scale",
+                                           "nf4_matmul mean"};
     return is_listed(deciding, sizeof deciding / sizeof deciding[0], info, field);
 }
 

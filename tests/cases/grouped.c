@@ -219,6 +219,10 @@ static void epilogue_cases(case_list *list)
                 new_grouped(list, &s);
             }
             s = (grouped_spec){.dtype = s.dtype, .layout = s.layout, .groups = 4, .m = 150, .n = 72, .k = 88, .sizes = SORTED};
+            s.out = TRINE_F32;
+            s.what = "to f32";
+            new_grouped(list, &s);
+            s.out = TRINE_DTYPE_NONE;
             for (int view = 1; view < LAYOUT_COUNT; view++) {
                 s.a_layout = s.b_layout = s.d_layout = (case_layout)view;
                 s.what = case_layout_name((case_layout)view);

@@ -52,12 +52,24 @@ typedef struct matmul_spec {
     case_layout a_layout, b_layout, d_layout;
     float alpha, beta;
     trine_activation_kind activation;
+    bool tf32;        /* f32 that may be rounded first */
     const char *what; /* ends the name */
 } matmul_spec;
+
+/* What operands may be: each dtype, and f32 as tf32. */
+enum { OPERAND_KINDS = 4 };
 
 static matmul_spec spec_of(trine_dtype dtype, int64_t m, int64_t n, int64_t k)
 {
     return (matmul_spec){.dtype = dtype, .m = m, .n = n, .k = k, .alpha = 1, .what = ""};
+}
+
+/* Of kind `kind`: case_floats, then tf32. */
+static matmul_spec spec_of_kind(int kind, int64_t m, int64_t n, int64_t k)
+{
+    matmul_spec s = spec_of(kind < 3 ? case_floats[kind] : TRINE_F32, m, n, k);
+    s.tf32 = kind == 3;
+    return s;
 }
 
 /* What the f32 computation may be off by, for operands of variance 1.
@@ -68,11 +80,16 @@ static matmul_spec spec_of(trine_dtype dtype, int64_t m, int64_t n, int64_t k)
  * hence + 40. Matrix units cut instead of rounding, 16 terms at a time: K / 16 steps that lose up to 2^-23 of sqrt(K), with one
  * sign; allowed where they may compute. The epilogue: alpha scales it, and each further term is rounded once, at most 5 standard
  * deviations large. Activations have slopes of at most 2, but square's, and exp's, which is relative; they come with at most 8
- * ulp and 1e-7 of their own. */
+ * ulp and 1e-7 of their own.
+ *
+ * tf32 has 10 bits of fraction. Cut to them, x loses e |x| with e in [0, 2^-10), a product of two (e + f) |x y| with e + f of root
+ * mean square sqrt(7/6) 2^-10; signs of products are independent, so that K of them have the standard deviation 1.08 sqrt(K)
+ * 2^-10. Seven of these, and 20 x 2^-10 where few large products count. Rounding to nearest loses half of that. */
 static void set_tolerance(test_case *c, const matmul_spec *s)
 {
     double k = (double)s->k, u = 0x1p-24, rtol = 0x1p-22;
-    double sum = (4 * k + 40) * u + (s->dtype == TRINE_F32 ? 0 : k / 16 * sqrt(k) * 2 * u);
+    double sum = (4 * k + 40) * u + (s->dtype == TRINE_F32 && !s->tf32 ? 0 : k / 16 * sqrt(k) * 2 * u);
+    if (s->tf32 && s->k > 0) sum += (7 * sqrt(k) + 20) * 0x1p-10;
     double terms = 5 * (fabs((double)s->alpha) * sqrt(k) + (s->c ? fabs((double)s->beta) : 0) + (s->bias ? 1 : 0));
     double atol = fabs((double)s->alpha) * sum + 2 * u * terms;
     if (s->activation == TRINE_ACT_IDENTITY && s->alpha == 1 && !s->c && !s->bias) atol = sum;
@@ -99,8 +116,9 @@ static void add_matrix(test_case *c, const char *field, trine_dtype dtype, const
 static test_case *new_matmul(case_list *list, const matmul_spec *s)
 {
     trine_dtype out = s->out ? s->out : s->dtype;
-    test_case *c = case_new(list, TRINE_OP_matmul, "%s %lldx%lldx%lld%s%s", trine_dtype_name(s->dtype), (long long)s->m,
-                            (long long)s->n, (long long)s->k, s->what[0] ? " " : "", s->what);
+    test_case *c =
+        case_new(list, TRINE_OP_matmul, "%s%s %lldx%lldx%lld%s%s", trine_dtype_name(s->dtype), s->tf32 ? " as tf32" : "",
+                 (long long)s->m, (long long)s->n, (long long)s->k, s->what[0] ? " " : "", s->what);
     add_matrix(c, "a", s->dtype, s, s->a_batch, s->m, s->k, s->a_layout);
     add_matrix(c, "b", s->dtype, s, s->b_batch, s->k, s->n, s->b_layout);
     if (s->c) add_matrix(c, "c", s->c, s, s->batch, s->m, s->n, s->d_layout);
@@ -112,6 +130,7 @@ static test_case *new_matmul(case_list *list, const matmul_spec *s)
     args->beta = s->beta;
     args->activation = s->activation;
     args->activation_alpha = 0.1f;
+    args->precision = s->tf32 ? TRINE_MATMUL_TF32 : TRINE_MATMUL_DEFAULT;
     c->units = s->n ? d->numel / s->n : 0;
     c->oracle = oracle_matmul;
     c->work = (double)d->numel * (double)(s->k ? s->k : 1);
@@ -131,14 +150,14 @@ static void set_matrix_layouts(test_case *c, case_layout layout)
 
 /* ---- Checks ---- */
 
-/* Every shape with every way to transpose the operands. */
-static void transposes(case_list *list, const int64_t (*shapes)[3], size_t count)
+/* Every shape with every way to transpose the operands, for the first `kinds` kinds of them. */
+static void transposes(case_list *list, const int64_t (*shapes)[3], size_t count, int kinds)
 {
     static const char *const what[] = {"nn", "tn", "nt", "tt"};
-    for (int d = 0; d < 3; d++)
+    for (int d = 0; d < kinds; d++)
         for (size_t i = 0; i < count; i++)
             for (int t = 0; t < 4; t++) {
-                matmul_spec s = spec_of(case_floats[d], shapes[i][0], shapes[i][1], shapes[i][2]);
+                matmul_spec s = spec_of_kind(d, shapes[i][0], shapes[i][1], shapes[i][2]);
                 s.a_layout = t & 1 ? LAYOUT_TRANSPOSED : LAYOUT_DENSE;
                 s.b_layout = t & 2 ? LAYOUT_TRANSPOSED : LAYOUT_DENSE;
                 s.what = what[t];
@@ -159,18 +178,18 @@ static void shapes(case_list *list)
     };
     /* rows of whole 16-byte pieces, for kernels that want them, and edges inside of large tiles */
     static const int64_t pieces[][3] = {{257, 136, 520}, {130, 264, 72}, {8, 8, 8}, {200, 40, 1096}, {392, 520, 64}};
-    transposes(list, ordinary, sizeof ordinary / sizeof ordinary[0]);
-    transposes(list, pieces, sizeof pieces / sizeof pieces[0]);
-    transposes(list, thin, sizeof thin / sizeof thin[0]);
+    transposes(list, ordinary, sizeof ordinary / sizeof ordinary[0], 3);
+    transposes(list, pieces, sizeof pieces / sizeof pieces[0], OPERAND_KINDS);
+    transposes(list, thin, sizeof thin / sizeof thin[0], OPERAND_KINDS);
 }
 
 /* Views of every kind; a d that is dense along neither axis may be refused. */
 static void views(case_list *list)
 {
     static const int64_t shapes[][3] = {{9, 21, 30}, {68, 132, 40}, {1, 264, 48}, {264, 1, 48}, {150, 140, 130}};
-    for (int d = 0; d < 3; d++)
+    for (int d = 0; d < OPERAND_KINDS; d++)
         for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-            matmul_spec s = spec_of(case_floats[d], shapes[i][0], shapes[i][1], shapes[i][2]);
+            matmul_spec s = spec_of_kind(d, shapes[i][0], shapes[i][1], shapes[i][2]);
             s.out = TRINE_F32;
             for (int layout = 1; layout < LAYOUT_COUNT; layout++) {
                 s.what = "all";
@@ -214,10 +233,10 @@ static void batches(case_list *list)
     };
     static const int64_t shapes[][3] = {{20, 36, 28}, {1, 36, 64}, {36, 1, 28}, {13, 7, 11}, {24, 72, 136}};
     static const case_layout layouts[] = {LAYOUT_DENSE, LAYOUT_TRANSPOSED, LAYOUT_PADDED};
-    for (int d = 0; d < 3; d++)
+    for (int d = 0; d < OPERAND_KINDS; d++)
         for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
             for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-                matmul_spec s = spec_of(case_floats[d], shapes[i][0], shapes[i][1], shapes[i][2]);
+                matmul_spec s = spec_of_kind(d, shapes[i][0], shapes[i][1], shapes[i][2]);
                 s.batch_ndim = rows[r].ndim;
                 memcpy(s.batch, rows[r].d, sizeof s.batch);
                 memcpy(s.a_batch, rows[r].a, sizeof s.batch);
@@ -234,13 +253,13 @@ static void batches(case_list *list)
 static void epilogues(case_list *list)
 {
     static const float scales[][2] = {{1, 0}, {1, 1}, {-0.5f, 2}, {0, 1}, {0, 0}, {2, 0}};
-    for (int d = 0; d < 3; d++)
-        for (int wide = 0; wide < (d ? 2 : 1); wide++)
+    for (int d = 0; d < OPERAND_KINDS; d++)
+        for (int wide = 0; wide < (case_floats[d % 3] == TRINE_F32 ? 1 : 2); wide++)
             for (size_t i = 0; i < sizeof scales / sizeof scales[0]; i++)
                 for (int inplace = 0; inplace < 2; inplace++)
                     for (int size = 0; size < 2; size++) {
                         char what[64];
-                        matmul_spec s = spec_of(case_floats[d], size ? 70 : 3, size ? 72 : 68, size ? 304 : 20);
+                        matmul_spec s = spec_of_kind(d, size ? 70 : 3, size ? 72 : 68, size ? 304 : 20);
                         s.alpha = scales[i][0];
                         s.beta = scales[i][1];
                         s.out = wide ? TRINE_F32 : s.dtype;
@@ -308,25 +327,64 @@ static void special_values(case_list *list)
 
 /* ---- Bench ---- */
 
+static void bench_nt(case_list *list, trine_dtype dtype, int64_t m, int64_t n, int64_t k)
+{
+    matmul_spec s = spec_of(dtype, m, n, k);
+    s.b_layout = LAYOUT_TRANSPOSED;
+    s.what = "nt";
+    new_matmul(list, &s);
+}
+
+/* Projections of models, N x K, for a token, a few, some and many: weights lie along K, as layers have them. */
+static void bench_projections(case_list *list)
+{
+    static const int64_t tokens[] = {1, 16, 128, 4096};
+    static const int64_t weights[][2] = {
+        {6144, 4096},  {4096, 4096},  {28672, 4096}, {4096, 14336}, /* Llama 3 8B: qkv, out, gate and up, down */
+        {10240, 8192}, {14336, 4096},                               /* Llama 3 70B: qkv; Mixtral 8x7B: an expert's gate */
+        {2112, 7168},  {24576, 1536}, {7168, 16384}, {7168, 2048},  /* DeepSeek V3: q and kv down, q up, out, an expert's down */
+    };
+    for (size_t i = 0; i < sizeof weights / sizeof weights[0]; i++)
+        for (size_t t = 0; t < sizeof tokens / sizeof tokens[0]; t++)
+            bench_nt(list, TRINE_BF16, tokens[t], weights[i][0], weights[i][1]);
+}
+
 static void bench_cases(case_list *list)
 {
     static const int64_t shapes[][3] = {{1024, 1024, 1024}, {2048, 2048, 2048}, {4096, 4096, 4096}, {8192, 8192, 8192},
                                         {64, 2112, 7168},   {128, 7168, 2048},  {4096, 4096, 7168}};
+    static const int64_t large[][3] = {{4096, 7168, 2048}, {4096, 24576, 1536}, {4096, 7168, 16384}};
     static const int64_t thin[][3] = {{1, 8192, 8192}, {1, 11008, 4096}};
-    static const trine_dtype dtypes[] = {TRINE_F32, TRINE_BF16, TRINE_F16};
-    for (int d = 0; d < 3; d++) {
+    static const int bf16 = 2;
+    for (int d = 0; d < OPERAND_KINDS; d++) {
         for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-            matmul_spec s = spec_of(dtypes[d], shapes[i][0], shapes[i][1], shapes[i][2]);
+            matmul_spec s = spec_of_kind(d, shapes[i][0], shapes[i][1], shapes[i][2]);
+            new_matmul(list, &s);
+        }
+        for (size_t i = 0; d == bf16 && i < sizeof large / sizeof large[0]; i++) {
+            matmul_spec s = spec_of_kind(d, large[i][0], large[i][1], large[i][2]);
             new_matmul(list, &s);
         }
         for (size_t i = 0; i < sizeof thin / sizeof thin[0]; i++)
             for (int t = 0; t < 2; t++) {
-                matmul_spec s = spec_of(dtypes[d], thin[i][0], thin[i][1], thin[i][2]);
+                matmul_spec s = spec_of_kind(d, thin[i][0], thin[i][1], thin[i][2]);
                 s.b_layout = t ? LAYOUT_TRANSPOSED : LAYOUT_DENSE;
                 s.what = t ? "nt" : "nn";
                 new_matmul(list, &s);
             }
     }
+    /* the other ways that operands lie: forward with weights along K, the weight's gradient */
+    for (int d = 0; d < OPERAND_KINDS; d++) {
+        matmul_spec s = spec_of_kind(d, 4096, 4096, 4096);
+        s.b_layout = LAYOUT_TRANSPOSED;
+        s.what = "nt";
+        new_matmul(list, &s);
+        s.a_layout = LAYOUT_TRANSPOSED;
+        s.b_layout = LAYOUT_DENSE;
+        s.what = "tn";
+        new_matmul(list, &s);
+    }
+    bench_projections(list);
 }
 
 void cases_matmul(case_list *list, case_kind kind)

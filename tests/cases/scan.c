@@ -3,7 +3,7 @@
  * Bounds, with u = 2^-24 and n the length of the axis. A running sum of n normal numbers has a size of up to about 3 sqrt(n), and
  * every one of n additions rounds by at most u of it: one after the other, with random signs, that comes to less than 3 sqrt(n)
  * sqrt(n) u / sqrt(3), say 2 n u; in a tree to less. A product of n factors is off by n u of itself. max is exact but for the
- * output's rounding, which its inputs don't need. */
+ * output's rounding, which its inputs don't need. Sums of integers are exact, or wrap. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +11,11 @@
 #include "tests/cases/cases.h"
 
 static const double u = 0x1p-24;
+
+static double wrapped(trine_dtype dtype, uint64_t sum)
+{
+    return dtype == TRINE_I32 ? (double)(int32_t)(uint32_t)sum : (double)(int64_t)sum;
+}
 
 /* A unit is all that shares the indices before the axis. */
 static void oracle_scan(const test_case *c, int64_t unit, double *const *out)
@@ -22,10 +27,17 @@ static void oracle_scan(const test_case *c, int64_t unit, double *const *out)
     const int64_t n = x->shape[axis];
     for (int32_t d = axis + 1; d < x->ndim; d++) inner *= x->shape[d];
     for (int64_t j = 0; j < inner; j++) {
+        uint64_t whole = 0;
         double running = a->kind == TRINE_SCAN_SUM ? 0 : a->kind == TRINE_SCAN_MUL ? 1 : -INFINITY;
         for (int64_t i = 0; i < n; i++) {
             const int64_t at = (a->reverse ? n - 1 - i : i) * inner + j;
             const double v = case_value(x, unit * n * inner + at);
+            if (x->dtype == TRINE_I32 || x->dtype == TRINE_I64) {
+                if (a->exclusive) out[0][at] = wrapped(x->dtype, whole);
+                whole += (uint64_t)(int64_t)v;
+                if (!a->exclusive) out[0][at] = wrapped(x->dtype, whole);
+                continue;
+            }
             if (a->exclusive) out[0][at] = running;
             switch (a->kind) {
             case TRINE_SCAN_SUM: running += v; break;
@@ -60,7 +72,10 @@ static test_case *new_scan(case_list *list, trine_dtype dtype, int32_t ndim, con
     c->units = y->numel > 0;
     for (int32_t d = 0; d < (axis < 0 ? axis + ndim : axis); d++) c->units *= shape[d];
     c->oracle = oracle_scan;
-    if (kind == TRINE_SCAN_SUM)
+    c->vendor_exact = dtype == TRINE_I32 || dtype == TRINE_I64;
+    if (c->vendor_exact)
+        case_set_fill(x, FILL_INTEGERS, -1e8, 1e8); /* an i32 wraps where rows are long */
+    else if (kind == TRINE_SCAN_SUM)
         case_tolerance(c, dtype, 4 * u, (8 * sqrt(n) + 2 * n) * u);
     else
         case_tolerance(c, dtype, kind == TRINE_SCAN_MUL ? (n + 4) * u : 0, 0);
@@ -105,12 +120,29 @@ static void check_scan(case_list *list, trine_dtype dtype)
                       FILL_SPECIAL, 0, 1);
 }
 
+static void check_integers(case_list *list, trine_dtype dtype)
+{
+    static const int64_t shapes[][3] = {{1, 1, 1},   {5, 3, 1},   {7, 130, 1},   {3, 1031, 1},  {2, 0, 1},    {1, 9, 5},
+                                        {3, 33, 16}, {2, 130, 3}, {1, 300, 264}, {1, 39997, 1}, {1, 9000, 4}, {2, 90007, 1}};
+    int turn = 0;
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+        for (int way = 0; way < 4; way++, turn++)
+            new_scan(list, dtype, 3, shapes[s], turn % 2 ? -2 : 1, TRINE_SCAN_SUM, way,
+                     s < 9 ? (case_layout)(turn % LAYOUT_COUNT) : LAYOUT_DENSE);
+    case_set_inplace(new_scan(list, dtype, 2, (int64_t[]){5, 700}, 1, TRINE_SCAN_SUM, 1, LAYOUT_DENSE), "y", "x");
+    case_set_inplace(new_scan(list, dtype, 2, (int64_t[]){90, 72}, 0, TRINE_SCAN_SUM, 3, LAYOUT_DENSE), "y", "x");
+}
+
 void cases_scan(case_list *list, case_kind kind)
 {
     if (kind == CASES_CHECK) {
         for (int d = 0; d < 3; d++) check_scan(list, case_floats[d]);
+        check_integers(list, TRINE_I32);
+        check_integers(list, TRINE_I64);
         return;
     }
+    new_scan(list, TRINE_I32, 1, (int64_t[]){134217728}, 0, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
+    new_scan(list, TRINE_I64, 2, (int64_t[]){16384, 4096}, 1, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
     for (int d = 0; d < 3; d += 2) {
         new_scan(list, case_floats[d], 1, (int64_t[]){134217728 * (1 + d / 2)}, 0, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
         new_scan(list, case_floats[d], 2, (int64_t[]){131072, 1024 * (1 + d / 2)}, 1, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);

@@ -66,6 +66,21 @@ template <int registers> TRINE_DEVICE void leave_registers()
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
 }
 
+/* ---- The grid: read where they are asked for ---- */
+
+TRINE_DEVICE unsigned block_index()
+{
+    unsigned index;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(index));
+    return index;
+}
+TRINE_DEVICE unsigned grid_blocks()
+{
+    unsigned blocks;
+    asm volatile("mov.u32 %0, %%nctaid.x;" : "=r"(blocks));
+    return blocks;
+}
+
 /* ---- Clusters ---- */
 
 TRINE_DEVICE uint32_t cluster_rank()
@@ -227,6 +242,10 @@ TRINE_DEVICE float2 load_shared_two(uint32_t address)
 TRINE_DEVICE void store_shared(uint32_t address, float x, float y)
 {
     asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(x), "f"(y) : "memory");
+}
+TRINE_DEVICE void store_shared(uint32_t address, float4 v)
+{
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(address), "f"(v.x), "f"(v.y), "f"(v.z), "f"(v.w) : "memory");
 }
 TRINE_DEVICE float4 load_shared(uint32_t address)
 {

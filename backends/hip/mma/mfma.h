@@ -34,7 +34,8 @@ struct mfma {
     }
 };
 
-template <> struct unit<f16> : mfma {
+/* The instruction for f16. On gfx90a it takes subnormal inputs as 0. */
+struct mfma_f16 : mfma {
     static TRINE_DEVICE_METHOD void multiply(sums &d, const fragment &a, const fragment &b)
     {
 #pragma unroll
@@ -42,11 +43,31 @@ template <> struct unit<f16> : mfma {
     }
 };
 
+#if defined __gfx942__
+template <> struct unit<f16> : mfma_f16 {
+};
+#else
+template <> struct unit<f16_flushed> : mfma_f16 {
+};
+
+/* Exact, by the instruction for f32: a quarter of the rate. */
+template <> struct unit<f16> : mfma {
+    typedef _Float16 half8 __attribute__((ext_vector_type(8)));
+    static TRINE_DEVICE_METHOD void multiply(sums &d, const fragment &a, const fragment &b)
+    {
+        const half8 x = __builtin_bit_cast(half8, a.piece[0]), y = __builtin_bit_cast(half8, b.piece[0]);
+#pragma unroll
+        for (int i = 0; i < 8; i++) d = __builtin_amdgcn_mfma_f32_16x16x4f32(float(y[i]), float(x[i]), d, 0, 0, 0);
+    }
+};
+#endif
+
 template <> struct unit<bf16> : mfma {
     static TRINE_DEVICE_METHOD void multiply(sums &d, const fragment &a, const fragment &b)
     {
 #pragma unroll
-        for (int i = 0; i < 2; i++) d = __builtin_amdgcn_mfma_f32_16x16x16bf16_1k(two<short4>(b, i), two<short4>(a, i), d, 0, 0, 0);
+        for (int i = 0; i < 2; i++)
+            d = __builtin_amdgcn_mfma_f32_16x16x16bf16_1k(two<short4>(b, i), two<short4>(a, i), d, 0, 0, 0);
     }
 };
 

@@ -16,7 +16,7 @@ namespace mma {
 enum { row_bytes = 64, halves = 2 };
 
 template <class E> constexpr int half_terms = row_bytes / int(sizeof(E));
-template <class E> constexpr int step_terms = halves * half_terms<E>;
+template <class E> constexpr int step_terms = halves *half_terms<E>;
 
 /* What is derived from x is computed again in every turn of a loop, not held in registers that sums need. */
 template <class T> TRINE_DEVICE T derive_again(T x)
@@ -44,16 +44,34 @@ TRINE_DEVICE int place(int row, int piece)
 /* The same of row + 16 i, from that of a row whose number's bits 4 and 5 are 0 (or 4 alone and i is 0 or 1). */
 TRINE_DEVICE int place_below(int at, int i) { return (at ^ ((i & 1) << 5 | (i >> 1 & 1) << 6)) + i * 16 * row_bytes; }
 
-/* Two elements of 16 bits from each of two words. */
+/* From two vectors of what lies along rows to a word along K for each of eight rows. Of 8 bits, a vector has two terms of all
+ * rows, of 16 one, of 32 bits one term of four rows. */
 template <class E> TRINE_DEVICE void transpose(const vector16 &x, const vector16 &y, uint32_t (&row)[8])
 {
 #pragma unroll
     for (int r = 0; r < 8; r++) {
-        if constexpr (sizeof(E) == 4)
+        if constexpr (sizeof(E) == 4) {
             row[r] = r < 4 ? x[r % 4] : y[r % 4];
-        else
+        } else if constexpr (sizeof(E) == 2) {
             row[r] = r % 2 ? target::byte_permute<0x7632>(x[r / 2], y[r / 2]) : target::byte_permute<0x5410>(x[r / 2], y[r / 2]);
+        } else {
+            const int w = r / 4;
+            const uint32_t low =
+                r % 4 < 2 ? target::byte_permute<0x5140>(x[w], x[2 + w]) : target::byte_permute<0x7362>(x[w], x[2 + w]);
+            const uint32_t high =
+                r % 4 < 2 ? target::byte_permute<0x5140>(y[w], y[2 + w]) : target::byte_permute<0x7362>(y[w], y[2 + w]);
+            row[r] = r % 2 ? target::byte_permute<0x7632>(low, high) : target::byte_permute<0x5410>(low, high);
+        }
     }
+}
+
+/* Codes of e4m3fn as the codes of e4m3fnuz that are worth half: but for -0 and NaN they are the same. */
+TRINE_DEVICE uint32_t relabel(uint32_t codes)
+{
+    const uint32_t magnitude = codes & 0x7f7f7f7fu;
+    const uint32_t not_zero = magnitude + 0x7f7f7f7fu, nan = (magnitude + 0x01010101u) & 0x80808080u;
+    const uint32_t same = magnitude | (codes & not_zero & 0x80808080u);
+    return (same & ~(nan - (nan >> 7))) | nan;
 }
 
 /* An operand: rows of terms, of which one axis is dense. */
@@ -61,58 +79,86 @@ template <class E> struct operand {
     const E *x;
     int64_t row, k; /* strides */
     int64_t rows, terms;
+    bool relabels; /* codes of e4m3fn */
     TRINE_DEVICE_METHOD bool along_k() const { return k == 1; }
 };
 
 /* A thread's part of the tiles. Along K it has pieces of 16 bytes of rows; along rows packs of eight rows, of which it makes
- * words along K. Loads need no alignment beyond the element's. */
+ * words along K, in both halves or, where threads are many, in one. Loads need no alignment beyond the element's. */
 template <class E, int ROWS, int THREADS> struct loader {
-    enum { pieces = ROWS * 4 / THREADS, tile_bytes = ROWS * row_bytes, packs = pieces / 2 };
-    static_assert(pieces % 2 == 0 && ROWS * 4 % THREADS == 0, "every thread has whole packs");
-    typedef vector16 unaligned16 __attribute__((aligned(2)));
+    enum { pieces = ROWS * 4 / THREADS, bytes = sizeof(E), one_half = pieces == 1, pack_bytes = 8 * bytes };
+    enum { loads = 2 * pieces, load_bytes = bytes == 1 ? 8 : 16, pack_loads = 32 / load_bytes };
+    static_assert((pieces == 1 || pieces == 2) && ROWS * 4 % THREADS == 0, "every thread has a pack");
+    typedef vector16 unaligned16 __attribute__((aligned(1)));
+    typedef uint32_t vector8 __attribute__((ext_vector_type(2)));
+    typedef vector8 unaligned8 __attribute__((aligned(1)));
+    template <class T> using global = const __attribute__((address_space(1))) T;
 
-    const char *from;    /* the next step's first element; the same in all threads */
-    int64_t half, next;  /* bytes to the other half, to the next step */
-    uint32_t at[pieces]; /* bytes from there */
-    int to;              /* of the thread's first piece or word in LDS */
-    bool along_k;
+    const char *from;        /* the next step's first element; the same in all threads */
+    int64_t half, next;      /* bytes to the other half, to the next step */
+    uint32_t at[pack_loads]; /* bytes from there */
+    int to;                  /* of the thread's first piece or word in LDS */
+    bool along_k, relabels;
     vector16 held[halves][pieces];
 
-    static TRINE_DEVICE_METHOD int pack_of(int j) { return target::thread_x() % 8 + (target::thread_x() + j * THREADS) / 128 * 8; }
-    static TRINE_DEVICE_METHOD int word() { return target::thread_x() / 8 % 16; }
+    static TRINE_DEVICE_METHOD int group() { return one_half ? target::thread_x() % (ROWS * 2) : target::thread_x(); }
+    static TRINE_DEVICE_METHOD int pack() { return group() % 8 + group() / 128 * 8; }
+    static TRINE_DEVICE_METHOD int word() { return group() / 8 % 16; }
+    /* The half that a thread has which has one; the same in all threads of a wave. */
+    static TRINE_DEVICE_METHOD int own_half() { return int(uniform(unsigned(target::thread_x()) / (ROWS * 2))); }
 
-    TRINE_DEVICE_METHOD loader(const operand<E> &o, int64_t first_row, int64_t first_k) : along_k(o.along_k())
+    TRINE_DEVICE_METHOD loader(const operand<E> &o, int64_t first_row, int64_t first_k)
+        : along_k(o.along_k()), relabels(o.relabels)
     {
         const int t = target::thread_x(), last = int(o.rows - first_row < ROWS ? o.rows - first_row : ROWS) - 1;
-        const uint32_t row = uint32_t(o.row) * sizeof(E), k = uint32_t(o.k) * sizeof(E);
         from = uniform(o.x + first_row * o.row + first_k * o.k);
-        half = half_terms<E> * o.k * int(sizeof(E));
+        half = half_terms<E> * o.k * bytes;
         next = halves * half;
         if (along_k) {
             to = place(t / 4, t % 4);
 #pragma unroll
-            for (int i = 0; i < pieces; i++) {
+            for (int i = 0; i < pack_loads; i++) {
                 const int mine = t / 4 + i * (THREADS / 4);
-                at[i] = uint32_t(mine < last ? mine : last) * row + t % 4 * 16; /* rows that are not there: any that is */
+                at[i] = uint32_t(mine < last ? mine : last) * uint32_t(o.row) * bytes +
+                        t % 4 * 16; /* rows that are not there: any that is */
             }
         } else {
-            to = pack_of(0) * 8 * row_bytes + (word() / 4 ^ (pack_of(0) & 7)) * 16 + word() % 4 * 4;
+            to = pack() * 8 * row_bytes + (word() / 4 ^ (pack() & 7)) * 16 + word() % 4 * 4;
+            const int mine = pack() < last / 8 ? pack() : last / 8;
 #pragma unroll
-            for (int i = 0; i < pieces; i++) {
-                const int pack = pack_of(i / 2) < last / 8 ? pack_of(i / 2) : last / 8;
-                const int term = sizeof(E) == 2 ? 2 * word() + i % 2 : word(), piece = sizeof(E) == 2 ? pack : 2 * pack + i % 2;
-                at[i] = uint32_t(term) * k + piece * 16;
+            for (int i = 0; i < pack_loads; i++) {
+                const int term = bytes == 4 ? word() : word() * (4 / bytes) + i, piece = bytes == 4 ? i : 0;
+                at[i] = uint32_t(term) * uint32_t(o.k) * bytes + mine * pack_bytes + piece * load_bytes;
             }
+            if (one_half) from += own_half() * half;
         }
+    }
+    TRINE_DEVICE_METHOD vector16 load16(int h, int i) const
+    {
+        return *reinterpret_cast<global<unaligned16> *>((global<char> *)(from + h * half) + derive_again(at[i]));
+    }
+    /* Two terms of eight codes. */
+    TRINE_DEVICE_METHOD vector16 load_codes(int h, int i) const
+    {
+        const vector8 x = *reinterpret_cast<global<unaligned8> *>((global<char> *)(from + h * half) + derive_again(at[2 * i]));
+        const vector8 y =
+            *reinterpret_cast<global<unaligned8> *>((global<char> *)(from + h * half) + derive_again(at[2 * i + 1]));
+        return vector16{x[0], x[1], y[0], y[1]};
     }
     TRINE_DEVICE_METHOD void load()
     {
+        if (bytes == 1 && !along_k) {
 #pragma unroll
-        for (int h = 0; h < halves; h++)
+            for (int h = 0; h < halves; h++)
 #pragma unroll
-            for (int i = 0; i < pieces; i++)
-                held[h][i] = *reinterpret_cast<const __attribute__((address_space(1))) unaligned16 *>(
-                    (__attribute__((address_space(1))) const char *)(from + h * half) + derive_again(at[i]));
+                for (int i = 0; i < pieces; i++)
+                    if constexpr (bytes == 1) held[h][i] = one_half ? load_codes(0, h) : load_codes(h, i);
+        } else {
+#pragma unroll
+            for (int h = 0; h < halves; h++)
+#pragma unroll
+                for (int i = 0; i < pieces; i++) held[h][i] = load16(h, i);
+        }
         from += next;
     }
     /* To that many steps before. */
@@ -124,24 +170,33 @@ template <class E, int ROWS, int THREADS> struct loader {
             for (int i = 0; i < pieces; i++) {
                 /* 32 rows on, the swizzle has another bit */
                 const int turned = THREADS / 4 % 64 && i % 2 ? to ^ 64 : to;
-                *reinterpret_cast<vector16 *>(tile + turned + i * (THREADS / 4) * row_bytes) = held[h][i];
+                vector16 piece = held[h][i];
+                if (bytes == 1 && relabels)
+#pragma unroll
+                    for (int w = 0; w < 4; w++) piece[w] = relabel(piece[w]);
+                *reinterpret_cast<vector16 *>(tile + turned + i * (THREADS / 4) * row_bytes) = piece;
             }
-        } else {
+        } else if (!one_half || h == own_half()) {
+            uint32_t row[8];
+            if constexpr (one_half)
+                transpose<E>(held[0][0], held[1][0], row);
+            else
+                transpose<E>(held[h][0], held[h][1], row);
+            if (bytes == 1 && relabels)
+#pragma unroll
+                for (int r = 0; r < 8; r++) row[r] = relabel(row[r]);
             const int first = derive_again(to);
 #pragma unroll
-            for (int j = 0; j < packs; j++) {
-                uint32_t row[8];
-                transpose<E>(held[h][2 * j], held[h][2 * j + 1], row);
-#pragma unroll
-                for (int r = 0; r < 8; r++)
-                    *reinterpret_cast<uint32_t *>(tile + (first ^ ((r & 1) << 6 | r / 2 << 4)) + r / 2 * 128 +
-                                                  j * (THREADS / 128 * 64 * row_bytes)) = row[r];
-            }
+            for (int r = 0; r < 8; r++)
+                *reinterpret_cast<uint32_t *>(tile + (first ^ ((r & 1) << 6 | r / 2 << 4)) + r / 2 * 128) = row[r];
         }
     }
 };
 
 template <int bytes> struct bits;
+template <> struct bits<1> {
+    using type = uint8_t;
+};
 template <> struct bits<2> {
     using type = uint16_t;
 };
@@ -174,7 +229,10 @@ TRINE_DEVICE void fill(unsigned char *tile, int apart, const operand<E> &o, int6
             element[u] = x[inside[u] ? row * o.row + k * o.k : 0]; /* no branch, so that all are under way together */
         }
 #pragma unroll
-        for (int u = 0; u < flight; u++) *reinterpret_cast<word *>(tile + to[u]) = inside[u] ? element[u] : 0;
+        for (int u = 0; u < flight; u++) {
+            if (sizeof(E) == 1 && o.relabels) element[u] = word(relabel(element[u]));
+            *reinterpret_cast<word *>(tile + to[u]) = inside[u] ? element[u] : 0;
+        }
     }
 }
 

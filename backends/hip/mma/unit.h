@@ -22,8 +22,12 @@ enum { wave = 32 };
 
 using target::vector16;
 
-/* What the unit multiplies. xf32: f32 of which the unit reads tf32's bits. */
+/* What the unit multiplies. f16_flushed: f16 whose subnormals count as 0, where that is faster. xf32: f32 of which the unit reads
+ * tf32's bits. */
 struct f16 {
+    using element = simt::f16;
+};
+struct f16_flushed {
     using element = simt::f16;
 };
 struct bf16 {

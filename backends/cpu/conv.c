@@ -1,0 +1,193 @@
+/* Convolutions on the CPU: matrix products (core/conv_plan.h) in matmul's blocks and micro-kernel (matmul_register.h), whose
+ * panels are packed straight from the tensors ("im2col" happens in the caches). Bound by multiply-adds; packing reads an element of
+ * the input once for each tap and for every BLOCK_N channels.
+ *
+ * Where channels are their own groups (depthwise) there is nothing to multiply matrices of: conv_depthwise.h. */
+#include "backends/cpu/conv_depthwise.h"
+#include "backends/cpu/matmul_register.h"
+#include "core/conv_bias.h"
+
+/* A product of one group. `p` stands first, for matmul's code knows nothing of the rest. */
+typedef struct conv_job {
+    trine_product p;
+    const trine_conv_product *c;
+    int64_t group;
+    bool linear; /* d is a matrix in memory */
+} conv_job;
+
+/* One operand of a group. */
+static void gather(float *buffer, const conv_job *job, const trine_conv_operand *o, int64_t row, int64_t k, int64_t n,
+                   bool along_k)
+{
+    conv_place other = conv_place_of(along_k ? &o->rows : &o->terms, along_k ? row : k);
+    other.at += job->group * o->group;
+    conv_gather_line(buffer, o, job->c->dtype, along_k ? &o->terms : &o->rows, along_k ? k : row, n, other);
+}
+
+static void gather_a(float *buffer, const void *context, int64_t row, int64_t k, int64_t n, bool along_k)
+{
+    const conv_job *job = context;
+    gather(buffer, job, &job->c->a, row, k, n, along_k);
+}
+
+static void gather_b(float *buffer, const void *context, int64_t row, int64_t k, int64_t n, bool along_k)
+{
+    const conv_job *job = context;
+    gather(buffer, job, &job->c->b, row, k, n, along_k);
+}
+
+/* Lines along k where terms lie densely, else along the rows. */
+static void source(const trine_product *p, bool of_b, pack_source *s)
+{
+    const conv_job *job = (const conv_job *)(const void *)p;
+    const trine_conv_operand *o = of_b ? &job->c->b : &job->c->a;
+    const bool rows_dense = o->rows.size[2] > 1 && o->rows.stride[2] == 1,
+               terms_dense = o->terms.size[2] > 1 && o->terms.stride[2] == 1;
+    s->gather = of_b ? gather_b : gather_a;
+    s->context = job;
+    s->row = 0;
+    s->k = terms_dense && !rows_dense;
+}
+
+/* A row of sums to a d that is no matrix, run by run. */
+static void finish(const trine_product *p, const product_place *at, int64_t row, int64_t column, float *sums, int64_t n)
+{
+    const conv_job *job = (const conv_job *)(const void *)p;
+    const trine_conv_product *c = job->c;
+    const int64_t first = c->d_first + job->group * c->d_group + conv_place_of(&c->d_rows, row).at, width = c->d_columns.size[2],
+                  stride = c->d_columns.stride[2];
+    for (int64_t m; n > 0; n -= m, sums += m, column += m) {
+        const int64_t left = width - column % width, most = left < SPAN_MAX ? left : SPAN_MAX;
+        m = n < most ? n : most;
+        finish_span(p, at, row, column, sums, m);
+        void *to = (void *)(uintptr_t)element(c->d, c->d_dtype, first + conv_place_of(&c->d_columns, column).at);
+        if (stride == 1 || m == 1)
+            span_store(to, c->d_dtype, sums, m, false);
+        else
+            span_store_strided(to, c->d_dtype, sums, m, stride);
+    }
+}
+
+static const register_hooks linear_hooks = {source, NULL}, hooks = {source, finish};
+
+/* Whether an index is a multiple of one stride, the last part's. */
+static bool is_line(const trine_conv_side *s)
+{
+    int64_t wanted = s->stride[2] * s->size[2];
+    for (int i = 1; i >= 0; wanted *= s->size[i--])
+        if (s->size[i] > 1 && s->stride[i] != wanted) return false;
+    return s->size[2] > 1 || trine_conv_count(s) <= 1;
+}
+
+static conv_job job_of(const trine_conv_product *c)
+{
+    conv_job job = {.c = c};
+    trine_product *p = &job.p;
+    job.linear = is_line(&c->d_rows) && is_line(&c->d_columns) && (c->d_columns.stride[2] == 1 || c->n == 1);
+    p->m = c->m;
+    p->n = c->n;
+    p->k = c->k;
+    p->d_m = c->d_rows.stride[2];
+    p->dtype = p->b_dtype = c->dtype;
+    p->d_dtype = c->d_dtype;
+    p->bias_dtype = c->bias_dtype;
+    p->c_dtype = c->d_dtype;
+    p->alpha = 1;
+    p->activation = c->activation;
+    p->activation_alpha = c->activation_alpha;
+    p->has_bias = c->has_bias;
+    p->bias_m = c->bias_of_rows;
+    p->bias_n = !c->bias_of_rows;
+    p->batch = (trine_iter){.ndim = 1, .operands = TRINE_PRODUCT_OPERANDS, .numel = c->groups, .size = {c->groups}};
+    p->batch.stride[TRINE_PRODUCT_D][0] = 1; /* offsets are the group's number */
+    return job;
+}
+
+static register_plan plan_of(const conv_job *job)
+{
+    register_plan plan = register_plan_make(&job->p);
+    plan.hooks = job->linear ? &linear_hooks : &hooks;
+    plan.direct = plan.direct && job->linear;
+    plan.sums_size = plan.direct ? 0 : (size_t)(plan.block_m * plan.block_n);
+    return plan;
+}
+
+static void group_product(const trine_product *p, const product_place *at, cpu_team *team)
+{
+    conv_job job = *(const conv_job *)(const void *)p;
+    const trine_conv_product *c = job.c;
+    const product_place here = {0};
+    job.group = at->d;
+    if (c->has_bias) job.p.bias = element(c->bias, c->bias_dtype, job.group * (c->bias_of_rows ? c->m : c->n));
+    job.p.d = (void *)(uintptr_t)element(c->d, c->d_dtype, c->d_first + job.group * c->d_group);
+    const register_plan plan = plan_of(&job);
+    make_blocks(&job.p, &here, team, &plan);
+}
+
+/* Makes the product, or says in *needed what it needs of the workspace. */
+static void run_product(trine_call *call, trine_conv_product c, bool only_ask, size_t *needed)
+{
+    if (conv_is_depthwise(&c)) {
+        if (conv_depthwise_size(&c) > *needed) *needed = conv_depthwise_size(&c);
+        if (!only_ask) conv_depthwise(&c, call->workspace);
+        return;
+    }
+    trine_conv_orient(&c);
+    const conv_job job = job_of(&c);
+    const register_plan plan = plan_of(&job);
+    team_plan team = team_plan_make(&job.p);
+    team.memory = (2 * (plan.a_size + plan.b_size) + plan.sums_size) * sizeof(float);
+    if (team_workspace(&team) > *needed) *needed = team_workspace(&team);
+    if (!only_ask) run_products(call, &job.p, &team, group_product);
+}
+
+trine_status TRINE_CPU(conv)(trine_call *call, const trine_conv_args *a);
+trine_status TRINE_CPU(conv)(trine_call *call, const trine_conv_args *a)
+{
+    const trine_conv_shape s = trine_conv_shape_make(&a->x, &a->weight, &a->y, &a->window, a->channels_last);
+    const trine_conv_product c = trine_conv_forward(&s, a);
+    size_t needed = 0;
+    call->variant = TRINE_CPU_VARIANT;
+    run_product(call, c, true, &needed);
+    TRINE_END_OF_QUERY(call, needed);
+    run_product(call, c, false, &needed);
+    return TRINE_OK;
+}
+
+/* Every phase of the stride is a product. */
+static void run_phases(trine_call *call, const trine_conv_backward_data_args *a, bool only_ask, size_t *needed)
+{
+    const trine_conv_shape s = trine_conv_shape_make(&a->dx, &a->weight, &a->dy, &a->window, a->channels_last);
+    for (int64_t h = 0; h < trine_conv_phases(&s, 0); h++)
+        for (int64_t w = 0; w < trine_conv_phases(&s, 1); w++) run_product(call, trine_conv_data(&s, a, h, w), only_ask, needed);
+}
+
+trine_status TRINE_CPU(conv_backward_data)(trine_call *call, const trine_conv_backward_data_args *a);
+trine_status TRINE_CPU(conv_backward_data)(trine_call *call, const trine_conv_backward_data_args *a)
+{
+    size_t needed = 0;
+    call->variant = TRINE_CPU_VARIANT;
+    run_phases(call, a, true, &needed);
+    TRINE_END_OF_QUERY(call, needed);
+    run_phases(call, a, false, &needed);
+    return TRINE_OK;
+}
+
+static trine_status backward_weight(trine_call *call, const trine_conv_backward_weight_args *a)
+{
+    const trine_conv_shape s = trine_conv_shape_make(&a->x, &a->dweight, &a->dy, &a->window, a->channels_last);
+    const trine_conv_product c = trine_conv_weight(&s, a);
+    size_t needed = 0;
+    call->variant = TRINE_CPU_VARIANT;
+    run_product(call, c, true, &needed);
+    TRINE_END_OF_QUERY(call, needed);
+    run_product(call, c, false, &needed);
+    return TRINE_OK;
+}
+
+trine_status TRINE_CPU(sum)(trine_call *call, const trine_sum_args *a);
+trine_status TRINE_CPU(conv_backward_weight)(trine_call *call, const trine_conv_backward_weight_args *a);
+trine_status TRINE_CPU(conv_backward_weight)(trine_call *call, const trine_conv_backward_weight_args *a)
+{
+    return trine_conv_weight_and_bias(call, TRINE_CPU(sum), backward_weight, a);
+}

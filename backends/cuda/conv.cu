@@ -1,0 +1,18 @@
+/* The conv family on NVIDIA. */
+#include "backends/cuda/target.h"
+
+/* A kernel of which a multiprocessor must have room for that many blocks. */
+#define TRINE_KERNEL_BLOCKS(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
+
+#include "backends/cuda/conv_sm90_weight_run.h"
+#include "backends/simt/conv.h"
+
+/* Best first. */
+static const trine_variant forward_variants[] = {
+    {"sm90", sm90::conv_forward<-1>},        {"implicit_gemm", simt::conv_forward},  {"sm90_128x256", sm90::conv_forward<0>},
+    {"sm90_128x128", sm90::conv_forward<1>}, {"sm90_128x64", sm90::conv_forward<2>},
+};
+static const trine_variant data_variants[] = {{"sm90", sm90::conv_data<-1>}, {"implicit_gemm", simt::conv_data}};
+static const trine_variant weight_variants[] = {{"sm90", sm90::conv_weight}, {"implicit_gemm", simt::conv_weight}};
+
+#include "backends/simt/conv_ops.h"

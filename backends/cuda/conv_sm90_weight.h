@@ -1,0 +1,127 @@
+/* sm90, the gradient of the filters: dweight[k, (tap, c)] = sum over pixels of dy[pixel, k] x[pixel moved by tap, c]. Both operands
+ * lie along their rows (channels), 64 pixels a stage; TMA's im2col mode brings x. The tiles are few and the sums long, so that
+ * pixels are divided among blocks: each stores its sums as f32, and a second kernel adds them in order. Bound by L2, from which
+ * every column of tiles reads dy again and every row of them x. */
+#ifndef TRINE_CUDA_CONV_SM90_WEIGHT_H
+#define TRINE_CUDA_CONV_SM90_WEIGHT_H
+
+#include "backends/cuda/conv_sm90_kernel.h"
+
+namespace sm90 {
+
+struct weight_parts {
+    float *sums; /* [split][row][column]: columns are (tap, channel), channels rounded up to 64 */
+    unsigned tiles_m, tiles_n, splits;
+    int rows, pitch, steps;
+    int blocks; /* of 64 columns that there are */
+};
+
+struct weight_work {
+    int row, column, split, first, steps;
+};
+
+template <class Tile> TRINE_DEVICE weight_work weight_work_of(const weight_parts &p, unsigned unit)
+{
+    weight_work w;
+    const unsigned tiles = p.tiles_m * p.tiles_n, split = unit / tiles, tile = unit - split * tiles;
+    w.row = int(tile % p.tiles_m) * Tile::M;
+    w.column = int(tile / p.tiles_m) * Tile::N;
+    w.split = int(split);
+    w.first = int(int64_t(p.steps) * split / p.splits);
+    w.steps = int(int64_t(p.steps) * (split + 1) / p.splits) - w.first;
+    return w;
+}
+
+template <class Tile> TRINE_DEVICE void load_weight_stages(const maps &m, const conv_geometry &g, const weight_parts &p,
+                                                           uint32_t base, unsigned unit, unsigned units_apart)
+{
+    ring_place<Tile> at(base);
+    const unsigned units = p.tiles_m * p.tiles_n * p.splits;
+    for (; unit < units; unit += units_apart) {
+        const weight_work w = weight_work_of<Tile>(p, unit);
+        for (int i = 0; i < w.steps; i++) {
+            const int first = (w.first + i) * 64;
+            const pixel begin = pixel_of(g, first);
+            ptx::barrier_wait(at.empty(), at.parity ^ 1);
+            ptx::barrier_expect(at.full(), Tile::bytes_stage);
+#pragma unroll
+            for (int j = 0; j < Tile::M / 64; j++)
+                ptx::load_box(at.a() + j * wgmma::block_bytes, &m.a, ptx::coordinates{w.row + 64 * j, first, {0, 0, 0}}, true,
+                              at.full());
+#pragma unroll 1
+            for (int j = 0; j < Tile::N / 64; j++) {
+                const int wanted = w.column / 64 + j, block = wanted < p.blocks ? wanted : p.blocks - 1;
+                const int tap = block / g.chunks, tap_row = tap / g.taps[1];
+                const ptx::pixels from = {(block - tap * g.chunks) * 64,
+                                          begin.column * g.step[1] + g.first[1],
+                                          begin.row * g.step[0] + g.first[0],
+                                          begin.image,
+                                          uint16_t((tap - tap_row * g.taps[1]) * g.apart[1]),
+                                          uint16_t(tap_row * g.apart[0])};
+                ptx::load_pixels(at.b() + j * wgmma::block_bytes, &m.b, from, at.full());
+            }
+            at.advance();
+        }
+    }
+}
+
+template <class T, class Tile> __global__ void __launch_bounds__(Tile::threads, Tile::together)
+    conv_weight_kernel(const __grid_constant__ maps m, const __grid_constant__ conv_geometry g,
+                       const __grid_constant__ weight_parts p)
+{
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    const uint32_t base =
+        (ptx::shared_address(target::dynamic_shared()) + wgmma::pattern_bytes - 1) & ~uint32_t(wgmma::pattern_bytes - 1);
+    begin_conv_ring<Tile>(base, 1);
+    if (threadIdx.x >= Tile::multipliers) {
+        if (threadIdx.x == Tile::multipliers) load_weight_stages<Tile>(m, g, p, base, blockIdx.x, gridDim.x);
+        return;
+    }
+    const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
+    const unsigned units = p.tiles_m * p.tiles_n * p.splits;
+    schedule s = {};
+    s.share = s.splits = 1;
+    ring_place<Tile> at(base);
+    float sum[Tile::N / 2];
+    for (unsigned unit = blockIdx.x; unit < units; unit += gridDim.x) {
+        const weight_work w = weight_work_of<Tile>(p, unit);
+        multiply_tile<T, Tile, wgmma::along_rows, wgmma::along_rows>(sum, at, s, w.steps, 0, me);
+        const int row = w.row + me.group * 64 + me.row();
+        float *to = p.sums + (int64_t(w.split) * p.rows + row) * p.pitch + w.column + me.column();
+#pragma unroll
+        for (int j = 0; j < Tile::N / 8; j++) {
+            if (row < p.rows) *reinterpret_cast<float2 *>(to + 8 * j) = float2{sum[4 * j], sum[4 * j + 1]};
+            if (row + 8 < p.rows)
+                *reinterpret_cast<float2 *>(to + 8 * int64_t(p.pitch) + 8 * j) = float2{sum[4 * j + 2], sum[4 * j + 3]};
+        }
+    }
+#endif
+}
+
+/* dweight and its strides. */
+struct weight_output {
+    void *d;
+    int64_t row, channel, tap[2];
+    int channels, taps, taps_1, padded; /* padded: channels between taps in the sums */
+    bool wide;
+};
+
+template <class T> __global__ void __launch_bounds__(256) add_weight_kernel(weight_parts p, weight_output o)
+{
+    const int64_t i = int64_t(blockIdx.x) * 256 + threadIdx.x, line = i / o.channels, row = line / o.taps;
+    const int c = int(i - line * o.channels), tap = int(line - row * o.taps);
+    if (row >= p.rows) return;
+    const float *from = p.sums + row * p.pitch + tap * o.padded + c;
+    float sum = 0;
+#pragma unroll 4
+    for (unsigned s = 0; s < p.splits; s++) sum += from[int64_t(s) * p.rows * p.pitch];
+    const int64_t to = row * o.row + c * o.channel + tap / o.taps_1 * o.tap[0] + tap % o.taps_1 * o.tap[1];
+    if (o.wide)
+        static_cast<float *>(o.d)[to] = sum;
+    else
+        static_cast<T *>(o.d)[to] = simt::from_f32<T>(sum);
+}
+
+} // namespace sm90
+
+#endif

@@ -1,0 +1,153 @@
+/* Hopper's grouped products: what they take, and the launch. The kernel is in grouped_sm90_kernel.h. */
+#include "backends/cuda/target.h"
+
+#include "backends/cuda/grouped_sm90_kernel.h"
+#include "backends/cuda/grouped_variants.h"
+#include "backends/cuda/matmul_sm90_plan.h"
+
+namespace sm90 {
+
+/* A grouped product with all that its launch needs. */
+struct group_request {
+    trine_grouped g;
+    tensor_map::matrices a, b, d;
+    wgmma::axis b_axis;
+    bool by_tma;
+};
+
+static tensor_map::matrices matrices_of(const trine_grouped &g, int which, trine_dtype dtype, const void *data, int64_t inner,
+                                        int64_t outer, int64_t outer_stride)
+{
+    const int64_t groups = g.p.batch.numel, apart = g.p.batch.stride[which][0];
+    tensor_map::matrices m = {};
+    m.data = data;
+    m.type = dtype == TRINE_F32   ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
+             : dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                                  : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    m.element_bytes = int(trine_dtype_bits(dtype) / 8);
+    m.inner = inner;
+    m.outer = outer;
+    m.outer_stride = outer_stride;
+    m.batch_axes = which == TRINE_PRODUCT_B || g.layout == TRINE_GROUPED_MASKED ? 1 : 0;
+    m.batch[0] = m.batch_axes ? groups : 1;
+    m.batch[1] = m.batch[2] = 1;
+    m.batch_stride[0] = apart;
+    return m;
+}
+
+static trine_status make_group_request(trine_call *call, const void *args, group_request *r)
+{
+    enum { largest = 1 << 30 }; /* coordinates and units are 32-bit numbers */
+    trine_grouped &g = r->g;
+    const trine_product &p = g.p;
+    TRINE_REQUIRE_THAT(call, trine_grouped_make(&g, static_cast<const trine_grouped_matmul_args *>(args)),
+                       "needs d with stride 1 along N");
+#ifndef TRINE_CODE_SM90A
+    return trine_refuse(call, "needs a build with machine code for sm_90a");
+#endif
+    TRINE_REQUIRE_THAT(call, strcmp(call->device->props.arch, "sm_90") == 0, "needs a GPU of compute capability 9.0");
+    TRINE_REQUIRE_THAT(call, p.dtype == TRINE_F16 || p.dtype == TRINE_BF16, "needs f16 or bf16");
+    TRINE_REQUIRE_THAT(call, g.layout != TRINE_GROUPED_SUMS, "needs groups of rows, not of terms");
+    TRINE_REQUIRE_THAT(call, p.k > 0, "needs K > 0");
+    TRINE_REQUIRE_THAT(call, p.m <= largest && p.n <= largest && p.k <= largest, "needs sizes of at most 2^30");
+    const int64_t units = (p.m / 64 + 1) * (p.n / 128 + 1);
+    TRINE_REQUIRE_THAT(call, units * p.batch.numel <= largest, "needs fewer tiles");
+    const bool along_k = p.b_k == 1 || p.k == 1;
+    TRINE_REQUIRE_THAT(call, (p.a_k == 1 || p.k == 1) && (along_k || p.b_n == 1 || p.n == 1),
+                       "needs a with stride 1 along K, b along K or N");
+    r->b_axis = along_k ? wgmma::along_k : wgmma::along_rows;
+    r->a = matrices_of(g, TRINE_PRODUCT_A, p.dtype, p.a, p.k, p.m, p.a_m);
+    r->b = matrices_of(g, TRINE_PRODUCT_B, p.dtype, p.b, along_k ? p.k : p.n, along_k ? p.n : p.k, along_k ? p.b_n : p.b_k);
+    r->d = matrices_of(g, TRINE_PRODUCT_D, p.d_dtype, p.d, p.n, p.m, p.d_m);
+    TRINE_REQUIRE_THAT(call, tensor_map::fits(r->a) && tensor_map::fits(r->b),
+                       "needs a's and b's other strides to be multiples of 16 bytes");
+    /* TMA was seen to write more than a row of 2 bytes */
+    r->by_tma = !p.has_bias && p.activation == TRINE_ACT_IDENTITY && tensor_map::fits(r->d) && tensor_map::aligned(r->d) &&
+                p.n * r->d.element_bytes % 16 == 0;
+    return TRINE_OK;
+}
+
+template <class Tile> static group_schedule schedule_of(const group_request &r)
+{
+    group_schedule s = {};
+    s.tiles.share = 2;
+    s.tiles.splits = 1;
+    s.tiles.by_tma = r.by_tma;
+    s.masked = r.g.layout == TRINE_GROUPED_MASKED;
+    s.tiles.single = !s.masked;
+    s.columns = int(simt::ceil_div(r.g.p.n, Tile::N));
+    s.steps = int(simt::ceil_div(r.g.p.k, group_step_terms));
+    s.bias_group = r.g.bias_group;
+    return s;
+}
+
+template <class Tile> static bool make_maps(maps *m, const group_request &r)
+{
+    const int line = 64, half_a = Tile::M / 2, half_b = Tile::N / 2;
+    return tensor_map::make(&m->a, r.a, line, half_a) &&
+           tensor_map::make(&m->b, r.b, line, r.b_axis == wgmma::along_k ? half_b : int(group_step_terms)) &&
+           (!r.by_tma || tensor_map::make(&m->d, r.d, wgmma::line_bytes / r.d.element_bytes, 64));
+}
+
+/* Clusters of two; no more than there may be units. */
+template <class T, class Tile, wgmma::axis B> static trine_status launch_groups(trine_call *call, const group_request &r)
+{
+    const auto kernel = grouped_kernel<T, Tile, B>;
+    const group_schedule s = schedule_of<Tile>(r);
+    const trine_product &p = r.g.p;
+    const int64_t each = s.masked ? p.batch.numel * simt::ceil_div(p.m, Tile::M) : p.m / Tile::M + p.batch.numel;
+    const int64_t resident = int64_t(call->device->props.compute_units) * Tile::together / 2, units = each * s.columns;
+    maps m = {};
+    const bool made = make_maps<Tile>(&m, r);
+    TRINE_REQUIRE_THAT(call, made, "the driver makes no tensor map of it");
+    target::allow_shared(kernel, Tile::shared);
+    cudaLaunchAttribute attribute = {};
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim = {2, 1, 1};
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(unsigned(2 * (units < resident ? units : resident)));
+    config.blockDim = dim3(Tile::threads);
+    config.dynamicSmemBytes = Tile::shared;
+    config.stream = static_cast<cudaStream_t>(call->native);
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+    (void)cudaLaunchKernelEx(&config, kernel, m, product<T>(p), s, simt::group_list(r.g)); /* its error is the run time's last */
+    return target::launched(call);
+}
+
+template <class T, class Tile> static trine_status launch_axis(trine_call *call, const group_request &r)
+{
+    return r.b_axis == wgmma::along_k ? launch_groups<T, Tile, wgmma::along_k>(call, r)
+                                      : launch_groups<T, Tile, wgmma::along_rows>(call, r);
+}
+
+template <class T> static trine_status launch_tile(trine_call *call, const group_request &r, grouped_tile tile)
+{
+    return tile == grouped_64x128 ? launch_axis<T, tile_64x128>(call, r) : launch_axis<T, tile_128x256>(call, r);
+}
+
+/* Where groups are small on average, so are the tiles: b's bytes are the bound, and more of them are on their way so. */
+static grouped_tile choose_tile(const trine_grouped &g)
+{
+    const int64_t groups = g.layout == TRINE_GROUPED_ROWS && g.p.batch.numel > 0 ? g.p.batch.numel : 1;
+    return g.p.m / groups <= 64 ? grouped_64x128 : grouped_128x256;
+}
+
+template <grouped_tile tile> trine_status grouped_matmul(trine_call *call, const void *args)
+{
+    group_request r;
+    const trine_status status = make_group_request(call, args, &r);
+    if (status != TRINE_OK) return status;
+    /* a query accepted the strides without the addresses; the portable kernel needs no workspace either */
+    if (!tensor_map::aligned(r.a) || !tensor_map::aligned(r.b)) return trine_cuda_grouped_portable(call, &r.g);
+    TRINE_END_OF_QUERY(call, 0);
+    if (simt::product_is_empty(r.g.p)) return TRINE_OK;
+    const grouped_tile how = tile == grouped_any ? choose_tile(r.g) : tile;
+    return r.g.p.dtype == TRINE_F16 ? launch_tile<simt::f16>(call, r, how) : launch_tile<simt::bf16>(call, r, how);
+}
+
+template trine_status grouped_matmul<grouped_any>(trine_call *, const void *);
+template trine_status grouped_matmul<grouped_128x256>(trine_call *, const void *);
+template trine_status grouped_matmul<grouped_64x128>(trine_call *, const void *);
+
+} // namespace sm90
