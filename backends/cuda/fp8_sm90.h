@@ -4,6 +4,7 @@
 
 #include "backends/cuda/fp8_sm90_kernel.h"
 #include "backends/cuda/fp8_variants.h"
+#include "backends/cuda/matmul_sm90_operand.h"
 
 namespace sm90f8 {
 
@@ -81,6 +82,7 @@ inline f8_plan make_f8_plan(const f8_request &r, int64_t units)
         for (int splits = 1; splits <= most_splits && (splits == 1 || steps >= 4 * splits); splits++) {
             /* K is divided where the tiles alone leave multiprocessors idle */
             if (splits > 1 && units_of(r.p, f8_plan{tile, 1, 1}) * splits > units * tile_table[tile].together) break;
+            if (!r.mixed && r.p.m <= 64 && tile_table[tile].m > 64) break; /* half of it would be nothing */
             if ((r.mixed && tile != only_mixed_tile) || (tile == fast_tile && !r.fast)) continue;
             const f8_plan how = {tile, splits == 1 && shares(r, tile) ? 2 : 1, splits};
             const double cycles = cycles_of(r.p, how, units > 0 ? units : 1);
@@ -106,22 +108,13 @@ inline tensor_map::matrices matrices_of(const trine_product &p, int which, const
     m.inner = inner;
     m.outer = outer;
     m.outer_stride = outer_stride;
-    m.batch_axes = p.batch.numel > 1 ? p.batch.ndim : 0;
-    for (int i = 0; i < 3; i++) {
-        const int axis = p.batch.ndim - 1 - i;
-        const bool has = m.batch_axes && axis >= 0 && p.batch.stride[which][axis] != 0;
-        m.batch[i] = has ? p.batch.size[axis] : 1;
-        m.batch_stride[i] = has ? p.batch.stride[which][axis] : 0;
-    }
+    add_batch(&m, p, which);
     return m;
 }
 
 inline tensor_map::matrices matrices_of_d(const trine_product &p)
 {
-    const CUtensorMapDataType type = p.d_dtype == TRINE_F32   ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
-                                     : p.d_dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
-                                                              : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-    return matrices_of(p, TRINE_PRODUCT_D, p.d, type, int(trine_dtype_bits(p.d_dtype) / 8), p.n, p.m, p.d_m);
+    return matrices_of(p, TRINE_PRODUCT_D, p.d, type_of(p.d_dtype), int(trine_dtype_bits(p.d_dtype) / 8), p.n, p.m, p.d_m);
 }
 
 inline trine_status make_f8_request(trine_call *call, const void *args, f8_request *r)
