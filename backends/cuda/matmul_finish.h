@@ -9,7 +9,7 @@ namespace simt {
 /* Four neighbouring sums to d, as far as it has them. P: a product, or what has its sizes, epilogue and offsets. */
 template <class P> TRINE_DEVICE void finish_four(float4 v, int64_t row, int64_t column, const P &p, const product_offsets &at)
 {
-    if (row < p.m && column < p.n) store_four(p.out, pack<float, 4>{{v.x, v.y, v.z, v.w}}, row, column, p.n, at);
+    if (row < p.m && column < p.n) store_four(pack<float, 4>{{v.x, v.y, v.z, v.w}}, row, column, p, at);
 }
 
 } // namespace simt
