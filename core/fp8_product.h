@@ -2,6 +2,8 @@
 #ifndef TRINE_CORE_FP8_PRODUCT_H
 #define TRINE_CORE_FP8_PRODUCT_H
 
+#include <string.h>
+
 #include "core/matmul_shape.h"
 #include "trine/fp8.h"
 

@@ -4,6 +4,7 @@
 
 #include "backends/cuda/fp8_sm90_kernel.h"
 #include "backends/cuda/fp8_variants.h"
+#include "backends/cuda/matmul_sm90_operand.h"
 
 namespace sm90f8 {
 
@@ -19,8 +20,10 @@ enum { tile_count = 4, only_mixed_tile = 1, fast_tile = 3, most_splits = 8, grou
 
 struct tile_row {
     int m, n, stages, together;
+    double stage, ends; /* cycles of a stage, and of a tile beside its stages, measured on an H100 */
 };
-static constexpr tile_row tile_table[tile_count] = {{128, 192, 4, 1}, {128, 128, 5, 1}, {64, 128, 4, 2}, {128, 256, 4, 1}};
+static constexpr tile_row tile_table[tile_count] = {
+    {128, 192, 4, 1, 1012, 2500}, {128, 128, 5, 1, 710, 1800}, {64, 128, 4, 2, 440, 1500}, {128, 256, 4, 1, 1050, 2700}};
 
 /* A tile, blocks that share b, parts of K. One of the last two is 1. */
 struct f8_plan {
@@ -44,20 +47,18 @@ inline int64_t units_of(const trine_product &p, const f8_plan &how)
     return simt::ceil_div(simt::ceil_div(p.m, t.m), how.share) * simt::ceil_div(p.n, t.n) * p.batch.numel;
 }
 
-/* Cycles of a multiprocessor for a stage of a tile: of the tensor cores, or of shared memory (fp8_sm90_kernel.h), or of the way
- * from L2 at 64 bytes a cycle. */
+/* Cycles of a multiprocessor for a stage of a tile: its own, or of the way from L2 at 64 bytes a cycle. */
 inline double cycles_of_stage(const trine_product &p, const tile_row &t, int share)
 {
     const double rows = double(p.m < t.m ? p.m : t.m), columns = double(p.n < t.n ? p.n : t.n);
-    const double multiply = double(t.m) * t.n * terms / 4096, shared = double(t.m) / 64 * (64 + t.n) + t.m + t.n;
     const double load = (rows + columns / share) * terms / 64;
-    return multiply > shared ? (multiply > load ? multiply : load) : (shared > load ? shared : load);
+    return t.stage > load ? t.stage : load;
 }
 
-/* Cycles of a product; what a tile takes beside its stages, and latencies, as measured for 16-bit products. */
+/* Cycles of a product; latencies as measured for 16-bit products. */
 inline double cycles_of(const trine_product &p, const f8_plan &how, int64_t units)
 {
-    const double memory_rate = 1700, latency = 2800, ends = 1500; /* bytes a cycle; cycles */
+    const double memory_rate = 1700, latency = 2800; /* bytes a cycle; cycles */
     const tile_row &t = tile_table[how.tile];
     const int64_t blocks = units_of(p, how) * how.share * how.splits, spread = simt::ceil_div(blocks, units);
     const int64_t rounds = simt::ceil_div(blocks, units * t.together);
@@ -66,7 +67,7 @@ inline double cycles_of(const trine_product &p, const f8_plan &how, int64_t unit
     const double steps = double(simt::ceil_div(simt::ceil_div(p.k, terms), how.splits));
     const double m = double(p.m), n = double(p.n), k = double(p.k), batch = double(p.batch.numel);
     const double memory = batch * (m * k + n * k + 2 * m * n) / memory_rate;
-    const double work = double(rounds) * (steps * (together > wait ? together : wait) + ends);
+    const double work = double(rounds) * (steps * (together > wait ? together : wait) + t.ends);
     const double rows = double(p.m < t.m ? p.m : t.m);
     const double sums = how.splits > 1 ? 1500 * how.splits + (rows + t.m) * t.n * 4 * busy / 16 : 0;
     return (work > memory ? work + 0.3 * memory : memory + 0.3 * work) + sums;
@@ -79,6 +80,9 @@ inline f8_plan make_f8_plan(const f8_request &r, int64_t units)
     const int64_t steps = simt::ceil_div(r.p.k, terms);
     for (int tile = 0; tile < tile_count; tile++)
         for (int splits = 1; splits <= most_splits && (splits == 1 || steps >= 4 * splits); splits++) {
+            /* K is divided where the tiles alone leave multiprocessors idle */
+            if (splits > 1 && units_of(r.p, f8_plan{tile, 1, 1}) * splits > units * tile_table[tile].together) break;
+            if (!r.mixed && r.p.m <= 64 && tile_table[tile].m > 64) break; /* half of it would be nothing */
             if ((r.mixed && tile != only_mixed_tile) || (tile == fast_tile && !r.fast)) continue;
             const f8_plan how = {tile, splits == 1 && shares(r, tile) ? 2 : 1, splits};
             const double cycles = cycles_of(r.p, how, units > 0 ? units : 1);
@@ -104,22 +108,13 @@ inline tensor_map::matrices matrices_of(const trine_product &p, int which, const
     m.inner = inner;
     m.outer = outer;
     m.outer_stride = outer_stride;
-    m.batch_axes = p.batch.numel > 1 ? p.batch.ndim : 0;
-    for (int i = 0; i < 3; i++) {
-        const int axis = p.batch.ndim - 1 - i;
-        const bool has = m.batch_axes && axis >= 0 && p.batch.stride[which][axis] != 0;
-        m.batch[i] = has ? p.batch.size[axis] : 1;
-        m.batch_stride[i] = has ? p.batch.stride[which][axis] : 0;
-    }
+    add_batch(&m, p, which);
     return m;
 }
 
 inline tensor_map::matrices matrices_of_d(const trine_product &p)
 {
-    const CUtensorMapDataType type = p.d_dtype == TRINE_F32   ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
-                                     : p.d_dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
-                                                              : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-    return matrices_of(p, TRINE_PRODUCT_D, p.d, type, int(trine_dtype_bits(p.d_dtype) / 8), p.n, p.m, p.d_m);
+    return matrices_of(p, TRINE_PRODUCT_D, p.d, type_of(p.d_dtype), int(trine_dtype_bits(p.d_dtype) / 8), p.n, p.m, p.d_m);
 }
 
 inline trine_status make_f8_request(trine_call *call, const void *args, f8_request *r)

@@ -9,7 +9,8 @@
  *
  * What bounds it is shared memory, at 128 bytes a cycle: a stage of M x N is written once, (M + N) 128 bytes, and every
  * warpgroup reads its 64 rows of a and all of b. 128 x 192 takes 832 cycles so and 768 cycles of the tensor cores, 128 x 128
- * takes 640 and 512, 128 x 256 1024 and 1024.
+ * takes 640 and 512, 128 x 256 1024 and 1024. An H100 took 1012, 710 and 1050; what is missing for the first is that the two
+ * warpgroups wait for the tensor cores and promote at about the same time.
  *
  * Block scales come as words by cp.async, any strides, into the stage that they belong to: one warp beside the one that starts
  * TMA does nothing else. Scales that don't depend on k, and the bias, are asked for before a tile's first product and used after
@@ -55,7 +56,8 @@ template <int M_, int N_, int STAGES, int TOGETHER, int BOXES, int LEFT, bool PR
         bytes_scales = PROMOTES ? (M + 8) * 4 : 0, /* a stage's: of the rows, then of the parts */
         at_staging = stages * bytes_stage,
         at_scales = at_staging + consumers * staging,
-        at_barriers = at_scales + stages * bytes_scales,
+        at_places = at_scales + stages * bytes_scales,
+        at_barriers = at_places + stages * 16,
         shared = at_barriers + 2 * 8 * stages + wgmma::pattern_bytes
     };
     static_assert(M * sums_pitch * 4 <= stages * bytes_stage, "a split's sums lie where the ring was");
@@ -65,6 +67,35 @@ template <int M_, int N_, int STAGES, int TOGETHER, int BOXES, int LEFT, bool PR
 
 /* Scales that change along k are the loop's, others the epilogue's. */
 TRINE_DEVICE bool in_loop(const simt::operand_scale &s) { return s.k_step != 0; }
+
+/* As work_of, where products of steps and parts have 32 bits. */
+template <class Tile> TRINE_DEVICE work tile_of(const schedule &s, unsigned unit, unsigned rank)
+{
+    work w;
+    unsigned m, n, index = 0;
+    if (!s.single) {
+        index = unit / (s.rows * s.columns);
+        unit -= index * (s.rows * s.columns);
+    }
+    simt::tile_of_block(unit, s.rows, s.columns, unsigned(s.group / s.share), &m, &n);
+    w.index = index;
+    w.row = int(m * unsigned(s.share) + (s.share > 1 ? rank : 0)) * Tile::M;
+    w.column = int(n) * Tile::N;
+    w.first_step = 0;
+    w.steps = s.steps;
+    if (s.splits > 1) {
+        w.first_step = int(unsigned(s.steps) * rank / unsigned(s.splits));
+        w.steps = int(unsigned(s.steps) * (rank + 1) / unsigned(s.splits)) - w.first_step;
+    }
+    return w;
+}
+
+/* Where a tile is takes some divisions to find: the loading thread does that ahead of time, and puts it beside the tile's first
+ * stage, whose barrier hands it over. */
+template <class Tile> TRINE_DEVICE uint32_t place_of(const ring_place<Tile> &at)
+{
+    return at.base + Tile::at_places + at.slot * 16;
+}
 
 /* ---- The loading side ---- */
 
@@ -76,7 +107,7 @@ TRINE_DEVICE void load_tiles(const maps &m, const f8_product &p, const schedule 
     ptx::coordinates from_a = {}, from_b = {};
     const int columns = s.share > 1 ? Tile::N / 2 : Tile::N, first = s.share > 1 ? int(rank) * columns : 0;
     for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
-        const work w = work_of<Tile>(s, unit, rank);
+        const work w = tile_of<Tile>(s, unit, rank);
         if (!s.single) {
             batch_coordinates(p, TRINE_PRODUCT_A, w.index, &from_a);
             batch_coordinates(p, TRINE_PRODUCT_B, w.index, &from_b);
@@ -87,6 +118,7 @@ TRINE_DEVICE void load_tiles(const maps &m, const f8_product &p, const schedule 
         for (int i = 0; i < w.steps; i++) {
             from_a.inner = from_b.inner = (w.first_step + i) * terms;
             ptx::barrier_wait(at.empty(), at.parity ^ 1);
+            if (i == 0) ptx::store_shared(place_of<Tile>(at), int4{w.row, w.column, int(w.index), w.steps});
             ptx::barrier_expect(at.full(), Tile::bytes_stage);
             ptx::load_box(at.a(), &m.a, from_a, s.single, at.full());
             if (s.share > 1)
@@ -106,7 +138,7 @@ TRINE_DEVICE void load_scales(const f8_product &p, const f8_scaling &scaling, co
     const int lane = int(threadIdx.x) % 32;
     ring_place<Tile> at(base);
     for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
-        const work w = work_of<Tile>(s, unit, rank);
+        const work w = tile_of<Tile>(s, unit, rank);
         int64_t offset[2];
         scaling.offsets(w.index, offset);
         const int column = w.column + lane * part;
@@ -180,6 +212,13 @@ template <class Tile> struct stage_scales {
     }
 };
 
+template <class Tile>
+TRINE_DEVICE void promote(float (&sum)[Tile::N / 2], const float (&stage)[Tile::N / 2], const stage_scales<Tile> &scales)
+{
+#pragma unroll
+    for (int j = 0; j < Tile::N / 2; j++) sum[j] = target::fma_rn(scales.by[j / (part / 2)][j % 4 / 2], stage[j], sum[j]);
+}
+
 template <class A, class B, class Tile> TRINE_DEVICE void multiply_promoting(float (&sum)[Tile::N / 2], ring_place<Tile> &at,
                                                                              const schedule &s, const f8_scaling &scaling,
                                                                              int steps, uint32_t rank, const lane_place &me)
@@ -191,15 +230,14 @@ template <class A, class B, class Tile> TRINE_DEVICE void multiply_promoting(flo
 #pragma unroll 1
     for (int i = 0; i < steps; i++) {
         ptx::barrier_wait(at.full(), at.parity);
-        scales.load(scaling, at.base + Tile::at_scales + at.slot * Tile::bytes_scales, me);
         wgmma::hold(stage);
         start_stage<A, B, Tile>(stage, at, me, false);
+        scales.load(scaling, at.base + Tile::at_scales + at.slot * Tile::bytes_scales, me);
         wgmma::wait<0>();
         wgmma::hold(stage);
         give_back(s, at.empty(), rank, me);
         at.advance();
-#pragma unroll
-        for (int j = 0; j < Tile::N / 2; j++) sum[j] = target::fma_rn(scales.by[j / (part / 2)][j % 4 / 2], stage[j], sum[j]);
+        promote<Tile>(sum, stage, scales);
     }
 }
 
@@ -232,6 +270,13 @@ TRINE_DEVICE bool has_factors(const f8_product &p, const f8_scaling &scaling, bo
     return !in_loop(scaling.a) || !in_loop(scaling.b) || (with_bias && p.out.bias);
 }
 
+/* Scales per tensor, of all products of a batch. */
+TRINE_DEVICE bool has_one_factor(const f8_product &p, const f8_scaling &scaling, bool with_bias)
+{
+    return !in_loop(scaling.a) && !in_loop(scaling.b) && scaling.a.row == 0 && scaling.b.row == 0 && !scaling.batched &&
+           !(with_bias && p.out.bias);
+}
+
 /* Asked for before the first product of a tile, so that they are near after the last. */
 template <class Tile>
 TRINE_DEVICE void prefetch_factors(const f8_product &p, const f8_scaling &scaling, const work &w, const lane_place &me)
@@ -252,7 +297,9 @@ TRINE_DEVICE void prefetch_factors(const f8_product &p, const f8_scaling &scalin
 template <class Tile> TRINE_DEVICE void apply_factors(float (&sum)[Tile::N / 2], const f8_product &p, const f8_scaling &scaling,
                                                       const work &w, uint32_t columns, const lane_place &me, bool with_bias)
 {
-    float row[2];
+    enum { columns_a_thread = (Tile::N + warpgroup - 1) / warpgroup };
+    const bool biased = with_bias && p.out.bias;
+    float row[2], column[columns_a_thread], bias[columns_a_thread];
     int64_t offset[2];
     scaling.offsets(w.index, offset);
 #pragma unroll
@@ -260,16 +307,21 @@ template <class Tile> TRINE_DEVICE void apply_factors(float (&sum)[Tile::N / 2],
         const int at = w.row + me.group * 64 + me.row() + 8 * i;
         row[i] = !in_loop(scaling.a) && at < p.m ? scaling.a.at(at)[offset[0]] : 1.0f;
     }
+#pragma unroll
+    for (int i = 0; i < columns_a_thread; i++) {
+        const int at = w.column + me.thread + warpgroup * i;
+        const bool there = me.thread + warpgroup * i < Tile::N && at < p.n;
+        column[i] = there && !in_loop(scaling.b) ? scaling.b.at(at)[offset[1]] : 1.0f;
+        bias[i] = there && biased ? p.out.read(p.out.bias, p.out.bias_dtype, at * p.out.bias_n) : 0.0f;
+    }
     if (me.thread == 0) ptx::wait_stores_read<0>();
     me.meet();
-#pragma unroll 1
-    for (int i = me.thread; i < Tile::N; i += warpgroup) {
-        const int at = w.column + i;
-        const bool biased = with_bias && p.out.bias && at < p.n;
-        ptx::store_shared(columns + i * 4, !in_loop(scaling.b) && at < p.n ? scaling.b.at(at)[offset[1]] : 1.0f);
-        ptx::store_shared(columns + (Tile::N + i) * 4,
-                          biased ? p.out.read(p.out.bias, p.out.bias_dtype, at * p.out.bias_n) : 0.0f);
-    }
+#pragma unroll
+    for (int i = 0; i < columns_a_thread; i++)
+        if (me.thread + warpgroup * i < Tile::N) {
+            ptx::store_shared(columns + (me.thread + warpgroup * i) * 4, column[i]);
+            ptx::store_shared(columns + (Tile::N + me.thread + warpgroup * i) * 4, bias[i]);
+        }
     me.meet();
 #pragma unroll
     for (int j = 0; j < Tile::N / 8; j++) {
@@ -283,6 +335,29 @@ template <class Tile> TRINE_DEVICE void apply_factors(float (&sum)[Tile::N / 2],
     }
 }
 
+/* store_by_tma with as many boxes as the tile has: one meeting for all. */
+template <class Tile, class D> TRINE_DEVICE void store_whole(const float (&sum)[Tile::N / 2], const CUtensorMap *map,
+                                                             const schedule &s, ptx::coordinates at, uint32_t staging,
+                                                             const lane_place &me, D type)
+{
+    if constexpr (Tile::boxes < Tile::parts) {
+        store_by_tma<Tile>(sum, map, s, at, staging, me, type);
+    } else {
+        if (me.thread == 0) ptx::wait_stores_read<0>();
+        me.meet();
+#pragma unroll
+        for (int i = 0; i < Tile::parts; i++) fill_box(sum + i * (part / 2), staging + i * wgmma::block_bytes, me, type);
+        ptx::fence_async();
+        me.meet();
+        if (me.thread == 0)
+#pragma unroll
+            for (int i = 0; i < Tile::parts; i++) {
+                ptx::store_box(map, at, s.single, staging + i * wgmma::block_bytes);
+                at.inner += part;
+            }
+    }
+}
+
 template <class Tile> TRINE_DEVICE void store_box_of(const float (&sum)[Tile::N / 2], const maps &m, const f8_product &p,
                                                      const schedule &s, const work &w, uint32_t staging, const lane_place &me)
 {
@@ -291,9 +366,9 @@ template <class Tile> TRINE_DEVICE void store_box_of(const float (&sum)[Tile::N 
     if (p.out.d_dtype == TRINE_F32)
         store_by_tma<Tile>(sum, &m.d, s, to, staging, me, float{});
     else if (p.out.d_dtype == TRINE_F16)
-        store_by_tma<Tile>(sum, &m.d, s, to, staging, me, simt::f16{});
+        store_whole<Tile>(sum, &m.d, s, to, staging, me, simt::f16{});
     else
-        store_by_tma<Tile>(sum, &m.d, s, to, staging, me, simt::bf16{});
+        store_whole<Tile>(sum, &m.d, s, to, staging, me, simt::bf16{});
 }
 
 template <class A, class B, class Tile> TRINE_DEVICE void consume(const maps &m, const f8_product &p, const f8_scaling &scaling,
@@ -301,23 +376,30 @@ template <class A, class B, class Tile> TRINE_DEVICE void consume(const maps &m,
 {
     const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
     const uint32_t staging = base + Tile::at_staging + me.group * Tile::staging;
-    const bool with_bias = s.by_tma && s.splits == 1, factors = has_factors(p, scaling, with_bias);
+    const bool with_bias = s.by_tma && s.splits == 1, one_factor = has_one_factor(p, scaling, with_bias),
+               factors = !one_factor && has_factors(p, scaling, with_bias);
     ring_place<Tile> at(base);
     float sum[Tile::N / 2];
     for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
-        int steps;
-        {
-            const work w = work_of<Tile>(s, unit, rank);
-            prefetch_factors<Tile>(p, scaling, w, me);
-            steps = w.steps;
-        }
+        ptx::barrier_wait(at.full(), at.parity);
+        const int4 place = ptx::load_shared_words(place_of<Tile>(at));
+        const int steps = place.w;
+        work w;
+        w.row = place.x;
+        w.column = place.y;
+        w.index = place.z;
+        if (factors) prefetch_factors<Tile>(p, scaling, w, me);
         if constexpr (Tile::promotes)
             multiply_promoting<A, B, Tile>(sum, at, s, scaling, steps, rank, me);
         else
             multiply_fast<A, B, Tile>(sum, at, s, steps, rank, me);
-        asm volatile("" : "+r"(unit)); /* where the tile is, is found again, not held */
-        const work w = work_of<Tile>(s, unit, rank);
-        if (factors) apply_factors<Tile>(sum, p, scaling, w, staging, me, with_bias);
+        if (one_factor) {
+            const float factor = *scaling.a.data * *scaling.b.data; /* not held: registers are few */
+#pragma unroll
+            for (int j = 0; j < Tile::N / 2; j++) sum[j] *= factor;
+        } else if (factors) {
+            apply_factors<Tile>(sum, p, scaling, w, staging, me, with_bias);
+        }
         if (s.splits > 1) {
             ptx::meet(all_warpgroups, Tile::multipliers);
             keep_sums<Tile>(sum, base, me);

@@ -1,4 +1,4 @@
-/* cuBLASLt: matmul on CUDA, with the fastest of the algorithms that its heuristic proposes. Built where the CUDA toolkit's
+/* cuBLASLt: matmul and fp8_matmul on CUDA, with the fastest of the algorithms that its heuristic proposes. Built where the CUDA toolkit's
  * headers are (TRINE_HAVE_CUBLASLT); the library itself is opened at run time. */
 #include "bench/peers/peer.h"
 
@@ -16,9 +16,10 @@ enum { ALGORITHMS = 8, TRIALS = 5, WORKSPACE = 32 << 20 };
     F(cublasLtCreate) \
     F(cublasLtDestroy) \
     F(cublasLtMatmulDescCreate) \
-    F(cublasLtMatmulDescSetAttribute) F(cublasLtMatmulDescDestroy) F(cublasLtMatrixLayoutCreate) F(cublasLtMatrixLayoutDestroy) \
-        F(cublasLtMatmulPreferenceCreate) F(cublasLtMatmulPreferenceSetAttribute) F(cublasLtMatmulPreferenceDestroy) \
-            F(cublasLtMatmulAlgoGetHeuristic) F(cublasLtMatmul)
+    F(cublasLtMatmulDescSetAttribute) \
+    F(cublasLtMatmulDescDestroy) F(cublasLtMatrixLayoutCreate) F(cublasLtMatrixLayoutDestroy) F(cublasLtMatmulPreferenceCreate) \
+        F(cublasLtMatmulPreferenceSetAttribute) F(cublasLtMatmulPreferenceDestroy) F(cublasLtMatmulAlgoGetHeuristic) \
+            F(cublasLtMatmul)
 
 static struct {
     void *library;
@@ -58,7 +59,13 @@ static bool open_library(char *why, size_t size)
 
 static cudaDataType_t type_of(trine_dtype dtype)
 {
-    return dtype == TRINE_F32 ? CUDA_R_32F : dtype == TRINE_F16 ? CUDA_R_16F : CUDA_R_16BF;
+    switch (dtype) {
+    case TRINE_F32: return CUDA_R_32F;
+    case TRINE_F16: return CUDA_R_16F;
+    case TRINE_F8_E4M3FN: return CUDA_R_8F_E4M3;
+    case TRINE_F8_E5M2: return CUDA_R_8F_E5M2;
+    default: return CUDA_R_16BF;
+    }
 }
 
 static cublasStatus_t create_layout(cublasLtMatrixLayout_t *layout, trine_dtype dtype, bool transposed, int64_t rows,
@@ -68,21 +75,66 @@ static cublasStatus_t create_layout(cublasLtMatrixLayout_t *layout, trine_dtype 
                                          (uint64_t)(transposed ? rows : columns), pitch);
 }
 
-static cublasStatus_t describe(lt_state *s, const trine_matmul_args *a)
+static cublasStatus_t describe(lt_state *s, bool tf32)
 {
     const bench_gemm *g = &s->gemm;
     const cublasOperation_t first = g->b_along_n ? CUBLAS_OP_N : CUBLAS_OP_T, second = g->a_along_k ? CUBLAS_OP_N : CUBLAS_OP_T;
-    const bool tf32 = a->a.dtype == TRINE_F32 && a->precision == TRINE_MATMUL_TF32;
     cublasStatus_t status = lt.cublasLtCreate(&s->handle);
     if (!status)
         status = lt.cublasLtMatmulDescCreate(&s->operation, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F);
     if (!status) status = lt.cublasLtMatmulDescSetAttribute(s->operation, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first);
     if (!status) status = lt.cublasLtMatmulDescSetAttribute(s->operation, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second);
-    if (!status) status = create_layout(&s->first, a->b.dtype, !g->b_along_n, g->n, g->k, g->b_pitch);
-    if (!status) status = create_layout(&s->second, a->a.dtype, !g->a_along_k, g->k, g->m, g->a_pitch);
-    if (!status) status = create_layout(&s->out, a->d.dtype, false, g->n, g->m, g->d_pitch);
+    if (!status) status = create_layout(&s->first, g->b_dtype, !g->b_along_n, g->n, g->k, g->b_pitch);
+    if (!status) status = create_layout(&s->second, g->a_dtype, !g->a_along_k, g->k, g->m, g->a_pitch);
+    if (!status) status = create_layout(&s->out, g->d_dtype, false, g->n, g->m, g->d_pitch);
     return status;
 }
+
+/* ---- fp8 ---- */
+
+#if CUBLAS_VER_MAJOR * 1000 + CUBLAS_VER_MINOR >= 12009
+/* The mode of a scale, -1 if there is none like it. `rows` and `k`: of its operand. */
+static int32_t scale_mode(const trine_product_scale *s, int64_t rows, int64_t k)
+{
+    const int64_t blocks = (k + 127) / 128;
+    if (s->row == 0 && s->k_step == 0) return CUBLASLT_MATMUL_MATRIX_SCALE_SCALAR_32F;
+    if (s->k_step == 0) return s->row == 1 && s->row_block == 1 ? CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F : -1;
+    if (s->row_block == 1)
+        return s->row == 1 && s->k_step == rows && rows % 4 == 0 ? CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F : -1;
+    return s->k_step == 1 && s->row == blocks && blocks % 4 == 0 ? CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F : -1;
+}
+#endif
+
+/* Both operands lie along K, which is the only way that the library takes them. */
+static cublasStatus_t describe_scales(const lt_state *s, bool fast)
+{
+#if CUBLAS_VER_MAJOR * 1000 + CUBLAS_VER_MINOR >= 12009
+    const bench_gemm *g = &s->gemm;
+    const int8_t fast_accumulate = fast;
+    const int32_t first = scale_mode(&g->b_scale, g->n, g->k), second = scale_mode(&g->a_scale, g->m, g->k);
+    if (first < 0 || second < 0 || !g->a_along_k || g->b_along_n) return CUBLAS_STATUS_NOT_SUPPORTED;
+    const struct {
+        cublasLtMatmulDescAttributes_t attribute;
+        const void *value;
+        size_t size;
+    } all[] = {
+        {CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &g->b_scale.data, sizeof g->b_scale.data},
+        {CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &g->a_scale.data, sizeof g->a_scale.data},
+        {CUBLASLT_MATMUL_DESC_A_SCALE_MODE, &first, sizeof first},
+        {CUBLASLT_MATMUL_DESC_B_SCALE_MODE, &second, sizeof second},
+        {CUBLASLT_MATMUL_DESC_FAST_ACCUM, &fast_accumulate, sizeof fast_accumulate},
+    };
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    for (size_t i = 0; !status && i < sizeof all / sizeof all[0]; i++)
+        status = lt.cublasLtMatmulDescSetAttribute(s->operation, all[i].attribute, all[i].value, all[i].size);
+    return status;
+#else
+    (void)s, (void)fast;
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+#endif
+}
+
+/* ---- Running ---- */
 
 static cublasStatus_t start(const lt_state *s, const cublasLtMatmulAlgo_t *algorithm)
 {
@@ -148,13 +200,16 @@ static void lt_finish(void *state)
     free(s);
 }
 
-static trine_status lt_ready(lt_state *s, const trine_matmul_args *a, char *why, size_t size)
+static trine_status lt_ready(lt_state *s, const void *args, char *why, size_t size)
 {
     cublasLtMatmulHeuristicResult_t found[ALGORITHMS];
     int count = 0;
     trine_status allocated = trine_malloc(s->stream, WORKSPACE, &s->workspace);
     if (allocated != TRINE_OK) return allocated;
-    cublasStatus_t status = describe(s, a);
+    const bool fp8 = s->gemm.has_scales;
+    cublasStatus_t status =
+        describe(s, !fp8 && s->gemm.a_dtype == TRINE_F32 && ((const trine_matmul_args *)args)->precision == TRINE_MATMUL_TF32);
+    if (!status && fp8) status = describe_scales(s, ((const trine_fp8_matmul_args *)args)->fast_accumulate);
     if (!status) status = propose(s, found, &count);
     if (status) {
         snprintf(why, size, "cuBLASLt status %d", (int)status);

@@ -51,12 +51,11 @@ static bool open_openblas(char *why, size_t size)
 static trine_status openblas_prepare(trine_stream *stream, const test_case *c, const void *args, void **state, char *why,
                                      size_t size)
 {
-    const trine_matmul_args *a = args;
     trine_device_props props;
     bench_gemm g;
     if (!bench_peer_gemm(&g, c, args))
         return bench_peer_refuse(why, size, "needs one product of dense matrices and nothing else");
-    if (a->a.dtype != TRINE_F32 || a->d.dtype != TRINE_F32) return bench_peer_refuse(why, size, "needs f32");
+    if (g.a_dtype != TRINE_F32 || g.d_dtype != TRINE_F32) return bench_peer_refuse(why, size, "needs f32");
     if (g.m > INT_MAX || g.n > INT_MAX || g.k > INT_MAX || g.a_pitch > INT_MAX || g.b_pitch > INT_MAX || g.d_pitch > INT_MAX)
         return bench_peer_refuse(why, size, "needs sizes of 31 bits");
     if (!open_openblas(why, size)) return TRINE_ERROR_UNSUPPORTED;

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 
+#include "core/matmul_shape.h"
 #include "tests/cases/cases.h"
 
 typedef struct bench_peer {
@@ -30,16 +31,19 @@ trine_status bench_peer_refuse(char *why, size_t size, const char *reason);
 /* Opens the first library of a NULL-terminated list that is there; NULL if none is, and why says so. Libraries stay open. */
 void *bench_peer_open(const char *const *names, char *why, size_t size);
 
-/* A matmul that libraries have too: one product of dense matrices, nothing but d = a b. d is row-major; where the case's is
- * column-major, these are the transposed matrices. */
+/* A matmul that libraries have too: one product of dense matrices, nothing but d = a b; of fp8, with scales. d is row-major; where
+ * the case's is column-major, these are the transposed matrices. */
 typedef struct bench_gemm {
     int64_t m, n, k;
     const void *a, *b;
     void *d;
     bool a_along_k, b_along_n;         /* a, b are row-major; else column-major */
     int64_t a_pitch, b_pitch, d_pitch; /* elements from one row (column) to the next */
+    trine_dtype a_dtype, b_dtype, d_dtype;
+    bool has_scales;
+    trine_product_scale a_scale, b_scale;
 } bench_gemm;
-/* False if the case is not such a one. */
+/* False if the case is not a matmul, or fp8_matmul, of that kind. */
 bool bench_peer_gemm(bench_gemm *g, const test_case *c, const void *args);
 
 #endif

@@ -315,6 +315,7 @@ static void product_bench(case_list *list)
             for (int fast = 0; fast < (scaling == BLOCK ? 1 : 2); fast++) {
                 fp8_product_spec s = fp8_product(TRINE_F8_E4M3FN, large[i][0], large[i][1], large[i][2], scaling);
                 s.b_layout = LAYOUT_TRANSPOSED;
+                s.scale_layout = scaling == BLOCK ? LAYOUT_TRANSPOSED : LAYOUT_DENSE; /* as cuBLASLt wants them */
                 s.fast = fast;
                 s.scale = 0.1;
                 new_fp8_product(list, &s);

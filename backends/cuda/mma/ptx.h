@@ -213,6 +213,19 @@ TRINE_DEVICE void store_shared(uint32_t address, float x)
 {
     asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(x) : "memory");
 }
+TRINE_DEVICE void store_shared(uint32_t address, int4 v)
+{
+    asm volatile("st.shared.v4.s32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+TRINE_DEVICE int4 load_shared_words(uint32_t address)
+{
+    int4 v;
+    asm volatile("ld.shared.v4.s32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "r"(address)
+                 : "memory");
+    return v;
+}
 TRINE_DEVICE float load_shared_one(uint32_t address)
 {
     float x;
