@@ -27,7 +27,7 @@ template <class E> TRINE_DEVICE void store_four(const simt::pack<float, 4> &sums
 {
     if (row >= p.m || column >= p.n) return;
     if (!sink.parts) {
-        simt::store_four(sums, row, column, p, at);
+        simt::store_four(p.out, sums, row, column, p.n, at);
     } else if (sink.packs) {
         sink.store(sums, p, part, row, column);
     } else {

@@ -65,6 +65,23 @@ template <class T> struct epilogue {
     TRINE_DEVICE_METHOD bool plain() const { return alpha == 1.0f && !c && !bias && activation == TRINE_ACT_IDENTITY; }
 };
 
+/* Four neighbouring sums by an epilogue, of which d has those left of column `columns`. */
+template <class Epilogue>
+TRINE_DEVICE void store_four(const Epilogue &out, const pack<float, 4> &sums, int64_t row, int64_t column, int64_t columns,
+                             const product_offsets &at)
+{
+    pack<float, 4> done;
+#pragma unroll
+    for (int j = 0; j < 4; j++) done.at[j] = column + j < columns ? out.finish(sums.at[j], row, column + j, at) : 0.0f;
+    if (out.d_packs) {
+        out.put(done, row, column, at);
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+        if (column + j < columns) out.put(pack<float, 1>{{done.at[j]}}, row, column + j, at);
+}
+
 /* A trine_product on the device. */
 template <class T> struct product {
     const T *a, *b;
@@ -86,22 +103,6 @@ template <class T> struct product {
         return product_offsets{at[TRINE_PRODUCT_D], at[TRINE_PRODUCT_A], at[TRINE_PRODUCT_B], at[TRINE_PRODUCT_C]};
     }
 };
-
-/* Four neighbouring sums to d, of which it has those left of p.n. */
-template <class T> TRINE_DEVICE void store_four(const pack<float, 4> &sums, int64_t row, int64_t column, const product<T> &p,
-                                                const product_offsets &at)
-{
-    pack<float, 4> done;
-#pragma unroll
-    for (int j = 0; j < 4; j++) done.at[j] = column + j < p.n ? p.out.finish(sums.at[j], row, column + j, at) : 0.0f;
-    if (p.out.d_packs) {
-        p.out.put(done, row, column, at);
-        return;
-    }
-#pragma unroll
-    for (int j = 0; j < 4; j++)
-        if (column + j < p.n) p.out.put(pack<float, 1>{{done.at[j]}}, row, column + j, at);
-}
 
 /* The block's place: which product of the batch, and which of its `blocks` parts. */
 struct block_place {
