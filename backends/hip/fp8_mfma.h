@@ -11,7 +11,7 @@ using fp8_tile_256x128 = tile<256, 128, 512, 1, 4>;
 using fp8_tile_64x64 = tile<64, 64, 128, 3>;
 static constexpr tile_row fp8_tile_table[] = {
     {256, 128, 1, 0.70, 0.70, 4},
-    {64, 64, 3, 0.15, 0.40, 16},
+    {64, 64, 3, 0.12, 0.30, 16},
 };
 enum { fp8_tile_count = sizeof fp8_tile_table / sizeof fp8_tile_table[0] };
 
