@@ -124,6 +124,20 @@ template <class Tile, class P> TRINE_DEVICE void store_finished(const float (&su
     }
 }
 
+/* Asks for the tile's part of c before the sums are made: the epilogue would wait for memory line by line. */
+template <class Tile, class P> TRINE_DEVICE void prefetch_addend(const P &p, const work &w, int thread)
+{
+    enum { line = 128 };
+    if (!p.out.c || p.out.c_n != 1) return;
+    const int bytes = p.out.c_wide ? 4 : 2, columns = line / bytes, lines = Tile::N / columns;
+    const char *c = static_cast<const char *>(p.out.c) + p.offsets(w.index).c * bytes;
+#pragma unroll 1
+    for (int i = thread; i < Tile::M * lines; i += Tile::multipliers) {
+        const int64_t row = w.row + i / lines, column = w.column + i % lines * columns;
+        if (row < p.m && column < p.n) target::prefetch(c + (row * p.out.c_m + column) * bytes);
+    }
+}
+
 /* The block's sums to the memory that the ring had: all stages have been read. */
 template <class Tile> TRINE_DEVICE void keep_sums(const float (&sum)[Tile::N / 2], uint32_t base, const lane_place &me)
 {

@@ -1,4 +1,5 @@
-/* sm90: matrix products of 16-bit floats, and of f32 as tf32, on Hopper's tensor cores. docs/matmul-hopper.md explains it step by step.
+/* sm90: matrix products of 16-bit floats, and of f32 as tf32, on Hopper's tensor cores. docs/matmul-hopper.md explains it step by
+ * step.
  *
  * A block makes tiles of d. One warp of it has TMA load tiles of a and b into a ring of stages in shared memory; its warpgroups
  * multiply what has come (wgmma, sums in registers) and hand stages back. Bound by the tensor cores where tiles are many; by
@@ -118,6 +119,7 @@ consume(const maps &m, const product<T> &p, const schedule &s, uint32_t base, ui
     float sum[Tile::N / 2];
     for (; unit < s.units; unit += units_apart) {
         const work w = work_of<Tile>(s, unit, rank);
+        if (!s.by_tma) prefetch_addend<Tile>(p, w, int(threadIdx.x));
         multiply_tile<T, Tile, A, B>(sum, at, s, w.steps, rank, me);
         if (s.splits > 1) {
             ptx::meet(1, Tile::multipliers);

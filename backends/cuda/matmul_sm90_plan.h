@@ -12,7 +12,7 @@ using tile_128x64 = tile<128, 64, 8, 1>;
 using tile_128x192 = tile<128, 192, 4, 1>;
 
 /* group_rows: rows of tiles that are worked on together. */
-enum { tile_count = 6, most_splits = 8, group_rows = 16 };
+enum { tile_count = 6, most_splits = 8, group_rows = 8 };
 
 /* A plan: a row of the table, blocks that share b, parts of K. One of the last two is 1. */
 struct plan {
@@ -74,11 +74,19 @@ inline double cycles_of(const trine_product &p, const plan &how, int64_t units)
     return (work > memory ? work + 0.3 * memory : memory + 0.3 * work) + sums;
 }
 
+/* Clusters that run at once. A cluster lies within one of the groups that multiprocessors come in, 16 or a few more on Hopper. */
+inline int64_t clusters_at_once(int64_t units, int blocks, int together)
+{
+    enum { group = 16 };
+    return units < group ? units * together / blocks : units / group * (group * together / blocks);
+}
+
 /* Parts of K are for tiles that leave multiprocessors idle: all parts of all tiles are worked on at once. */
 inline bool splits_pay(const trine_product &p, int tile, int splits, int64_t units)
 {
     if (splits == 1) return true;
-    return steps_of(p) >= 4 * splits && units_of(p, plan{tile, 1, splits}) * splits <= units * tile_table[tile].together;
+    return steps_of(p) >= 4 * splits &&
+           units_of(p, plan{tile, 1, splits}) <= clusters_at_once(units, splits, tile_table[tile].together);
 }
 
 inline plan make_plan(const trine_product &p, bool turned, int64_t units)
@@ -87,7 +95,7 @@ inline plan make_plan(const trine_product &p, bool turned, int64_t units)
     double least = 1e300;
     for (int tile = 0; tile < tile_count; tile++)
         for (int splits = 1; splits <= most_splits && splits_pay(p, tile, splits, units); splits++) {
-            if (turned && !turns(tile)) continue;
+            if ((turned && !turns(tile)) || (p.m <= 64 && tile_table[tile].m > 64)) continue;
             const int64_t tiles_m = simt::ceil_div(p.m, tile_table[tile].m);
             const bool share = splits == 1 && shares(tile) && tiles_m % 2 == 0;
             const plan how = {tile, share ? 2 : 1, splits};

@@ -162,6 +162,7 @@ TRINE_DEVICE void consume_turned(const maps &m, const product<float> &p, const s
     turned_sums<Tile> sum;
     for (unsigned unit = ptx::block_index() / blocks; unit < s.units; unit += units_apart) {
         const work w = work_of<Tile>(s, unit, rank);
+        if (!s.by_tma) prefetch_addend<Tile>(p, w, int(threadIdx.x));
         multiply_turned<Tile>(sum, at, s, w.steps, rank, me);
         if (s.splits > 1) {
             ptx::meet(1, Tile::multipliers);
