@@ -30,8 +30,8 @@ template <class Tile, class Unit> struct step_scales {
     int row, column; /* of the lane's first sums, in LDS */
     sums total[Tile::rows][Tile::columns] = {};
 
-    TRINE_DEVICE_METHOD step_scales(float *lds_, const simt::f8_scaling &s, const simt::product<simt::f8_any> &p, const work &w,
-                                    int wave, int lane)
+    TRINE_DEVICE_METHOD step_scales(float *lds_, const simt::f8_scaling &s, const int64_t (&begins)[2],
+                                    const simt::product<simt::f8_any> &p, const work &w, int wave, int lane)
         : lds(lds_)
     {
         const int t = target::thread_x();
@@ -39,7 +39,7 @@ template <class Tile, class Unit> struct step_scales {
         const simt::operand_scale &scale = of_a ? s.a : s.b;
         const int64_t i = of_a ? w.row + t : w.column + (t - Tile::M), n = of_a ? p.m : p.n;
         k_step = scale.k_step;
-        from = scale.at(i < n ? i : n - 1) + w.first_k / TRINE_FP8_BLOCK * k_step;
+        from = scale.at(i < n ? i : n - 1) + begins[of_a ? 0 : 1] + w.first_k / TRINE_FP8_BLOCK * k_step;
         factor = (of_a ? s.a_dtype : s.b_dtype) == TRINE_F8_E4M3FN ? 2.0f : 1.0f;
         held = 0;
         row = wave / Tile::wave_columns * (Tile::rows * 16) + lane % 16;
@@ -82,9 +82,10 @@ fp8_matmul_kernel(simt::product<simt::f8_any> p, simt::f8_scaling scaling, sched
         const work w = work_of_block<Tile>(p, s, sink);
         const product_offsets at = p.offsets(w.part.index);
         const bool a_relabels = scaling.a_dtype == TRINE_F8_E4M3FN, b_relabels = scaling.b_dtype == TRINE_F8_E4M3FN;
-        scaling.move_to(w.part.index);
+        int64_t begins[2];
+        scaling.offsets(w.part.index, begins);
         multiplier<Type, Tile> m(shared);
-        scales also(reinterpret_cast<float *>(shared + Tile::shared), scaling, p, w, m.wave, m.lane);
+        scales also(reinterpret_cast<float *>(shared + Tile::shared), scaling, begins, p, w, m.wave, m.lane);
         const mma::operand<simt::f8_any> a = {p.a + at.a, p.a_m, p.a_k, p.m, p.k, a_relabels};
         const mma::operand<simt::f8_any> b = {p.b + at.b, p.b_n, p.b_k, p.n, p.k, b_relabels};
         if (w.terms > 0) m.run(a, b, w, also);
