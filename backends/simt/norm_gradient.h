@@ -35,14 +35,6 @@ template <int P> constexpr bool gradient_ahead = P == 4;
  * of its own. */
 template <int P, bool simple> constexpr bool gradient_sends = simple &&gradient_ahead<P> && !target::columns_in_registers;
 
-/* Counts rows. Of rows that take a cluster there are fewer than 2^31: a register less. */
-template <bool few> struct gradient_number {
-    using type = int64_t;
-};
-template <> struct gradient_number<true> {
-    using type = int;
-};
-
 /* All of a row by one team, or of its tiles one thing. */
 enum gradient_phase { GRADIENT_ROWS, GRADIENT_PARTIALS, GRADIENT_EMIT };
 
@@ -180,6 +172,7 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
     using partial = typename Op::partial;
     using kept = typename Op::template columns<P>;
     auto *const block = reinterpret_cast<four_floats *>(target::dynamic_shared());
+    if (phase != GRADIENT_PARTIALS) target::let_next_start();
     const int threads = target::block_threads(), places = threads / target::wave_size() + Team::blocks();
     auto *const list = reinterpret_cast<partial *>(
         target::dynamic_shared() +
@@ -202,7 +195,7 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
     const int lanes = alone ? width : target::wave_size();
     const float own = count_columns<P>(rows.at), count = wave_reduce(own, op_sum{}, lanes);
     /* teams of a block go on together, whether their rows are there or not: a wave stays together */
-    using number = typename gradient_number<(Team::most_blocks > 1)>::type;
+    using number = typename row_number<(Team::most_blocks > 1)>::type;
     const int step = plan.groups * teams;
     number row = number(group) * teams;
     const int turns = int((plan.rows - row + step - 1) / step);
@@ -301,21 +294,22 @@ template <class T> struct gradient_vector {
     }
 };
 
-/* Blocks of gradient_sum_columns threads side by side; block_y: which of the `of` sums. */
+/* Blocks of gradient_sum_columns threads side by side, of each of the `of` sums in turn. */
 template <class T> TRINE_KERNEL(gradient_sum_threads)
 gradient_sums_kernel(const float *sums, int64_t n, int groups, int of, gradient_vector<T> dweight, gradient_vector<T> dbias)
 {
     TRINE_SHARED float list[gradient_sum_threads];
     const int t = target::thread_x(), lines = target::block_threads() / gradient_sum_columns;
-    const int64_t column = int64_t(target::block_x()) * gradient_sum_columns + t % gradient_sum_columns;
+    const unsigned which = target::block_x() % unsigned(of);
+    const int64_t column = int64_t(target::block_x() / unsigned(of)) * gradient_sum_columns + t % gradient_sum_columns;
     gradient_vector<T> to = dweight;
-    if (target::block_y()) to = dbias;
+    if (which) to = dbias;
     if (!to.data) return;
     float sum = 0.0f;
+    target::wait_for_previous();
     if (column < n) {
 #pragma unroll 4
-        for (int g = t / gradient_sum_columns; g < groups; g += lines)
-            sum += sums[(int64_t(g) * of + target::block_y()) * n + column];
+        for (int g = t / gradient_sum_columns; g < groups; g += lines) sum += sums[(int64_t(g) * of + which) * n + column];
     }
     list[t] = sum;
     target::barrier();
