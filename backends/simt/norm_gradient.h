@@ -1,13 +1,13 @@
 /* Kernels of the norms' gradients (norm_backward.h has the arithmetic).
  *
  * A team of threads, as in row.h, takes row after row and stays with its columns, whose weight and sums it keeps: so dx and the
- * columns' sums come of one read of x and dy. The next row's x and dy are on their way meanwhile, to registers or to shared
- * memory; where a thread has room for them in neither, a pack of the next row is asked for as soon as that pack of dx is stored. Teams' sums go to the workspace and are
- * added in the order of the teams. Where a row goes depends on its length N, with C columns a thread (16 of f32, 32 where that is
- * too few; 32 of 16 bits; where rows do not lie in packs of 16 bytes 8 and 16):
+ * columns' sums come of one read of x and dy. The next row's x and dy are on their way meanwhile, to registers or to shared memory;
+ * where a thread has room for them in neither, a pack of the next row is asked for as soon as that pack of dx is stored. Teams' sums
+ * go to the workspace and are added in the order of the teams. Where a row goes depends on its length N, with C columns a thread
+ * (16 of f32, 32 where that is too few; 32 of 16 bits; where rows do not lie in packs of 16 bytes 8 and 16):
  *   N <= C lanes     several rows a wave or a wave a row; a block adds the sums of its teams
- *   N <= C threads   a block a row, or a cluster of blocks where the vendor has them: NVIDIA's 16 blocks of 512 threads hold 262144
- *                    columns (without packs 65536 of f32, 131072 of 16 bits), AMD's single ones 16384 (4096, 8192)
+ *   N <= C threads   a block a row, or a cluster of blocks where the vendor has them and rows lie in packs: NVIDIA's 16 blocks of
+ *                    512 threads hold 262144 columns, single blocks 8192 and 16384 of 16 bits (without packs 4096 and 8192)
  *   above            tiles of 256 C columns, three kernels: partials of every row's tiles, the rows' statistics, dx
  * Bytes: the first two move x, dy and dx once, and twice the sums, 8 bytes a column and team: at most 17 MB on an H100, which
  * mostly stay in its L2 cache. The third moves x and dy twice, 5 moves instead of 3. Bound by bytes, layernorm of 16-bit types
@@ -31,8 +31,8 @@ enum {
 template <bool simple> constexpr int gradient_packs = simple ? 4 : 2;
 template <class T, bool simple> constexpr int gradient_most_packs = simple && sizeof(T) == 4 ? 8 : gradient_packs<simple>;
 template <int P> constexpr bool gradient_ahead = P == 4;
-/* Where registers are short rows are in shared memory, one being worked on and the next one on its way, each thread's packs in places
- * of its own. */
+/* Where registers are short rows are in shared memory, one being worked on and the next one on its way, each thread's packs in
+ * places of its own. */
 template <int P, bool simple> constexpr bool gradient_sends = simple &&gradient_ahead<P> && !target::columns_in_registers;
 
 /* All of a row by one team, or of its tiles one thing. */

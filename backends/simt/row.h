@@ -58,8 +58,8 @@ template <class Op> using row_element = typename Op::element;
 /* Ops of which nothing but note() is wanted specialise this: `out` is then any tensor of the shape, emit() is not needed. */
 template <class Op> constexpr bool row_emits = true;
 /* Ops whose rows are not dense specialise this: rows of several dense pieces. Packs move whole where that is possible, `whole`;
- * otherwise in parts of `part` bytes, 8 or an element's, each within one piece. `inside` is a walk over the pieces and, as its second
- * axis, their elements; operands as those of the rows. Only `simple` kernels and teams serve them. */
+ * otherwise in parts of `part` bytes, 8 or an element's, each within one piece. `inside` is a walk over the pieces and, as its
+ * second axis, their elements; operands as those of the rows. Only `simple` kernels and teams serve them. */
 template <class Op> constexpr bool row_in_pieces = false;
 /* Ops of which fetch() gives the same for all packs of a row specialise this. */
 template <class Op> constexpr bool row_fetches_once = false;
