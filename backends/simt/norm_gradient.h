@@ -7,7 +7,8 @@
  * (16 of f32, 32 where that is too few; 32 of 16 bits; where rows do not lie in packs of 16 bytes 8 and 16):
  *   N <= C lanes     several rows a wave or a wave a row; a block adds the sums of its teams
  *   N <= C threads   a block a row, or a cluster of blocks where the vendor has them and rows lie in packs: NVIDIA's 16 blocks of
- *                    512 threads hold 262144 columns, single blocks 8192 and 16384 of 16 bits (without packs 4096 and 8192)
+ *                    512 threads hold 262144 columns (without packs single ones 4096 of f32, 8192 of 16 bits), AMD's single
+ *                    ones 16384 (4096, 8192)
  *   above            tiles of 256 C columns, three kernels: partials of every row's tiles, the rows' statistics, dx
  * Bytes: the first two move x, dy and dx once, and twice the sums, 8 bytes a column and team: at most 17 MB on an H100, which
  * mostly stay in its L2 cache. The third moves x and dy twice, 5 moves instead of 3. Bound by bytes, layernorm of 16-bit types
