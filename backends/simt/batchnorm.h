@@ -97,6 +97,12 @@ template <class T> inline int channel_pieces(const trine_units &u, const trine_t
     return all % 16 == 0 ? 16 : all % 8 == 0 ? 8 : int(sizeof(T));
 }
 
+/* f(choice) whether parts are whole packs. */
+template <class F> inline trine_status visit_whole(int part, F f)
+{
+    return part == 16 ? f(row_choice<true>{}) : f(row_choice<false>{});
+}
+
 /* A team holds a channel of n elements. */
 template <class Op> inline bool channel_fits(trine_call *call, int64_t n)
 {
@@ -177,8 +183,10 @@ template <class T> inline trine_status batchnorm_of(trine_call *call, const trin
         return status == TRINE_OK ? run.template map<1>() : status;
     }
     const int part = run.columns ? 0 : channel_pieces<T>(run.channels, tensors, &pieces);
-    if (part && channel_fits<batchnorm_rows<T>>(call, run.channels.n))
-        return run_pieces(call, batchnorm_rows<T>(a, pieces, part), run.channels.outer, run.channels.n);
+    if (part && channel_fits<batchnorm_rows<T, true>>(call, run.channels.n))
+        return visit_whole(part, [&](auto whole) {
+            return run_pieces(call, batchnorm_rows<T, whole.value>(a, pieces, part), run.channels.outer, run.channels.n);
+        });
     status = run.gather(gather_moments<T>{{data_of<T>(a->x)}}, &slices);
     if (status == TRINE_OK)
         status = run.between(batchnorm_finish_kernel, call->device->props.wave_size, batchnorm_outputs(a), channels, slices,
@@ -197,20 +205,22 @@ template <class T> inline trine_status batchnorm_backward_of(trine_call *call, c
     int64_t slices = 0;
     trine_status status = TRINE_OK;
     const int part = a->inference || run.columns ? 0 : channel_pieces<T>(u, both, &pieces);
-    if (part && channel_fits<batchnorm_slope_rows<T>>(call, u.n))
-        return run_pieces(call,
-                          batchnorm_slope_rows<T>{{},
-                                                  {data_of<T>(a->x), data_of<T>(a->dy)},
-                                                  data_of<T>(a->dx),
-                                                  channel_walk(pieces),
-                                                  part,
-                                                  channel_vector(a->weight),
-                                                  channel_vector(a->dweight),
-                                                  channel_vector(a->dbias),
-                                                  data_of<float>(a->mean),
-                                                  data_of<float>(a->rstd),
-                                                  1.0f / float(u.n)},
-                          u.outer, u.n);
+    if (part && channel_fits<batchnorm_slope_rows<T, true>>(call, u.n))
+        return visit_whole(part, [&](auto whole) {
+            return run_pieces(call,
+                              batchnorm_slope_rows<T, whole.value>{{},
+                                                                   {data_of<T>(a->x), data_of<T>(a->dy)},
+                                                                   data_of<T>(a->dx),
+                                                                   channel_walk(pieces),
+                                                                   part,
+                                                                   channel_vector(a->weight),
+                                                                   channel_vector(a->dweight),
+                                                                   channel_vector(a->dbias),
+                                                                   data_of<float>(a->mean),
+                                                                   data_of<float>(a->rstd),
+                                                                   1.0f / float(u.n)},
+                              u.outer, u.n);
+        });
     const float *mean = data_of<float>(a->inference ? a->running_mean : a->mean);
     if (sums) status = run.gather(gather_slopes<T>{{data_of<T>(a->x), data_of<T>(a->dy)}, mean, divider_any(1)}, &slices);
     if (status == TRINE_OK)

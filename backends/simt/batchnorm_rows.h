@@ -99,7 +99,8 @@ template <class T> struct moment_rows : norm_rows<T, false> {
     }
 };
 
-template <class T> struct batchnorm_rows : moment_rows<T> {
+template <class T, bool whole_> struct batchnorm_rows : moment_rows<T> {
+    static constexpr bool whole = whole_; /* packs lie in one piece */
     channel_walk inside;
     int part; /* bytes that move together */
     batchnorm_outputs of;
@@ -133,11 +134,12 @@ template <class T> struct batchnorm_rows : moment_rows<T> {
         for (int j = 0; j < 4; j++) y[j] = target::fma_rn(tile.at[0][i].value(4 * q + j) - s.mean, scale, f.d);
     }
 };
-template <class T> constexpr bool row_in_pieces<batchnorm_rows<T>> = true;
-template <class T> constexpr bool row_fetches_once<batchnorm_rows<T>> = true;
+template <class T, bool whole> constexpr bool row_in_pieces<batchnorm_rows<T, whole>> = true;
+template <class T, bool whole> constexpr bool row_fetches_once<batchnorm_rows<T, whole>> = true;
 
 /* in[0] = x, in[1] = dy. */
-template <class T> struct batchnorm_slope_rows : row_shares_nothing {
+template <class T, bool whole_> struct batchnorm_slope_rows : row_shares_nothing {
+    static constexpr bool whole = whole_;
     using element = T;
     enum { inputs = 2 };
     const T *in[2];
@@ -203,8 +205,7 @@ template <class T> struct batchnorm_slope_rows : row_shares_nothing {
         }
     }
 };
-template <class T> constexpr bool row_in_pieces<batchnorm_slope_rows<T>> = true;
-template <class T> constexpr bool row_fetches_once<batchnorm_slope_rows<T>> = true;
+template <class T, bool whole> constexpr bool row_in_pieces<batchnorm_slope_rows<T, whole>> = true;
 
 } // namespace simt
 

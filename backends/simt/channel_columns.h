@@ -26,6 +26,17 @@ template <int V> struct channel_place {
     }
 };
 
+/* Of a row; where packs of several channels move, all rows are one axis. */
+template <int V> TRINE_DEVICE void row_offsets(const channel_walk &rows, int64_t row, int64_t (&offset)[channel_operands])
+{
+    if constexpr (V == 1) {
+        rows.offsets(row, offset);
+    } else {
+#pragma unroll
+        for (int k = 0; k < channel_operands; k++) offset[k] = row * rows.stride[k][0];
+    }
+}
+
 template <class Gather, int V> TRINE_KERNEL(channel_threads)
 channel_columns_gather_kernel(Gather g, channel_walk rows, channel_plan plan, typename Gather::partial *partials)
 {
@@ -41,7 +52,7 @@ channel_columns_gather_kernel(Gather g, channel_walk rows, channel_plan plan, ty
 #pragma unroll
         for (int u = 0; u < U; u++) {
             int64_t offset[channel_operands];
-            rows.offsets(row + u * at.deep < at.end ? row + u * at.deep : row, offset);
+            row_offsets<V>(rows, row + u * at.deep < at.end ? row + u * at.deep : row, offset);
 #pragma unroll
             for (int k = 0; k < I; k++) x[u][k] = channel_words<T, V>::template load<false>(g.in[k] + offset[1 + k] + at.column);
         }
@@ -92,7 +103,7 @@ channel_columns_map_kernel(channel_mapped<T> o, channel_walk rows, channel_plan 
             int64_t offset[channel_operands];
             const int64_t r = row - u * at.deep;
             if (r < at.begin) continue;
-            rows.offsets(r, offset);
+            row_offsets<V>(rows, r, offset);
             to[u] = offset[0] + at.column;
 #pragma unroll
             for (int k = 0; k < I; k++) x[u][k] = channel_words<T, V>::template load<true>(o.in[k] + offset[1 + k] + at.column);
@@ -123,7 +134,7 @@ inline bool channels_by_columns(const trine_units &u)
 
 inline bool columns_in_packs(const trine_units &u, const trine_tensor *const *tensors, int V)
 {
-    bool fit = u.channels % V == 0;
+    bool fit = u.channels % V == 0 && u.inside.ndim == 1;
     for (int k = 0; k < channel_operands; k++) {
         fit = fit && aligned16(tensors[k]->data);
         for (int d = 0; d < u.inside.ndim; d++) fit = fit && (u.inside.size[d] == 1 || u.inside.stride[k][d] % V == 0);

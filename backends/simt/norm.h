@@ -210,6 +210,8 @@ template <class T, bool adds> struct norm_rows {
 };
 
 template <class T> constexpr bool row_adds<norm_rows<T, true>> = true;
+template <> inline constexpr int row_wide_packs<norm_rows<float, true>> =
+    8; /* of the sums; with 16 bits it needs more registers */
 template <class T, bool adds> constexpr bool row_seldom_odd<norm_rows<T, adds>> = true;
 
 /* ---- Host ---- */

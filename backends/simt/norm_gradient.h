@@ -1,13 +1,14 @@
 /* Kernels of the norms' gradients (norm_backward.h has the arithmetic).
  *
  * A team of threads, as in row.h, takes row after row and stays with its columns, whose weight and sums it keeps: so dx and the
- * columns' sums come of one read of x and dy. The next row's x and dy are on their way meanwhile, to registers or to shared
- * memory; where a thread has room for them in neither, a pack of the next row is asked for as soon as that pack of dx is stored. Teams' sums go to the workspace and are
- * added in the order of the teams. Where a row goes depends on its length N, with C columns a thread (16 of f32, 32 where that is
- * too few; 32 of 16 bits; where rows do not lie in packs of 16 bytes 8 and 16):
+ * columns' sums come of one read of x and dy. The next row's x and dy are on their way meanwhile, to registers or to shared memory;
+ * where a thread has room for them in neither, a pack of the next row is asked for as soon as that pack of dx is stored. Teams' sums
+ * go to the workspace and are added in the order of the teams. Where a row goes depends on its length N, with C columns a thread
+ * (16 of f32, 32 where that is too few; 32 of 16 bits; where rows do not lie in packs of 16 bytes 8 and 16):
  *   N <= C lanes     several rows a wave or a wave a row; a block adds the sums of its teams
- *   N <= C threads   a block a row, or a cluster of blocks where the vendor has them: NVIDIA's 16 blocks of 512 threads hold 262144
- *                    columns (without packs 65536 of f32, 131072 of 16 bits), AMD's single ones 16384 (4096, 8192)
+ *   N <= C threads   a block a row, or a cluster of blocks where the vendor has them and rows lie in packs: NVIDIA's 16 blocks of
+ *                    512 threads hold 262144 columns (without packs single ones 4096 of f32, 8192 of 16 bits), AMD's single
+ *                    ones 16384 (4096, 8192)
  *   above            tiles of 256 C columns, three kernels: partials of every row's tiles, the rows' statistics, dx
  * Bytes: the first two move x, dy and dx once, and twice the sums, 8 bytes a column and team: at most 17 MB on an H100, which
  * mostly stay in its L2 cache. The third moves x and dy twice, 5 moves instead of 3. Bound by bytes, layernorm of 16-bit types
@@ -31,17 +32,9 @@ enum {
 template <bool simple> constexpr int gradient_packs = simple ? 4 : 2;
 template <class T, bool simple> constexpr int gradient_most_packs = simple && sizeof(T) == 4 ? 8 : gradient_packs<simple>;
 template <int P> constexpr bool gradient_ahead = P == 4;
-/* Where registers are short rows are in shared memory, one being worked on and the next one on its way, each thread's packs in places
- * of its own. */
+/* Where registers are short rows are in shared memory, one being worked on and the next one on its way, each thread's packs in
+ * places of its own. */
 template <int P, bool simple> constexpr bool gradient_sends = simple &&gradient_ahead<P> && !target::columns_in_registers;
-
-/* Counts rows. Of rows that take a cluster there are fewer than 2^31: a register less. */
-template <bool few> struct gradient_number {
-    using type = int64_t;
-};
-template <> struct gradient_number<true> {
-    using type = int;
-};
 
 /* All of a row by one team, or of its tiles one thing. */
 enum gradient_phase { GRADIENT_ROWS, GRADIENT_PARTIALS, GRADIENT_EMIT };
@@ -180,6 +173,7 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
     using partial = typename Op::partial;
     using kept = typename Op::template columns<P>;
     auto *const block = reinterpret_cast<four_floats *>(target::dynamic_shared());
+    if (phase != GRADIENT_PARTIALS) target::let_next_start();
     const int threads = target::block_threads(), places = threads / target::wave_size() + Team::blocks();
     auto *const list = reinterpret_cast<partial *>(
         target::dynamic_shared() +
@@ -202,7 +196,7 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
     const int lanes = alone ? width : target::wave_size();
     const float own = count_columns<P>(rows.at), count = wave_reduce(own, op_sum{}, lanes);
     /* teams of a block go on together, whether their rows are there or not: a wave stays together */
-    using number = typename gradient_number<(Team::most_blocks > 1)>::type;
+    using number = typename row_number<(Team::most_blocks > 1)>::type;
     const int step = plan.groups * teams;
     number row = number(group) * teams;
     const int turns = int((plan.rows - row + step - 1) / step);
@@ -301,21 +295,22 @@ template <class T> struct gradient_vector {
     }
 };
 
-/* Blocks of gradient_sum_columns threads side by side; block_y: which of the `of` sums. */
+/* Blocks of gradient_sum_columns threads side by side, of each of the `of` sums in turn. */
 template <class T> TRINE_KERNEL(gradient_sum_threads)
 gradient_sums_kernel(const float *sums, int64_t n, int groups, int of, gradient_vector<T> dweight, gradient_vector<T> dbias)
 {
     TRINE_SHARED float list[gradient_sum_threads];
     const int t = target::thread_x(), lines = target::block_threads() / gradient_sum_columns;
-    const int64_t column = int64_t(target::block_x()) * gradient_sum_columns + t % gradient_sum_columns;
+    const unsigned which = target::block_x() % unsigned(of);
+    const int64_t column = int64_t(target::block_x() / unsigned(of)) * gradient_sum_columns + t % gradient_sum_columns;
     gradient_vector<T> to = dweight;
-    if (target::block_y()) to = dbias;
+    if (which) to = dbias;
     if (!to.data) return;
     float sum = 0.0f;
+    target::wait_for_previous();
     if (column < n) {
 #pragma unroll 4
-        for (int g = t / gradient_sum_columns; g < groups; g += lines)
-            sum += sums[(int64_t(g) * of + target::block_y()) * n + column];
+        for (int g = t / gradient_sum_columns; g < groups; g += lines) sum += sums[(int64_t(g) * of + which) * n + column];
     }
     list[t] = sum;
     target::barrier();

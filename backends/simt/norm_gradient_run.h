@@ -132,8 +132,8 @@ template <class T> inline trine_status launch_gradient_sums(trine_call *call, co
 {
     int lines = 1;
     while (lines * gradient_sum_columns < gradient_sum_threads && lines * 4 < groups) lines *= 2;
-    return launch(call, gradient_sums_kernel<T>, grid(ceil_div(n, gradient_sum_columns), of), lines * gradient_sum_columns, 0,
-                  sums, n, groups, of, gradient_vector<T>(dweight), gradient_vector<T>(dbias));
+    return launch_next(call, gradient_sums_kernel<T>, ceil_div(n, gradient_sum_columns) * of, lines * gradient_sum_columns, sums,
+                       n, groups, of, gradient_vector<T>(dweight), gradient_vector<T>(dbias));
 }
 
 /* Whether this device runs clusters as large as `team`'s: all of its architecture run half as large ones. Not in queries: the

@@ -2,6 +2,7 @@
 #ifndef TRINE_SIMT_REDUCE_H
 #define TRINE_SIMT_REDUCE_H
 
+#include "backends/simt/argmax_rows.h"
 #include "backends/simt/reduce_run.h"
 #include "backends/simt/scatter.h"
 
@@ -70,7 +71,7 @@ inline trine_status reduce_argmaxes(trine_call *call, const trine_reduce_args *a
     const trine_reduction r = trine_reduction_make(&a->x, &a->x, &a->y, a->axis, 1);
     return visit_ordered(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        return reduce(call, reduce_argmax<T>{{data_of<T>(a->x)}, a->y.data, a->y.dtype == TRINE_I64}, r);
+        return argmax(call, reduce_argmax<T>{{data_of<T>(a->x)}, a->y.data, a->y.dtype == TRINE_I64}, r);
     });
 }
 

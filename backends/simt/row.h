@@ -45,6 +45,7 @@ enum { row_small_block = 256, row_threads = 1024 };
 /* Packs of each input that a thread can hold, and those of shorter rows. */
 enum { row_few = 4 };
 template <class Op> constexpr int row_most = target::row_packs / Op::inputs;
+template <class Op> constexpr int row_wide_packs = row_most<Op>; /* the same in clusters of blocks */
 
 /* Largest of two, a number before NaN. */
 struct op_most {
@@ -56,9 +57,9 @@ struct op_most {
 template <class Op> using row_element = typename Op::element;
 /* Ops of which nothing but note() is wanted specialise this: `out` is then any tensor of the shape, emit() is not needed. */
 template <class Op> constexpr bool row_emits = true;
-/* Ops whose rows are not dense specialise this: rows of several dense pieces. They have `part`, the bytes of a pack that move
- * together, 16, 8 or an element's, each part within one piece; and `inside`, a walk over the pieces and, as its second axis, their
- * elements; operands as those of the rows. Only `simple` kernels and teams serve them. */
+/* Ops whose rows are not dense specialise this: rows of several dense pieces. Packs move whole where that is possible, `whole`;
+ * otherwise in parts of `part` bytes, 8 or an element's, each within one piece. `inside` is a walk over the pieces and, as its
+ * second axis, their elements; operands as those of the rows. Only `simple` kernels and teams serve them. */
 template <class Op> constexpr bool row_in_pieces = false;
 /* Ops of which fetch() gives the same for all packs of a row specialise this. */
 template <class Op> constexpr bool row_fetches_once = false;
@@ -132,11 +133,14 @@ template <class Op, int P> using row_tile_of = row_tile<row_element<Op>, row_hel
 template <int bytes_> struct part_tag {
     static constexpr int bytes = bytes_;
 };
-template <class T, class F> TRINE_DEVICE void visit_part(int part, F f)
+template <class Op, class F> TRINE_DEVICE void visit_part(const Op &op, F f)
 {
-    if (part == 16) return f(part_tag<16>{});
-    if (part == 8) return f(part_tag<8>{});
-    f(part_tag<int(sizeof(T))>{});
+    if constexpr (Op::whole)
+        f(part_tag<16>{});
+    else if (op.part == 8)
+        f(part_tag<8>{});
+    else
+        f(part_tag<int(sizeof(row_element<Op>))>{});
 }
 
 /* Operands of one row, or of a slice of it. */
@@ -176,7 +180,7 @@ template <class Op, bool simple> struct row_operands {
         if constexpr (!row_in_pieces<Op>)
             words.store(out + column);
         else
-            visit_part<T>(op.part, [&](auto p) {
+            visit_part(op, [&](auto p) {
                 words.template store_parts<p.bytes>([&](int j) { return out + in_pieces(op, 0, column + j); });
             });
     }
@@ -230,19 +234,20 @@ TRINE_DEVICE void load_tile(row_tile_of<Op, P> &tile, const Op &op, const row_op
 {
     using T = row_element<Op>;
     const auto load = [&](auto &to, const row_place &at, int k, float neutral) {
-        const T *from = row.in[k];
-        if constexpr (row_in_pieces<Op>)
-            visit_part<T>(op.part, [&](auto p) {
-                load_row(to, from, at, true, neutral, [&](int column) {
-                    return row_words<T>::template load_parts<p.bytes>(
-                        [&](int j) { return from + row.in_pieces(op, 1 + k, column + j); });
-                });
-            });
-        else
-            load_row(to, from, at, row.alike[k], neutral, [&](int column) { return row_words<T>::load(from + column); });
+        const T *const from = row.in[k];
+        load_row(to, from, at, row.alike[k], neutral, [&](int column) { return row_words<T>::load(from + column); });
     };
-    if constexpr (row_adds<Op>) {
-        constexpr int each = P < row_few ? P : int(row_few); /* registers are short */
+    if constexpr (row_in_pieces<Op>) {
+        visit_part(op, [&](auto p) { /* once for all inputs: their packs are in flight together */
+#pragma unroll
+                                     for (int k = 0; k < Op::inputs; k++)
+                                         load_row(tile.at[k], row.in[k], at, true, op.neutral(), [&](int column) {
+                                             return row_words<T>::template load_parts<p.bytes>(
+                                                 [&](int j) { return row.in[k] + row.in_pieces(op, 1 + k, column + j); });
+                                         });
+        });
+    } else if constexpr (row_adds<Op>) {
+        constexpr int each = P > row_few ? P / 4 : P; /* registers are short */
         load(tile.at[0], at, 0, 0.0f);
 #pragma unroll
         for (int first = 0; first < P; first += each) {
@@ -351,18 +356,26 @@ TRINE_DEVICE typename Op::partial exchange(const Op &op, typename Op::partial mi
 
 /* Packs that a thread may hold of each input: one kernel each. */
 struct row_sizes {
-    bool one; /* a pack, too */
-    int few, most;
+    bool one;            /* a pack, too */
+    int few, most, wide; /* wide: in clusters of blocks */
 };
 template <class Op, bool simple> constexpr int row_most_of = simple || !row_seldom_odd<Op> ? row_most<Op>
                                                              : row_most<Op> > 2 * row_few  ? row_most<Op> / 2
                                                                                            : row_few;
 template <class Op, bool simple> constexpr row_sizes row_sizes_of = {
     !row_in_pieces<Op>, row_in_pieces<Op> || row_most_of<Op, simple> < row_most<Op> ? row_most_of<Op, simple> : int(row_few),
-    row_most_of<Op, simple>};
+    row_most_of<Op, simple>, row_wide_packs<Op>};
 /* Whether such rows may take clusters of blocks. */
 template <class Op, bool simple> constexpr bool row_goes_wide = target::row_wide_team::most_blocks > 1 &&
                                                                 (simple || !row_seldom_odd<Op>);
+
+/* Counts rows. Of rows that take a cluster there are fewer than 2^31: registers less. */
+template <bool few> struct row_number {
+    using type = int64_t;
+};
+template <> struct row_number<true> {
+    using type = int;
+};
 
 /* 2^shift threads of a wave a row, so that a block has several rows; or, with a negative shift, all threads of the team. */
 template <class Op, int P, class Team, bool simple>
@@ -375,12 +388,14 @@ row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
     const int width = alone ? 1 << shift : threads * Team::blocks(), t = alone ? in_team & (width - 1) : in_team;
     if (!alone) Team::begin(exchanged_bytes<Team, Op>());
     /* the threads of a row that is not there do as the last one's, but for loads and stores: a wave stays together */
-    const int64_t team = target::block_x() / Team::blocks(), mine = alone ? team * (threads >> shift) + (in_team >> shift) : team,
-                  row = mine < rows ? mine : rows - 1;
+    using number = typename row_number<(Team::most_blocks > 1)>::type;
+    const number team = target::block_x() / unsigned(Team::blocks()),
+                 mine = alone ? team * (threads >> shift) + (in_team >> shift) : team,
+                 row = mine < number(rows) ? mine : number(rows) - 1;
     int64_t offset[row_operand_count<Op>];
     outer.offsets(row, offset);
     const row_operands<Op, simple> operands(op, offset, 0, row);
-    const row_place at = operands.place(mine < rows ? n : 0, t, width);
+    const row_place at = operands.place(mine < number(rows) ? n : 0, t, width);
     row_tile_of<Op, P> tile;
     load_tile(tile, op, operands, at);
     typename Op::partial p = op.gather(tile, at, alone ? width : target::wave_size());
@@ -388,12 +403,12 @@ row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
         Team::started();
         p = exchange<Team>(op, p, list);
     }
-    if (mine >= rows) return;
+    if (mine >= number(rows)) return;
     const typename Op::stats stats = op.finish(p, n);
     if (t == 0) op.note(stats, row);
     if constexpr (row_emits<Op>) {
         tile.pass(at.zero());
-        if constexpr (row_adds<Op> || row_in_pieces<Op>) { /* where registers are short */
+        if constexpr (row_adds<Op> || (row_in_pieces<Op> && Op::inputs == 1)) { /* where registers are short */
             outer.offsets(derived_again(row, at.zero()), offset);
             store_tile(stats, tile, op, row_operands<Op, simple>(op, offset, 0, row), at.again().again(), 0);
         } else {

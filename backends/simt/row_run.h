@@ -35,8 +35,8 @@ inline row_team choose_team(int64_t packs, int wave, const row_sizes &size, int 
     if (few <= row_small_block) return {size.few, int(few), -1, 1};
     if (threads <= (most_blocks > 1 ? target::row_team_block : row_threads)) return {size.most, int(threads), -1, 1};
     for (int blocks = 2; blocks <= most_blocks; blocks *= 2) {
-        const int64_t each = round_up(ceil_div(packs, int64_t(size.most) * blocks), wave);
-        if (each <= (blocks < most_blocks ? target::row_team_block : row_threads)) return {size.most, int(each), -1, blocks};
+        const int64_t each = round_up(ceil_div(packs, int64_t(size.wide) * blocks), wave);
+        if (each <= (blocks < most_blocks ? target::row_team_block : row_threads)) return {size.wide, int(each), -1, blocks};
     }
     return {0, 0, 0, 0};
 }
@@ -47,7 +47,7 @@ template <class Op, bool simple> inline int row_widest(trine_call *call)
     if constexpr (!row_goes_wide<Op, simple>)
         return 1;
     else
-        return target::row_most_blocks_here(call, row_kernel<Op, row_most<Op>, target::row_wide_team, simple>, row_threads);
+        return target::row_most_blocks_here(call, row_kernel<Op, row_wide_packs<Op>, target::row_wide_team, simple>, row_threads);
 }
 
 /* On this device; packs 0: none. */
@@ -64,14 +64,9 @@ template <class Op, bool simple> inline row_team choose_team_here(trine_call *ca
 template <class Op, int P, bool simple> inline trine_status launch_rows(trine_call *call, const Op &op, const row_walk<Op> &outer,
                                                                         int64_t rows, int64_t n, const row_team &team)
 {
-    const int64_t blocks = ceil_div(rows, team.shift >= 0 ? team.threads >> team.shift : 1) * team.blocks;
-    if (team.blocks == 1)
-        return launch(call, row_kernel<Op, P, lone_block, simple>, grid(blocks), team.threads, 0, op, outer, rows, int(n),
-                      team.shift);
-    if constexpr (P == row_sizes_of<Op, simple>.most && row_goes_wide<Op, simple>)
-        return target::launch_wide(call, row_kernel<Op, P, target::row_wide_team, simple>, blocks, team.blocks, team.threads, 0,
-                                   op, outer, rows, int(n), team.shift);
-    return trine_refuse(call, "clusters are for rows that fill their threads");
+    const int64_t blocks = ceil_div(rows, team.shift >= 0 ? team.threads >> team.shift : 1);
+    return launch(call, row_kernel<Op, P, lone_block, simple>, grid(blocks), team.threads, 0, op, outer, rows, int(n),
+                  team.shift);
 }
 
 /* `packs`: of a row. */
@@ -80,6 +75,11 @@ template <class Op, bool simple> inline trine_status run_team(trine_call *call, 
 {
     constexpr row_sizes sizes = row_sizes_of<Op, simple>;
     const row_team team = choose_team_here<Op, simple>(call, packs);
+    if constexpr (row_goes_wide<Op, simple>) {
+        if (team.blocks > 1)
+            return target::launch_wide(call, row_kernel<Op, sizes.wide, target::row_wide_team, simple>, rows * team.blocks,
+                                       team.blocks, team.threads, 0, op, outer, rows, int(n), team.shift);
+    }
     if constexpr (sizes.one) {
         if (team.packs == 1) return launch_rows<Op, 1, simple>(call, op, outer, rows, n, team);
     }
@@ -87,10 +87,11 @@ template <class Op, bool simple> inline trine_status run_team(trine_call *call, 
         if (team.packs == sizes.few) return launch_rows<Op, sizes.few, simple>(call, op, outer, rows, n, team);
     }
     if (team.packs == sizes.most) return launch_rows<Op, sizes.most, simple>(call, op, outer, rows, n, team);
+    constexpr bool packed = simple && !row_seldom_odd<Op>;
     if constexpr (row_in_pieces<Op>)
         return trine_refuse(call, "no team can hold a row");
     else
-        return run_split < Op, simple && !row_seldom_odd < Op >> (call, op, outer, rows, split);
+        return run_split<Op, packed>(call, op, outer, rows, split);
 }
 
 /* What rows of n elements may need of the workspace: that does not depend on where the tensors lie. */
