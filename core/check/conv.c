@@ -42,13 +42,19 @@ static trine_status check_axes(const trine_check *check, const char *name, const
     return TRINE_OK;
 }
 
+static trine_status check_divides(const trine_check *check, const char *name, int64_t channels, int64_t groups)
+{
+    if (channels % groups == 0) return TRINE_OK;
+    return trine_bad(check, name, "has %lld channels, which the %lld groups of the window do not divide", (long long)channels,
+                     (long long)groups);
+}
+
 static trine_status check_channels(const trine_check *check, const conv_tensors *t)
 {
     const int32_t channel = trine_conv_channel(t->window, t->channels_last);
     const int64_t groups = trine_conv_groups(t->window), c = t->x->shape[channel], k = t->weight->shape[0];
-    if (c % groups || k % groups)
-        return trine_bad(check, "window", "%lld groups do not divide %lld and %lld channels", (long long)groups, (long long)c,
-                         (long long)k);
+    TRY(check_divides(check, t->x_name, c, groups));
+    TRY(check_divides(check, t->weight_name, k, groups));
     if (t->weight->shape[channel] != c / groups)
         return trine_bad(check, t->weight_name, "has filters of %lld channels where %lld are wanted",
                          (long long)t->weight->shape[channel], (long long)(c / groups));
