@@ -57,7 +57,7 @@ struct tile_row {
 static constexpr tile_row tile_table[tile_count] = {
     {256, 256, 1, 0.80, 0.80, 4},
     {128, 128, 2, 0.45, 0.70, 8},
-    {64, 64, 4, 0.15, 0.45, 16},
+    {64, 64, 4, 0.12, 0.33, 16},
 };
 
 /* Multiply-adds a cycle of a compute unit, and bytes of an element. */
