@@ -82,7 +82,10 @@ fp8_matmul_kernel(simt::product<simt::f8_any> p, simt::f8_scaling scaling, sched
         const work w = work_of_block<Tile>(p, s, sink);
         const product_offsets at = p.offsets(w.part.index);
         const bool a_relabels = scaling.a_dtype == TRINE_F8_E4M3FN, b_relabels = scaling.b_dtype == TRINE_F8_E4M3FN;
-        scaling.move_to(w.part.index);
+        int64_t scales_at[2];
+        scaling.offsets(w.part.index, scales_at);
+        scaling.a.data += scales_at[0];
+        scaling.b.data += scales_at[1];
         multiplier<Type, Tile> m(shared);
         scales also(reinterpret_cast<float *>(shared + Tile::shared), scaling, p, w, m.wave, m.lane);
         const mma::operand<simt::f8_any> a = {p.a + at.a, p.a_m, p.a_k, p.m, p.k, a_relabels};
