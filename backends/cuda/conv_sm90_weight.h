@@ -34,26 +34,41 @@ template <class Tile> TRINE_DEVICE weight_work weight_work_of(const weight_parts
     return w;
 }
 
+/* The taps and channels of a tile's columns, 64 to a box, and which of the boxes this block loads. */
+template <class Tile> struct weight_boxes {
+    enum { count = Tile::N / 64 };
+    int channel[count];
+    uint16_t tap_row[count], tap_column[count];
+    bool own[count];
+
+    TRINE_DEVICE_METHOD weight_boxes(const conv_geometry &g, const weight_parts &p, int column, uint32_t rank)
+    {
+#pragma unroll
+        for (int j = 0; j < count; j++) {
+            const int wanted = column / 64 + j, block = wanted < p.blocks ? wanted : p.blocks - 1;
+            const int tap = block / g.chunks, row = tap / g.taps[1];
+            channel[j] = (block - tap * g.chunks) * 64;
+            tap_row[j] = uint16_t(row * g.apart[0]);
+            tap_column[j] = uint16_t((tap - row * g.taps[1]) * g.apart[1]);
+            own[j] = p.share == 1 || j / (count / 2) == int(rank);
+        }
+    }
+};
+
 /* 64 pixels from `first` on: dy's, and what each tap meets of x. */
 template <class Tile> TRINE_DEVICE void load_weight_pixels(const maps &m, const conv_geometry &g, const weight_parts &p,
-                                                           const ring_place<Tile> &at, const weight_work &w, int first,
-                                                           uint32_t rank)
+                                                           const ring_place<Tile> &at, const weight_boxes<Tile> &boxes, int row,
+                                                           int first)
 {
     const pixel begin = pixel_of(g, first);
+    const int w = begin.column * g.step[1] + g.first[1], h = begin.row * g.step[0] + g.first[0];
 #pragma unroll
     for (int j = 0; j < Tile::M / 64; j++)
-        ptx::load_box(at.a() + j * wgmma::block_bytes, &m.a, ptx::coordinates{w.row + 64 * j, first, {0, 0, 0}}, true, at.full());
-    const int boxes = Tile::N / 64 / p.share, begin_box = p.share > 1 ? int(rank) * boxes : 0;
-#pragma unroll 1
-    for (int j = begin_box; j < begin_box + boxes; j++) {
-        const int wanted = w.column / 64 + j, block = wanted < p.blocks ? wanted : p.blocks - 1;
-        const int tap = block / g.chunks, tap_row = tap / g.taps[1];
-        const ptx::pixels from = {(block - tap * g.chunks) * 64,
-                                  begin.column * g.step[1] + g.first[1],
-                                  begin.row * g.step[0] + g.first[0],
-                                  begin.image,
-                                  uint16_t((tap - tap_row * g.taps[1]) * g.apart[1]),
-                                  uint16_t(tap_row * g.apart[0])};
+        ptx::load_box(at.a() + j * wgmma::block_bytes, &m.a, ptx::coordinates{row + 64 * j, first, {0, 0, 0}}, true, at.full());
+#pragma unroll
+    for (int j = 0; j < weight_boxes<Tile>::count; j++) {
+        const ptx::pixels from = {boxes.channel[j], w, h, begin.image, boxes.tap_column[j], boxes.tap_row[j]};
+        if (!boxes.own[j]) continue;
         if (p.share > 1)
             ptx::load_pixels_shared(at.b() + j * wgmma::block_bytes, &m.b, from, at.full(), 3);
         else
@@ -85,13 +100,14 @@ template <class Tile> TRINE_DEVICE void load_weight_stages(const maps &m, const 
     const unsigned units = p.tiles_m / unsigned(p.share) * p.tiles_n * p.splits;
     for (; unit < units; unit += units_apart) {
         const weight_work w = weight_work_of<Tile>(p, unit, rank);
+        const weight_boxes<Tile> boxes(g, p, w.column, rank);
         for (int i = 0; i < w.steps; i++) {
             ptx::barrier_wait(at.empty(), at.parity ^ 1);
             ptx::barrier_expect(at.full(), Tile::bytes_stage);
             if (g.windows)
                 load_weight_windows<Tile>(m, g, p, at, w, pixel_of(g, w.first + i));
             else
-                load_weight_pixels<Tile>(m, g, p, at, w, (w.first + i) * 64, rank);
+                load_weight_pixels<Tile>(m, g, p, at, boxes, w.row, (w.first + i) * 64);
             at.advance();
         }
     }
