@@ -4,7 +4,8 @@
 #define TRINE_CUDA_CONV_SM90_H
 
 #include "backends/cuda/conv_sm90_plan.h"
-#include "backends/simt/conv.h"
+#include "backends/cuda/conv_variants.h"
+#include "backends/cuda/mma/launch.h"
 
 namespace sm90 {
 
@@ -45,24 +46,6 @@ inline int64_t tile_rows(const conv_task &t, const conv_layout &l, int pixels)
 {
     if (!l.windows) return simt::ceil_div(t.x.n * t.outputs[0] * t.outputs[1], pixels);
     return t.x.n * simt::ceil_div(t.outputs[0], l.box[0]) * simt::ceil_div(t.outputs[1], l.box[1]);
-}
-
-template <class Tile, class... P, class... A>
-inline trine_status launch_clusters(trine_call *call, void (*kernel)(P...), unsigned blocks, int cluster, const A &...args)
-{
-    target::allow_shared(kernel, Tile::shared);
-    cudaLaunchAttribute attribute = {};
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim = {unsigned(cluster), 1, 1};
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(blocks);
-    config.blockDim = dim3(Tile::threads);
-    config.dynamicSmemBytes = Tile::shared;
-    config.stream = static_cast<cudaStream_t>(call->native);
-    config.attrs = &attribute;
-    config.numAttrs = 1;
-    (void)cudaLaunchKernelEx(&config, kernel, args...); /* its error is the run time's last one */
-    return target::launched(call);
 }
 
 template <class T, class Tile, bool PAIRS = false> inline trine_status
@@ -231,7 +214,7 @@ inline conv_task forward_task(const trine_conv_shape &s, const trine_conv_args *
 
 inline bool task_is_empty(const conv_task &t) { return t.x.n == 0 || t.f.rows == 0 || t.outputs[0] == 0 || t.outputs[1] == 0; }
 
-template <int tile> inline trine_status conv_forward(trine_call *call, const void *args)
+template <int tile> trine_status conv_forward(trine_call *call, const void *args)
 {
     const trine_conv_args *a = static_cast<const trine_conv_args *>(args);
     const trine_conv_shape s = trine_conv_shape_make(&a->x, &a->weight, &a->y, &a->window, a->channels_last);
@@ -246,7 +229,7 @@ template <int tile> inline trine_status conv_forward(trine_call *call, const voi
     status = check_layout(call, t, l);
     if (status != TRINE_OK) return status;
     /* a query accepted the strides without the addresses */
-    if (!aligned_for(t, l)) return simt::conv_forward(call, args);
+    if (!aligned_for(t, l)) return trine_cuda_conv_forward_portable(call, args);
     TRINE_END_OF_QUERY(call, l.copy_x || l.copy_f ? l.x_bytes + l.f_bytes + 256 : 0);
     return run_task(call, t, l, true, tile);
 }
@@ -305,7 +288,7 @@ template <class F> inline trine_status each_phase(const trine_conv_shape &s, con
     return status;
 }
 
-template <int tile> inline trine_status conv_data(trine_call *call, const void *args)
+template <int tile> trine_status conv_data(trine_call *call, const void *args)
 {
     const trine_conv_backward_data_args *a = static_cast<const trine_conv_backward_data_args *>(args);
     const trine_conv_shape s = trine_conv_shape_make(&a->dx, &a->weight, &a->dy, &a->window, a->channels_last);
@@ -329,12 +312,12 @@ template <int tile> inline trine_status conv_data(trine_call *call, const void *
         return check_layout(call, *t, l);
     });
     if (status != TRINE_OK) return status;
-    if (!aligned) return simt::conv_data(call, args);
+    if (!aligned) return trine_cuda_conv_data_portable(call, args);
     TRINE_END_OF_QUERY(call, needed);
     return each_phase(s, a, [&](const conv_task *t, int64_t h, int64_t w) {
         if (t) return run_task(call, *t, layout_of(*t), true, tile);
-        size_t nothing = 0;
-        return simt::conv_portable(call, trine_conv_data(&s, a, h, w), &nothing, false);
+        const trine_conv_product product = trine_conv_data(&s, a, h, w);
+        return trine_cuda_conv_product_portable(call, &product);
     });
 }
 

@@ -134,7 +134,7 @@ inline trine_status run_weight(trine_call *call, const conv_task &t, const conv_
                                 : launch_weight_tile<simt::bf16>(call, m, g, l, o);
 }
 
-inline trine_status conv_weight(trine_call *call, const void *args)
+trine_status conv_weight(trine_call *call, const void *args)
 {
     const trine_conv_backward_weight_args *a = static_cast<const trine_conv_backward_weight_args *>(args);
     const trine_conv_shape s = trine_conv_shape_make(&a->x, &a->dweight, &a->dy, &a->window, a->channels_last);
@@ -151,7 +151,7 @@ inline trine_status conv_weight(trine_call *call, const void *args)
     status = check_layout(call, t, l.images);
     if (status != TRINE_OK) return status;
     if ((!l.copy_x && !simt::aligned16(t.x.data)) || (!l.copy_y && !simt::aligned16(dy.data)))
-        return simt::conv_weight(call, args);
+        return trine_cuda_conv_weight_portable(call, args);
     TRINE_END_OF_QUERY(call, l.x_bytes + l.y_bytes + l.sums_bytes + 256);
     const weight_output o = {a->dweight.data,
                              s.f_k,

@@ -5,6 +5,7 @@
 #include "backends/cuda/fp8_sm90_kernel.h"
 #include "backends/cuda/fp8_variants.h"
 #include "backends/cuda/matmul_sm90_operand.h"
+#include "backends/cuda/mma/launch.h"
 
 namespace sm90f8 {
 
@@ -173,19 +174,7 @@ template <class A, class B, class Tile> inline trine_status launch_f8(trine_call
     const unsigned clusters = how.splits > 1 || s.units < resident ? s.units : resident;
     maps m = {};
     TRINE_REQUIRE_THAT(call, make_f8_maps<Tile>(&m, r, how), "the driver makes no tensor map of it");
-    target::allow_shared(kernel, Tile::shared);
-    cudaLaunchAttribute attribute = {};
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim = {cluster, 1, 1};
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(clusters * cluster);
-    config.blockDim = dim3(Tile::threads);
-    config.dynamicSmemBytes = Tile::shared;
-    config.stream = static_cast<cudaStream_t>(call->native);
-    config.attrs = &attribute;
-    config.numAttrs = 1;
-    (void)cudaLaunchKernelEx(&config, kernel, m, f8_product(r.p), f8_scaling(r.p), s); /* its error is the run time's last one */
-    return target::launched(call);
+    return sm90::launch_clusters<Tile>(call, kernel, clusters * cluster, cluster, m, f8_product(r.p), f8_scaling(r.p), s);
 }
 
 inline trine_status launch_f8_tile(trine_call *call, const f8_request &r, const f8_plan &how)

@@ -4,6 +4,7 @@
 #include "backends/cuda/grouped_sm90_kernel.h"
 #include "backends/cuda/grouped_variants.h"
 #include "backends/cuda/matmul_sm90_plan.h"
+#include "backends/cuda/mma/launch.h"
 
 namespace sm90 {
 
@@ -100,19 +101,8 @@ template <class T, class Tile, wgmma::axis B> static trine_status launch_groups(
     maps m = {};
     const bool made = make_maps<Tile>(&m, r);
     TRINE_REQUIRE_THAT(call, made, "the driver makes no tensor map of it");
-    target::allow_shared(kernel, Tile::shared);
-    cudaLaunchAttribute attribute = {};
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim = {2, 1, 1};
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(unsigned(2 * (units < resident ? units : resident)));
-    config.blockDim = dim3(Tile::threads);
-    config.dynamicSmemBytes = Tile::shared;
-    config.stream = static_cast<cudaStream_t>(call->native);
-    config.attrs = &attribute;
-    config.numAttrs = 1;
-    (void)cudaLaunchKernelEx(&config, kernel, m, product<T>(p), s, simt::group_list(r.g)); /* its error is the run time's last */
-    return target::launched(call);
+    return launch_clusters<Tile>(call, kernel, unsigned(2 * (units < resident ? units : resident)), 2, m, product<T>(p), s,
+                                 simt::group_list(r.g));
 }
 
 template <class T, class Tile> static trine_status launch_axis(trine_call *call, const group_request &r)

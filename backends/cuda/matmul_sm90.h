@@ -6,6 +6,7 @@
 #include "backends/cuda/matmul_sm90_operand.h"
 #include "backends/cuda/matmul_sm90_plan.h"
 #include "backends/cuda/matmul_variants.h"
+#include "backends/cuda/mma/launch.h"
 
 namespace sm90 {
 
@@ -121,19 +122,7 @@ inline trine_status launch(trine_call *call, const request &r, const plan &how)
     maps m = {};
     const bool made = make_maps<T, Tile>(&m, r, how);
     TRINE_REQUIRE_THAT(call, made, "the driver makes no tensor map of it");
-    target::allow_shared(kernel, Tile::shared);
-    cudaLaunchAttribute attribute = {};
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim = {cluster, 1, 1};
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(clusters * cluster);
-    config.blockDim = dim3(Tile::threads);
-    config.dynamicSmemBytes = Tile::shared;
-    config.stream = static_cast<cudaStream_t>(call->native);
-    config.attrs = &attribute;
-    config.numAttrs = cluster > 1;
-    (void)cudaLaunchKernelEx(&config, kernel, m, product<T>(r.p), s); /* its error is the run time's last one */
-    return target::launched(call);
+    return launch_clusters<Tile>(call, kernel, clusters * cluster, cluster, m, product<T>(r.p), s);
 }
 
 template <class T, class Tile> inline trine_status launch_axes(trine_call *call, const request &r, const plan &how)

@@ -1,0 +1,23 @@
+/* What conv's files on NVIDIA have of each other: conv.cu the tables and the portable variants, conv_sm90.cu Hopper's. */
+#ifndef TRINE_CUDA_CONV_VARIANTS_H
+#define TRINE_CUDA_CONV_VARIANTS_H
+
+#include "core/backend.h"
+#include "core/conv_plan.h"
+
+/* The portable variants: for what one of Hopper's finds out at the launch alone. */
+trine_status trine_cuda_conv_forward_portable(trine_call *call, const void *args);
+trine_status trine_cuda_conv_data_portable(trine_call *call, const void *args);
+trine_status trine_cuda_conv_weight_portable(trine_call *call, const void *args);
+/* A phase of the data gradient that no filter's tap meets. */
+trine_status trine_cuda_conv_product_portable(trine_call *call, const trine_conv_product *product);
+
+namespace sm90 {
+
+template <int tile> trine_status conv_forward(trine_call *call, const void *args); /* -1 to 2: conv_sm90.cu has them */
+template <int tile> trine_status conv_data(trine_call *call, const void *args);    /* -1 */
+trine_status conv_weight(trine_call *call, const void *args);
+
+} // namespace sm90
+
+#endif
