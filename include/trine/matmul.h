@@ -10,7 +10,9 @@ extern "C" {
 
 typedef enum trine_matmul_precision {
     TRINE_MATMUL_DEFAULT = 0, /* f32 inputs: true f32 products and sums. f16, bf16: exact products, f32 sums */
-    TRINE_MATMUL_TF32 /* f32 inputs may be rounded or cut to tf32 (10 bits of mantissa) first; backends without it use f32 */
+    /* f32 inputs may be rounded or cut to tf32 (10 bits of mantissa) first, subnormal f16 inputs may count as 0 (gfx90a); backends
+     * without tf32 use f32 */
+    TRINE_MATMUL_TF32
 } trine_matmul_precision;
 
 /* d = act(alpha a b + beta c + bias). Source: BLAS's gemm, with NumPy's matmul for the batch axes.
@@ -27,7 +29,8 @@ typedef enum trine_matmul_precision {
  * Variants: sm90 (Hopper's tensor cores: f16, bf16, and f32 as tf32; large operands that do not lie at multiples of 16 bytes, or
  * with tf32 a that is not dense along K, are copied into the workspace first; sm90_TILE and sm90_TILE_split force a tile), gemv (at
  * most four rows or columns), sm80 (tensor cores of compute capability 8.0 and later, operands at multiples of 16 bytes),
- * register_tiled, and the teaching ladder naive, coalesced, tiled. docs/matmul-hopper.md and docs/matmul-ladder.md walk through
+ * mfma (gfx90a, gfx942; f32 too, which it multiplies exactly) and wmma (gfx11), both for operands that are dense along one axis,
+ * register_tiled, and the teaching ladder naive, coalesced, tiled. docs/matmul-hopper.md, docs/amd.md and docs/matmul-ladder.md walk through
  * them, docs/numerics.md says what each may be off by. */
 typedef struct trine_matmul_args {
     trine_tensor a, b, c, bias, d;
