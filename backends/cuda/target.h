@@ -114,7 +114,22 @@ constexpr bool has_pairs = true;
     }
 TRINE_OF_PAIRS(minimum, "min.NaN.f16x2", "min.NaN.bf16x2")
 TRINE_OF_PAIRS(maximum, "max.NaN.f16x2", "max.NaN.bf16x2")
+#if !defined __CUDA_ARCH__ || __CUDA_ARCH__ >= 900
 TRINE_OF_PAIRS(greater, "set.gt.u32.f16x2", "set.gt.u32.bf16x2")
+#else /* which has no comparison of pairs of bf16 */
+template <bool is_bf16> TRINE_DEVICE uint32_t greater_of_pairs(uint32_t a, uint32_t b)
+{
+    if constexpr (is_bf16) {
+        const bool low = __uint_as_float(a << 16) > __uint_as_float(b << 16);
+        const bool high = __uint_as_float(a & 0xffff0000u) > __uint_as_float(b & 0xffff0000u);
+        return (low ? 0xffffu : 0) | (high ? 0xffff0000u : 0);
+    } else {
+        uint32_t y;
+        asm("set.gt.u32.f16x2 %0, %1, %2;" : "=r"(y) : "r"(a), "r"(b));
+        return y;
+    }
+}
+#endif
 #undef TRINE_OF_PAIRS
 /* -0 becomes 0, all else stays. */
 template <bool is_bf16> TRINE_DEVICE uint32_t equal_zeros_of_pairs(uint32_t a)
