@@ -24,7 +24,8 @@ struct op_larger {
 };
 
 /* The codes of [-1, 1] by 31 bins of 1/15: narrower than thresholds are apart, so that a bin has at most one of them, or lies just
- * before it. A number is put into the bin next to it, off by the rounding of one multiply-add, which no threshold is near. */
+ * before it. A number is put into the bin next to it, off by the rounding of one multiply-add, which no threshold is near. NaN may
+ * come to any of 32: the last one is there for it, so that it gives four bits too. */
 enum { nf4_bins = 31 };
 struct nf4_table {
     float threshold[nf4_bins + 1];
@@ -66,7 +67,7 @@ nf4_quantize_kernel(int64_t n, const T *x, uint8_t *codes, float *absmax, bool a
     } else {
         for (int i = 0; i < V; i++) in.at[i] = first + i < n ? x[first + i] : from_f32<T>(0.0f);
     }
-    if (target::thread_x() < nf4_bins) table.fill(target::thread_x());
+    if (target::thread_x() <= nf4_bins) table.fill(target::thread_x());
     target::barrier();
     float most = 0.0f;
     bool nan = false;

@@ -122,17 +122,17 @@ static double model_loss(const double *at, const void *user)
 
 static void check_gradients(void)
 {
-    static model m = {.g = {.n = 2,
-                            .c = 4,
-                            .k = 6,
-                            .groups = 2,
-                            .in = {6, 5},
-                            .out = {3, 5},
-                            .taps = {3, 2},
-                            .stride = {2, 1},
-                            .padding = {1, 1},
-                            .dilation = {1, 2}}};
-    static double at[MODEL_X + MODEL_F], gradient[MODEL_X + MODEL_F];
+    model m = {.g = {.n = 2,
+                     .c = 4,
+                     .k = 6,
+                     .groups = 2,
+                     .in = {6, 5},
+                     .out = {3, 5},
+                     .taps = {3, 2},
+                     .stride = {2, 1},
+                     .padding = {1, 1},
+                     .dilation = {1, 2}}};
+    double at[MODEL_X + MODEL_F], gradient[MODEL_X + MODEL_F];
     const geometry *g = &m.g;
     for (int i = 0; i < MODEL_X + MODEL_F; i++) at[i] = (double)(i * 37 % 101) / 101 - 0.5;
     for (int i = 0; i < MODEL_Y; i++) m.dy[i] = ((double)(i * 53 % 97) / 97 - 0.5) / 16;
