@@ -244,8 +244,10 @@ def pool(c):
 
 def conv_call(c):
     """(x, weight or None, dy or None) as PyTorch has them, channels first in name, and the attributes."""
-    number = {key: max(int(re.search(rf"{key} (\d+)", c.name).group(1)), key not in ("padding",))
+    number = {key: max(int(re.search(rf"{key} (\d+)", c.name).group(1)), 0 if key == "padding" else 1)
               for key in ("stride", "padding", "dilation", "groups")}
+    torch.backends.cudnn.benchmark = True  # the fastest of its algorithms
+    torch.backends.cudnn.allow_tf32 = False  # as ours: f32 is f32
     last = "channels last" in c.name
 
     def view(name):
@@ -258,7 +260,6 @@ def conv(c):
     view, n = conv_call(c)
     f = F.conv1d if c.x.dim() == 3 else F.conv2d
     x, weight, bias = view("x"), view("weight"), getattr(c, "bias", None)
-    torch.backends.cudnn.benchmark = True  # the fastest of its algorithms
     return lambda: f(x, weight, bias, n["stride"], n["padding"], n["dilation"], n["groups"])
 
 
@@ -266,7 +267,6 @@ def conv_gradient(c, x, weight, mask):
     view, n = conv_call(c)
     rank = x.dim() - 2
     dy = view("dy")
-    torch.backends.cudnn.benchmark = True
     return lambda: ATEN.convolution_backward(dy, x, weight, None, [n["stride"]] * rank, [n["padding"]] * rank,
                                              [n["dilation"]] * rank, False, [0] * rank, n["groups"], mask)
 

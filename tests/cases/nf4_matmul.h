@@ -16,7 +16,7 @@ static double scale_of(const test_case *c, int64_t i)
     if (absmax->dtype == TRINE_F32) return case_value(absmax, i);
     const bool linear = a->kind == TRINE_ABSMAX_LINEAR;
     const int64_t code = case_value_i64(absmax, i);
-    static trine_dynamic_map map;
+    static _Thread_local trine_dynamic_map map;
     if (map.value[255] == 0) trine_dynamic_map_make(&map);
     const double scale = case_value(case_find(c, "scale"), i / TRINE_ABSMAX_BLOCK);
     const float product = (float)((linear ? (double)code : (double)map.value[code]) * scale);
