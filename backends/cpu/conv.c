@@ -141,17 +141,22 @@ static void run_product(trine_call *call, trine_conv_product c, bool only_ask, s
     if (!only_ask) run_products(call, &job.p, &team, group_product);
 }
 
-trine_status TRINE_CPU(conv)(trine_call *call, const trine_conv_args *a);
-trine_status TRINE_CPU(conv)(trine_call *call, const trine_conv_args *a)
+/* An op that is one product. */
+static trine_status run_one(trine_call *call, trine_conv_product c)
 {
-    const trine_conv_shape s = trine_conv_shape_make(&a->x, &a->weight, &a->y, &a->window, a->channels_last);
-    const trine_conv_product c = trine_conv_forward(&s, a);
     size_t needed = 0;
     call->variant = TRINE_CPU_VARIANT;
     run_product(call, c, true, &needed);
     TRINE_END_OF_QUERY(call, needed);
     run_product(call, c, false, &needed);
     return TRINE_OK;
+}
+
+trine_status TRINE_CPU(conv)(trine_call *call, const trine_conv_args *a);
+trine_status TRINE_CPU(conv)(trine_call *call, const trine_conv_args *a)
+{
+    const trine_conv_shape s = trine_conv_shape_make(&a->x, &a->weight, &a->y, &a->window, a->channels_last);
+    return run_one(call, trine_conv_forward(&s, a));
 }
 
 /* Every phase of the stride is a product. */
@@ -176,13 +181,7 @@ trine_status TRINE_CPU(conv_backward_data)(trine_call *call, const trine_conv_ba
 static trine_status backward_weight(trine_call *call, const trine_conv_backward_weight_args *a)
 {
     const trine_conv_shape s = trine_conv_shape_make(&a->x, &a->dweight, &a->dy, &a->window, a->channels_last);
-    const trine_conv_product c = trine_conv_weight(&s, a);
-    size_t needed = 0;
-    call->variant = TRINE_CPU_VARIANT;
-    run_product(call, c, true, &needed);
-    TRINE_END_OF_QUERY(call, needed);
-    run_product(call, c, false, &needed);
-    return TRINE_OK;
+    return run_one(call, trine_conv_weight(&s, a));
 }
 
 trine_status TRINE_CPU(sum)(trine_call *call, const trine_sum_args *a);
