@@ -1,4 +1,5 @@
-/* The top rung of the ladder: register_tiled.
+/* The top rung of the ladder: register_tiled. Its kernel, and the parts that other products build theirs from; what launches it is
+ * in matmul_register_run.h, for matmul alone.
  *
  * A block makes a large tile of outputs from tiles of a and b in shared memory, 8 terms at a time; a thread makes 8 x 8 (or 8 x
  * 4) of them in registers. For 64 multiply-adds it reads 16 numbers from shared memory, in four loads of 16 bytes: what is left
@@ -238,50 +239,6 @@ template <class T> inline operand_way way_of_b(const trine_product &p)
 {
     if (p.b_k == 1) return {tile_along_k, operand_packs<4, T>(p, TRINE_PRODUCT_B, p.b, p.b_k, p.k, p.b_n)};
     return {tile_along_rows, operand_packs<4, T>(p, TRINE_PRODUCT_B, p.b, p.b_n, p.n, p.b_k)};
-}
-
-template <class T, class Tile, tile_axis A> inline auto register_tiled_along(tile_axis b)
-{
-    return b == tile_along_k ? register_tiled_kernel<T, Tile, 4, A, tile_along_k>
-                             : register_tiled_kernel<T, Tile, 4, A, tile_along_rows>;
-}
-
-template <class T, class Tile>
-inline trine_status launch_register_tiled(trine_call *call, const trine_product &p, const split_sink &sink)
-{
-    const int64_t tiles_m = ceil_div(p.m, Tile::BM), tiles_n = ceil_div(p.n, Tile::BN), blocks = tiles_m * tiles_n * sink.splits;
-    const operand_way a = way_of_a<T>(p), b = way_of_b<T>(p);
-    auto *kernel = register_tiled_kernel<T, Tile, 1, tile_along_any, tile_along_any>;
-    if (a.packs && b.packs)
-        kernel = a.axis == tile_along_k ? register_tiled_along<T, Tile, tile_along_k>(b.axis)
-                                        : register_tiled_along<T, Tile, tile_along_rows>(b.axis);
-    return launch_products(call, kernel, blocks, Tile::threads, product<T>(p), tiles_m, tiles_n, blocks, sink);
-}
-
-inline trine_status run_register_tiled(trine_call *call, const trine_product &p, const register_plan &plan)
-{
-    TRINE_END_OF_QUERY(call, split_workspace(p, plan.splits));
-    if (product_is_empty(p)) return TRINE_OK;
-    const split_sink sink(call, p, plan.splits, large_tile::BK);
-    return visit_floats(call, p.dtype, [&](auto t) {
-        using T = typename decltype(t)::type;
-        const trine_status status = plan.large ? launch_register_tiled<T, large_tile>(call, p, sink)
-                                               : launch_register_tiled<T, small_tile>(call, p, sink);
-        return status == TRINE_OK ? sum_splits<T>(call, p, sink) : status;
-    });
-}
-
-inline trine_status matmul_register_tiled(trine_call *call, const void *args)
-{
-    TRINE_MATMUL_BEGIN(call, args, p);
-    return run_register_tiled(call, p, plan_register_tiled(call, p));
-}
-
-/* The large tile and no split, whatever the size: so that small cases check it too, and to see what the choice is worth. */
-inline trine_status matmul_register_tiled_128(trine_call *call, const void *args)
-{
-    TRINE_MATMUL_BEGIN(call, args, p);
-    return run_register_tiled(call, p, register_plan{true, 1, 0});
 }
 
 } // namespace simt
