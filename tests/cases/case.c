@@ -71,7 +71,7 @@ static int32_t field_index(const test_case *c, const char *field)
 {
     const trine_op_info *info = trine_op_get_info(c->op);
     for (int32_t i = 0; i < info->field_count; i++)
-        if (strcmp(info->fields[i].name, field) == 0) return i;
+        if (info->fields[i].name[0] == field[0] && strcmp(info->fields[i].name, field) == 0) return i;
     fprintf(stderr, "trine: case '%s' names a tensor '%s' that the op lacks\n", c->name, field);
     exit(3);
 }
@@ -246,18 +246,25 @@ static double fill_value(const case_tensor *t, uint64_t seed, uint64_t i)
     }
 }
 
-static void fill_element(const case_tensor *t, uint64_t seed, int64_t i)
+static void fill_bits(const case_tensor *t, uint64_t seed)
 {
-    int32_t size = trine_dtype_bits(t->dtype) / 8;
-    unsigned char *to = t->data + i * size;
-    if (t->fill == FILL_BITS) {
+    const size_t size = (size_t)trine_dtype_bits(t->dtype) / 8;
+    for (int64_t i = 0; i < t->period; i++) {
         uint64_t bits = case_hash(seed, (uint64_t)i);
         if (t->dtype == TRINE_BOOL) bits &= 1;
-        memcpy(to, &bits, (size_t)size); /* little-endian machines, as the GPUs are */
-        return;
+        memcpy(t->data + (size_t)i * size, &bits, size); /* little-endian machines, as the GPUs are */
     }
-    double value = fill_value(t, seed, (uint64_t)i);
-    trine_convert(&value, TRINE_F64, to, t->dtype, 1);
+}
+
+static void fill_values(const case_tensor *t, uint64_t seed)
+{
+    enum { BLOCK = 512 };
+    double value[BLOCK];
+    for (int64_t first = 0, n; first < t->period; first += n) {
+        n = t->period - first < BLOCK ? t->period - first : BLOCK;
+        for (int64_t i = 0; i < n; i++) value[i] = fill_value(t, seed, (uint64_t)(first + i));
+        trine_convert(value, TRINE_F64, t->data + first * (trine_dtype_bits(t->dtype) / 8), t->dtype, n);
+    }
 }
 
 bool case_prepare(test_case *c, int64_t repeat)
@@ -269,7 +276,14 @@ bool case_prepare(test_case *c, int64_t repeat)
         t->data = malloc((size_t)(t->period ? t->period : 1) * (size_t)trine_dtype_bits(t->dtype) / 8);
         if (!t->data) return false;
         uint64_t seed = case_hash(c->seed, (uint64_t)k);
-        for (int64_t i = 0; i < t->period; i++) fill_element(t, seed, i);
+        if (t->fill == FILL_BITS)
+            fill_bits(t, seed);
+        else
+            fill_values(t, seed);
+        if (repeat) continue;
+        t->values = malloc((size_t)t->numel * sizeof *t->values + 1);
+        if (!t->values) return false;
+        trine_convert(t->data, t->dtype, t->values, TRINE_F64, t->numel);
     }
     return true;
 }
@@ -278,7 +292,9 @@ void case_release(test_case *c)
 {
     for (int32_t k = 0; k < c->tensor_count; k++) {
         free(c->tensor[k].data);
+        free(c->tensor[k].values);
         c->tensor[k].data = NULL;
+        c->tensor[k].values = NULL;
     }
 }
 
@@ -291,6 +307,10 @@ const void *case_element(const case_tensor *t, int64_t i)
 
 void case_values(const case_tensor *t, int64_t first, int64_t n, double *to)
 {
+    if (t->values) {
+        if (n > 0) memcpy(to, t->values + first, (size_t)n * sizeof *to);
+        return;
+    }
     for (int64_t done = 0, m; done < n; done += m) {
         const int64_t at = (first + done) % t->period;
         m = n - done < t->period - at ? n - done : t->period - at;
@@ -298,7 +318,7 @@ void case_values(const case_tensor *t, int64_t first, int64_t n, double *to)
     }
 }
 
-double case_value(const case_tensor *t, int64_t i)
+double case_converted(const case_tensor *t, int64_t i)
 {
     double value;
     trine_convert(case_element(t, i), t->dtype, &value, TRINE_F64, 1);
@@ -308,6 +328,11 @@ double case_value(const case_tensor *t, int64_t i)
 int64_t case_value_i64(const case_tensor *t, int64_t i)
 {
     int64_t value;
+    if (t->dtype == TRINE_I32) {
+        int32_t narrow;
+        memcpy(&narrow, case_element(t, i), sizeof narrow);
+        return narrow;
+    }
     trine_convert(case_element(t, i), t->dtype, &value, TRINE_I64, 1);
     return value;
 }

@@ -56,6 +56,7 @@ typedef struct case_tensor {
     unsigned char *
         data; /* inputs and what is updated: the elements, dense and row-major; a large tensor repeats a block of `period` elements */
     int64_t period;
+    double *values;    /* the same elements in f64, for oracles; NULL where a block is repeated */
     double rtol, atol; /* outputs: instead of the case's, if they are not both 0 */
 } case_tensor;
 
@@ -135,11 +136,12 @@ const case_tensor *case_find_item(const test_case *c, const char *field, int32_t
 enum { CASE_TEXT = 64 };
 const char *case_tensor_name(const test_case *c, const case_tensor *t, char text[CASE_TEXT]);
 /* Value of element i (row-major), exact. */
-double case_value(const case_tensor *t, int64_t i);
+double case_converted(const case_tensor *t, int64_t i);
+static inline double case_value(const case_tensor *t, int64_t i) { return t->values ? t->values[i] : case_converted(t, i); }
 /* Of n elements from `first` on. */
 void case_values(const case_tensor *t, int64_t first, int64_t n, double *to);
 int64_t case_value_i64(const case_tensor *t, int64_t i);
-/* Address of element i. */
+/* Address of element i; a tensor that is not repeated has the others behind it. */
 const void *case_element(const case_tensor *t, int64_t i);
 /* Row-major index of `from`'s element that broadcasting puts at element i of a tensor of shape `to`. */
 int64_t case_broadcast_index(const case_tensor *from, const case_tensor *to, int64_t i);

@@ -54,32 +54,34 @@ bool check_report_begin(check_report *r, const char *path, int argc, char **argv
     return false;
 }
 
-void check_report_target(check_report *r, const target *t)
+void check_report_target(check_report *r, int k, const target *t)
 {
     if (!r->path) return;
-    r->target = cJSON_CreateObject();
-    cJSON_AddStringToObject(r->target, "backend", t->backend);
-    describe_device(r->target, &t->props);
-    cJSON_AddArrayToObject(r->target, "ops");
-    cJSON_AddItemToArray(cJSON_GetObjectItem(r->root, "targets"), r->target);
+    cJSON *o = r->target[k] = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "backend", t->backend);
+    describe_device(o, &t->props);
+    cJSON_AddArrayToObject(o, "ops");
+    cJSON_AddItemToArray(cJSON_GetObjectItem(r->root, "targets"), o);
 }
 
 void check_report_op(check_report *r, trine_op op)
 {
     const trine_op_info *info = trine_op_get_info(op);
     if (!r->path) return;
-    r->op = cJSON_CreateObject();
-    cJSON_AddStringToObject(r->op, "family", info->family);
-    cJSON_AddStringToObject(r->op, "op", info->name);
-    cJSON_AddItemToArray(cJSON_GetObjectItem(r->target, "ops"), r->op);
+    for (int k = 0; k < TARGETS_MAX && r->target[k]; k++) {
+        cJSON *o = r->op[k] = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "family", info->family);
+        cJSON_AddStringToObject(o, "op", info->name);
+        cJSON_AddItemToArray(cJSON_GetObjectItem(r->target[k], "ops"), o);
+    }
     write_report(r); /* an op without counts is where the run ended */
 }
 
-void check_report_case(check_report *r, const char *kind, const test_case *c, const char *variant, const char *text)
+void check_report_case(check_report *r, int k, const char *kind, const test_case *c, const char *variant, const char *text)
 {
     if (!r->path) return;
-    cJSON *list = cJSON_GetObjectItem(r->op, kind);
-    if (!list) list = cJSON_AddArrayToObject(r->op, kind);
+    cJSON *list = cJSON_GetObjectItem(r->op[k], kind);
+    if (!list) list = cJSON_AddArrayToObject(r->op[k], kind);
     if (cJSON_GetArraySize(list) >= KEPT) return;
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "case", c->name);
@@ -98,9 +100,9 @@ static void add_tally(cJSON *object, const check_tally *sum)
     cJSON_AddStringToObject(object, "worst_case", sum->worst_case);
 }
 
-void check_report_op_end(check_report *r, const check_tally *sum)
+void check_report_op_end(check_report *r, int k, const check_tally *sum)
 {
-    if (r->path) add_tally(r->op, sum);
+    if (r->path) add_tally(r->op[k], sum);
 }
 
 bool check_report_end(check_report *r, const check_tally *all)

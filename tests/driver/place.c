@@ -76,34 +76,74 @@ void *place_shape_args(const test_case *c, size_t *bytes)
 
 static unsigned char canary(size_t i) { return (unsigned char)(0xc3 ^ i * 7); }
 
-/* Calls back with the byte offset (in the image) of every element, in row-major order. */
-typedef void (*element_fn)(unsigned char *at, int64_t index, int64_t size, void *user);
+/* n elements that lie `step` bytes apart, the first of them element `index` of the tensor. */
+typedef struct element_run {
+    unsigned char *at;
+    int64_t index, n, step, size;
+} element_run;
+typedef void (*run_fn)(const element_run *run, void *user);
 
-static void each_element(const case_tensor *t, const placed_tensor *p, unsigned char *image, element_fn fn, void *user)
+/* Calls back with all elements in row-major order, in runs as long as they are evenly apart. */
+static void each_run(const case_tensor *t, const placed_tensor *p, unsigned char *image, run_fn fn, void *user)
 {
-    int64_t index[TRINE_MAX_DIMS] = {0}, size = size_of(t);
-    for (int64_t i = 0; i < t->numel; i++) {
+    int64_t index[TRINE_MAX_DIMS] = {0}, size = size_of(t), n = 1, step = 1;
+    int32_t outer = t->ndim;
+    while (outer > 0 && (n == 1 || t->shape[outer - 1] == 1 || p->view.stride[outer - 1] == step * n)) {
+        outer--;
+        if (n == 1) step = p->view.stride[outer];
+        n *= t->shape[outer];
+    }
+    for (int64_t i = 0; i < t->numel; i += n) {
         int64_t offset = 0;
-        for (int32_t d = 0; d < t->ndim; d++) offset += index[d] * p->view.stride[d];
-        fn(image + p->begin + offset * size, i, size, user);
-        for (int32_t d = t->ndim - 1; d >= 0 && ++index[d] == t->shape[d]; d--) index[d] = 0;
+        for (int32_t d = 0; d < outer; d++) offset += index[d] * p->view.stride[d];
+        const element_run run = {image + p->begin + offset * size, i, n, step * size, size};
+        fn(&run, user);
+        for (int32_t d = outer - 1; d >= 0 && ++index[d] == t->shape[d]; d--) index[d] = 0;
     }
 }
 
-static void put(unsigned char *at, int64_t index, int64_t size, void *user)
+static void copy_apart(unsigned char *to, int64_t to_step, const unsigned char *from, int64_t from_step, int64_t size, int64_t n)
 {
-    memcpy(at, case_element(user, index), (size_t)size);
+    if (to_step == size && from_step == size) {
+        memcpy(to, from, (size_t)(n * size));
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        unsigned char *a = to + i * to_step;
+        const unsigned char *b = from + i * from_step;
+        switch (size) {
+        case 1: *a = *b; break;
+        case 2: memcpy(a, b, 2); break;
+        case 4: memcpy(a, b, 4); break;
+        default: memcpy(a, b, (size_t)size); break;
+        }
+    }
 }
 
-static void take(unsigned char *at, int64_t index, int64_t size, void *user)
+static void put(const element_run *run, void *user)
 {
-    memcpy((unsigned char *)user + index * size, at, (size_t)size);
+    const case_tensor *t = user;
+    for (int64_t done = 0, m; done < run->n; done += m) {
+        const int64_t left = t->period - (run->index + done) % t->period;
+        m = run->n - done < left ? run->n - done : left;
+        copy_apart(run->at + done * run->step, run->step, case_element(t, run->index + done), run->size, run->size, m);
+    }
 }
 
-static void poison_element(unsigned char *at, int64_t index, int64_t size, void *user)
+static void take(const element_run *run, void *user)
 {
-    (void)index;
-    memset(at, *(unsigned char *)user, (size_t)size);
+    copy_apart((unsigned char *)user + run->index * run->size, run->size, run->at, run->step, run->size, run->n);
+}
+
+static void poison_run(const element_run *run, void *user)
+{
+    const unsigned char poison = *(unsigned char *)user;
+    if (run->step == run->size) {
+        memset(run->at, poison, (size_t)(run->n * run->size));
+        return;
+    }
+    for (int64_t i = 0; i < run->n; i++)
+        for (int64_t b = 0; b < run->size; b++) run->at[i * run->step + b] = poison;
 }
 
 static trine_status create_tensor(placement *p, int32_t k)
@@ -152,9 +192,9 @@ trine_status place_upload(placement *p, unsigned char poison)
         if (q->borrowed) continue;
         for (size_t i = 0; i < q->bytes; i++) q->image[i] = canary(i);
         if (t->output && !t->updated)
-            each_element(t, q, q->image, poison_element, &poison);
+            each_run(t, q, q->image, poison_run, &poison);
         else
-            each_element(t, q, q->image, put, (void *)t);
+            each_run(t, q, q->image, put, (void *)t);
         trine_status status = trine_memcpy(p->stream, q->device, q->image, q->bytes, TRINE_HOST_TO_DEVICE);
         if (status != TRINE_OK) return status;
     }
@@ -180,7 +220,7 @@ static const placed_tensor *memory_of(const placement *p, int32_t k)
 void place_gather(const placement *p, int32_t k, void *dense)
 {
     const placed_tensor *q = memory_of(p, k);
-    each_element(&p->c->tensor[k], q, q->back, take, dense);
+    each_run(&p->c->tensor[k], q, q->back, take, dense);
 }
 
 static bool written_in_place(const placement *p, int32_t k)
@@ -197,8 +237,8 @@ const char *place_damage(placement *p, char text[160])
         unsigned char same = 0;
         if (q->borrowed) continue;
         if (written_in_place(p, k)) {
-            each_element(&p->c->tensor[k], q, q->image, poison_element, &same);
-            each_element(&p->c->tensor[k], q, q->back, poison_element, &same);
+            each_run(&p->c->tensor[k], q, q->image, poison_run, &same);
+            each_run(&p->c->tensor[k], q, q->back, poison_run, &same);
         }
         if (memcmp(q->image, q->back, q->bytes) == 0) continue;
         size_t i = 0;

@@ -24,7 +24,7 @@ static int open_backend(target *targets, int room, const char *name, FILE *repor
     int count = 0;
     if (strcmp(name, "cpu") == 0) {
         for (size_t i = 0; i < sizeof cpu_levels / sizeof cpu_levels[0] && count < room; i++)
-            count += open_one(&targets[count], name, cpu_levels[i], NULL);
+            count += open_one(&targets[count], name, cpu_levels[i], strcmp(cpu_levels[i], "generic") ? report : NULL);
         return count;
     }
     trine_status status = trine_device_count(name, &devices);

@@ -61,44 +61,98 @@ static void blame(verdict *v, const test_case *c, const output *o, int64_t eleme
     v->passed = false;
 }
 
-static void judge_slice(verdict *v, const test_case *c, const output *o, int64_t unit, const unsigned char *got, const void *want)
+/* `got` as f64, in blocks. */
+static void judge_values(verdict *v, const test_case *c, const output *o, int64_t unit, const unsigned char *got,
+                         const double *want)
 {
-    for (int64_t i = 0; i < o->slice; i++) {
-        double g, w, part = 0;
-        const unsigned char *bits = got + i * o->size;
-        trine_convert(bits, o->t->dtype, &g, TRINE_F64, 1);
-        bool right;
-        if (c->oracle_bits) {
-            const unsigned char *expected = (const unsigned char *)want + i * o->size;
-            trine_convert(expected, o->t->dtype, &w, TRINE_F64, 1);
-            right = memcmp(bits, expected, (size_t)o->size) == 0;
-        } else {
-            w = ((const double *)want)[i];
-            right = verdict_value(g, w, o->t->dtype, o->rtol, o->atol, &part);
+    enum { BLOCK = 512 };
+    double value[BLOCK];
+    for (int64_t first = 0, n; first < o->slice; first += n) {
+        n = o->slice - first < BLOCK ? o->slice - first : BLOCK;
+        trine_convert(got + first * o->size, o->t->dtype, value, TRINE_F64, n);
+        for (int64_t i = 0; i < n; i++) {
+            double part, w = want[first + i];
+            const bool right = verdict_value(value[i], w, o->t->dtype, o->rtol, o->atol, &part);
+            if (part > v->worst) v->worst = part;
+            if (!right) blame(v, c, o, unit * o->slice + first + i, value[i], w);
         }
-        if (part > v->worst) v->worst = part;
-        if (!right) blame(v, c, o, unit * o->slice + i, g, w);
     }
+}
+
+static void judge_bits(verdict *v, const test_case *c, const output *o, int64_t unit, const unsigned char *got,
+                       const unsigned char *want)
+{
+    if (memcmp(got, want, (size_t)(o->slice * o->size)) == 0) return;
+    for (int64_t i = 0; i < o->slice; i++) {
+        const unsigned char *bits = got + i * o->size, *expected = want + i * o->size;
+        double g, w;
+        if (memcmp(bits, expected, (size_t)o->size) == 0) continue;
+        trine_convert(bits, o->t->dtype, &g, TRINE_F64, 1);
+        trine_convert(expected, o->t->dtype, &w, TRINE_F64, 1);
+        blame(v, c, o, unit * o->slice + i, g, w);
+    }
+}
+
+/* Of a unit: f64, or elements of the output's dtype. */
+static size_t wanted_bytes(const test_case *c, const output *o)
+{
+    return (size_t)o->slice * (c->oracle_bits ? (size_t)o->size : sizeof(double));
+}
+
+void expectation_make(expectation *e, const test_case *c, int64_t begin, int64_t end)
+{
+    output out[CASE_OUT_MAX];
+    void *unit_of[CASE_OUT_MAX];
+    *e = (expectation){.begin = begin, .end = end, .count = outputs_of(c, out)};
+    e->want = malloc(((size_t)e->count + 1) * sizeof *e->want);
+    if (!e->want) abort(); /* a test driver without memory can't judge anything */
+    for (int k = 0; k < e->count; k++) {
+        e->want[k] = malloc((size_t)(end - begin) * wanted_bytes(c, &out[k]) + 8);
+        if (!e->want[k]) abort();
+    }
+    for (int64_t unit = begin; unit < end; unit++) {
+        for (int k = 0; k < e->count; k++) unit_of[k] = e->want[k] + (size_t)(unit - begin) * wanted_bytes(c, &out[k]);
+        if (c->oracle_bits)
+            c->oracle_bits(c, unit, unit_of);
+        else
+            c->oracle(c, unit, (double *const *)unit_of);
+    }
+}
+
+void expectation_free(expectation *e)
+{
+    for (int k = 0; k < e->count; k++) free(e->want[k]);
+    free(e->want);
+    *e = (expectation){0};
+}
+
+void verdict_expected(verdict *v, const test_case *c, const expectation *e, const void *const *outputs)
+{
+    output out[CASE_OUT_MAX];
+    const int n = outputs_of(c, out);
+    for (int64_t unit = e->begin; unit < e->end; unit++)
+        for (int k = 0; k < n; k++) {
+            const size_t at = (size_t)(unit - e->begin);
+            const unsigned char *got = (const unsigned char *)outputs[k] + at * (size_t)(out[k].slice * out[k].size),
+                                *want = e->want[k] + at * wanted_bytes(c, &out[k]);
+            if (c->oracle_bits)
+                judge_bits(v, c, &out[k], unit, got, want);
+            else
+                judge_values(v, c, &out[k], unit, got, (const double *)(const void *)want);
+        }
 }
 
 void verdict_units(verdict *v, const test_case *c, int64_t begin, int64_t end, const void *const *outputs)
 {
     output out[CASE_OUT_MAX];
-    void *want[CASE_OUT_MAX];
-    int n = outputs_of(c, out);
+    const void *from[CASE_OUT_MAX];
+    const int n = outputs_of(c, out);
     *v = (verdict){.passed = true};
-    for (int k = 0; k < n; k++) {
-        want[k] = malloc((size_t)out[k].slice * 8 + 8);
-        if (!want[k]) abort(); /* a test driver without memory can't judge anything */
-    }
     for (int64_t unit = begin; unit < end; unit++) {
-        if (c->oracle_bits)
-            c->oracle_bits(c, unit, want);
-        else
-            c->oracle(c, unit, (double *const *)want);
-        for (int k = 0; k < n; k++)
-            judge_slice(v, c, &out[k], unit, (const unsigned char *)outputs[k] + (unit - begin) * out[k].slice * out[k].size,
-                        want[k]);
+        expectation e;
+        expectation_make(&e, c, unit, unit + 1);
+        for (int k = 0; k < n; k++) from[k] = (const char *)outputs[k] + (unit - begin) * out[k].slice * out[k].size;
+        verdict_expected(v, c, &e, from);
+        expectation_free(&e);
     }
-    for (int k = 0; k < n; k++) free(want[k]);
 }
