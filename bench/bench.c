@@ -87,8 +87,10 @@ static void run_target(bench_session *s, target *t, const bench_roofline *roof)
     bench_overhead overhead;
     s->roof = roof;
     s->modelled = bench_is_modelled(t);
-    if (!s->modelled && bench_flush_create(&s->flush, t->stream, &t->props) != TRINE_OK) {
-        fprintf(stderr, "trine bench: %s: no memory to flush the caches with: %s\n", t->backend, trine_error_text());
+    if (!s->modelled &&
+        (bench_flush_create(&s->flush, t->stream, &t->props) != TRINE_OK || bench_pace_create(&s->pace, t) != TRINE_OK)) {
+        fprintf(stderr, "trine bench: %s: no memory for the caches' flush and the copy: %s\n", t->backend, trine_error_text());
+        bench_flush_destroy(&s->flush, t->stream);
         s->failed++;
         return;
     }
@@ -97,6 +99,7 @@ static void run_target(bench_session *s, target *t, const bench_roofline *roof)
     progress(s, NULL);
     if (s->modelled) return;
     bench_flush_destroy(&s->flush, t->stream);
+    bench_pace_destroy(&s->pace, t->stream);
     if (s->opt->op || s->opt->filter || s->opt->dtype) return;
     if (bench_overhead_measure(&overhead, t, s->opt->seconds / 3) == TRINE_OK)
         bench_report_overhead(&s->report, t, &overhead);

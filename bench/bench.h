@@ -11,7 +11,7 @@
 #include "tests/cases/cases.h"
 #include "tests/driver/targets.h"
 
-enum { BENCH_TEXT = 512, BENCH_ENTRIES = 24 };
+enum { BENCH_TEXT = 512, BENCH_ENTRIES = 24, BENCH_PACES = 2, BENCH_TIMED = BENCH_ENTRIES + BENCH_PACES };
 
 static inline bool bench_on_cpu(const target *t) { return strcmp(t->props.backend, "cpu") == 0; }
 
@@ -69,6 +69,7 @@ typedef struct bench_entry {
     trine_stream *stream;
     bench_run run;
     void *state;
+    int every; /* timed in every so manieth round; 0: in each */
     bench_times times;
     bench_modelled modelled; /* instead of times, on the simulator */
     double worst;            /* error of its check, as a part of what is allowed */
@@ -84,8 +85,8 @@ typedef struct bench_flush {
 trine_status bench_flush_create(bench_flush *flush, trine_stream *stream, const trine_device_props *props);
 void bench_flush_destroy(bench_flush *flush, trine_stream *stream);
 
-/* Times the entries whose status is TRINE_OK in turn: repetition by repetition, each after a flush (flush may be NULL), for about
- * `seconds` an entry. An entry that fails gets its status and is left out from then on. */
+/* Times the entries whose status is TRINE_OK, at most BENCH_TIMED, in turn: repetition by repetition, each after a flush (flush may
+ * be NULL), for about `seconds` an entry that is timed in each round. An entry that fails gets its status and is left out from then on. */
 void bench_time(bench_entry *entries, int count, const bench_flush *flush, double seconds);
 /* Fills times.graph: runs recorded in one graph and replayed, caches warm, no launch between them. */
 void bench_time_graph(bench_entry *entry);
@@ -108,6 +109,24 @@ typedef struct bench_roofline {
 
 /* Measures it. The errors are those of memory and of trine_memcpy. */
 trine_status bench_roofline_measure(bench_roofline *roof, const target *t, double seconds);
+
+/* On a CPU the memory's rate is that of the minute: others share the bus. So a case that memory bounds is timed in turn with a
+ * copy that moves as many bytes and, if it writes next to nothing, with a loop that reads as many, a third as often: its own
+ * ceilings. */
+typedef struct bench_pace {
+    void *x, *y;  /* NULL on a GPU: there the roofline's rates hold */
+    size_t bytes; /* of each of the two */
+    trine_copy_args copy;
+    trine_reduce_args read;
+    double copied, loaded; /* bytes that they move */
+} bench_pace;
+
+trine_status bench_pace_create(bench_pace *p, const target *t);
+void bench_pace_destroy(bench_pace *p, trine_stream *stream);
+/* Writes the entries for the case and returns how many: none where its memory bandwidth says nothing. */
+int bench_pace_add(bench_pace *p, const bench_roofline *roof, const target *t, const test_case *c, bench_entry *entries);
+/* The roofline with the ceilings that the `count` entries give once they were timed. */
+bench_roofline bench_pace_roofline(const bench_pace *p, const bench_roofline *roof, const bench_entry *entries, int count);
 
 /* How a case stands to the roofline. percent is 0 where the roofline says nothing: a case that is bound by flops which the f32
  * probe does not measure (matrix units). */
@@ -146,10 +165,11 @@ typedef struct bench_report {
 typedef struct bench_result {
     const target *where;
     const test_case *c;
-    const bench_roofline *roof;
+    const bench_roofline *roof; /* the case's own if `paced` */
     const bench_entry *entries;
     int ours, count, winner;
     bool modelled;
+    int paced; /* how many of its ceilings were timed in turn: none, the copy, the copy and the read */
 } bench_result;
 
 /* The dtype that a case is sorted by: its first tensor's. */
@@ -176,6 +196,7 @@ typedef struct bench_session {
     bench_report report;
     const bench_roofline *roof; /* of the target at hand */
     bench_flush flush;          /* likewise */
+    bench_pace pace;            /* likewise */
     bool modelled;              /* likewise: it is the simulator */
     int64_t timed, failed, skipped, done, total;
 } bench_session;

@@ -9,7 +9,7 @@ enum { REPEAT = 1048573, SHORT_KERNEL_US = 20 };
 
 typedef struct contest {
     bench_data data;
-    bench_entry entries[BENCH_ENTRIES];
+    bench_entry entries[BENCH_TIMED]; /* behind the `count` ones the paces, when they are timed */
     char names[BENCH_ENTRIES][64];
     const bench_peer *peers[BENCH_ENTRIES]; /* NULL for ours */
     int count, ours, winner;
@@ -101,22 +101,29 @@ static void finish_peers(contest *k)
 
 /* ---- One case ---- */
 
-static void measure(const bench_session *s, contest *k, const target *t)
+static bench_roofline measure(bench_session *s, contest *k, const target *t, int *paced)
 {
     bool cpu = bench_on_cpu(t), small = k->data.c->bytes <= 4 * (double)t->props.l2_bytes;
-    bench_time(k->entries, k->count, !cpu || small ? &s->flush : NULL, s->opt->seconds);
+    bench_entry *paces = k->entries + k->count;
+    *paced = bench_pace_add(&s->pace, s->roof, t, k->data.c, paces);
+    bench_time(k->entries, k->count + *paced, !cpu || small ? &s->flush : NULL, s->opt->seconds);
     for (int i = 0; i < k->count && !cpu; i++)
         if (k->entries[i].status == TRINE_OK && k->entries[i].times.median < 1e-6 * SHORT_KERNEL_US)
             bench_time_graph(&k->entries[i]);
+    for (int i = 0; i < *paced; i++)
+        if (paces[i].status != TRINE_OK) *paced = i;
+    return bench_pace_roofline(&s->pace, s->roof, paces, *paced);
 }
 
 static void time_contest(bench_session *s, contest *k, target *t)
 {
+    int paced = 0;
+    bench_roofline roof = *s->roof;
     if (s->modelled)
         for (int i = 0; i < k->count; i++) bench_model(&k->entries[i], t, k->data.c);
     else
-        measure(s, k, t);
-    bench_result result = {t, k->data.c, s->roof, k->entries, k->ours, k->count, k->winner, s->modelled};
+        roof = measure(s, k, t, &paced);
+    bench_result result = {t, k->data.c, &roof, k->entries, k->ours, k->count, k->winner, s->modelled, paced};
     bench_report_result(&s->report, &result);
     for (int i = 0; i < k->ours; i++) {
         if (k->entries[i].status == TRINE_OK)

@@ -102,6 +102,13 @@ static cJSON *case_object(const target *t, const test_case *c, const char *statu
     return o;
 }
 
+/* The rates that were timed in turn with the case, which its percents are of; without them they are of the target's. */
+static void add_paces(cJSON *o, const bench_result *result)
+{
+    if (result->paced > 0) cJSON_AddNumberToObject(o, "copy_bytes_per_second", result->roof->copy.median);
+    if (result->paced > 1) cJSON_AddNumberToObject(o, "read_bytes_per_second", result->roof->read.median);
+}
+
 static void add_times(cJSON *o, const bench_result *result, const bench_times *times)
 {
     bench_standing stand = bench_stand(result->roof, result->c, times->median);
@@ -158,6 +165,7 @@ static void write_result(const bench_report *r, const bench_result *result, int 
         cJSON_AddItemToObject(o, "modelled", bench_modelled_object(&e->modelled));
     } else {
         add_times(o, result, &e->times);
+        add_paces(o, result);
         add_peers(o, result, e);
     }
     write_line(r, o);
@@ -191,6 +199,7 @@ static void print_row(const bench_report *r, const bench_result *result, int i, 
            format_number(1e-12 * result->c->flops / t->median, 3, flops), format_number(stand.percent, 1, percent), stand.bound);
     if (r->peers && peer) printf(" %7.2f", peer->times.median / t->median);
     if (stand.read > 0) printf("  read %.1f%%", stand.read);
+    if (result->paced && first) printf("  copy %.1f", 1e-9 * result->roof->copy.median);
     if (t->graph > 0) printf("  graph %s", format_time(t->graph, graph));
     printf("\n");
 }

@@ -85,17 +85,32 @@ static trine_status run_sum(void *reduction, trine_stream *stream) { return trin
 
 static trine_status run_amax(void *reduction, trine_stream *stream) { return trine_amax(stream, reduction); }
 
+/* Four lines at a time; the processor is asked for each some time before. */
 static trine_status run_loop(void *reduction, trine_stream *stream)
 {
+    typedef uint64_t line __attribute__((vector_size(64)));
+    enum { LINES = 4, AHEAD = 8192 };
     trine_reduce_args *a = reduction;
-    const uint64_t *x = a->x.data;
-    const int64_t n = a->x.shape[0] / 2;
+    const line *x = a->x.data;
+    const int64_t blocks = a->x.shape[0] * 4 / (int64_t)(LINES * sizeof *x);
     uint64_t sum = 0;
     (void)stream;
 #ifdef _OPENMP
-#pragma omp parallel for reduction(+ : sum) schedule(static)
+#pragma omp parallel reduction(+ : sum)
 #endif
-    for (int64_t i = 0; i < n; i++) sum += x[i];
+    {
+        line own[LINES] = {{0}};
+#ifdef _OPENMP
+#pragma omp for schedule(static)
+#endif
+        for (int64_t i = 0; i < blocks; i++)
+            for (int k = 0; k < LINES; k++) {
+                __builtin_prefetch((const char *)(x + LINES * i + k) + AHEAD);
+                own[k] += x[LINES * i + k];
+            }
+        own[0] += own[1] + own[2] + own[3];
+        for (size_t k = 0; k < sizeof *x / sizeof sum; k++) sum += own[0][k];
+    }
     float result = (float)sum;
     memcpy(a->y.data, &result, sizeof result); /* or it would not be computed */
     return TRINE_OK;
@@ -144,6 +159,54 @@ static bool only_reads(const test_case *c)
     for (int32_t k = 0; k < c->tensor_count; k++)
         if (c->tensor[k].output) written += (double)c->tensor[k].numel * trine_dtype_bits(c->tensor[k].dtype) / 8;
     return 100 * written <= c->bytes;
+}
+
+/* ---- The ceilings of a case, timed in turn with it ---- */
+
+enum { PACE_EVERY = 3 };
+
+static trine_status run_pace_copy(void *args, trine_stream *stream) { return trine_copy(stream, args); }
+
+trine_status bench_pace_create(bench_pace *p, const target *t)
+{
+    copy_buffers b = {.bytes = 0};
+    trine_status status = TRINE_OK;
+    *p = (bench_pace){.x = NULL};
+    if (bench_on_cpu(t)) status = copy_create(&b, t->stream, wanted_bytes(t));
+    if (status == TRINE_OK) *p = (bench_pace){.x = b.args.x.data, .y = b.args.y.data, .bytes = b.bytes};
+    return status;
+}
+
+void bench_pace_destroy(bench_pace *p, trine_stream *stream)
+{
+    if (p->x) trine_free(stream, p->x);
+    if (p->y) trine_free(stream, p->y);
+    *p = (bench_pace){.x = NULL};
+}
+
+int bench_pace_add(bench_pace *p, const bench_roofline *roof, const target *t, const test_case *c, bench_entry *entries)
+{
+    const double most = (double)p->bytes;
+    const int64_t copied = (int64_t)(c->bytes / 2 < most ? c->bytes / 2 : most) / 4,
+                  loaded = (int64_t)(c->bytes < most ? c->bytes : most) / 4;
+    if (!p->x || copied < 2 || strcmp(bench_stand(roof, c, 1).bound, "memory") != 0) return 0;
+    p->copy = (trine_copy_args){.x = trine_tensor_1d(p->x, TRINE_F32, copied), .y = trine_tensor_1d(p->y, TRINE_F32, copied)};
+    p->read = (trine_reduce_args){trine_tensor_1d(p->x, TRINE_F32, loaded), trine_tensor_make(p->y, TRINE_F32, 0, NULL),
+                                  TRINE_AXIS_ALL};
+    p->copied = 8 * (double)copied;
+    p->loaded = 4 * (double)loaded;
+    entries[0] = (bench_entry){.name = "copy", .stream = t->stream, .run = run_pace_copy, .state = &p->copy, .every = PACE_EVERY};
+    if (!only_reads(c)) return 1;
+    entries[1] = (bench_entry){.name = "read", .stream = t->stream, .run = run_loop, .state = &p->read, .every = PACE_EVERY};
+    return 2;
+}
+
+bench_roofline bench_pace_roofline(const bench_pace *p, const bench_roofline *roof, const bench_entry *entries, int count)
+{
+    bench_roofline own = *roof;
+    if (count > 0) own.copy = ceiling_of(entries, 1, p->copied);
+    if (count > 1) own.read = ceiling_of(entries + 1, 1, p->loaded);
+    return own;
 }
 
 bench_standing bench_stand(const bench_roofline *roof, const test_case *c, double seconds)

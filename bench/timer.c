@@ -49,9 +49,9 @@ static double quantile(const double *sorted, int count, double q)
     return i + 1 < count ? sorted[i] + (at - i) * (sorted[i + 1] - sorted[i]) : sorted[count - 1];
 }
 
-static void summarise(bench_times *times, double *samples, int count)
+static void summarise(bench_times *times, double *samples)
 {
-    times->count = count;
+    const int count = times->count;
     if (count == 0) return;
     qsort(samples, (size_t)count, sizeof *samples, by_value);
     times->min = samples[0];
@@ -87,21 +87,21 @@ static trine_status repeat_once(const bench_entry *e, const clock_pair *clock, c
     return status == TRINE_OK ? trine_event_elapsed(clock->begin, clock->end, seconds) : status;
 }
 
-/* A round: every entry once. samples NULL: a warm-up. */
+/* A round: every entry whose turn it is once. samples NULL: a warm-up. */
 static void run_round(bench_entry *entries, const clock_pair *clocks, int count, const bench_flush *flush, double **samples,
                       int round)
 {
     for (int i = 0; i < count; i++) {
         double seconds = 0;
-        if (entries[i].status != TRINE_OK) continue;
+        if (entries[i].status != TRINE_OK || (entries[i].every && round % entries[i].every != 0)) continue;
         entries[i].status = repeat_once(&entries[i], &clocks[i], flush, &seconds);
-        if (samples && entries[i].status == TRINE_OK) samples[i][round] = seconds;
+        if (samples && entries[i].status == TRINE_OK) samples[i][entries[i].times.count++] = seconds;
     }
 }
 
 /* Rounds until the time is up; but enough of them, unless they take very long. */
-static int run_rounds(bench_entry *entries, const clock_pair *clocks, int count, const bench_flush *flush, double **samples,
-                      double seconds)
+static void run_rounds(bench_entry *entries, const clock_pair *clocks, int count, const bench_flush *flush, double **samples,
+                       double seconds)
 {
     double begin = bench_now();
     int round = 0;
@@ -110,7 +110,6 @@ static int run_rounds(bench_entry *entries, const clock_pair *clocks, int count,
         if (spent >= seconds && (round >= REPETITIONS_LEAST || (round >= HURRY && spent >= 10 * seconds))) break;
         run_round(entries, clocks, count, flush, samples, round++);
     }
-    return round;
 }
 
 static void warm_up(bench_entry *entries, const clock_pair *clocks, int count, const bench_flush *flush, double seconds)
@@ -122,17 +121,20 @@ static void warm_up(bench_entry *entries, const clock_pair *clocks, int count, c
 
 void bench_time(bench_entry *entries, int count, const bench_flush *flush, double seconds)
 {
-    clock_pair clocks[BENCH_ENTRIES] = {{NULL, NULL}};
-    double *samples[BENCH_ENTRIES] = {NULL};
+    clock_pair clocks[BENCH_TIMED] = {{NULL, NULL}};
+    double *samples[BENCH_TIMED] = {NULL};
+    double share = 0; /* rounds' repetitions */
     for (int i = 0; i < count; i++) {
+        share += entries[i].every ? 1.0 / entries[i].every : 1;
+        entries[i].times.count = 0;
         samples[i] = calloc(REPETITIONS_MOST, sizeof **samples);
         trine_status status = clock_create(&clocks[i], entries[i].stream);
         if (entries[i].status == TRINE_OK) entries[i].status = samples[i] ? status : TRINE_ERROR_OUT_OF_MEMORY;
     }
-    warm_up(entries, clocks, count, flush, 0.1 * seconds * count);
-    int rounds = run_rounds(entries, clocks, count, flush, samples, seconds * count);
+    warm_up(entries, clocks, count, flush, 0.1 * seconds * share);
+    run_rounds(entries, clocks, count, flush, samples, seconds * share);
     for (int i = 0; i < count; i++) {
-        if (entries[i].status == TRINE_OK) summarise(&entries[i].times, samples[i], rounds);
+        if (entries[i].status == TRINE_OK) summarise(&entries[i].times, samples[i]);
         clock_destroy(&clocks[i]);
         free(samples[i]);
     }

@@ -77,6 +77,7 @@ STORE(store_bool, uint8_t, trine_f32_to_bool(x))
         int64_t i = 0; \
         _Pragma("GCC unroll 4") for (; LANES_PUTS && i + LANES <= n; i += LANES) \
         { \
+            if (i % 32 == 0) __builtin_prefetch((const char *)from + 2 * (i + n)); \
             const f32x16 v = lanes_load(from, dtype, i); \
             memcpy(to + i, &v, sizeof v); \
         } \
