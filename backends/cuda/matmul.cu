@@ -14,6 +14,7 @@ trine_status trine_cuda_matmul_portable(trine_call *call, const trine_product *p
 
 /* Best first. */
 static const trine_variant matmul_variants[] = {
+    {"thin", thin::matmul},
     {"sm90", sm90::matmul},
     {"gemv", simt::matmul_gemv},
     {"sm80", sm80::matmul},
