@@ -23,7 +23,7 @@ namespace thin {
 using simt::product;
 using simt::product_offsets;
 
-enum { warps = 8, threads = 32 * warps, most_vectors = 32, most_splits = 4 };
+enum { warps = 8, threads = 32 * warps, most_along_k = 32, most_along_rows = 16, most_splits = 4 };
 
 /* Where things are: w [rows, K], x [vectors, K]. */
 struct view {
@@ -55,20 +55,20 @@ struct lane_place {
 
 TRINE_DEVICE uint32_t word_of(const uint4 &v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
 
-/* w along K. NT: eights of vectors. Many vectors are worth a second tile of rows, which needs no more of x. */
+/* w along K. NT: eights of vectors. */
 template <class T, int NT> struct along_k {
-    enum { tiles = NT > 2 ? 2 : 1, rows = 16 * tiles, terms = 64 };
+    enum { tiles = 1, rows = 16, terms = 64 };
     struct step {
-        uint4 w[2 * tiles][2], x[NT][2];
+        uint4 w[2][2], x[NT][2];
     };
     using sums = float[tiles][NT][4];
-    const T *w[2 * tiles], *x[NT];
+    const T *w[2], *x[NT];
 
     TRINE_DEVICE_METHOD along_k(const view &v, const T *w_, const T *x_, int64_t first)
     {
         const lane_place me;
 #pragma unroll
-        for (int i = 0; i < 2 * tiles; i++)
+        for (int i = 0; i < 2; i++)
             w[i] = w_ + (first + me.g + 8 * i < v.rows ? first + me.g + 8 * i : first) * v.w_row + 8 * me.t;
 #pragma unroll
         for (int n = 0; n < NT; n++) x[n] = x_ + (8 * n + me.g < v.vectors ? 8 * n + me.g : 0) * v.x_row + 8 * me.t;
@@ -81,8 +81,7 @@ template <class T, int NT> struct along_k {
         for (int half = 0; half < 2; half++) {
             const bool inside = whole || 32 * half + 8 * me.t < left;
 #pragma unroll
-            for (int i = 0; i < 2 * tiles; i++)
-                s.w[i][half] = inside ? target::load16_once(w[i] + (k + 32 * half)) : uint4{0, 0, 0, 0};
+            for (int i = 0; i < 2; i++) s.w[i][half] = inside ? target::load16_once(w[i] + (k + 32 * half)) : uint4{0, 0, 0, 0};
 #pragma unroll
             for (int n = 0; n < NT; n++) s.x[n][half] = inside ? target::load16(x[n] + (k + 32 * half)) : uint4{0, 0, 0, 0};
         }
@@ -92,15 +91,13 @@ template <class T, int NT> struct along_k {
 #pragma unroll
         for (int half = 0; half < 2; half++)
 #pragma unroll
-            for (int i = 0; i < 4; i += 2)
+            for (int i = 0; i < 4; i += 2) {
+                const uint4 &u = s.w[0][half], &v = s.w[1][half];
+                const uint32_t a[4] = {word_of(u, i), word_of(v, i), word_of(u, i + 1), word_of(v, i + 1)};
 #pragma unroll
-                for (int j = 0; j < tiles; j++) {
-                    const uint4 &u = s.w[2 * j][half], &v = s.w[2 * j + 1][half];
-                    const uint32_t a[4] = {word_of(u, i), word_of(v, i), word_of(u, i + 1), word_of(v, i + 1)};
-#pragma unroll
-                    for (int n = 0; n < NT; n++)
-                        mma_sync::multiply(sum[j][n], a, word_of(s.x[n][half], i), word_of(s.x[n][half], i + 1), T{});
-                }
+                for (int n = 0; n < NT; n++)
+                    mma_sync::multiply(sum[0][n], a, word_of(s.x[n][half], i), word_of(s.x[n][half], i + 1), T{});
+            }
     }
     /* Where shared memory has the sums of row g + 8 half of an instruction's tile, and row i of the block's. */
     static TRINE_DEVICE_METHOD int position(int tile, int half) { return 16 * tile + 8 * half + lane_place().g; }
@@ -267,13 +264,14 @@ template <class Way, int NT> struct block {
     enum { threads = thin::threads, shared = places<Way, NT>::bytes };
 };
 
-/* Parts of K: as many as it takes to have enough blocks, while every warp keeps some steps. */
-inline int splits_of(const trine_call *call, int64_t blocks, int64_t steps)
+template <class Way> inline int64_t blocks_of(const view &v) { return simt::ceil_div(v.rows, int64_t(Way::rows)); }
+
+/* Parts of K: what it takes to have `wanted` blocks, while every warp keeps some steps. A cluster costs about 2 us. */
+inline int splits_of(const trine_call *call, int64_t blocks, int64_t wanted, int64_t steps)
 {
-    const int64_t wanted = 2 * int64_t(call->device->props.compute_units);
     int splits = 1;
     if (atoi(call->device->props.arch + sizeof "sm_" - 1) < 90) return splits; /* which have no clusters */
-    while (2 * splits <= most_splits && 3 * splits * blocks <= 2 * wanted && steps >= 2 * splits * 2 * warps) splits *= 2;
+    while (splits < most_splits && splits * blocks < wanted && steps >= 2 * splits * 2 * warps) splits *= 2;
     return splits;
 }
 
@@ -281,8 +279,9 @@ template <class T, template <class, int> class Axis, int NT, int FLIGHT, int TOG
 inline trine_status launch(trine_call *call, const trine_product &p, const view &v)
 {
     using Way = Axis<T, NT>;
-    const int64_t row_blocks = simt::ceil_div(v.rows, int64_t(Way::rows));
-    const int splits = splits_of(call, row_blocks * p.batch.numel, simt::ceil_div(p.k, int64_t(Way::terms)));
+    const int64_t row_blocks = blocks_of<Way>(v), units = call->device->props.compute_units;
+    const int splits = splits_of(call, row_blocks * p.batch.numel, NT > 2 ? units * 3 / 2 : units * 9 / 10,
+                                 simt::ceil_div(p.k, int64_t(Way::terms)));
     const int64_t blocks = row_blocks * splits, most = 0x7fffffff / blocks;
     TRINE_REQUIRE_THAT(call, most > 0, "the grid is too large");
     product<T> all(p);
@@ -296,17 +295,21 @@ inline trine_status launch(trine_call *call, const trine_product &p, const view 
     return status;
 }
 
-template <class T, template <class, int> class Axis>
-inline trine_status launch_axis(trine_call *call, const trine_product &p, const view &v)
+/* Bytes in flight: 4 to 8 MB on all of an H100. More are slower, as are blocks that have to wait for their turn; so a warp has one step
+ * in flight where three blocks a multiprocessor are there at once, two where blocks are fewer or have to wait anyway. */
+template <class T, int NT> inline trine_status launch_along_k(trine_call *call, const trine_product &p, const view &v)
 {
-    if (v.vectors <= 8) return launch<T, Axis, 1, 2, 2>(call, p, v);
-    if (v.vectors <= 16) return launch<T, Axis, 2, 2, 2>(call, p, v);
-    return launch<T, Axis, 4, 1, 2>(call, p, v);
+    const int64_t blocks = blocks_of<along_k<T, NT>>(v) * p.batch.numel, units = call->device->props.compute_units;
+    return 2 * blocks >= 3 * units && blocks <= 3 * units ? launch<T, along_k, NT, 1, 3>(call, p, v)
+                                                          : launch<T, along_k, NT, 2, 2>(call, p, v);
 }
 
 template <class T> inline trine_status run(trine_call *call, const trine_product &p, const view &v)
 {
-    return v.w_k == 1 ? launch_axis<T, along_k>(call, p, v) : launch_axis<T, along_rows>(call, p, v);
+    if (v.w_k != 1)
+        return v.vectors <= 8 ? launch<T, along_rows, 1, 2, 2>(call, p, v) : launch<T, along_rows, 2, 2, 2>(call, p, v);
+    if (v.vectors <= 8) return launch_along_k<T, 1>(call, p, v);
+    return v.vectors <= 16 ? launch_along_k<T, 2>(call, p, v) : launch<T, along_k, 4, 1, 2>(call, p, v);
 }
 
 /* Whether strides allow loads of 16 bytes of w and 16 or 8 of x. */
@@ -327,8 +330,10 @@ trine_status matmul(trine_call *call, const void *args)
     const bool of_a = p.m <= p.n;
     const int64_t vectors = of_a ? p.m : p.n;
     TRINE_REQUIRE_THAT(call, atoi(call->device->props.arch + sizeof "sm_" - 1) >= 80, "needs compute capability 8.0");
-    TRINE_REQUIRE_THAT(call, p.dtype != TRINE_F32 && vectors <= most_vectors, "needs f16 or bf16, and M or N of at most 32");
+    TRINE_REQUIRE_THAT(call, p.dtype != TRINE_F32 && vectors <= most_along_k, "needs f16 or bf16, and M or N of at most 32");
     TRINE_REQUIRE_THAT(call, p.k > 0 && p.k <= 1 << 30, "needs K from 1 to 2^30, and alpha other than 0");
+    TRINE_REQUIRE_THAT(call, vectors <= most_along_rows || (of_a ? p.b_k : p.a_k) == 1,
+                       "needs M or N of at most 16 where the matrix does not lie along K");
     const view v = of_a ? view{p.n, p.b_n, p.b_k, p.a_m, int(vectors), of_a} : view{p.m, p.a_m, p.a_k, p.b_n, int(vectors), of_a};
     TRINE_REQUIRE_THAT(call, packs(p, v, of_a ? p.a_k : p.b_k),
                        "needs vectors with stride 1 along K, a matrix with stride 1 along one axis, sizes and other strides of "
