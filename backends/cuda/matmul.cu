@@ -14,8 +14,9 @@ trine_status trine_cuda_matmul_portable(trine_call *call, const trine_product *p
 
 /* Best first. */
 static const trine_variant matmul_variants[] = {
-    {"sm90", sm90::matmul},
+    {"thin", thin::matmul},
     {"gemv", simt::matmul_gemv},
+    {"sm90", sm90::matmul},
     {"sm80", sm80::matmul},
     {"register_tiled", simt::matmul_register_tiled},
     {"register_tiled_128", simt::matmul_register_tiled_128},

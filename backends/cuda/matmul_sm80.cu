@@ -1,7 +1,8 @@
-/* The sm80 variant of matmul, an object of its own so that it is compiled beside matmul.cu. */
+/* The sm80 and thin variants of matmul, an object of its own so that it is compiled beside matmul.cu. */
 #include "backends/cuda/target.h"
 
 #include "backends/cuda/matmul_sm80.h"
+#include "backends/cuda/matmul_thin.h"
 #include "backends/cuda/matmul_variants.h"
 #include "backends/simt/matmul_product.h"
 

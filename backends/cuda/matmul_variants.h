@@ -1,5 +1,5 @@
 /* What matmul's files on NVIDIA have of each other: matmul.cu the table and the portable variants, matmul_sm90.cu Hopper's,
- * matmul_sm80.cu those of compute capability 8. */
+ * matmul_sm80.cu those of compute capability 8 and thin products. */
 #ifndef TRINE_CUDA_MATMUL_VARIANTS_H
 #define TRINE_CUDA_MATMUL_VARIANTS_H
 
@@ -20,5 +20,11 @@ namespace sm80 {
 trine_status matmul(trine_call *call, const void *args);
 
 } // namespace sm80
+
+namespace thin {
+
+trine_status matmul(trine_call *call, const void *args);
+
+} // namespace thin
 
 #endif

@@ -32,8 +32,11 @@ struct nf4_scales {
     TRINE_DEVICE_METHOD float at(int64_t i, const float *map) const
     {
         if (!doubled) return static_cast<const float *>(absmax)[i];
-        const uint8_t code = static_cast<const uint8_t *>(absmax)[i];
-        const float s = scale[i / TRINE_ABSMAX_BLOCK];
+        return of_code(static_cast<const uint8_t *>(absmax)[i], scale[i / TRINE_ABSMAX_BLOCK], map);
+    }
+    /* Of a code and its block's scale. */
+    TRINE_DEVICE_METHOD float of_code(uint32_t code, float s, const float *map) const
+    {
         return linear ? target::mul_rn(float(code), s) : target::add_rn(target::mul_rn(map[code], s), *mean);
     }
 };

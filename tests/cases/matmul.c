@@ -175,6 +175,7 @@ static void shapes(case_list *list)
     static const int64_t thin[][3] = {
         {1, 1000, 777}, {1, 1024, 2048}, {3, 515, 1024}, {1000, 1, 333}, {512, 2, 1024},
         {4, 4, 5000},   {1, 1, 4099},    {2, 3, 1},      {40, 24, 3000}, {5, 640, 1030},
+        {7, 392, 1032}, {16, 136, 2064}, {72, 31, 3080},
     };
     /* rows of whole 16-byte pieces, for kernels that want them, and edges inside of large tiles */
     static const int64_t pieces[][3] = {{257, 136, 520}, {130, 264, 72}, {8, 8, 8}, {200, 40, 1096}, {392, 520, 64}};
