@@ -3,6 +3,7 @@
 
 /* A kernel of which a multiprocessor must have room for that many blocks. */
 #define TRINE_KERNEL_BLOCKS(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
+#define TRINE_FP8_ROWS 16
 
 #include "backends/cuda/fp8_variants.h"
 #include "backends/cuda/row.h"

@@ -31,10 +31,17 @@ struct f8_plan {
     int tile, share, splits;
 };
 
-/* A product with all that its launch needs. */
+/* An operand as TMA sees it, and the bytes of the copy that is made first; 0: none. */
+struct f8_operand {
+    tensor_map::matrices matrices;
+    size_t copied;
+};
+
+/* A product with all that its launch needs. given: as the caller has it; p: with operands that are copied first. */
 struct f8_request {
-    trine_product p;
-    tensor_map::matrices a, b, d;
+    trine_product given, p;
+    f8_operand a, b;
+    tensor_map::matrices d;
     bool by_tma, mixed, fast;
 };
 
@@ -118,9 +125,27 @@ inline tensor_map::matrices matrices_of_d(const trine_product &p)
     return matrices_of(p, TRINE_PRODUCT_D, p.d, type_of(p.d_dtype), int(trine_dtype_bits(p.d_dtype) / 8), p.n, p.m, p.d_m);
 }
 
-inline trine_status make_f8_request(trine_call *call, const void *args, f8_request *r)
+/* The operand, or a copy of it that is to be made if `copies`: wgmma takes fp8 along K only. */
+inline bool take_operand(f8_request *r, int which, bool copies, f8_operand *o)
 {
-    enum { largest = 1 << 30 }; /* coordinates are 32-bit numbers */
+    const auto seen = [&] {
+        const operand_view v = view_of(r->p, which);
+        return matrices_of(r->p, which, v.data, CU_TENSOR_MAP_DATA_TYPE_UINT8, 1, r->p.k, v.rows, v.row_stride);
+    };
+    o->matrices = seen();
+    o->copied = 0;
+    if ((view_of(r->p, which).k_stride == 1 || r->p.k == 1) && tensor_map::fits(o->matrices)) return true;
+    if (!copies) return false;
+    o->copied = plan_copy(&r->p, which);
+    o->matrices = seen();
+    return true;
+}
+
+/* copies: whatever the size, operands that can't be loaded as they lie are copied first; else only where that pays. */
+inline trine_status make_f8_request(trine_call *call, const void *args, bool copies, f8_request *r)
+{
+    enum { largest = 1 << 30 };                  /* coordinates are 32-bit numbers */
+    const double worth_copies = double(1 << 27); /* multiply-adds */
     TRINE_FP8_MATMUL_BEGIN(call, args, p);
 #ifndef TRINE_CODE_SM90A
     return trine_refuse(call, "needs a build with machine code for sm_90a");
@@ -130,17 +155,16 @@ inline trine_status make_f8_request(trine_call *call, const void *args, f8_reque
     TRINE_REQUIRE_THAT(call, p.k > 0, "needs K > 0");
     TRINE_REQUIRE_THAT(call, p.m <= largest && p.n <= largest && p.k <= largest, "needs sizes of at most 2^30");
     TRINE_REQUIRE_THAT(call, p.batch.ndim <= 3, "needs at most three batch axes of different strides");
-    TRINE_REQUIRE_THAT(call, (p.a_k == 1 || p.k == 1) && (p.b_k == 1 || p.k == 1), "needs a and b with stride 1 along K");
     TRINE_REQUIRE_THAT(call, p.b_scale.k_step == 0 || p.b_scale.row == 0 || p.b_scale.row_block != 1,
                        "needs b_scale in blocks of 128 columns where it depends on k");
-    r->p = p;
+    r->given = r->p = p;
     r->mixed = p.dtype != TRINE_F8_E4M3FN || p.b_dtype != TRINE_F8_E4M3FN;
     r->fast = static_cast<const trine_fp8_matmul_args *>(args)->fast_accumulate && p.a_scale.k_step == 0 && p.b_scale.k_step == 0;
-    r->a = matrices_of(p, TRINE_PRODUCT_A, p.a, CU_TENSOR_MAP_DATA_TYPE_UINT8, 1, p.k, p.m, p.a_m);
-    r->b = matrices_of(p, TRINE_PRODUCT_B, p.b, CU_TENSOR_MAP_DATA_TYPE_UINT8, 1, p.k, p.n, p.b_n);
+    copies = copies || double(p.m) * double(p.n) * double(p.k) * double(p.batch.numel) >= worth_copies;
+    TRINE_REQUIRE_THAT(call, take_operand(r, TRINE_PRODUCT_A, copies, &r->a) && take_operand(r, TRINE_PRODUCT_B, copies, &r->b),
+                       "needs a and b with stride 1 along K and other strides of multiples of 16 bytes, or 2^27 multiply-adds, "
+                       "which pay for a copy");
     r->d = matrices_of_d(p);
-    TRINE_REQUIRE_THAT(call, tensor_map::fits(r->a) && tensor_map::fits(r->b),
-                       "needs a's and b's other strides to be multiples of 16 bytes");
     /* TMA was seen to write more than a row of 2 bytes */
     r->by_tma = p.activation == TRINE_ACT_IDENTITY && !p.bias_m && tensor_map::fits(r->d) && tensor_map::aligned(r->d) &&
                 p.n * r->d.element_bytes % 16 == 0;
@@ -151,8 +175,8 @@ inline trine_status make_f8_request(trine_call *call, const void *args, f8_reque
 
 template <class Tile> inline bool make_f8_maps(maps *m, const f8_request &r, const f8_plan &how)
 {
-    bool made = tensor_map::make(&m->a, r.a, wgmma::line_bytes, Tile::M);
-    made = made && tensor_map::make(&m->b, r.b, wgmma::line_bytes, Tile::N / how.share);
+    bool made = tensor_map::make(&m->a, r.a.matrices, wgmma::line_bytes, Tile::M);
+    made = made && tensor_map::make(&m->b, r.b.matrices, wgmma::line_bytes, Tile::N / how.share);
     return made && (!r.by_tma || tensor_map::make(&m->d, r.d, wgmma::line_bytes / r.d.element_bytes, 64));
 }
 
@@ -194,15 +218,34 @@ inline trine_status launch_f8_tile(trine_call *call, const f8_request &r, const 
     }
 }
 
-inline trine_status run_f8(trine_call *call, const f8_request &r, const f8_plan &how)
+/* Makes the copies that were planned, in the workspace. */
+inline trine_status copy_operands(trine_call *call, f8_request *r)
 {
-    TRINE_REQUIRE_THAT(call, units_of(r.p, how) <= 0x7fffffff / (how.share * how.splits), "the grid is too large");
+    char *at = reinterpret_cast<char *>((reinterpret_cast<uintptr_t>(call->workspace) + 255) / 256 * 256);
+    trine_status status = TRINE_OK;
+    if (r->a.copied) {
+        r->p.a = r->a.matrices.data = at;
+        status = make_copy(call, r->given, r->p, TRINE_PRODUCT_A);
+    }
+    if (r->b.copied && status == TRINE_OK) {
+        r->p.b = r->b.matrices.data = at + r->a.copied;
+        status = make_copy(call, r->given, r->p, TRINE_PRODUCT_B);
+    }
+    return status;
+}
+
+inline trine_status run_f8(trine_call *call, f8_request *r, const f8_plan &how)
+{
+    TRINE_REQUIRE_THAT(call, units_of(r->p, how) <= 0x7fffffff / (how.share * how.splits), "the grid is too large");
+    const size_t copied = r->a.copied + r->b.copied;
     /* a query accepted the strides without the addresses: what can't be loaded by TMA takes the portable tile, which needs no
      * workspace either */
-    if (!tensor_map::aligned(r.a) || !tensor_map::aligned(r.b)) return trine_cuda_fp8_matmul_portable(call, &r.p);
-    TRINE_END_OF_QUERY(call, 0);
-    if (simt::product_is_empty(r.p)) return TRINE_OK;
-    return launch_f8_tile(call, r, how);
+    if ((!r->a.copied && !tensor_map::aligned(r->a.matrices)) || (!r->b.copied && !tensor_map::aligned(r->b.matrices)))
+        return trine_cuda_fp8_matmul_portable(call, &r->given);
+    TRINE_END_OF_QUERY(call, copied ? copied + 256 : 0);
+    if (simt::product_is_empty(r->p)) return TRINE_OK;
+    const trine_status status = copied ? copy_operands(call, r) : TRINE_OK;
+    return status == TRINE_OK ? launch_f8_tile(call, *r, how) : status;
 }
 
 /* ---- The variants ---- */
@@ -210,21 +253,21 @@ inline trine_status run_f8(trine_call *call, const f8_request &r, const f8_plan 
 trine_status fp8_matmul(trine_call *call, const void *args)
 {
     f8_request r;
-    const trine_status status = make_f8_request(call, args, &r);
-    return status == TRINE_OK ? run_f8(call, r, make_f8_plan(r, call->device->props.compute_units)) : status;
+    const trine_status status = make_f8_request(call, args, false, &r);
+    return status == TRINE_OK ? run_f8(call, &r, make_f8_plan(r, call->device->props.compute_units)) : status;
 }
 
 /* One tile whatever the size, so that small cases check every one of them; K is split as far as it can be where `split`. */
 template <int tile, bool split> trine_status fp8_matmul_of_tile(trine_call *call, const void *args)
 {
     f8_request r;
-    const trine_status status = make_f8_request(call, args, &r);
+    const trine_status status = make_f8_request(call, args, true, &r);
     if (status != TRINE_OK) return status;
     TRINE_REQUIRE_THAT(call, !r.mixed || tile == only_mixed_tile, "needs e4m3fn for both");
     TRINE_REQUIRE_THAT(call, r.fast || tile != fast_tile, "needs fast_accumulate and scales that don't depend on k");
     const int64_t steps = simt::ceil_div(r.p.k, terms);
     return run_f8(
-        call, r,
+        call, &r,
         f8_plan{tile, !split && shares(r, tile) ? 2 : 1, split ? int(steps < most_splits ? steps : int64_t(most_splits)) : 1});
 }
 

@@ -14,6 +14,9 @@ namespace simt {
 
 enum { f8_codes = 256 };
 
+/* Rows that a thread of the large tile makes: fp8.cu and fp8.hip say how many fit in its registers beside scales and codes. */
+using f8_large_tile = register_tile<128, 128, TRINE_FP8_ROWS, 8, 2>;
+
 TRINE_DEVICE void fill_f8_table(float *table, trine_dtype dtype, int threads)
 {
     const int e5 = dtype == TRINE_F8_E5M2 || dtype == TRINE_F8_E5M2FNUZ,
@@ -146,7 +149,7 @@ inline trine_status run_fp8_tiled(trine_call *call, const trine_product &p, cons
     if (product_is_empty(p)) return TRINE_OK;
     const split_sink sink(call, p, plan.splits, TRINE_FP8_BLOCK);
     const trine_status status =
-        plan.large ? launch_fp8_tiled<large_tile>(call, p, sink) : launch_fp8_tiled<small_tile>(call, p, sink);
+        plan.large ? launch_fp8_tiled<f8_large_tile>(call, p, sink) : launch_fp8_tiled<small_tile>(call, p, sink);
     return status == TRINE_OK ? sum_splits<f8_any>(call, p, sink) : status;
 }
 
