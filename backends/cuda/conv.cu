@@ -10,11 +10,6 @@
 trine_status trine_cuda_conv_forward_portable(trine_call *call, const void *args) { return simt::conv_forward(call, args); }
 trine_status trine_cuda_conv_data_portable(trine_call *call, const void *args) { return simt::conv_data(call, args); }
 trine_status trine_cuda_conv_weight_portable(trine_call *call, const void *args) { return simt::conv_weight(call, args); }
-trine_status trine_cuda_conv_product_portable(trine_call *call, const trine_conv_product *product)
-{
-    size_t needed = 0;
-    return simt::conv_portable(call, *product, &needed, false);
-}
 
 /* Best first. */
 static const trine_variant forward_variants[] = {
