@@ -11,16 +11,45 @@
 
 namespace sm90 {
 
+enum { conv_phases = 16 /* of a launch */, conv_planes = 4 /* of different sizes among them */ };
+
+/* A phase of a strided data gradient (core/conv_plan.h); everything else has one. Planes of phases differ by one row or column, so
+ * that there are at most four kinds of them; phases of a kind read a through one map, each from its own tap on. */
+struct conv_phase {
+    simt::divider32 width, height; /* im2col: outputs along a row and a column; windows: boxes */
+    int first[2];                  /* of output 0, as the map has it: [row, column] */
+    int tap_at[2], taps[2];        /* from there to the first tap */
+    int filter;                    /* index of the first tap among the filter's */
+    int m, rows, columns;          /* pixels; outputs along a column and a row */
+    int steps, plane;
+    int first_chunk; /* 0; without taps the one past the last, which is zeros in a and b: a branch would hold the sums twice */
+    unsigned before, tile_rows; /* units of the phases before; rows of units */
+    int64_t d;                  /* elements from the beginning of d */
+};
+
 /* How the tile's rows are pixels (p, q) of images, and its steps are taps and channels. */
 struct conv_geometry {
     bool windows;
-    simt::divider32 width, height; /* im2col: outputs along a row and a column; windows: boxes */
-    int first[2], step[2];         /* of output 0, between outputs: [row, column] */
-    int apart[2];                  /* between taps */
-    int taps[2], chunks;
-    int box[2];              /* windows: a tile's pixels, [rows, columns] */
-    int lines;               /* windows: filter rows in a step */
-    int m, n, rows, columns; /* pixels, channels of d; outputs along a column and a row */
+    bool store_pixels; /* d's maps are im2col's */
+    int step[2];       /* between outputs */
+    int apart[2];      /* between taps */
+    int filter_step[2], chunks;
+    int box[2]; /* windows: a tile's pixels, [rows, columns] */
+    int lines;  /* windows: filter rows in a step */
+    int n;      /* channels of d */
+    int phases;
+    conv_phase phase[conv_phases];
+};
+
+struct conv_maps {
+    CUtensorMap a[conv_planes], b, d[conv_planes];
+};
+
+/* Columns that are phases of a stride side by side (conv_sm90_data.h): (phase, phase, channel). */
+struct conv_spread {
+    simt::divider32 channels, across;
+    int phases[2], size[2]; /* phases[0] 0: they are not */
+    int64_t stride[2];      /* of the plane */
 };
 
 /* d and what is done to a sum before. */
@@ -32,75 +61,110 @@ struct conv_finish {
     float activation_alpha;
     bool wide, bias_wide;
     bool packs; /* eight neighbouring channels may be stored together */
+    conv_spread spread;
 };
 
 struct pixel {
     int image, row, column; /* outputs */
 };
 
-TRINE_DEVICE pixel pixel_of(const conv_geometry &g, int index)
+TRINE_DEVICE pixel pixel_of(const conv_phase &p, int index)
 {
-    const int line = int(g.width.divide(index)), image = int(g.height.divide(line));
-    return pixel{image, line - image * int(g.height.d), index - line * int(g.width.d)};
+    const int line = int(p.width.divide(index)), image = int(p.height.divide(line));
+    return pixel{image, line - image * int(p.height.d), index - line * int(p.width.d)};
 }
 
 /* The output of a row of a tile; false if there is none. */
-template <class Tile> TRINE_DEVICE bool output_of(const conv_geometry &g, int tile_row, int row, pixel *at)
+template <class Tile> TRINE_DEVICE bool output_of(const conv_geometry &g, const conv_phase &p, int tile_row, int row, pixel *at)
 {
     if (!g.windows) {
-        *at = pixel_of(g, tile_row + row);
-        return tile_row + row < g.m;
+        *at = pixel_of(p, tile_row + row);
+        return tile_row + row < p.m;
     }
-    *at = pixel_of(g, tile_row / Tile::M);
+    *at = pixel_of(p, tile_row / Tile::M);
     at->row = at->row * g.box[0] + row / g.box[1];
     at->column = at->column * g.box[1] + row % g.box[1];
-    return at->row < g.rows && at->column < g.columns;
+    return at->row < p.rows && at->column < p.columns;
+}
+
+/* A block's tile, as matmul's `work`. */
+struct conv_work {
+    int phase, row, column;
+};
+
+template <class Tile> TRINE_DEVICE conv_work conv_work_of(const conv_geometry &g, const schedule &s, unsigned unit, uint32_t rank)
+{
+    conv_work w = {0, 0, 0};
+    while (w.phase + 1 < g.phases && unit >= g.phase[w.phase + 1].before) w.phase++;
+    const conv_phase &p = g.phase[w.phase];
+    unsigned m, n;
+    simt::tile_of_block(unit - p.before, p.tile_rows, s.columns, unsigned(s.group / s.share), &m, &n);
+    w.row = int(m * unsigned(s.share) + (s.share > 1 ? rank : 0)) * Tile::M;
+    w.column = int(n) * Tile::N;
+    return w;
 }
 
 /* ---- Loading ---- */
 
-template <class Tile> struct conv_producer {
-    static TRINE_DEVICE_METHOD void load_a(const maps &m, const conv_geometry &g, const ring_place<Tile> &at, const pixel &first,
-                                           int tap_row, int tap_column, int chunk)
+/* B: how the filters lie. Along their rows they come in boxes of 64 rows. */
+template <class Tile, wgmma::axis B> struct conv_producer {
+    static TRINE_DEVICE_METHOD void load_a(const conv_maps &m, const conv_geometry &g, const conv_phase &p,
+                                           const ring_place<Tile> &at, const pixel &first, int tap_row, int tap_column, int chunk)
     {
         if (g.windows) {
             const ptx::coordinates from = {
                 chunk * 64, first.column * g.box[1], {first.row * g.box[0], tap_row * g.lines, first.image}};
-            ptx::load_box(at.a(), &m.a, from, false, at.full());
+            ptx::load_box(at.a(), &m.a[0], from, false, at.full());
         } else {
-            const ptx::pixels from = {chunk * 64,  first.column * g.step[1] + g.first[1], first.row * g.step[0] + g.first[0],
-                                      first.image, uint16_t(tap_column * g.apart[1]),     uint16_t(tap_row * g.apart[0])};
-            ptx::load_pixels(at.a(), &m.a, from, at.full());
+            const ptx::pixels from = {
+                chunk * 64,  first.column * g.step[1] + p.first[1],           first.row * g.step[0] + p.first[0],
+                first.image, uint16_t(p.tap_at[1] + tap_column * g.apart[1]), uint16_t(p.tap_at[0] + tap_row * g.apart[0])};
+            ptx::load_pixels(at.a(), &m.a[p.plane], from, at.full());
         }
     }
+    static TRINE_DEVICE_METHOD void load_b_box(const conv_maps &m, const schedule &s, uint32_t to, const ptx::coordinates &from,
+                                               uint32_t full)
+    {
+        if (s.share > 1)
+            ptx::load_box_shared(to, &m.b, from, false, full, 3);
+        else
+            ptx::load_box(to, &m.b, from, false, full);
+    }
     /* b, or with two blocks this block's half of it, for both. */
-    static TRINE_DEVICE_METHOD void load_b(const maps &m, const schedule &s, const ring_place<Tile> &at, int column, int tap,
+    static TRINE_DEVICE_METHOD void load_b(const conv_maps &m, const schedule &s, const ring_place<Tile> &at, int column, int tap,
                                            int chunk, uint32_t rank)
     {
-        const int first = s.share > 1 ? int(rank) * (Tile::N / 2) : 0;
-        const ptx::coordinates from = {chunk * 64, column + first, {tap, 0, 0}};
-        if (s.share > 1)
-            ptx::load_box_shared(at.b() + first * wgmma::line_bytes, &m.b, from, false, at.full(), 3);
-        else
-            ptx::load_box(at.b(), &m.b, from, false, at.full());
+        const int columns = s.share > 1 ? Tile::N / 2 : Tile::N, first = s.share > 1 ? int(rank) * columns : 0;
+        if constexpr (B == wgmma::along_k) {
+            const ptx::coordinates from = {chunk * 64, column + first, {tap, 0, 0}};
+            load_b_box(m, s, at.b() + first * wgmma::line_bytes, from, at.full());
+        } else {
+#pragma unroll 1
+            for (int i = first; i < first + columns; i += 64) {
+                const ptx::coordinates from = {column + i, chunk * 64, {tap, 0, 0}};
+                load_b_box(m, s, at.b() + i * wgmma::line_bytes, from, at.full());
+            }
+        }
     }
-    static TRINE_DEVICE_METHOD void run(const maps &m, const conv_geometry &g, const schedule &s, uint32_t base, uint32_t rank,
-                                        unsigned unit, unsigned units_apart)
+    static TRINE_DEVICE_METHOD void run(const conv_maps &m, const conv_geometry &g, const schedule &s, uint32_t base,
+                                        uint32_t rank, unsigned unit, unsigned units_apart)
     {
         ring_place<Tile> at(base);
         for (; unit < s.units; unit += units_apart) {
-            const work w = work_of<Tile>(s, unit, rank);
-            const pixel first = pixel_of(g, g.windows ? w.row / Tile::M : w.row);
-            int chunk = 0, tap_row = 0, tap_column = 0;
-            for (int i = 0; i < w.steps; i++) {
+            const conv_work w = conv_work_of<Tile>(g, s, unit, rank);
+            const conv_phase &p = g.phase[w.phase];
+            const pixel first = pixel_of(p, g.windows ? w.row / Tile::M : w.row);
+            int chunk = p.first_chunk, tap_row = 0, tap_column = 0;
+            for (int i = 0; i < p.steps; i++) {
+                const int tap = p.filter + tap_row * g.filter_step[0] + tap_column * g.filter_step[1];
                 ptx::barrier_wait(at.empty(), at.parity ^ 1);
                 ptx::barrier_expect(at.full(), Tile::bytes_stage);
-                load_a(m, g, at, first, tap_row, tap_column, chunk);
-                load_b(m, s, at, w.column, tap_row * g.taps[1] + tap_column, chunk, rank);
+                load_a(m, g, p, at, first, tap_row, tap_column, chunk);
+                load_b(m, s, at, w.column, tap, chunk, rank);
                 at.advance();
                 if (++chunk < g.chunks) continue;
                 chunk = 0;
-                if (++tap_column < g.taps[1]) continue;
+                if (++tap_column < p.taps[1]) continue;
                 tap_column = 0;
                 tap_row++;
             }
@@ -212,12 +276,23 @@ TRINE_DEVICE void finish_staged(const conv_geometry &g, const conv_finish &f, in
     me.meet();
 }
 
+/* Where a column of d lies, from its pixel on; negative if the phase has no such pixel. */
+TRINE_DEVICE int64_t column_place(const conv_finish &f, const pixel &at, int column)
+{
+    const conv_spread &o = f.spread;
+    if (o.phases[0] == 0) return column * f.channel;
+    const int phase = int(o.channels.divide(column)), h = int(o.across.divide(phase)), w = phase - h * o.phases[1];
+    if (at.row * o.phases[0] + h >= o.size[0] || at.column * o.phases[1] + w >= o.size[1]) return -1;
+    return h * o.stride[0] + w * o.stride[1] + (column - phase * int(o.channels.d)) * f.channel;
+}
+
 /* Any strides and activations: through shared memory, so that neighbouring threads have neighbours of d: channels, or pixels. */
 template <class Tile, class T> TRINE_DEVICE void store_scattered(const float (&sum)[Tile::N / 2], const conv_geometry &g,
-                                                                 const conv_finish &f, const work &w, uint32_t staging,
+                                                                 const conv_finish &f, const conv_work &w, uint32_t staging,
                                                                  const lane_place &me)
 {
     constexpr int pitch = Tile::staging_pitch;
+    const conv_phase &p = g.phase[w.phase];
     const bool across = f.channel == 1, finish = f.bias || f.activation != TRINE_ACT_IDENTITY;
     const int width = f.packs ? 8 : 1, lines = 32 / width; /* packs of a row */
 #pragma unroll 1
@@ -232,8 +307,10 @@ template <class Tile, class T> TRINE_DEVICE void store_scattered(const float (&s
             const int row = across ? e / lines : e % 64, own = (across ? e % lines : e / 64) * width,
                       column = w.column + 32 * i + own;
             pixel at;
-            if (!output_of<Tile>(g, w.row, me.group * 64 + row, &at) || column >= g.n) continue;
-            const int64_t to = at.image * f.image + at.row * f.row + at.column * f.column + column * f.channel;
+            if (!output_of<Tile>(g, p, w.row, me.group * 64 + row, &at) || column >= g.n) continue;
+            const int64_t own_place = column_place(f, at, column);
+            if (own_place < 0) continue;
+            const int64_t to = p.d + at.image * f.image + at.row * f.row + at.column * f.column + own_place;
             const uint32_t from = staging + (row * pitch + own) * 4;
             if (f.packs) {
                 const float4 low = ptx::load_shared(from), high = ptx::load_shared(from + 16);
@@ -246,24 +323,52 @@ template <class Tile, class T> TRINE_DEVICE void store_scattered(const float (&s
     }
 }
 
-template <class Tile, class T> TRINE_DEVICE void conv_store(float (&sum)[Tile::N / 2], const maps &m, const conv_geometry &g,
-                                                            const conv_finish &f, const schedule &s, const work &w,
+/* As store_by_tma, for pixels that lie anywhere; `first`: the warpgroup's first pixel, which one thread finds again for each box
+ * so that no register holds it. */
+template <class Tile, class D> TRINE_DEVICE void store_pixels_by_tma(const float (&sum)[Tile::N / 2], const CUtensorMap *map,
+                                                                     const conv_phase &p, int first, int column, uint32_t staging,
+                                                                     const lane_place &me, D type)
+{
+    constexpr int columns = wgmma::line_bytes / int(sizeof(D));
+#pragma unroll
+    for (int i = 0; i < Tile::N / columns; i++) {
+        const uint32_t box = staging + i % Tile::boxes * wgmma::block_bytes;
+        if (me.thread == 0) ptx::wait_stores_read<Tile::boxes - 1>();
+        me.meet();
+        fill_box(sum + i * columns / 2, box, me, type);
+        ptx::fence_async();
+        me.meet();
+        if (me.thread == 0 && first < p.m) {
+            const pixel to = pixel_of(p, first);
+            ptx::store_pixels(map, ptx::pixels{column + i * columns, to.column, to.row, to.image, 0, 0}, box);
+        }
+    }
+}
+
+template <class Tile, class T> TRINE_DEVICE void conv_store(float (&sum)[Tile::N / 2], const conv_maps &m, const conv_geometry &g,
+                                                            const conv_finish &f, const schedule &s, const conv_work &w,
                                                             uint32_t staging, const lane_place &me)
 {
     if (!s.by_tma) {
         store_scattered<Tile, T>(sum, g, f, w, staging, me);
         return;
     }
-    ptx::coordinates to = {w.column, w.row + me.group * 64, {0, 0, 0}};
+    const conv_phase &p = g.phase[w.phase];
+    const int row = w.row + me.group * 64;
+    ptx::coordinates to = {w.column, row, {0, 0, 0}};
     if (g.windows) {
-        const pixel at = pixel_of(g, w.row / Tile::M);
+        const pixel at = pixel_of(p, w.row / Tile::M);
         to = ptx::coordinates{w.column, at.column * g.box[1], {at.row * g.box[0] + me.group * 64 / g.box[1], at.image, 0}};
     }
     finish_sums<Tile, T>(sum, g, f, w.column, me);
-    if (f.wide)
-        store_by_tma<Tile>(sum, &m.d, s, to, staging, me, float{});
+    if (g.store_pixels && f.wide)
+        store_pixels_by_tma<Tile>(sum, &m.d[w.phase], p, row, w.column, staging, me, float{});
+    else if (g.store_pixels)
+        store_pixels_by_tma<Tile>(sum, &m.d[w.phase], p, row, w.column, staging, me, T{});
+    else if (f.wide)
+        store_by_tma<Tile>(sum, &m.d[0], s, to, staging, me, float{});
     else
-        store_by_tma<Tile>(sum, &m.d, s, to, staging, me, T{});
+        store_by_tma<Tile>(sum, &m.d[0], s, to, staging, me, T{});
 }
 
 /* ---- The kernel ---- */
@@ -283,9 +388,9 @@ template <class Tile> TRINE_DEVICE void begin_conv_ring(uint32_t base, int share
 }
 
 /* PAIRS: a step is two filter rows. */
-template <class T, class Tile, bool PAIRS> __global__ void __launch_bounds__(Tile::threads, Tile::together)
-    conv_kernel(const __grid_constant__ maps m, const __grid_constant__ conv_geometry g, const __grid_constant__ conv_finish f,
-                const __grid_constant__ schedule s)
+template <class T, class Tile, wgmma::axis B, bool PAIRS> __global__ void __launch_bounds__(Tile::threads, Tile::together)
+    conv_kernel(const __grid_constant__ conv_maps m, const __grid_constant__ conv_geometry g,
+                const __grid_constant__ conv_finish f, const __grid_constant__ schedule s)
 {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     const uint32_t base =
@@ -297,9 +402,9 @@ template <class T, class Tile, bool PAIRS> __global__ void __launch_bounds__(Til
     if (threadIdx.x >= Tile::multipliers) {
         if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
         if (threadIdx.x == Tile::multipliers) {
-            ptx::prefetch_map(&m.a);
+            ptx::prefetch_map(&m.a[0]);
             ptx::prefetch_map(&m.b);
-            conv_producer<Tile>::run(m, g, s, base, rank, unit, units_apart);
+            conv_producer<Tile, B>::run(m, g, s, base, rank, unit, units_apart);
         }
         __syncwarp();
     } else {
@@ -309,11 +414,12 @@ template <class T, class Tile, bool PAIRS> __global__ void __launch_bounds__(Til
         ring_place<Tile> at(base);
         float sum[Tile::N / 2];
         for (; unit < s.units; unit += units_apart) {
-            const work w = work_of<Tile>(s, unit, rank);
+            const conv_work w = conv_work_of<Tile>(g, s, unit, rank);
+            const int steps = g.phase[w.phase].steps;
             if constexpr (PAIRS)
-                multiply_pairs<T, Tile>(sum, at, s, w.steps, rank, me);
+                multiply_pairs<T, Tile>(sum, at, s, steps, rank, me);
             else
-                multiply_tile<T, Tile, wgmma::along_k, wgmma::along_k>(sum, at, s, w.steps, rank, me);
+                multiply_tile<T, Tile, wgmma::along_k, B>(sum, at, s, steps, rank, me);
             conv_store<Tile, T>(sum, m, g, f, s, w, staging, me);
         }
         if (me.thread == 0) ptx::wait_stores_read<0>();

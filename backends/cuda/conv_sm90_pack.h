@@ -44,6 +44,37 @@ static __global__ void __launch_bounds__(pack_threads) pack_filters_kernel(filte
     to[i] = filter_element(f, int(line / f.steps), int(line % f.steps), int(i % 64));
 }
 
+/* ---- Filters of a data gradient whose phases are columns: [phase][phase][channel][tap][tap][term], terms in 64s ---- */
+
+enum { spread_most = 8 /* phases along an axis */ };
+
+/* Along each axis, of each phase: its taps tap, tap + step, ..., of which number j lies at begin - j among the `all` taps. */
+struct spread_pack {
+    const uint16_t *from;
+    int64_t k, c, stride[2]; /* of terms, channels, taps */
+    int terms, channels;
+    int phases[2], all[2], step[2];
+    int tap[2][spread_most], taps[2][spread_most], begin[2][spread_most];
+};
+
+static __global__ void __launch_bounds__(pack_threads) pack_spread_kernel(const __grid_constant__ spread_pack f, uint16_t *to)
+{
+    const int64_t i = int64_t(blockIdx.x) * pack_threads + threadIdx.x;
+    const int padded = (f.terms + 63) / 64 * 64, term = int(i % padded), line = int(i / padded), taps = f.all[0] * f.all[1];
+    const int column = line / taps, tap = line - column * taps, phase = column / f.channels;
+    const int own[2] = {phase / f.phases[1], phase % f.phases[1]}, at[2] = {tap / f.all[1], tap % f.all[1]};
+    if (own[0] >= f.phases[0]) return;
+    int64_t from = term * f.k + (column - phase * f.channels) * f.c;
+    bool met = term < f.terms;
+#pragma unroll
+    for (int a = 0; a < 2; a++) {
+        const int j = f.begin[a][own[a]] - at[a];
+        met = met && j >= 0 && j < f.taps[a][own[a]];
+        from += (f.tap[a][own[a]] + j * f.step[a]) * f.stride[a];
+    }
+    to[i] = met ? f.from[from] : uint16_t(0);
+}
+
 /* ---- Images ---- */
 
 struct image_pack {
@@ -100,6 +131,14 @@ inline trine_status pack_filters(trine_call *call, const filter_pack &f, void *t
 {
     return simt::launch(call, pack_filters_kernel, simt::grid(simt::ceil_div(int64_t(f.rows) * f.steps * 64, pack_threads)),
                         pack_threads, 0, f, static_cast<uint16_t *>(to));
+}
+
+inline trine_status pack_spread(trine_call *call, const spread_pack &f, void *to)
+{
+    const int64_t padded = simt::ceil_div(f.terms, 64) * 64,
+                  lines = int64_t(f.phases[0]) * f.phases[1] * f.channels * f.all[0] * f.all[1];
+    return simt::launch(call, pack_spread_kernel, simt::grid(simt::ceil_div(lines * padded, pack_threads)), pack_threads, 0, f,
+                        static_cast<uint16_t *>(to));
 }
 
 inline trine_status pack_cells(trine_call *call, const image_pack &p, int cell, void *to)

@@ -21,13 +21,20 @@ struct conv_images {
 struct conv_filters {
     const void *data;
     int64_t rows, row, channel, tap[2]; /* strides, of tap 0 on; of the taps they may be negative */
+    int64_t taps[2];                    /* that there are */
 };
 
+/* A phase of a data gradient, or the whole of everything else. */
 struct conv_task {
     trine_dtype dtype;
     conv_images x;
     conv_filters f;
+    bool turned; /* the filters lie, or are copied, along their rows, taps in their own order */
     int64_t taps[2], outputs[2], first[2], step[2], apart[2];
+    int64_t filter, filter_step[2]; /* index of the first tap among the filter's, from one tap to the next */
+    int64_t tap_at[2];              /* from `first` to the first tap */
+    int plane;                      /* of the phases' */
+    int64_t d;                      /* elements from the beginning of d */
     conv_finish finish;
 };
 
@@ -41,11 +48,13 @@ inline bool lies_well(const conv_images &x)
     const auto fits = [](int64_t size, int64_t stride) { return size == 1 || tensor_map::stride_fits(stride, 2); };
     return x.channel == 1 && x.c % 8 == 0 && fits(x.n, x.image) && fits(x.size[0], x.stride[0]) && fits(x.size[1], x.stride[1]);
 }
-inline bool lies_well(const conv_filters &f, const int64_t *taps, int64_t channels)
+inline bool lies_well(const conv_filters &f, int64_t channels, bool turned)
 {
-    return f.channel == 1 && channels % 8 == 0 && (f.rows == 1 || tensor_map::stride_fits(f.row, 2)) &&
-           (taps[1] == 1 || tensor_map::stride_fits(f.tap[1], 2)) && (taps[0] == 1 || tensor_map::stride_fits(f.tap[0], 2)) &&
-           (taps[0] == 1 || f.tap[0] == taps[1] * f.tap[1]);
+    const int64_t dense = turned ? f.row : f.channel, line = turned ? f.rows : channels, other = turned ? f.channel : f.row,
+                  lines = turned ? channels : f.rows;
+    return dense == 1 && line % 8 == 0 && (lines == 1 || tensor_map::stride_fits(other, 2)) &&
+           (f.taps[1] == 1 || tensor_map::stride_fits(f.tap[1], 2)) && (f.taps[0] == 1 || tensor_map::stride_fits(f.tap[0], 2)) &&
+           (f.taps[0] == 1 || f.taps[1] == 1 || f.tap[0] == f.taps[1] * f.tap[1]);
 }
 
 /* How a task is run: which copies, where in the workspace, steps of the ring. */
@@ -53,6 +62,7 @@ struct conv_layout {
     bool windows, copy_x, copy_f;
     int cell, lines;                  /* windows: channels of a pixel, filter rows in a step */
     int chunks, steps, rows, columns; /* rows, columns: of the copied image */
+    int line;                         /* elements of a copied filter's tap (windows: of all taps) */
     int box[2];
     size_t x_bytes, f_bytes;
 };
@@ -72,11 +82,17 @@ inline void choose_box(const int64_t *outputs, int pixels, int *box)
     }
 }
 
+/* Few channels, whose taps are brought together. */
+inline bool takes_windows(const conv_task &t)
+{
+    return !t.turned && !t.finish.spread.phases[0] && t.x.c <= window_channels && t.apart[1] == 1 && t.taps[0] * t.taps[1] > 1;
+}
+
 /* pixels: of a step or tile; pairs: two filter rows may be one step. */
 inline conv_layout layout_of(const conv_task &t, int pixels = 128, bool may_pair = true)
 {
     conv_layout l = {};
-    l.windows = t.x.c <= window_channels && t.apart[1] == 1 && t.taps[0] * t.taps[1] > 1;
+    l.windows = takes_windows(t);
     l.copy_f = true;
     if (l.windows) {
         /* two filter rows in a step where they fit; outputs must be 16 bytes apart; there is one tile for it */
@@ -94,10 +110,12 @@ inline conv_layout layout_of(const conv_task &t, int pixels = 128, bool may_pair
         l.chunks = int(simt::ceil_div(t.x.c, 64));
         l.steps = int(t.taps[0] * t.taps[1]) * l.chunks;
         l.copy_x = !lies_well(t.x);
-        l.copy_f = !lies_well(t.f, t.taps, t.x.c);
+        l.copy_f = !lies_well(t.f, t.x.c, t.turned);
         l.x_bytes = l.copy_x ? size_t(align256(t.x.n * t.x.size[0] * t.x.size[1] * padded_to(t.x.c, 8) * 2)) : 0;
     }
-    l.f_bytes = l.copy_f ? size_t(align256(t.f.rows * l.steps * 128)) : 0;
+    l.line = l.windows ? l.steps * 64 : padded_to(t.turned ? t.f.rows : t.x.c, 64);
+    const int64_t lines = (t.turned ? t.x.c : t.f.rows) * (l.windows ? 1 : t.f.taps[0] * t.f.taps[1]);
+    l.f_bytes = l.copy_f ? size_t(align256(lines * l.line * 2)) : 0;
     return l;
 }
 
@@ -107,6 +125,7 @@ inline tensor_map::images images_of(const conv_task &t, const conv_layout &l, co
     const int64_t channels = l.copy_x ? padded_to(t.x.c, 8) : t.x.c;
     m.data = data;
     m.type = t.dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    m.element_bytes = 2;
     m.channels = channels;
     m.images = t.x.n;
     m.image_stride = l.copy_x ? t.x.size[0] * t.x.size[1] * channels : t.x.image;
@@ -138,7 +157,7 @@ inline trine_status check_task(trine_call *call, const conv_task &t, int64_t gro
 
 inline trine_status check_layout(trine_call *call, const conv_task &t, const conv_layout &l)
 {
-    const int64_t reach[2] = {(t.taps[1] - 1) * t.apart[1], (t.taps[0] - 1) * t.apart[0]};
+    const int64_t reach[2] = {t.tap_at[1] + (t.taps[1] - 1) * t.apart[1], t.tap_at[0] + (t.taps[0] - 1) * t.apart[0]};
     if (l.windows) {
         TRINE_REQUIRE_THAT(call, t.step[1] * l.cell * 2 < 1 << 20 && int64_t(l.rows) * l.columns < 1 << 30,
                            "needs a padded plane of less than 2^30 pixels");
@@ -165,20 +184,26 @@ inline bool make_a(CUtensorMap *map, const conv_task &t, const conv_layout &l, c
     return tensor_map::make(map, m);
 }
 
+/* Boxes of 64 terms and so many rows; filters along their rows in boxes of 64 rows. */
 inline bool make_b(CUtensorMap *map, const conv_task &t, const conv_layout &l, const void *data, int rows)
 {
     tensor_map::matrices m = {};
     m.data = data;
     m.type = t.dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
     m.element_bytes = 2;
-    m.inner = l.copy_f ? l.chunks * 64 : t.x.c;
-    m.outer = t.f.rows;
-    m.outer_stride = l.copy_f ? int64_t(l.steps) * 64 : t.f.row;
+    m.inner = t.turned ? t.f.rows : t.x.c;
+    m.outer = t.turned ? t.x.c : t.f.rows;
+    m.outer_stride = t.turned ? t.f.channel : t.f.row;
     m.batch_axes = 1;
-    m.batch[0] = l.steps / l.chunks;
-    m.batch_stride[0] = l.copy_f ? int64_t(l.chunks) * 64 : t.taps[1] > 1 ? t.f.tap[1] : t.f.tap[0];
+    m.batch[0] = t.f.taps[0] * t.f.taps[1];
+    m.batch_stride[0] = t.f.taps[1] > 1 ? t.f.tap[1] : t.f.tap[0];
     m.batch[1] = m.batch[2] = 1;
-    return tensor_map::make(map, m, 64, rows);
+    if (l.copy_f) {
+        if (l.windows) m.batch[0] = l.steps / l.chunks;
+        m.inner = m.batch_stride[0] = l.windows ? l.chunks * 64 : l.line;
+        m.outer_stride = m.batch[0] * m.batch_stride[0];
+    }
+    return tensor_map::make(map, m, 64, t.turned ? 64 : rows);
 }
 
 /* Outputs with dense channels, in boxes of a line of channels and box[0] x box[1] pixels. */
@@ -194,33 +219,63 @@ inline bool make_outputs(CUtensorMap *map, const void *data, CUtensorMapDataType
     return tensor_map::make(map, m);
 }
 
-/* d in boxes that are half a tile's pixels, if TMA can write it. */
-inline bool make_d(CUtensorMap *map, const conv_task &t, const conv_layout &l)
+inline CUtensorMapDataType type_of_d(const conv_task &t)
+{
+    if (t.finish.wide) return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+    return t.dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+}
+
+/* d's pixels, wherever they lie, by im2col's mode. */
+inline bool make_d_pixels(CUtensorMap *map, const conv_task &t)
 {
     const conv_finish &f = t.finish;
-    const int64_t size = f.wide ? 4 : 2, columns = t.outputs[1], pixels = t.x.n * t.outputs[0] * columns;
-    const bool simple = f.activation == TRINE_ACT_IDENTITY || f.activation == TRINE_ACT_RELU;
+    tensor_map::images m = {};
+    m.element_bytes = f.wide ? 4 : 2;
+    m.data = static_cast<const char *>(f.d) + t.d * m.element_bytes;
+    m.type = type_of_d(t);
+    m.channels = t.f.rows;
+    m.images = t.x.n;
+    m.image_stride = f.image;
+    const int64_t stride[2] = {f.column, f.row}, reach[2] = {0, 0};
+    for (int i = 0; i < 2; i++) {
+        m.size[i] = m.count[i] = t.outputs[1 - i];
+        m.stride[i] = stride[i];
+        m.step[i] = 1;
+    }
+    return simt::aligned16(m.data) && tensor_map::fits(m, reach) && tensor_map::make(map, m, 64);
+}
+
+/* Maps of d in boxes that are half a tile's pixels, if TMA can write it. *pixels: they are im2col's. */
+inline bool make_d(CUtensorMap *map, const conv_task *tasks, int phases, const conv_layout &l, bool *pixels)
+{
+    const conv_task &t = tasks[0];
+    const conv_finish &f = t.finish;
+    const int64_t size = f.wide ? 4 : 2, columns = t.outputs[1], all = t.x.n * t.outputs[0] * columns;
+    const bool simple = !f.spread.phases[0] && (f.activation == TRINE_ACT_IDENTITY || f.activation == TRINE_ACT_RELU);
     const bool fits = f.channel == 1 && t.f.rows * size % 16 == 0 && reinterpret_cast<uintptr_t>(f.d) % 16 == 0 &&
                       f.column * size % 16 == 0 && f.row * size % 16 == 0 && f.image * size % 16 == 0 && f.column > 0;
     const bool plane =
         (t.outputs[0] == 1 || f.row == columns * f.column) && (t.x.n == 1 || f.image == t.outputs[0] * columns * f.column);
+    *pixels = false;
     if (!simple || !fits) return false;
-    const CUtensorMapDataType type = f.wide                 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
-                                     : t.dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
-                                                            : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-    if (!l.windows) {
+    if (!l.windows && phases == 1 && plane && columns > 1) {
         tensor_map::matrices m = {};
         m.data = f.d;
-        m.type = type;
+        m.type = type_of_d(t);
         m.element_bytes = int(size);
         m.inner = t.f.rows;
-        m.outer = pixels;
+        m.outer = all;
         m.outer_stride = f.column;
-        return plane && columns > 1 && tensor_map::make(map, m, wgmma::line_bytes / size, 64);
+        return tensor_map::make(map, m, wgmma::line_bytes / size, 64);
+    }
+    if (!l.windows) {
+        *pixels = phases <= conv_planes;
+        for (int i = 0; i < phases && *pixels; i++) *pixels = make_d_pixels(map + i, tasks[i]);
+        return *pixels;
     }
     const int half[2] = {64 / l.box[1], l.box[1]};
     const int64_t stride[2] = {f.row, f.column};
-    return l.box[1] <= 64 && make_outputs(map, f.d, type, size, t.f.rows, t, stride, f.image, half);
+    return l.box[1] <= 64 && make_outputs(map, f.d, type_of_d(t), size, t.f.rows, t, stride, f.image, half);
 }
 
 inline bool stores_packs(const conv_task &t)

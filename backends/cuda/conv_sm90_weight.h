@@ -43,13 +43,14 @@ template <class Tile> struct weight_boxes {
 
     TRINE_DEVICE_METHOD weight_boxes(const conv_geometry &g, const weight_parts &p, int column, uint32_t rank)
     {
+        const int taps = g.phase[0].taps[1];
 #pragma unroll
         for (int j = 0; j < count; j++) {
             const int wanted = column / 64 + j, block = wanted < p.blocks ? wanted : p.blocks - 1;
-            const int tap = block / g.chunks, row = tap / g.taps[1];
+            const int tap = block / g.chunks, row = tap / taps;
             channel[j] = (block - tap * g.chunks) * 64;
             tap_row[j] = uint16_t(row * g.apart[0]);
-            tap_column[j] = uint16_t((tap - row * g.taps[1]) * g.apart[1]);
+            tap_column[j] = uint16_t((tap - row * taps) * g.apart[1]);
             own[j] = p.share == 1 || j / (count / 2) == int(rank);
         }
     }
@@ -60,8 +61,9 @@ template <class Tile> TRINE_DEVICE void load_weight_pixels(const maps &m, const 
                                                            const ring_place<Tile> &at, const weight_boxes<Tile> &boxes, int row,
                                                            int first)
 {
-    const pixel begin = pixel_of(g, first);
-    const int w = begin.column * g.step[1] + g.first[1], h = begin.row * g.step[0] + g.first[0];
+    const conv_phase &phase = g.phase[0];
+    const pixel begin = pixel_of(phase, first);
+    const int w = begin.column * g.step[1] + phase.first[1], h = begin.row * g.step[0] + phase.first[0];
 #pragma unroll
     for (int j = 0; j < Tile::M / 64; j++)
         ptx::load_box(at.a() + j * wgmma::block_bytes, &m.a, ptx::coordinates{row + 64 * j, first, {0, 0, 0}}, true, at.full());
@@ -105,7 +107,7 @@ template <class Tile> TRINE_DEVICE void load_weight_stages(const maps &m, const 
             ptx::barrier_wait(at.empty(), at.parity ^ 1);
             ptx::barrier_expect(at.full(), Tile::bytes_stage);
             if (g.windows)
-                load_weight_windows<Tile>(m, g, p, at, w, pixel_of(g, w.first + i));
+                load_weight_windows<Tile>(m, g, p, at, w, pixel_of(g.phase[0], w.first + i));
             else
                 load_weight_pixels<Tile>(m, g, p, at, boxes, w.row, (w.first + i) * 64);
             at.advance();

@@ -129,7 +129,7 @@ inline trine_status run_weight(trine_call *call, const conv_task &t, const conv_
     maps m = {};
     TRINE_REQUIRE_THAT(call, make_dy(&m.a, t, dy, y, l) && make_a(&m.b, t, l.images, x, 64),
                        "the driver makes no tensor map of it");
-    const conv_geometry g = geometry_of(t, l.images);
+    const conv_geometry g = geometry_of(&t, 1, l.images);
     return t.dtype == TRINE_F16 ? launch_weight_tile<simt::f16>(call, m, g, l, o)
                                 : launch_weight_tile<simt::bf16>(call, m, g, l, o);
 }

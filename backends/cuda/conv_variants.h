@@ -9,8 +9,6 @@
 trine_status trine_cuda_conv_forward_portable(trine_call *call, const void *args);
 trine_status trine_cuda_conv_data_portable(trine_call *call, const void *args);
 trine_status trine_cuda_conv_weight_portable(trine_call *call, const void *args);
-/* A phase of the data gradient that no filter's tap meets. */
-trine_status trine_cuda_conv_product_portable(trine_call *call, const trine_conv_product *product);
 
 namespace sm90 {
 

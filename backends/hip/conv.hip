@@ -4,11 +4,27 @@
 /* The number of blocks that a compute unit should have room for is left to the compiler. */
 #define TRINE_KERNEL_BLOCKS(threads, blocks) TRINE_KERNEL(threads)
 
-#include "backends/simt/conv.h"
+#include "backends/hip/conv_mfma.h"
+#include "backends/simt/conv_rows_run.h"
 
 /* Best first. */
-static const trine_variant forward_variants[] = {{"implicit_gemm", simt::conv_forward}};
-static const trine_variant data_variants[] = {{"implicit_gemm", simt::conv_data}};
-static const trine_variant weight_variants[] = {{"implicit_gemm", simt::conv_weight}};
+static const trine_variant forward_variants[] = {
+    {"mfma", mfma::conv_forward<mfma::by_mfma>},
+    {"wmma", mfma::conv_forward<mfma::by_wmma>},
+    {"depthwise", simt::depthwise_forward},
+    {"implicit_gemm", simt::conv_forward},
+};
+static const trine_variant data_variants[] = {
+    {"mfma", mfma::conv_data<mfma::by_mfma>},
+    {"wmma", mfma::conv_data<mfma::by_wmma>},
+    {"depthwise", simt::depthwise_data},
+    {"implicit_gemm", simt::conv_data},
+};
+static const trine_variant weight_variants[] = {
+    {"mfma", mfma::conv_weight<mfma::by_mfma>},
+    {"wmma", mfma::conv_weight<mfma::by_wmma>},
+    {"depthwise", simt::depthwise_weight},
+    {"implicit_gemm", simt::conv_weight},
+};
 
 #include "backends/simt/conv_ops.h"

@@ -85,8 +85,7 @@ inline trine_status depthwise_weight_launch(trine_call *call, const trine_conv_p
     const int64_t across = ceil_div(p.groups, lanes * V);
     const trine_status status = launch(call, depthwise_weight_kernel<T, V>, grid(across * p.n * slices), depthwise_threads, 0,
                                        problem, p.groups, lanes, depthwise_threads / lanes, across);
-    if (status != TRINE_OK) return status;
-    return launch(call, conv_sum_kernel<T>, grid(ceil_div(problem.apart, split_threads)), split_threads, 0, problem);
+    return status == TRINE_OK ? conv_sum_parts(call, problem) : status;
 }
 
 template <class T> inline trine_status depthwise_weight_run(trine_call *call, const trine_conv_product &p, int64_t slices)

@@ -20,9 +20,10 @@ template <class T> struct conv_problem {
     float *parts;          /* [splits][groups][m][n]; NULL: sums are whole */
     divider32 by_n, by_m;
 
-    conv_problem(const trine_conv_product &p, int64_t splits_, void *workspace)
+    /* step: what terms of a part are a multiple of */
+    conv_problem(const trine_conv_product &p, int64_t splits_, void *workspace, int64_t step = 8)
         : a(p.a), b(p.b), out(p), m(int32_t(p.m)), n(int32_t(p.n)), k(int32_t(p.k)), splits(int32_t(splits_)),
-          terms(int32_t(ceil_div(ceil_div(p.k, splits_), 8) * 8)), apart(p.groups * p.m * p.n), parts(nullptr), by_n(p.n),
+          terms(int32_t(ceil_div(ceil_div(p.k, splits_), step) * step)), apart(p.groups * p.m * p.n), parts(nullptr), by_n(p.n),
           by_m(p.m)
     {
         if (splits > 1) parts = reinterpret_cast<float *>((reinterpret_cast<uintptr_t>(workspace) + 15) / 16 * 16);
@@ -148,14 +149,19 @@ inline size_t conv_gemm_workspace(const trine_conv_product &p, const conv_gemm_p
     return plan.splits > 1 ? size_t(plan.splits * p.groups * p.m * p.n) * sizeof(float) + 16 : 0;
 }
 
+template <class T> inline trine_status conv_sum_parts(trine_call *call, const conv_problem<T> &problem)
+{
+    if (!problem.parts) return TRINE_OK;
+    return launch(call, conv_sum_kernel<T>, grid(ceil_div(problem.apart, split_threads)), split_threads, 0, problem);
+}
+
 template <class T> inline trine_status conv_gemm_launch(trine_call *call, const trine_conv_product &p, const conv_gemm_plan &plan)
 {
     const conv_problem<T> problem(p, plan.splits, call->workspace);
     const int64_t blocks = plan.tiles_m * plan.tiles_n * plan.splits * p.groups;
     const auto kernel = conv_packs<T>(p.a) && conv_packs<T>(p.b) ? conv_gemm_kernel<T, 4> : conv_gemm_kernel<T, 1>;
     const trine_status status = launch(call, kernel, grid(blocks), small_tile::threads, 0, problem, plan.tiles_m, plan.tiles_n);
-    if (status != TRINE_OK || !problem.parts) return status;
-    return launch(call, conv_sum_kernel<T>, grid(ceil_div(problem.apart, split_threads)), split_threads, 0, problem);
+    return status == TRINE_OK ? conv_sum_parts(call, problem) : status;
 }
 
 } // namespace simt

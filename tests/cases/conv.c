@@ -233,6 +233,16 @@ static const conv_case forms[] = {
     {.n = 3, .c = 72, .k = 200, .h = 6, .w = 7, .r = 2, .s = 3, .padding = 1},
     {.n = 2, .c = 4, .k = 64, .h = 30, .w = 35, .r = 5, .s = 5, .stride = 1, .padding = 2},
     {.n = 1, .c = 64, .k = 64, .h = 17, .w = 23, .r = 3, .s = 3, .stride = 2, .padding = 1, .dilation = 1},
+    {.n = 2, .c = 72, .k = 40, .h = 14, .w = 12, .r = 1, .s = 1, .stride = 2},
+    {.n = 2, .c = 136, .k = 72, .h = 14, .w = 13, .r = 3, .s = 3, .stride = 2, .padding = 1},
+    {.n = 2, .c = 16, .k = 72, .h = 13, .w = 12, .r = 3, .s = 3, .stride = 2, .padding = 1},
+    {.n = 2, .c = 24, .k = 24, .h = 17, .w = 16, .r = 3, .s = 3, .padding = 1, .groups = 24},
+    {.n = 1, .c = 70, .k = 70, .h = 16, .w = 10, .r = 7, .s = 7, .padding = 3, .groups = 70},
+    {.n = 2, .c = 18, .k = 18, .h = 11, .w = 9, .r = 5, .s = 4, .padding = 2, .groups = 18},
+    {.n = 2, .c = 20, .k = 20, .h = 13, .w = 16, .r = 3, .s = 3, .stride = 2, .padding = 1, .groups = 20},
+    {.n = 1, .c = 34, .k = 34, .h = 12, .w = 19, .r = 5, .s = 5, .stride = 2, .padding = 2, .groups = 34},
+    {.n = 1, .c = 6, .k = 6, .h = 5, .w = 18, .r = 2, .s = 3, .padding = 4, .groups = 6},
+    {.n = 1, .c = 24, .k = 40, .h = 13, .w = 9, .r = 4, .s = 4, .stride = 4, .other = true},
 };
 enum { FORMS = sizeof forms / sizeof forms[0] };
 
@@ -309,7 +319,7 @@ static void check_special(case_list *list, form_kind form)
 
 /* ---- Bench ---- */
 
-/* ResNet's first layer, 3x3 and 1x1, and those with a stride; MobileNet's depthwise; WaveNet's dilated one along one axis. */
+/* ResNet's first layer, 3x3 and 1x1, and those with a stride; MobileNet's and ConvNeXt's depthwise; WaveNet's dilated one along one axis. */
 static const conv_case bench[] = {
     {.n = 64, .c = 64, .k = 64, .h = 56, .w = 56, .r = 3, .s = 3, .padding = 1},
     {.n = 32, .c = 512, .k = 512, .h = 28, .w = 28, .r = 3, .s = 3, .padding = 1},
@@ -319,6 +329,8 @@ static const conv_case bench[] = {
     {.n = 64, .c = 256, .k = 512, .h = 56, .w = 56, .r = 1, .s = 1, .stride = 2},
     {.n = 64, .c = 256, .k = 256, .h = 14, .w = 14, .r = 3, .s = 3, .padding = 1},
     {.n = 64, .c = 144, .k = 144, .h = 56, .w = 56, .r = 3, .s = 3, .padding = 1, .groups = 144},
+    {.n = 64, .c = 96, .k = 96, .h = 112, .w = 112, .r = 3, .s = 3, .stride = 2, .padding = 1, .groups = 96},
+    {.n = 64, .c = 96, .k = 96, .h = 56, .w = 56, .r = 7, .s = 7, .padding = 3, .groups = 96},
     {.n = 16, .c = 128, .k = 128, .w = 8192, .r = 1, .s = 3, .padding = 4, .dilation = 4},
 };
 

@@ -33,6 +33,15 @@ TRINE_DEVICE void load_pixels_shared(uint32_t to, const CUtensorMap *map, const 
                  : "memory");
 }
 
+/* Pixels, one after the other along columns, rows and images, from shared memory; the taps count for nothing. */
+TRINE_DEVICE void store_pixels(const CUtensorMap *map, const pixels &at, uint32_t from)
+{
+    asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.im2col_no_offs.bulk_group [%0, {%2, %3, %4, %5}], [%1];" ::"l"(map),
+                 "r"(from), "r"(at.channel), "r"(at.column), "r"(at.row), "r"(at.image)
+                 : "memory");
+    asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+
 } // namespace ptx
 
 namespace tensor_map {
@@ -57,11 +66,12 @@ inline encode_im2col_function find_encode_im2col()
                                                                          : nullptr;
 }
 
-/* Images of dense channels, 16-bit elements. Along columns and rows [0 columns, 1 rows]: `first` is where output 0 begins, `count`
+/* Images of dense channels. Along columns and rows [0 columns, 1 rows]: `first` is where output 0 begins, `count`
  * how many outputs there are, `step` elements apart. */
 struct images {
     const void *data;
     CUtensorMapDataType type;
+    int element_bytes;
     int64_t channels, images, image_stride;
     int64_t size[2], stride[2];
     int64_t first[2], count[2], step[2];
@@ -71,34 +81,35 @@ struct images {
 inline bool fits(const images &m, const int64_t *reach)
 {
     bool fit = m.channels > 0 && m.channels <= 0x7fffffff && m.images > 0 && m.images <= 0x7fffffff &&
-               (m.images == 1 || stride_fits(m.image_stride, 2));
+               (m.images == 1 || stride_fits(m.image_stride, m.element_bytes));
     for (int i = 0; i < 2; i++) {
         const int64_t last = m.first[i] + (m.count[i] - 1) * m.step[i] - (m.size[i] - 1);
-        fit = fit && m.size[i] > 0 && m.size[i] <= 0x7fffffff && (m.size[i] == 1 || stride_fits(m.stride[i], 2)) &&
+        fit = fit && m.size[i] > 0 && m.size[i] <= 0x7fffffff && (m.size[i] == 1 || stride_fits(m.stride[i], m.element_bytes)) &&
               m.count[i] > 0 && m.first[i] >= -128 && m.first[i] <= 127 && last >= -128 && last <= 127 && m.step[i] <= 8 &&
               reach[i] <= 255;
     }
     return fit;
 }
 
-/* A map for boxes of `pixels` pixels x 64 channels, swizzled by lines of 128 bytes. m fits and is aligned. */
+/* A map for boxes of `pixels` pixels x 128 bytes of channels, swizzled. m fits and is aligned. */
 inline bool make(CUtensorMap *map, const images &m, int pixels)
 {
     static const encode_im2col_function encode = find_encode_im2col();
     const cuuint64_t size[4] = {cuuint64_t(m.channels), cuuint64_t(m.size[0]), cuuint64_t(m.size[1]), cuuint64_t(m.images)};
     cuuint64_t stride[3] = {16, 16, 16};
     for (int i = 0; i < 2; i++)
-        if (m.size[i] > 1) stride[i] = cuuint64_t(m.stride[i] * 2);
-    if (m.images > 1) stride[2] = cuuint64_t(m.image_stride * 2);
+        if (m.size[i] > 1) stride[i] = cuuint64_t(m.stride[i] * m.element_bytes);
+    if (m.images > 1) stride[2] = cuuint64_t(m.image_stride * m.element_bytes);
     int lower[2], upper[2];
     for (int i = 0; i < 2; i++) {
         lower[i] = int(m.first[i]);
         upper[i] = int(m.first[i] + (m.count[i] - 1) * m.step[i] - (m.size[i] - 1));
     }
     const cuuint32_t step[4] = {1, cuuint32_t(m.step[0]), cuuint32_t(m.step[1]), 1};
-    return encode && encode(map, m.type, 4, const_cast<void *>(m.data), size, stride, lower, upper, 64, cuuint32_t(pixels), step,
-                            CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                            CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+    return encode &&
+           encode(map, m.type, 4, const_cast<void *>(m.data), size, stride, lower, upper, cuuint32_t(128 / m.element_bytes),
+                  cuuint32_t(pixels), step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                  CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
 /* A map of five axes, the first of them dense; strides in bytes, of the others. Swizzled in lines of 128 bytes, or of 64 if a box is
