@@ -1,4 +1,4 @@
-/* Random numbers on AMD: the fast functions of 16-bit normals; the rest is shared. */
+/* Random numbers on AMD: fast functions; the rest is shared. */
 #include "backends/hip/target.h"
 
 namespace target {
@@ -6,11 +6,14 @@ namespace target {
 /* 1 ulp; 0 for 0. */
 TRINE_DEVICE float sqrt_fast(float x) { return __builtin_amdgcn_sqrtf(x); }
 
-/* Of 2 pi v, 0 <= v < 1, which is what the hardware's functions take. */
-TRINE_DEVICE void sincos_turns_fast(float v, float &sine, float &cosine)
+/* 1 ulp, of 2^-126 and more. */
+TRINE_DEVICE float log2_normal(float x) { return __builtin_amdgcn_logf(x); }
+
+/* Of 2 pi n 2^-24, 0 <= n < 2^24; the hardware's functions take turns. */
+TRINE_DEVICE void sincos_of_24(float n, float &sine, float &cosine)
 {
-    sine = __builtin_amdgcn_sinf(v);
-    cosine = __builtin_amdgcn_cosf(v);
+    sine = __builtin_amdgcn_sinf(n * 0x1p-24f);
+    cosine = __builtin_amdgcn_cosf(n * 0x1p-24f);
 }
 
 } // namespace target

@@ -13,7 +13,12 @@
 
 namespace simt {
 
-enum { dyt_threads = 256, dyt_unroll = 2, dyt_lines = 16 /* threads that add up the groups of a column */ };
+enum {
+    dyt_threads = 256,
+    dyt_unroll = 4,          /* rows that a thread has in flight */
+    dyt_backward_unroll = 2, /* the same with dy */
+    dyt_lines = 16           /* threads that add up the groups of a column */
+};
 
 /* A vector [N] of T or f32, or none. */
 template <class T> struct dyt_vector {
@@ -103,16 +108,17 @@ dyt_backward_kernel(dyt_plan plan, walk<3, divider_any> rows, int64_t dx_step, i
 {
     TRINE_SHARED float list[2][V][dyt_threads];
     TRINE_SHARED float scratch[target::max_waves];
+    target::let_next_start();
     dyt_place<V> at(plan);
     const float a = *alpha;
     float g[V], dgamma[V] = {}, dbeta[V] = {}, dalpha = 0.0f;
 #pragma unroll
     for (int i = 0; i < V; i++) g[i] = at.inside ? gamma.at(at.column + i, 1.0f) : 0.0f;
-    for (; at.inside && at.row < plan.rows; at.row += dyt_unroll * at.step) {
-        pack<T, V> in[dyt_unroll], in_dy[dyt_unroll];
-        int64_t offset[3], to[dyt_unroll];
+    for (; at.inside && at.row < plan.rows; at.row += dyt_backward_unroll * at.step) {
+        pack<T, V> in[dyt_backward_unroll], in_dy[dyt_backward_unroll];
+        int64_t offset[3], to[dyt_backward_unroll];
 #pragma unroll
-        for (int u = 0; u < dyt_unroll; u++) {
+        for (int u = 0; u < dyt_backward_unroll; u++) {
             const int64_t row = at.row + u * at.step;
             rows.offsets(row < plan.rows ? row : at.row, offset);
             in[u] = load_pack<T, V>(x + offset[1] + at.column * x_step);
@@ -120,7 +126,7 @@ dyt_backward_kernel(dyt_plan plan, walk<3, divider_any> rows, int64_t dx_step, i
             to[u] = offset[0] + at.column * dx_step;
         }
 #pragma unroll
-        for (int u = 0; u < dyt_unroll; u++) {
+        for (int u = 0; u < dyt_backward_unroll; u++) {
             if (at.row + u * at.step >= plan.rows) break;
             pack<T, V> out;
 #pragma unroll
@@ -166,6 +172,7 @@ dyt_sums_kernel(dyt_plan plan, dyt_sums sums, int64_t column_blocks, int64_t par
     TRINE_SHARED float scratch[target::max_waves];
     TRINE_SHARED float list[2][dyt_lines][across];
     const int t = target::thread_x();
+    target::wait_for_previous();
     if (target::block_x() < column_blocks) {
         const int side = t % across, line = t / across;
         const int64_t column = int64_t(target::block_x()) * across + side;
@@ -196,14 +203,14 @@ dyt_sums_kernel(dyt_plan plan, dyt_sums sums, int64_t column_blocks, int64_t par
 
 /* ---- Host ---- */
 
-/* V: elements of a pack. `blocks_a_unit`: blocks for each compute unit. */
-inline dyt_plan plan_dyt(const trine_call *call, int64_t rows, int64_t n, int V, int blocks_a_unit)
+/* V: elements of a pack. `unroll`: rows of a thread at once. `blocks_a_unit`: blocks for each compute unit. */
+inline dyt_plan plan_dyt(const trine_call *call, int64_t rows, int64_t n, int V, int unroll, int blocks_a_unit)
 {
     dyt_plan p = {rows, n, 1, 1, 0};
     const int64_t packs = ceil_div(n, V);
     while ((1 << p.shift) < packs && (1 << p.shift) < dyt_threads) p.shift++;
     const int64_t tiles = packs ? ceil_div(packs, int64_t(1) << p.shift) : 1, deep = dyt_threads >> p.shift;
-    const int64_t most = ceil_div(rows, deep * dyt_unroll),
+    const int64_t most = ceil_div(rows, deep * unroll),
                   wanted = int64_t(call->device->props.compute_units) * blocks_a_unit / tiles;
     p.tiles = int32_t(tiles);
     p.groups = most < wanted ? most : wanted;
@@ -227,7 +234,8 @@ inline int64_t column_step(const trine_tensor &t) { return t.stride[t.ndim - 1];
 template <class T, int V>
 inline trine_status launch_dyt(trine_call *call, const trine_dyt_args *a, const trine_iter &rows, int64_t n)
 {
-    const dyt_plan plan = plan_dyt(call, rows.numel, n, V, 16);
+    /* enough to be busy to the end, and no more in 16 bits, where a pack needs as many words of gamma and beta each as it has */
+    const dyt_plan plan = plan_dyt(call, rows.numel, n, V, dyt_unroll, sizeof(T) == sizeof(float) ? 128 : 32);
     return launch(call, dyt_kernel<T, V>, grid(plan.tiles * plan.groups), dyt_threads, 0, plan, walk<2, divider_any>(rows),
                   column_step(a->y), column_step(a->x), data_of<T>(a->y), static_cast<const T *>(data_of<T>(a->x)),
                   static_cast<const float *>(data_of<float>(a->alpha)), dyt_vector<T>(a->gamma), dyt_vector<T>(a->beta));
@@ -260,8 +268,8 @@ template <class T, int V> inline trine_status launch_dyt_backward(trine_call *ca
                static_cast<const T *>(data_of<T>(a->dy)), static_cast<const float *>(data_of<float>(a->alpha)),
                dyt_vector<T>(a->gamma), sums);
     if (status != TRINE_OK) return status;
-    return launch(call, dyt_sums_kernel<T>, grid(column_blocks + 1), dyt_threads, 0, plan, sums, column_blocks, parts,
-                  dyt_vector<T>(a->dgamma), dyt_vector<T>(a->dbeta), data_of<float>(a->dalpha));
+    return launch_next(call, dyt_sums_kernel<T>, column_blocks + 1, dyt_threads, plan, sums, column_blocks, parts,
+                       dyt_vector<T>(a->dgamma), dyt_vector<T>(a->dbeta), data_of<float>(a->dalpha));
 }
 
 inline trine_status dyt_backward(trine_call *call, const trine_dyt_backward_args *a)
@@ -273,8 +281,8 @@ inline trine_status dyt_backward(trine_call *call, const trine_dyt_backward_args
         using T = typename decltype(t)::type;
         constexpr int V = pack_of<T>;
         /* as many blocks a unit as registers let be there at once on an H100, so that none is left over for a second turn */
-        const dyt_plan packed = plan_dyt(call, rows.numel, n, V, sizeof(T) == sizeof(float) ? 4 : 3),
-                       single = plan_dyt(call, rows.numel, n, 1, 4);
+        const dyt_plan packed = plan_dyt(call, rows.numel, n, V, dyt_backward_unroll, sizeof(T) == sizeof(float) ? 4 : 3),
+                       single = plan_dyt(call, rows.numel, n, 1, dyt_backward_unroll, 4);
         const int64_t most = dyt_floats(packed) > dyt_floats(single) ? dyt_floats(packed) : dyt_floats(single);
         TRINE_END_OF_QUERY(call, size_t(most) * sizeof(float)); /* does not depend on where the tensors lie */
         return dyt_packed<T>(rows, n, tensors) ? launch_dyt_backward<T, V>(call, a, rows, packed)

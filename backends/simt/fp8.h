@@ -33,7 +33,7 @@ struct fp8_coder {
     {
         return trine_fp8_scale(rule, target::div_ieee(trine_fp8_amax(rule, most), rule.largest));
     }
-    template <class F> TRINE_DEVICE_METHOD void choose(F f) const
+    template <class F> TRINE_DEVICE_METHOD void choose(F f, by = 0) const
     {
         switch (code) {
         case TRINE_F8_E4M3FN: return f(fp8_codes<0, 0>{});

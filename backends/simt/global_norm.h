@@ -37,6 +37,7 @@ template <class T> TRINE_KERNEL(list_threads) norm_kernel(const list_table<1> ta
 {
     constexpr int V = norm_pack<T>;
     TRINE_SHARED double scratch[target::max_waves];
+    target::let_next_start();
     const list_part part = list_find(table);
     const T *const x = static_cast<const T *>(table.at[0][part.place]);
     const int thread = target::thread_x(), before = table.before[part.place];
@@ -61,6 +62,8 @@ TRINE_KERNEL(norm_threads) norm_finish_kernel(const double *partial, int64_t cou
 {
     TRINE_SHARED double scratch[target::max_waves];
     double sum = 0;
+    target::wait_for_previous();
+#pragma unroll 8
     for (int64_t i = target::thread_x(); i < count; i += norm_threads) sum += partial[i];
     sum = block_reduce(sum, op_sum(), scratch);
     if (target::thread_x() != 0) return;
@@ -106,8 +109,8 @@ inline trine_status global_norm(trine_call *call, const trine_global_norm_args *
         status = visit_floats(call, dtypes[k],
                               [&](auto t) { return norm_of_type<typename decltype(t)::type>(call, a->x, dtypes[k], next); });
     if (status != TRINE_OK) return status;
-    return launch(call, norm_finish_kernel, grid(1), norm_threads, 0, partials, next - partials, a->max_norm,
-                  data_of<float>(a->norm), trine_is_given(&a->clip) ? data_of<float>(a->clip) : nullptr);
+    return launch_next(call, norm_finish_kernel, 1, norm_threads, partials, next - partials, a->max_norm, data_of<float>(a->norm),
+                       trine_is_given(&a->clip) ? data_of<float>(a->clip) : nullptr);
 }
 
 } // namespace simt

@@ -271,32 +271,25 @@ inline trine_status absmax_dequantize(trine_call *call, const trine_absmax_dequa
 
 /* ---- int8, in the frame of scaled.h ---- */
 
-struct int8_coder {
-    struct by {
-        float scale, inverse, limit;
-        bool plain; /* neither the quotients that matter nor their remainders leave the normal numbers */
-    };
-    static TRINE_DEVICE_METHOD by divide_by(float scale)
-    {
-        return by{scale, target::div_ieee(1.0f, scale), target::mul_rn(127.0f, scale), scale >= 0x1p-64f && scale <= 0x1p64f};
-    }
-    static TRINE_DEVICE_METHOD float scale_of(float most) { return target::div_ieee(most, 127.0f); }
-    template <class F> static TRINE_DEVICE_METHOD void choose(F f) { f(int8_coder{}); }
+/* A quotient does not change where both numbers are multiplied by a power of two: `factor` takes scales that are very large or
+ * small to where neither the quotients that matter nor their remainders leave the normal numbers. */
+struct int8_divisor {
+    float factor, scale, inverse, limit;
+    bool none; /* x / 0 and x / inf are 0 */
+};
 
+template <bool scaled> struct int8_codes {
     /* x / scale from -127 to 127, rounded as IEEE says: a quotient that is a unit or two of its last place off, corrected twice by
      * its remainder, which a multiply-add makes exactly (Markstein 1990). */
-    static TRINE_DEVICE_METHOD float quotient(float x, const by &b)
+    static TRINE_DEVICE_METHOD float quotient(float x, const int8_divisor &b)
     {
-        if (!b.plain) {
-            const float q = target::div_ieee(x, b.scale);
-            return q == q ? __builtin_fminf(__builtin_fmaxf(q, -127.0f), 127.0f) : 0.0f;
-        }
-        const float inside = __builtin_fminf(__builtin_fmaxf(x, -b.limit), b.limit), guess = target::mul_rn(inside, b.inverse);
-        const float near = target::fma_rn(target::fma_rn(-guess, b.scale, inside), b.inverse, guess);
+        if (scaled) x = target::mul_rn(x, b.factor);
+        const float inside = __builtin_fminf(__builtin_fmaxf(x, -b.limit), b.limit), guess = target::mul_rn(inside, b.inverse),
+                    near = target::fma_rn(target::fma_rn(-guess, b.scale, inside), b.inverse, guess);
         return target::fma_rn(target::fma_rn(-near, b.scale, inside), b.inverse, near);
     }
-    /* To nearest even: the sum with the magic number has the code in its lowest byte. NaN, of x or of the quotient, gives 0. */
-    static TRINE_DEVICE_METHOD uint32_t four(const float (&x)[4], const by &b)
+    /* To nearest even: the sum with the magic number has the code in its lowest byte. NaN gives 0. */
+    static TRINE_DEVICE_METHOD uint32_t four(const float (&x)[4], const int8_divisor &b)
     {
         uint32_t bits[4];
 #pragma unroll
@@ -306,7 +299,26 @@ struct int8_coder {
         }
         const uint32_t low = target::byte_permute<0x0040>(bits[0], bits[1]),
                        high = target::byte_permute<0x0040>(bits[2], bits[3]);
-        return b.scale == 0.0f ? 0u : target::byte_permute<0x5410>(low, high);
+        return b.none ? 0u : target::byte_permute<0x5410>(low, high);
+    }
+};
+
+struct int8_coder {
+    using by = int8_divisor;
+    static TRINE_DEVICE_METHOD by divide_by(float given)
+    {
+        const float size = __builtin_fabsf(given),
+                    factor = size < 0x1p-64f  ? 0x1p100f
+                             : size > 0x1p64f ? 0x1p-100f
+                                              : 1.0f,
+                    scale = target::mul_rn(given, factor);
+        return by{factor, scale, target::div_ieee(1.0f, scale), __builtin_fabsf(target::mul_rn(127.0f, scale)),
+                  !(size > 0.0f && size < __builtin_inff())};
+    }
+    static TRINE_DEVICE_METHOD float scale_of(float most) { return target::div_ieee(most, 127.0f); }
+    template <class F> static TRINE_DEVICE_METHOD void choose(F f, const by &b)
+    {
+        return b.factor == 1.0f ? f(int8_codes<false>{}) : f(int8_codes<true>{});
     }
 };
 

@@ -1,12 +1,11 @@
 /* dropout, uniform and normal from Philox4x32-10, counted by the row-major index of an element (trine/random.h). Bound by bytes,
- * or, where 16-bit elements are only written, by Philox: 20 wide multiplications for 4 elements. The first of them is of 0 and
- * falls away.
+ * or, where 16-bit elements are only written, by Philox: 20 wide multiplications for 4 elements. The first of them is of 0, the
+ * third of what all blocks of a launch share.
  *
  * Dense tensors: a thread makes 16 elements, in packs of 16 bytes whose words come from one Philox block (f32) or two. Everything
  * else: a thread a block of four elements, wherever they lie.
  *
- * Included after target.h and after the vendor's target::sqrt_fast and target::sincos_turns_fast, which only 16-bit normals use.
- */
+ * Included after target.h and after the vendor's target::sqrt_fast, log2_normal and sincos_of_24. */
 #ifndef TRINE_SIMT_RANDOM_H
 #define TRINE_SIMT_RANDOM_H
 
@@ -23,16 +22,13 @@ struct words {
     uint32_t at[4];
 };
 
+/* A launch's counters have one upper half. */
 struct philox {
-    uint32_t key[2];
-    uint64_t offset;
+    uint32_t key[2], low, high;
 
-    static philox of(uint64_t seed, uint64_t offset) { return philox{{uint32_t(seed), uint32_t(seed >> 32)}, offset}; }
-
-    TRINE_DEVICE_METHOD words block(int64_t index) const
+    TRINE_DEVICE_METHOD words block(uint32_t index) const
     {
-        const uint64_t counter = offset + uint64_t(index);
-        uint32_t c0 = uint32_t(counter), c1 = uint32_t(counter >> 32), c2 = 0, c3 = 0, k0 = key[0], k1 = key[1];
+        uint32_t c0 = low + index, c1 = high, c2 = 0, c3 = 0, k0 = key[0], k1 = key[1];
 #pragma unroll
         for (int round = 0; round < 10; round++) {
             const uint64_t p0 = uint64_t(0xd2511f53u) * c0, p1 = uint64_t(0xcd9e8d57u) * c2;
@@ -65,14 +61,25 @@ struct f_dropout {
     }
 };
 
+/* A word's upper 24 bits. */
+TRINE_DEVICE float upper_24(uint32_t word) { return float(word >> 8); }
+
 struct f_uniform {
     static constexpr bool reads = false;
-    float low, range;
+    float low, range, unit; /* unit: range 2^-24, where that is exact, so that unit (word >> 8) is range u */
+    bool exact;
+    f_uniform(float low_, float high) : low(low_), range(high - low_), unit(range * 0x1p-24f), exact(unit * 0x1p24f == range) {}
     template <class T> TRINE_DEVICE_METHOD void operator()(T *y, const T *, uint8_t *, const words &w) const
     {
+        float product[4];
 #pragma unroll
-        for (int i = 0; i < 4; i++)
-            y[i] = from_f32<T>(target::add_rn(low, target::mul_rn(range, float(w.at[i] >> 8) * 0x1p-24f)));
+        for (int i = 0; i < 4; i++) product[i] = target::mul_rn(unit, upper_24(w.at[i]));
+        if (!exact) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) product[i] = target::mul_rn(range, upper_24(w.at[i]) * 0x1p-24f);
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++) y[i] = from_f32<T>(target::add_rn(low, product[i]));
     }
 };
 
@@ -80,16 +87,17 @@ struct f_uniform {
  * absolute error only, by a series in 1 - u, which is exact (err 2^-20 below 2^-6). */
 template <class T> TRINE_DEVICE float radius(float u)
 {
-    if constexpr (sizeof(T) == sizeof(float)) return target::sqrt_ieee(-2.0f * log_of_normal(u));
+    if constexpr (sizeof(T) == sizeof(float)) return target::sqrt_fast(-2.0f * log_of_normal(u));
     const float w = 1.0f - u, near_1 = w * target::fma_rn(w, target::fma_rn(w, 2.0f / 3.0f, 1.0f), 2.0f);
-    return target::sqrt_fast(w < 0x1p-6f ? near_1 : (-2.0f * ln_2) * target::log2_fast(u));
+    return target::sqrt_fast(w < 0x1p-6f ? near_1 : (-2.0f * ln_2) * target::log2_normal(u));
 }
-template <class T> TRINE_DEVICE void sincos_for(float v, float &sine, float &cosine)
+/* Of 2 pi n 2^-24. */
+template <class T> TRINE_DEVICE void sincos_for(float n, float &sine, float &cosine)
 {
     if constexpr (sizeof(T) == sizeof(float))
-        sincos_turns(v, sine, cosine);
+        sincos_turns(n * 0x1p-24f, sine, cosine);
     else
-        target::sincos_turns_fast(v, sine, cosine);
+        target::sincos_of_24(n, sine, cosine);
 }
 
 struct f_normal {
@@ -100,7 +108,7 @@ struct f_normal {
 #pragma unroll
         for (int i = 0; i < 4; i += 2) {
             float sine, cosine;
-            sincos_for<T>(float(w.at[i + 1] >> 8) * 0x1p-24f, sine, cosine);
+            sincos_for<T>(upper_24(w.at[i + 1]), sine, cosine);
             const float r = std * radius<T>(float((w.at[i] >> 8) + 1u) * 0x1p-24f);
             y[i] = from_f32<T>(target::fma_rn(r, cosine, mean));
             y[i + 1] = from_f32<T>(target::fma_rn(r, sine, mean));
@@ -114,29 +122,27 @@ template <int V, class T, class F> TRINE_DEVICE void random_pack(const F &f, con
                                                                  const pack<T, V> &x, pack<uint8_t, V> &kept)
 {
 #pragma unroll
-    for (int i = 0; i < V; i += 4) f(y.at + i, x.at + i, kept.at + i, source.block(p * (V / 4) + i / 4));
+    for (int i = 0; i < V; i += 4) f(y.at + i, x.at + i, kept.at + i, source.block(uint32_t(p) * (V / 4) + i / 4));
 }
 
-/* The block `index` of four elements, of which those below n exist; y_at and x_at tell where element i lies. */
+/* The four elements from `first` on, of which those below n exist; y_at and x_at tell where element i lies. */
 template <class T, class F, class At>
-TRINE_DEVICE void random_block(const F &f, const philox &source, int64_t index, int64_t n, T *y, const T *x, uint8_t *mask, At at)
+TRINE_DEVICE void random_block(const F &f, const words &w, int64_t first, int64_t n, T *y, const T *x, uint8_t *mask, At at)
 {
     T in[4], out[4];
     uint8_t kept[4];
     int64_t offset[4][2];
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        const int64_t element = index * 4 + i;
-        if (element < n) at(element, offset[i]);
-        if (F::reads && element < n) in[i] = x[offset[i][1]];
+        if (first + i < n) at(first + i, offset[i]);
+        if (F::reads && first + i < n) in[i] = x[offset[i][1]];
     }
-    f(out, in, kept, source.block(index));
+    f(out, in, kept, w);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        const int64_t element = index * 4 + i;
-        if (element >= n) break;
+        if (first + i >= n) break;
         y[offset[i][0]] = out[i];
-        if (F::reads && mask) mask[element] = kept[i];
+        if (F::reads && mask) mask[first + i] = kept[i];
     }
 }
 
@@ -162,61 +168,102 @@ random_dense_kernel(F f, philox source, int64_t n, T *y, const T *x, uint8_t *ma
     /* what does not fill a pack, by the first threads of the first block */
     const int64_t rest = packs * (V / 4) + first;
     if (target::block_x() == 0 && target::thread_x() < V / 4 && rest * 4 < n)
-        random_block(f, source, rest, n, y, x, masked ? mask : nullptr,
+        random_block(f, source.block(uint32_t(rest)), rest * 4, n, y, x, masked ? mask : nullptr,
                      [](int64_t element, int64_t(&offset)[2]) { offset[0] = offset[1] = element; });
 }
 
+/* Elements begin to end. */
 template <class Divider, class T, class F> TRINE_KERNEL(map_threads)
-random_strided_kernel(F f, philox source, walk<2, Divider> where, int64_t n, T *y, const T *x, uint8_t *mask)
+random_strided_kernel(F f, philox source, walk<2, Divider> where, int64_t begin, int64_t end, T *y, const T *x, uint8_t *mask)
 {
-    const int64_t blocks = (n + 3) / 4;
+    const int64_t blocks = (end - begin + 3) / 4;
     for (int64_t b = int64_t(target::block_x()) * map_threads + target::thread_x(); b < blocks;
          b += int64_t(target::grid_x()) * map_threads)
-        random_block(f, source, b, n, y, x, mask, [&](int64_t element, int64_t(&offset)[2]) { where.offsets(element, offset); });
+        random_block(f, source.block(uint32_t(b)), begin + b * 4, end, y, x, mask,
+                     [&](int64_t element, int64_t(&offset)[2]) { where.offsets(element, offset); });
 }
 
 /* ---- Host ---- */
 
 inline bool aligned_to(const void *p, int bytes) { return reinterpret_cast<uintptr_t>(p) % uintptr_t(bytes) == 0; }
 
-template <class T, class F> inline trine_status random_run(trine_call *call, F f, philox source, const trine_tensor &y_,
+/* A call's key and first counter. */
+struct random_source {
+    uint64_t seed, offset;
+    uint64_t counter(int64_t element) const { return offset + uint64_t(element) / 4; }
+    philox from(int64_t element) const
+    {
+        const uint64_t at = counter(element);
+        return philox{{uint32_t(seed), uint32_t(seed >> 32)}, uint32_t(at), uint32_t(at >> 32)};
+    }
+    /* Elements from there on whose counters have one upper half. */
+    int64_t left(int64_t element) const { return ((int64_t(1) << 32) - int64_t(uint32_t(counter(element)))) * 4; }
+};
+
+/* Where neither y nor x has gaps, n elements. */
+template <class T, class F>
+inline trine_status random_dense(trine_call *call, F f, const philox &source, int64_t n, T *y, const T *x, uint8_t *mask)
+{
+    constexpr int V = pack_of<T>, U = random_elements / V;
+    const grid g(ceil_div(ceil_div(n, V), map_threads * U));
+    if (F::reads && mask)
+        return launch(call, random_dense_kernel<V, U, F::reads, T, F>, g, map_threads, 0, f, source, n, y, x, mask);
+    return launch(call, random_dense_kernel<V, U, false, T, F>, g, map_threads, 0, f, source, n, y, x, mask);
+}
+
+template <class T, class F> inline trine_status random_strided(trine_call *call, F f, const philox &source, const trine_iter &it,
+                                                               int64_t begin, int64_t end, T *y, const T *x, uint8_t *mask)
+{
+    const int64_t blocks = ceil_div(ceil_div(end - begin, 4), map_threads);
+    const grid g(blocks < (1 << 24) ? blocks : 1 << 24);
+    if (it.numel < 0x7fffffff)
+        return launch(call, random_strided_kernel<divider32, T, F>, g, map_threads, 0, f, source, walk<2, divider32>(it), begin,
+                      end, y, x, mask);
+    return launch(call, random_strided_kernel<divider64, T, F>, g, map_threads, 0, f, source, walk<2, divider64>(it), begin, end,
+                  y, x, mask);
+}
+
+/* A launch for each upper half of the counters; where that changes inside of a pack, the pack goes the strided way. */
+template <class T, class F> inline trine_status random_run(trine_call *call, F f, random_source source, const trine_tensor &y_,
                                                            const trine_tensor &x_, uint8_t *mask)
 {
+    constexpr int V = pack_of<T>;
     const trine_tensor *operands[] = {&y_, &x_};
     const trine_iter it = trine_iter_make(operands, 2, 1);
     T *y = data_of<T>(y_);
     const T *x = data_of<T>(x_);
-    constexpr int V = 16 / int(sizeof(T)), U = random_elements / V;
-    if (it.numel == 0) return TRINE_OK;
-    if (it.ndim == 1 && it.stride[0][0] == 1 && it.stride[1][0] == 1 && aligned16(y) && aligned16(x) && aligned_to(mask, V)) {
-        const grid g(ceil_div(ceil_div(it.numel, V), map_threads * U));
-        if (F::reads && mask)
-            return launch(call, random_dense_kernel<V, U, F::reads, T, F>, g, map_threads, 0, f, source, it.numel, y, x, mask);
-        return launch(call, random_dense_kernel<V, U, false, T, F>, g, map_threads, 0, f, source, it.numel, y, x, mask);
+    const bool dense =
+        it.ndim == 1 && it.stride[0][0] == 1 && it.stride[1][0] == 1 && aligned16(y) && aligned16(x) && aligned_to(mask, V);
+    trine_status status = TRINE_OK;
+    for (int64_t begin = 0, end; begin < it.numel && status == TRINE_OK; begin = end) {
+        const int64_t left = source.left(begin), rest = it.numel - begin;
+        end = begin + (left < rest ? left : rest);
+        const int64_t whole = end == it.numel ? end : end / V * V;
+        const bool packs = dense && begin % V == 0 && whole > begin;
+        if (packs)
+            end = whole;
+        else if (dense && end - begin > 4)
+            end = begin + 4; /* to the next pack's first element */
+        status = packs ? random_dense(call, f, source.from(begin), end - begin, y + begin, x + begin, mask ? mask + begin : mask)
+                       : random_strided(call, f, source.from(begin), it, begin, end, y, x, mask);
     }
-    const int64_t blocks = ceil_div(ceil_div(it.numel, 4), map_threads);
-    const grid g(blocks < (1 << 24) ? blocks : 1 << 24);
-    if (it.numel < 0x7fffffff)
-        return launch(call, random_strided_kernel<divider32, T, F>, g, map_threads, 0, f, source, walk<2, divider32>(it),
-                      it.numel, y, x, mask);
-    return launch(call, random_strided_kernel<divider64, T, F>, g, map_threads, 0, f, source, walk<2, divider64>(it), it.numel, y,
-                  x, mask);
+    return status;
 }
 
 inline trine_status dropout(trine_call *call, const trine_dropout_args *a)
 {
     const f_dropout f{uint32_t(double(a->p) * 0x1p32), 1.0f / (1.0f - a->p)};
     return visit_floats(call, a->x.dtype, [&](auto t) {
-        return random_run<typename decltype(t)::type>(call, f, philox::of(a->seed, a->offset), a->y, a->x,
+        return random_run<typename decltype(t)::type>(call, f, random_source{a->seed, a->offset}, a->y, a->x,
                                                       data_of<uint8_t>(a->mask));
     });
 }
 
 inline trine_status uniform(trine_call *call, const trine_uniform_args *a)
 {
-    const f_uniform f{a->low, a->high - a->low};
+    const f_uniform f(a->low, a->high);
     return visit_floats(call, a->y.dtype, [&](auto t) {
-        return random_run<typename decltype(t)::type>(call, f, philox::of(a->seed, a->offset), a->y, a->y, nullptr);
+        return random_run<typename decltype(t)::type>(call, f, random_source{a->seed, a->offset}, a->y, a->y, nullptr);
     });
 }
 
@@ -224,7 +271,7 @@ inline trine_status normal(trine_call *call, const trine_normal_args *a)
 {
     const f_normal f{a->mean, a->std};
     return visit_floats(call, a->y.dtype, [&](auto t) {
-        return random_run<typename decltype(t)::type>(call, f, philox::of(a->seed, a->offset), a->y, a->y, nullptr);
+        return random_run<typename decltype(t)::type>(call, f, random_source{a->seed, a->offset}, a->y, a->y, nullptr);
     });
 }
 

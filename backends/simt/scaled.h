@@ -8,7 +8,7 @@
  * A `Coder` is what the host knows of the codes:
  *   scale_of(most)     the scale for a largest magnitude
  *   by                 what dividing by a scale takes; divide_by(scale) makes it
- *   choose(f)          f(C{}) with a type that has four(x, by): four codes as a word, and for values, values(word, scale, y) */
+ *   choose(f, by)      f(C{}) with a type that has four(x, by): four codes as a word; and choose(f) for values(word, scale, y) */
 #ifndef TRINE_SIMT_SCALED_H
 #define TRINE_SIMT_SCALED_H
 
@@ -42,11 +42,16 @@ template <bool packed> struct scaled_walk {
     scaled_divider<packed> m;
     int64_t k, row_step[SCALED_OPERANDS], column_step[SCALED_OPERANDS];
     int row_shift; /* 2^row_shift rows a scale */
+    bool flat;     /* codes and reals lie row by row without gaps: packs are found without a walk */
+    int64_t total; /* elements */
 
     explicit scaled_walk(const trine_scaled_shape &s)
-        : outer(s.outer), m(s.m ? s.m : 1), k(s.k), row_shift(s.row_block == 1 ? 0 : log2_up(scaled_block))
+        : outer(s.outer), m(s.m ? s.m : 1), k(s.k), row_shift(s.row_block == 1 ? 0 : log2_up(scaled_block)),
+          flat(s.m == 1 && s.outer.ndim == 1), total(s.outer.numel * s.m * s.k)
     {
         for (int o = 0; o < SCALED_OPERANDS; o++) row_step[o] = s.row_step[o], column_step[o] = s.column_step[o];
+        for (int o = SCALED_CODES; o <= SCALED_REALS; o++)
+            flat = flat && s.column_step[o] == 1 && (s.outer.size[0] == 1 || s.outer.stride[o][0] == s.k);
     }
     /* Row i of matrix o. */
     template <class T> TRINE_DEVICE_METHOD scaled_operands<T> row(const scaled_operands<T> &from, int64_t o, int64_t i) const
@@ -69,7 +74,8 @@ template <bool packed> struct scaled_walk {
                 row.scales + (column >> 7) * column_step[SCALED_SCALES]};
     }
     /* Elements of a pack at that column that exist, which may be more than V or less than none. */
-    TRINE_DEVICE_METHOD int left(int64_t column) const { return int(k - column < 16 ? k - column : 16); }
+    TRINE_DEVICE_METHOD int left(int64_t column) const { return left_of(k - column); }
+    static TRINE_DEVICE_METHOD int left_of(int64_t elements) { return int(elements < 16 ? elements : 16); }
 };
 static_assert(scaled_block == 1 << 7, "columns of a scale");
 
@@ -136,11 +142,14 @@ template <class Coder, class T>
 TRINE_DEVICE row_codes<row_pack<T>> codes_of(const Coder &coder, const row_words<T> &x, const typename Coder::by &by)
 {
     row_codes<row_pack<T>> out;
-    coder.choose([&](auto way) {
+    coder.choose(
+        [&](auto way) {
 #pragma unroll
-        for (int q = 0; q < row_pack<T> / 4; q++)
-            out.word[q] = decltype(way)::four({x.value(4 * q), x.value(4 * q + 1), x.value(4 * q + 2), x.value(4 * q + 3)}, by);
-    });
+            for (int q = 0; q < row_pack<T> / 4; q++)
+                out.word[q] =
+                    decltype(way)::four({x.value(4 * q), x.value(4 * q + 1), x.value(4 * q + 2), x.value(4 * q + 3)}, by);
+        },
+        by);
     return out;
 }
 
@@ -204,7 +213,13 @@ template <class T, bool packed, int U> struct scaled_packs {
 #pragma unroll
         for (int u = 0; u < U; u++) {
             const int64_t wanted = mine + u * scaled_threads, p = wanted < packs ? wanted : packs - 1, r = packs_a_row.divide(p);
-            const int64_t column = (p - r * int64_t(packs_a_row.d)) * row_pack<T>;
+            const int64_t column = (p - r * int64_t(packs_a_row.d)) * row_pack<T>, i = p * row_pack<T>;
+            if (packed && w.flat) {
+                first[u] = {from.codes + i, from.reals + i,
+                            from.scales + r * w.outer.stride[SCALED_SCALES][0] + (column >> 7) * w.column_step[SCALED_SCALES]};
+                left[u] = wanted < packs ? w.left_of(w.total - i) : 0;
+                continue;
+            }
             first[u] = w.at(w.row(from, r), column);
             left[u] = wanted < packs ? w.left(column) : 0;
         }
@@ -236,6 +251,7 @@ scaled_codes_kernel(scaled_walk<packed> w, scaled_divider<packed> packs_a_row, i
     for (int u = 0; u < U && !by_one; u++) scale[u] = *at.first[u].scales;
     load_reals<packed>(x, true, at);
     if (by_one) {
+        target::wait_for_previous();
         for (int i = target::thread_x(); i < list.count; i += scaled_threads) most = op_most{}(most, list.most[i]);
         scale[0] = coder.scale_of(block_reduce(most, op_most{}, scratch));
         if (target::block_x() == 0 && target::thread_x() == 0) *from.scales = scale[0];
@@ -347,6 +363,7 @@ scaled_most_kernel(scaled_walk<packed> w, scaled_divider<packed> packs_a_row, in
 {
     TRINE_SHARED float scratch[target::max_waves];
     float most = 0.0f;
+    target::let_next_start();
     const int64_t parts = (packs + scaled_threads * scaled_unroll - 1) / (scaled_threads * scaled_unroll);
     for (int64_t part = target::block_x(); part < parts; part += target::grid_x()) {
         const scaled_packs<T, packed, scaled_unroll> at(w, packs_a_row, packs, unsigned(part), from);

@@ -49,8 +49,10 @@ inline trine_status run_scaled_codes(trine_call *call, const Coder &coder, const
     if (g.packs == 0) return TRINE_OK;
     return choose_packed(s, g.packs, o, [&](auto packed) {
         constexpr bool P = decltype(packed)::value;
-        return launch(call, scaled_codes_kernel<T, Coder, P, by_one>, grid(g.blocks), scaled_threads, 0, scaled_walk<P>(s),
-                      scaled_divider<P>(g.a_row), g.packs, coder, o, list);
+        const auto kernel = scaled_codes_kernel<T, Coder, P, by_one>;
+        const scaled_divider<P> a_row(g.a_row);
+        if (by_one) return launch_next(call, kernel, g.blocks, scaled_threads, scaled_walk<P>(s), a_row, g.packs, coder, o, list);
+        return launch(call, kernel, grid(g.blocks), scaled_threads, 0, scaled_walk<P>(s), a_row, g.packs, coder, o, list);
     });
 }
 
