@@ -83,6 +83,8 @@ TRINE_DEVICE float rcp_fast(float x)
 TRINE_DEVICE float sqrt_ieee(float x) { return __fsqrt_rn(x); }
 TRINE_DEVICE float rsqrt_ieee(float x) { return __frsqrt_rn(x); }
 TRINE_DEVICE float div_ieee(float a, float b) { return __fdiv_rn(a, b); }
+/* n / d for 0 <= n < 2^50 and 0 < d < 2^50; here a kernel has one copy of it, which is called. */
+TRINE_INLINE int64_t divide_long(int64_t n, int64_t d) { return n / d; }
 /* Never contracted into a multiply-add. */
 TRINE_DEVICE float mul_rn(float a, float b) { return __fmul_rn(a, b); }
 TRINE_DEVICE float add_rn(float a, float b) { return __fadd_rn(a, b); }
