@@ -27,8 +27,8 @@ namespace target {
 using stream = cudaStream_t;
 constexpr const char *variant = "simt";
 
-/* Whether a file may ask for what devices after compute capability 8.0 have. Files that need not (uses_sm90 in meson.build) get sm_90's
- * machine code from the same PTX as sm_80's. */
+/* Whether a file may ask for what devices after compute capability 8.0 have. Files that need not get sm_90's machine code from the
+ * same PTX as sm_80's (uses_sm90 in meson.build). */
 #if defined TRINE_CODE_SM80
 template <int> constexpr bool asks_later = false;
 #else

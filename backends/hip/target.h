@@ -146,8 +146,8 @@ TRINE_DEVICE float rcp_fast(float x) { return __builtin_amdgcn_rcpf(x); }
 TRINE_DEVICE float sqrt_ieee(float x) { return __builtin_sqrtf(x); }
 TRINE_DEVICE float div_ieee(float a, float b) { return a / b; }
 /* n / d for 0 <= n < 2^50 and 0 < d < 2^50: more elements than any memory has. The compiler writes 130 instructions for every
- * division of 64 bits; these are a quarter. Two steps bring the reciprocal from the hardware's 2^-23 to 2^-51, so that the quotient is
- * off by less than one before it is cut, and by at most one after. */
+ * division of 64 bits; these are a quarter. Two steps bring the reciprocal from the hardware's 2^-23 to 2^-51, so that the quotient
+ * is off by less than one before it is cut, and by at most one after. */
 TRINE_INLINE int64_t divide_long(int64_t n, int64_t d)
 {
 #if defined __AMDGCN__
