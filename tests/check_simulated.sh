@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks every op of the HIP plugin on a simulated GPU, and that the ops that promise the same bits on every backend give those of the CPU.
+# Checks every op of the HIP plugin on a simulated GPU, and that the ops that promise the same bits on every backend give the CPU's.
 # Usage: check_simulated.sh TOOL FOLDER_OF_THE_SIMULATOR ARCH [options of trine check]
 tool=$1 simulator=$2 arch=$3
 shift 3

@@ -6,6 +6,10 @@
 
 #include <stdlib.h>
 
+#if defined TRINE_CODE_SM80
+#error clusters: name the family in uses_sm90 of backends/cuda/meson.build
+#endif
+
 namespace target {
 
 /* Packs of 16 bytes that a thread holds, all operands together: half of the 64 registers of a thread in a block of 1024. */
@@ -36,6 +40,7 @@ TRINE_DEVICE uint32_t cluster_address(const void *shared, int block)
 struct row_cluster {
     enum { most_blocks = 16 };
 #if !defined __CUDA_ARCH__ || __CUDA_ARCH__ >= 900
+    static constexpr bool absent = false;
     static TRINE_DEVICE_METHOD int rank()
     {
         uint32_t r;
@@ -97,7 +102,8 @@ struct row_cluster {
         return &barrier[turn & 1];
     }
     static TRINE_DEVICE_METHOD uint32_t own_address(int turn) { return uint32_t(__cvta_generic_to_shared(arrived(turn))); }
-#else
+#else /* never launched there */
+    static constexpr bool absent = true;
     static TRINE_DEVICE_METHOD int rank() { return 0; }
     static TRINE_DEVICE_METHOD int blocks() { return 1; }
     static TRINE_DEVICE_METHOD void begin(int, int = 1) {}

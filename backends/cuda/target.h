@@ -27,6 +27,14 @@ namespace target {
 using stream = cudaStream_t;
 constexpr const char *variant = "simt";
 
+/* Whether a file may ask for what devices after compute capability 8.0 have. Files that need not get sm_90's machine code from the
+ * same PTX as sm_80's (uses_sm90 in meson.build). */
+#if defined TRINE_CODE_SM80
+template <int> constexpr bool asks_later = false;
+#else
+template <int> constexpr bool asks_later = true;
+#endif
+
 /* Waves: threads that run in lock step and can exchange registers. */
 TRINE_DEVICE constexpr int wave_size() { return 32; }
 enum { max_waves = 32 }; /* in a block of 1024 threads, whatever the wave size */
@@ -40,6 +48,7 @@ TRINE_DEVICE unsigned block_z() { return blockIdx.z; }
 TRINE_DEVICE unsigned grid_x() { return gridDim.x; }
 
 TRINE_DEVICE void barrier() { __syncthreads(); }
+#if !defined TRINE_CODE_SM80
 /* Between two kernels of a stream (PTX ISA, "griddepcontrol"): from here on the blocks of the next may start beside this one's;
  * and until the kernel before has ended and its writes can be seen. */
 TRINE_DEVICE void let_next_start()
@@ -54,6 +63,7 @@ TRINE_DEVICE void wait_for_previous()
     asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
+#endif
 /* All threads of the wave must take part; T is 4 or 8 bytes. */
 template <class T> TRINE_DEVICE T shuffle_xor(T value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
 template <class T> TRINE_DEVICE T shuffle(T value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
@@ -83,6 +93,8 @@ TRINE_DEVICE float rcp_fast(float x)
 TRINE_DEVICE float sqrt_ieee(float x) { return __fsqrt_rn(x); }
 TRINE_DEVICE float rsqrt_ieee(float x) { return __frsqrt_rn(x); }
 TRINE_DEVICE float div_ieee(float a, float b) { return __fdiv_rn(a, b); }
+/* n / d for 0 <= n < 2^50 and 0 < d < 2^50; here a kernel has one copy of it, which is called. */
+TRINE_INLINE int64_t divide_long(int64_t n, int64_t d) { return n / d; }
 /* Never contracted into a multiply-add. */
 TRINE_DEVICE float mul_rn(float a, float b) { return __fmul_rn(a, b); }
 TRINE_DEVICE float add_rn(float a, float b) { return __fadd_rn(a, b); }
@@ -119,6 +131,7 @@ TRINE_OF_PAIRS(greater, "set.gt.u32.f16x2", "set.gt.u32.bf16x2")
 #else /* which has no comparison of pairs of bf16 */
 template <bool is_bf16> TRINE_DEVICE uint32_t greater_of_pairs(uint32_t a, uint32_t b)
 {
+    static_assert(asks_later<is_bf16>, "name the family in uses_sm90");
     if constexpr (is_bf16) {
         const bool low = __uint_as_float(a << 16) > __uint_as_float(b << 16);
         const bool high = __uint_as_float(a & 0xffff0000u) > __uint_as_float(b & 0xffff0000u);
@@ -169,6 +182,7 @@ TRINE_DEVICE uint16_t f32_to_bf16(float x)
 /* fp8 by bits, equal to core/float_bits.h, saturating. From compute capability 8.9 on by instructions for the OCP formats. */
 template <int e5, int fnuz> TRINE_DEVICE uint8_t f32_to_f8(float x)
 {
+    static_assert(asks_later<e5>, "name the family in uses_sm90");
 #if defined __CUDA_ARCH__ && __CUDA_ARCH__ >= 890
     if constexpr (!fnuz) {
         uint16_t pair;
@@ -201,6 +215,7 @@ template <int e5> TRINE_DEVICE uint32_t f32_to_ocp_four(const float (&x)[4])
 #endif
 template <int e5, int fnuz> TRINE_DEVICE uint32_t f32_to_f8_four(const float (&x)[4])
 {
+    static_assert(asks_later<e5>, "name the family in uses_sm90");
     uint32_t word = 0;
 #if defined __CUDA_ARCH__ && __CUDA_ARCH__ >= 890
     float y[4];
@@ -225,6 +240,7 @@ template <int e5, int fnuz> TRINE_DEVICE uint32_t f32_to_f8_four(const float (&x
 
 template <int e5, int fnuz> TRINE_DEVICE float f8_to_f32(uint8_t bits)
 {
+    static_assert(asks_later<e5>, "name the family in uses_sm90");
 #if defined __CUDA_ARCH__ && __CUDA_ARCH__ >= 890
     if constexpr (!fnuz) {
         uint32_t pair;
@@ -245,6 +261,7 @@ template <int e5, int fnuz> TRINE_DEVICE float f8_to_f32(uint8_t bits)
 /* Four of a word. Which NaN a NaN becomes is open. */
 template <int e5, int fnuz> TRINE_DEVICE void f8_to_f32_four(uint32_t word, float (&y)[4])
 {
+    static_assert(asks_later<e5>, "name the family in uses_sm90");
 #if defined __CUDA_ARCH__ && __CUDA_ARCH__ >= 890
     if constexpr (!fnuz) {
         uint32_t pair[2];

@@ -145,6 +145,22 @@ TRINE_DEVICE float log2_fast(float x) { return __builtin_amdgcn_logf(x); }
 TRINE_DEVICE float rcp_fast(float x) { return __builtin_amdgcn_rcpf(x); }
 TRINE_DEVICE float sqrt_ieee(float x) { return __builtin_sqrtf(x); }
 TRINE_DEVICE float div_ieee(float a, float b) { return a / b; }
+/* n / d for 0 <= n < 2^50 and 0 < d < 2^50: more elements than any memory has. The compiler writes 130 instructions for every
+ * division of 64 bits; these are a quarter. Two steps bring the reciprocal from the hardware's 2^-23 to 2^-51, so that the quotient
+ * is off by less than one before it is cut, and by at most one after. */
+TRINE_INLINE int64_t divide_long(int64_t n, int64_t d)
+{
+#if defined __AMDGCN__
+    const double wide = double(d);
+    double x = __builtin_amdgcn_rcp(wide);
+    x = __builtin_fma(__builtin_fma(-wide, x, 1.0), x, x);
+    x = __builtin_fma(__builtin_fma(-wide, x, 1.0), x, x);
+    const int64_t q = int64_t(double(n) * x), left = n - q * d;
+    return q + (left >= d ? 1 : 0) - (left < 0 ? 1 : 0);
+#else
+    return n / d;
+#endif
+}
 /* One step of third order in f64 from the hardware's 2^-23: its error of less than 2^-51 never reaches a rounding boundary of f32
  * (checked for all significands). 0, inf, NaN and negative numbers keep the hardware's answer. */
 TRINE_DEVICE float rsqrt_ieee(float x)

@@ -12,7 +12,7 @@ struct divider_any {
     divider32 narrow;
     divider_any() = default;
     explicit divider_any(int64_t divisor) : d(divisor), narrow(divisor < 0x7fffffff ? divisor : 1) {}
-    TRINE_METHOD int64_t divide(int64_t n) const { return (n | d) < 0x7fffffff ? narrow.divide(n) : n / d; }
+    TRINE_METHOD int64_t divide(int64_t n) const { return (n | d) < 0x7fffffff ? narrow.divide(n) : target::divide_long(n, d); }
 };
 
 } // namespace simt

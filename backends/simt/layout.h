@@ -294,4 +294,11 @@ extern "C" trine_status TRINE_BACKEND_FN(embedding_backward)(trine_call *call, c
     return simt::scatter_rows(call, simt::scatter_call{&none, &a->ids, &a->dy, &a->dweight, 0, false});
 }
 
+/* Of the family reduce: here, so that the kernels of sums by id are compiled once. */
+extern "C" trine_status TRINE_BACKEND_FN(segment_sum)(trine_call *call, const trine_segment_sum_args *a)
+{
+    const trine_tensor none = {};
+    return simt::scatter_rows(call, simt::scatter_call{&none, &a->ids, &a->x, &a->y, 0, a->sorted != 0});
+}
+
 #endif

@@ -168,6 +168,7 @@ constexpr int gradient_thread_bytes = int(Op::template columns<P>::bytes) + (gra
 template <class Op, int P, class Team, bool simple, gradient_phase phase> TRINE_KERNEL(gradient_threads)
 gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan<Op> plan)
 {
+    if constexpr (Team::absent) return;
     using T = row_element<Op>;
     constexpr int V = Op::V;
     using partial = typename Op::partial;

@@ -1,10 +1,9 @@
-/* Reductions; reduce_run.h chooses the kernels, scatter.h has segment_sum. Bound by bytes: the inputs once. */
+/* Reductions; reduce_run.h chooses the kernels. segment_sum is in layout.h. Bound by bytes: the inputs once. */
 #ifndef TRINE_SIMT_REDUCE_H
 #define TRINE_SIMT_REDUCE_H
 
 #include "backends/simt/argmax_rows.h"
 #include "backends/simt/reduce_run.h"
-#include "backends/simt/scatter.h"
 
 namespace simt {
 
@@ -90,11 +89,5 @@ TRINE_REDUCE(amax, simt::reduce_extremes(call, a, false))
 TRINE_REDUCE(amin, simt::reduce_extremes(call, a, true))
 TRINE_REDUCE(argmax, simt::reduce_argmaxes(call, a))
 #undef TRINE_REDUCE
-
-extern "C" trine_status TRINE_BACKEND_FN(segment_sum)(trine_call *call, const trine_segment_sum_args *a)
-{
-    const trine_tensor none = {};
-    return simt::scatter_rows(call, simt::scatter_call{&none, &a->ids, &a->x, &a->y, 0, a->sorted != 0});
-}
 
 #endif

@@ -382,6 +382,7 @@ template <class Op, int P, class Team, bool simple>
 TRINE_KERNEL((P < row_sizes_of<Op, simple>.most ? row_small_block : row_threads))
 row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
 {
+    if constexpr (Team::absent) return;
     TRINE_SHARED typename Op::partial list[Team::most_blocks + target::max_waves];
     const bool alone = shift >= 0; /* no exchange */
     const int threads = target::block_threads(), in_team = Team::rank() * threads + target::thread_x();

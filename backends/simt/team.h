@@ -7,6 +7,7 @@ namespace simt {
 /* A block alone. A vendor's clusters of blocks have the same interface. */
 struct lone_block {
     enum { most_blocks = 1 };
+    static constexpr bool absent = false; /* on the device that is compiled for: a kernel for such teams is empty */
     static TRINE_DEVICE_METHOD int rank() { return 0; }
     static TRINE_DEVICE_METHOD int blocks() { return 1; }
     /* Once a kernel: begin() as early as may be, told how many bytes will be put into each block; started() before the first

@@ -29,7 +29,7 @@ struct divider64 {
     int64_t d;
     divider64() = default;
     explicit divider64(int64_t divisor) : d(divisor) {}
-    TRINE_METHOD int64_t divide(int64_t n) const { return n / d; }
+    TRINE_METHOD int64_t divide(int64_t n) const { return target::divide_long(n, d); }
 };
 
 /* `Divider` is divider32 if all indices are below 2^31, else divider64. */

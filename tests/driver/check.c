@@ -49,8 +49,7 @@ static void count_outcome(check_run *r, int k, const outcome *o, const char *var
         printf("refused %s %s [%s] %s: %s\n", t->backend, t->props.arch, variant, c->name, o->text);
     if (o->kind == PASSED && opt->verbose)
         printf("passed %s %s [%s] %s (worst %.2f)\n", t->backend, t->props.arch, variant, c->name, o->worst);
-    if (o->kind == PASSED && o->digest)
-        printf("digest %016llx %s\n", (unsigned long long)o->digest, c->name);
+    if (o->kind == PASSED && o->digest) printf("digest %016llx %s\n", (unsigned long long)o->digest, c->name);
 }
 
 /* Every variant that accepts the case; those of other cases of the op differ. */
