@@ -14,17 +14,26 @@ namespace sm90f8 {
 using tile_128x192 = f8_tile<128, 192, 4, 1, 3, 40, true>;
 using tile_128x128 = f8_tile<128, 128, 5, 1, 2, 88, true>;
 using tile_64x128 = f8_tile<64, 128, 4, 2, 1, 80, true>;
+using tile_128x256 = f8_tile<128, 256, 4, 1, 2, 40, true, 128>;
 using tile_fast = f8_tile<128, 256, 4, 1, 2, 56, false>;
 
 /* group_rows: rows of tiles that are worked on together. */
-enum { tile_count = 4, only_mixed_tile = 1, fast_tile = 3, most_splits = 8, group_rows = 16 };
+enum { tile_count = 4, only_mixed_tile = 1, most_splits = 8, group_rows = 16 };
 
+/* How a stage's sums are added up: times its scales, as they are, or by the tensor cores. */
+enum promotion { promotes_scaled, promotes_plain, promotes_not, promotion_count };
+
+/* Cycles of a stage, and of a tile beside its stages, measured on an H100. */
 struct tile_row {
     int m, n, stages, together;
-    double stage, ends; /* cycles of a stage, and of a tile beside its stages, measured on an H100 */
+    double stage[promotion_count], ends[promotion_count];
 };
 static constexpr tile_row tile_table[tile_count] = {
-    {128, 192, 4, 1, 1012, 2500}, {128, 128, 5, 1, 710, 1800}, {64, 128, 4, 2, 440, 1500}, {128, 256, 4, 1, 1050, 2700}};
+    {128, 192, 4, 1, {1010, 820, 820}, {2770, 2770, 2770}},
+    {128, 128, 5, 1, {735, 601, 601}, {3300, 3300, 3300}},
+    {64, 128, 4, 2, {380, 320, 320}, {1500, 1500, 1500}},
+    {128, 256, 4, 1, {1320, 1130, 1065}, {4200, 4200, 3000}},
+};
 
 /* A tile, blocks that share b, parts of K. One of the last two is 1. */
 struct f8_plan {
@@ -43,12 +52,17 @@ struct f8_request {
     f8_operand a, b;
     tensor_map::matrices d;
     bool by_tma, mixed, fast;
+    promotion way() const
+    {
+        return p.a_scale.k_step || p.b_scale.k_step ? promotes_scaled : fast ? promotes_not : promotes_plain;
+    }
 };
 
 inline bool shares(const f8_request &r, int tile)
 {
     return tile_table[tile].m >= 128 && simt::ceil_div(r.p.m, tile_table[tile].m) % 2 == 0;
 }
+inline bool can_split(int tile) { return tile_table[tile].m * tile_table[tile].n <= 128 * 128; }
 inline int64_t units_of(const trine_product &p, const f8_plan &how)
 {
     const tile_row &t = tile_table[how.tile];
@@ -56,26 +70,26 @@ inline int64_t units_of(const trine_product &p, const f8_plan &how)
 }
 
 /* Cycles of a multiprocessor for a stage of a tile: its own, or of the way from L2 at 64 bytes a cycle. */
-inline double cycles_of_stage(const trine_product &p, const tile_row &t, int share)
+inline double cycles_of_stage(const trine_product &p, promotion way, const tile_row &t, int share)
 {
     const double rows = double(p.m < t.m ? p.m : t.m), columns = double(p.n < t.n ? p.n : t.n);
     const double load = (rows + columns / share) * terms / 64;
-    return t.stage > load ? t.stage : load;
+    return t.stage[way] > load ? t.stage[way] : load;
 }
 
 /* Cycles of a product; latencies as measured for 16-bit products. */
-inline double cycles_of(const trine_product &p, const f8_plan &how, int64_t units)
+inline double cycles_of(const trine_product &p, promotion way, const f8_plan &how, int64_t units)
 {
     const double memory_rate = 1700, latency = 2800; /* bytes a cycle; cycles */
     const tile_row &t = tile_table[how.tile];
     const int64_t blocks = units_of(p, how) * how.share * how.splits, spread = simt::ceil_div(blocks, units);
     const int64_t rounds = simt::ceil_div(blocks, units * t.together);
     const double busy = spread > t.together || (how.splits > 1 && 2 * blocks > units) ? t.together : double(spread);
-    const double together = busy * cycles_of_stage(p, t, how.share), wait = latency / t.stages;
+    const double together = busy * cycles_of_stage(p, way, t, how.share), wait = latency / t.stages;
     const double steps = double(simt::ceil_div(simt::ceil_div(p.k, terms), how.splits));
     const double m = double(p.m), n = double(p.n), k = double(p.k), batch = double(p.batch.numel);
     const double memory = batch * (m * k + n * k + 2 * m * n) / memory_rate;
-    const double work = double(rounds) * (steps * (together > wait ? together : wait) + t.ends);
+    const double work = double(rounds) * (steps * (together > wait ? together : wait) + t.ends[way]);
     const double rows = double(p.m < t.m ? p.m : t.m);
     const double sums = how.splits > 1 ? 1500 * how.splits + (rows + t.m) * t.n * 4 * busy / 16 : 0;
     return (work > memory ? work + 0.3 * memory : memory + 0.3 * work) + sums;
@@ -89,11 +103,12 @@ inline f8_plan make_f8_plan(const f8_request &r, int64_t units)
     for (int tile = 0; tile < tile_count; tile++)
         for (int splits = 1; splits <= most_splits && (splits == 1 || steps >= 4 * splits); splits++) {
             /* K is divided where the tiles alone leave multiprocessors idle */
+            if (splits > 1 && !can_split(tile)) break;
             if (splits > 1 && units_of(r.p, f8_plan{tile, 1, 1}) * splits > units * tile_table[tile].together) break;
             if (!r.mixed && r.p.m <= 64 && tile_table[tile].m > 64) break; /* half of it would be nothing */
-            if ((r.mixed && tile != only_mixed_tile) || (tile == fast_tile && !r.fast)) continue;
+            if (r.mixed && tile != only_mixed_tile) continue;
             const f8_plan how = {tile, splits == 1 && shares(r, tile) ? 2 : 1, splits};
-            const double cycles = cycles_of(r.p, how, units > 0 ? units : 1);
+            const double cycles = cycles_of(r.p, r.way(), how, units > 0 ? units : 1);
             if (cycles < least) {
                 least = cycles;
                 best = how;
@@ -214,24 +229,8 @@ inline trine_status launch_f8_tile(trine_call *call, const f8_request &r, const 
     case 0: return launch_f8<e4, e4, tile_128x192>(call, r, how);
     case 1: return launch_f8<e4, e4, tile_128x128>(call, r, how);
     case 2: return launch_f8<e4, e4, tile_64x128>(call, r, how);
-    default: return launch_f8<e4, e4, tile_fast>(call, r, how);
+    default: return r.fast ? launch_f8<e4, e4, tile_fast>(call, r, how) : launch_f8<e4, e4, tile_128x256>(call, r, how);
     }
-}
-
-/* Makes the copies that were planned, in the workspace. */
-inline trine_status copy_operands(trine_call *call, f8_request *r)
-{
-    char *at = reinterpret_cast<char *>((reinterpret_cast<uintptr_t>(call->workspace) + 255) / 256 * 256);
-    trine_status status = TRINE_OK;
-    if (r->a.copied) {
-        r->p.a = r->a.matrices.data = at;
-        status = make_copy(call, r->given, r->p, TRINE_PRODUCT_A);
-    }
-    if (r->b.copied && status == TRINE_OK) {
-        r->p.b = r->b.matrices.data = at + r->a.copied;
-        status = make_copy(call, r->given, r->p, TRINE_PRODUCT_B);
-    }
-    return status;
 }
 
 inline trine_status run_f8(trine_call *call, f8_request *r, const f8_plan &how)
@@ -264,7 +263,6 @@ template <int tile, bool split> trine_status fp8_matmul_of_tile(trine_call *call
     const trine_status status = make_f8_request(call, args, true, &r);
     if (status != TRINE_OK) return status;
     TRINE_REQUIRE_THAT(call, !r.mixed || tile == only_mixed_tile, "needs e4m3fn for both");
-    TRINE_REQUIRE_THAT(call, r.fast || tile != fast_tile, "needs fast_accumulate and scales that don't depend on k");
     const int64_t steps = simt::ceil_div(r.p.k, terms);
     return run_f8(
         call, &r,
@@ -275,7 +273,6 @@ template trine_status fp8_matmul_of_tile<0, false>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<1, false>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<2, false>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<3, false>(trine_call *, const void *);
-template trine_status fp8_matmul_of_tile<0, true>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<1, true>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<2, true>(trine_call *, const void *);
 

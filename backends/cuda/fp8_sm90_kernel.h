@@ -3,14 +3,8 @@
  * a block scale is for.
  *
  * The tensor cores keep 13 bits after the point of the largest term of a sum of fp8 products. So a stage's product is made in
- * sums of its own, which are then scaled and added to the tile's sums in f32 ("promoted"), while the other warpgroup multiplies:
- * a thread has N registers, which is why N is 192 at most. With fast_accumulate and no block scales, the tensor cores add up all
- * of K, and N is 256.
- *
- * What bounds it is shared memory, at 128 bytes a cycle: a stage of M x N is written once, (M + N) 128 bytes, and every
- * warpgroup reads its 64 rows of a and all of b. 128 x 192 takes 832 cycles so and 768 cycles of the tensor cores, 128 x 128
- * takes 640 and 512, 128 x 256 1024 and 1024. An H100 took 1012, 710 and 1050; what is missing for the first is that the two
- * warpgroups wait for the tensor cores and promote at about the same time.
+ * sums of its own, which are then added to the tile's sums in f32 ("promoted"), scaled if scales depend on k. With
+ * fast_accumulate and no such scales, the tensor cores add up all of K. docs/fp8-hopper.md has what bounds either.
  *
  * Block scales come as words by cp.async, any strides, into the stage that they belong to: one warp beside the one that starts
  * TMA does nothing else. Scales that don't depend on k, and the bias, are asked for before a tile's first product and used after
@@ -18,158 +12,9 @@
 #ifndef TRINE_CUDA_FP8_SM90_KERNEL_H
 #define TRINE_CUDA_FP8_SM90_KERNEL_H
 
-#include "backends/cuda/matmul_sm90_epilogue.h"
-#include "backends/simt/fp8_product.h"
+#include "backends/cuda/fp8_sm90_load.h"
 
 namespace sm90f8 {
-
-using namespace sm90;
-using simt::f8_any;
-using simt::f8_scaling;
-using f8_product = simt::product<f8_any>;
-
-/* part: columns, all of one block scale. all_warpgroups: a barrier that no warpgroup has to itself. */
-enum { terms = 128, wgmma_terms = 32, part = 64, all_warpgroups = 5 };
-
-/* PROMOTES: sums of 128 terms are added up outside of the tensor cores. BOXES: of 64 columns, for the way out. LEFT: registers of
- * the loading side's threads; the others take the rest. */
-template <int M_, int N_, int STAGES, int TOGETHER, int BOXES, int LEFT, bool PROMOTES> struct f8_tile {
-    enum {
-        M = M_,
-        N = N_,
-        stages = STAGES,
-        together = TOGETHER,
-        promotes = PROMOTES,
-        consumers = M / 64,
-        multipliers = consumers * warpgroup,
-        threads = multipliers + warpgroup,
-        left = LEFT,
-        taken = TOGETHER > 1 ? 256 - LEFT : (504 - LEFT) / 2,
-        parts = N / part,
-        bytes_a = M * wgmma::line_bytes,
-        bytes_b = N * wgmma::line_bytes,
-        bytes_stage = bytes_a + bytes_b,
-        boxes = BOXES,
-        staging_pitch = 32 + 8,
-        staging = BOXES * wgmma::block_bytes > 64 * staging_pitch * 4 ? BOXES *wgmma::block_bytes : 64 * staging_pitch * 4,
-        sums_pitch = N + 8,
-        bytes_scales = PROMOTES ? (M + 8) * 4 : 0, /* a stage's: of the rows, then of the parts */
-        at_staging = stages * bytes_stage,
-        at_scales = at_staging + consumers * staging,
-        at_places = at_scales + stages * bytes_scales,
-        at_barriers = at_places + stages * 16,
-        shared = at_barriers + 2 * 8 * stages + wgmma::pattern_bytes
-    };
-    static_assert(M * sums_pitch * 4 <= stages * bytes_stage, "a split's sums lie where the ring was");
-    static_assert(bytes_stage % 1024 == 0 && staging % 1024 == 0, "patterns are aligned");
-    static_assert(shared * together <= 227 * 1024, "shared memory of a multiprocessor");
-};
-
-/* Scales that change along k are the loop's, others the epilogue's. */
-TRINE_DEVICE bool in_loop(const simt::operand_scale &s) { return s.k_step != 0; }
-
-/* As work_of, where products of steps and parts have 32 bits. */
-template <class Tile> TRINE_DEVICE work tile_of(const schedule &s, unsigned unit, unsigned rank)
-{
-    work w;
-    unsigned m, n, index = 0;
-    if (!s.single) {
-        index = unit / (s.rows * s.columns);
-        unit -= index * (s.rows * s.columns);
-    }
-    simt::tile_of_block(unit, s.rows, s.columns, unsigned(s.group / s.share), &m, &n);
-    w.index = index;
-    w.row = int(m * unsigned(s.share) + (s.share > 1 ? rank : 0)) * Tile::M;
-    w.column = int(n) * Tile::N;
-    w.first_step = 0;
-    w.steps = s.steps;
-    if (s.splits > 1) {
-        w.first_step = int(unsigned(s.steps) * rank / unsigned(s.splits));
-        w.steps = int(unsigned(s.steps) * (rank + 1) / unsigned(s.splits)) - w.first_step;
-    }
-    return w;
-}
-
-/* Where a tile is takes some divisions to find: the loading thread does that ahead of time, and puts it beside the tile's first
- * stage, whose barrier hands it over. */
-template <class Tile> TRINE_DEVICE uint32_t place_of(const ring_place<Tile> &at)
-{
-    return at.base + Tile::at_places + at.slot * 16;
-}
-
-/* ---- The loading side ---- */
-
-/* One thread's loop: keeps the ring full. */
-template <class Tile>
-TRINE_DEVICE void load_tiles(const maps &m, const f8_product &p, const schedule &s, uint32_t base, uint32_t rank)
-{
-    ring_place<Tile> at(base);
-    ptx::coordinates from_a = {}, from_b = {};
-    const int columns = s.share > 1 ? Tile::N / 2 : Tile::N, first = s.share > 1 ? int(rank) * columns : 0;
-    for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
-        const work w = tile_of<Tile>(s, unit, rank);
-        if (!s.single) {
-            batch_coordinates(p, TRINE_PRODUCT_A, w.index, &from_a);
-            batch_coordinates(p, TRINE_PRODUCT_B, w.index, &from_b);
-        }
-        from_a.outer = w.row;
-        from_b.outer = w.column + first;
-#pragma unroll 1
-        for (int i = 0; i < w.steps; i++) {
-            from_a.inner = from_b.inner = (w.first_step + i) * terms;
-            ptx::barrier_wait(at.empty(), at.parity ^ 1);
-            if (i == 0) ptx::store_shared(place_of<Tile>(at), int4{w.row, w.column, int(w.index), w.steps});
-            ptx::barrier_expect(at.full(), Tile::bytes_stage);
-            ptx::load_box(at.a(), &m.a, from_a, s.single, at.full());
-            if (s.share > 1)
-                ptx::load_box_shared(at.b() + first * wgmma::line_bytes, &m.b, from_b, s.single, at.full(), 3);
-            else
-                ptx::load_box(at.b(), &m.b, from_b, s.single, at.full());
-            at.advance();
-        }
-    }
-}
-
-/* One warp's loop: the scales of every stage. */
-template <class Tile>
-TRINE_DEVICE void load_scales(const f8_product &p, const f8_scaling &scaling, const schedule &s, uint32_t base, uint32_t rank)
-{
-    constexpr int rows = Tile::M / 32;
-    const int lane = int(threadIdx.x) % 32;
-    ring_place<Tile> at(base);
-    for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
-        const work w = tile_of<Tile>(s, unit, rank);
-        int64_t offset[2];
-        scaling.offsets(w.index, offset);
-        const int column = w.column + lane * part;
-        const bool of_b = in_loop(scaling.b) && lane < Tile::parts, b_there = of_b && column < p.n;
-        const float *from[rows],
-            *from_b = b_there ? scaling.b.at(column) + offset[1] + w.first_step * scaling.b.k_step : scaling.b.data;
-#pragma unroll
-        for (int i = 0; i < rows; i++) {
-            const int row = w.row + lane + 32 * i;
-            from[i] = scaling.a.at(row < p.m ? row : 0) + offset[0] + w.first_step * scaling.a.k_step;
-        }
-#pragma unroll 1
-        for (int step = 0; step < w.steps; step++) {
-            const uint32_t to = base + Tile::at_scales + at.slot * Tile::bytes_scales;
-            ptx::barrier_wait(at.empty(), at.parity ^ 1);
-            if (in_loop(scaling.a)) {
-#pragma unroll
-                for (int i = 0; i < rows; i++) {
-                    ptx::copy_word(to + (lane + 32 * i) * 4, from[i], true);
-                    from[i] += scaling.a.k_step;
-                }
-            }
-            if (of_b) {
-                ptx::copy_word(to + (Tile::M + lane) * 4, from_b, b_there);
-                from_b += b_there ? scaling.b.k_step : 0;
-            }
-            ptx::barrier_arrive_after_copies(at.full());
-            at.advance();
-        }
-    }
-}
 
 /* ---- The multiplying side ---- */
 
@@ -179,24 +24,25 @@ TRINE_DEVICE void give_back(const schedule &s, uint32_t empty, uint32_t rank, co
     if (me.lane() < s.share) ptx::barrier_arrive(empty, s.share > 1 ? me.lane() : rank);
 }
 
-/* A stage's product, added to d or in its place; runs on. */
-template <class A, class B, class Tile>
-TRINE_DEVICE void start_stage(float (&d)[Tile::N / 2], const ring_place<Tile> &at, const lane_place &me, bool add)
+/* A stage's product, or that of `columns` of it from `first` on, added to d or in its place; runs on. */
+template <class A, class B, class Tile, int columns>
+TRINE_DEVICE void start_stage(float (&d)[columns / 2], const ring_place<Tile> &at, const lane_place &me, int first, bool add)
 {
-    const uint64_t a = wgmma::describe(at.a() + me.group * wgmma::block_bytes), b = wgmma::describe(at.b());
+    const uint64_t a = wgmma::describe(at.a() + me.group * wgmma::block_bytes),
+                   b = wgmma::describe(at.b() + first * wgmma::line_bytes);
     wgmma::fence();
 #pragma unroll
     for (int k = 0; k < terms / wgmma_terms; k++)
-        wgmma::multiply_f8<A, B, Tile::N>::run(d, a + k * wgmma::next_terms<wgmma::along_k>,
+        wgmma::multiply_f8<A, B, columns>::run(d, a + k * wgmma::next_terms<wgmma::along_k>,
                                                b + k * wgmma::next_terms<wgmma::along_k>, add || k > 0);
     wgmma::commit();
 }
 
-/* The scales of a thread's two rows times those of the parts. */
-template <class Tile> struct stage_scales {
-    float by[Tile::parts][2];
+/* The scales of a thread's two rows times those of a chunk's parts. */
+template <class Tile> struct chunk_scales {
+    float by[Tile::chunk / part][2];
 
-    TRINE_DEVICE_METHOD void load(const f8_scaling &scaling, uint32_t from, const lane_place &me)
+    TRINE_DEVICE_METHOD void load(const f8_scaling &scaling, uint32_t from, const lane_place &me, int first)
     {
         float row[2] = {1, 1};
         if (in_loop(scaling.a)) {
@@ -204,40 +50,46 @@ template <class Tile> struct stage_scales {
             row[1] = ptx::load_shared_one(from + (me.group * 64 + me.row() + 8) * 4);
         }
 #pragma unroll
-        for (int q = 0; q < Tile::parts; q++) {
-            const float column = in_loop(scaling.b) ? ptx::load_shared_one(from + (Tile::M + q) * 4) : 1.0f;
+        for (int q = 0; q < Tile::chunk / part; q++) {
+            const float column = in_loop(scaling.b) ? ptx::load_shared_one(from + (Tile::M + first / part + q) * 4) : 1.0f;
             by[q][0] = row[0] * column;
             by[q][1] = row[1] * column;
         }
     }
 };
 
-template <class Tile>
-TRINE_DEVICE void promote(float (&sum)[Tile::N / 2], const float (&stage)[Tile::N / 2], const stage_scales<Tile> &scales)
+/* scaled: by scales of the stage. Else an addition: it reads two registers where the other reads three, and the registers' ports
+ * are what the tensor cores leave little of. */
+template <class A, class B, class Tile, bool scaled>
+TRINE_DEVICE void multiply_promoting(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s,
+                                     const f8_scaling &scaling, int steps, uint32_t rank, const lane_place &me)
 {
-#pragma unroll
-    for (int j = 0; j < Tile::N / 2; j++) sum[j] = target::fma_rn(scales.by[j / (part / 2)][j % 4 / 2], stage[j], sum[j]);
-}
-
-template <class A, class B, class Tile> TRINE_DEVICE void multiply_promoting(float (&sum)[Tile::N / 2], ring_place<Tile> &at,
-                                                                             const schedule &s, const f8_scaling &scaling,
-                                                                             int steps, uint32_t rank, const lane_place &me)
-{
-    float stage[Tile::N / 2];
-    stage_scales<Tile> scales;
+    constexpr int chunk = Tile::chunk;
+    float stage[chunk / 2];
+    chunk_scales<Tile> scales;
 #pragma unroll
     for (int i = 0; i < Tile::N / 2; i++) sum[i] = 0;
 #pragma unroll 1
     for (int i = 0; i < steps; i++) {
+        const uint32_t from = at.base + Tile::at_scales + at.slot * Tile::bytes_scales;
         ptx::barrier_wait(at.full(), at.parity);
-        wgmma::hold(stage);
-        start_stage<A, B, Tile>(stage, at, me, false);
-        scales.load(scaling, at.base + Tile::at_scales + at.slot * Tile::bytes_scales, me);
-        wgmma::wait<0>();
-        wgmma::hold(stage);
-        give_back(s, at.empty(), rank, me);
-        at.advance();
-        promote<Tile>(sum, stage, scales);
+#pragma unroll
+        for (int first = 0; first < Tile::N; first += chunk) {
+            wgmma::hold(stage);
+            start_stage<A, B, Tile, chunk>(stage, at, me, first, false);
+            if constexpr (scaled) scales.load(scaling, from, me, first);
+            wgmma::wait<0>();
+            wgmma::hold(stage);
+            if (first + chunk == Tile::N) {
+                give_back(s, at.empty(), rank, me);
+                at.advance();
+            }
+#pragma unroll
+            for (int j = 0; j < chunk / 2; j++) {
+                float &to = sum[first / 2 + j];
+                to = scaled ? target::fma_rn(scales.by[j / (part / 2)][j % 4 / 2], stage[j], to) : to + stage[j];
+            }
+        }
     }
 }
 
@@ -249,7 +101,7 @@ multiply_fast(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s
 #pragma unroll 1
     for (int i = 0; i < steps; i++) {
         ptx::barrier_wait(at.full(), at.parity);
-        start_stage<A, B, Tile>(sum, at, me, i > 0);
+        start_stage<A, B, Tile, Tile::N>(sum, at, me, 0, i > 0);
         if (i > 0) {
             wgmma::wait<1>();
             give_back(s, last, rank, me);
@@ -379,7 +231,9 @@ template <class A, class B, class Tile> TRINE_DEVICE void consume(const maps &m,
     const bool with_bias = s.by_tma && s.splits == 1, one_factor = has_one_factor(p, scaling, with_bias),
                factors = !one_factor && has_factors(p, scaling, with_bias);
     ring_place<Tile> at(base);
+    const bool scaled = in_loop(scaling.a) || in_loop(scaling.b);
     float sum[Tile::N / 2];
+    if (one_factor && me.thread < 2) ptx::prefetch_near(me.thread ? scaling.a.data : scaling.b.data);
     for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
         ptx::barrier_wait(at.full(), at.parity);
         const int4 place = ptx::load_shared_words(place_of<Tile>(at));
@@ -389,10 +243,12 @@ template <class A, class B, class Tile> TRINE_DEVICE void consume(const maps &m,
         w.column = place.y;
         w.index = place.z;
         if (factors) prefetch_factors<Tile>(p, scaling, w, me);
-        if constexpr (Tile::promotes)
-            multiply_promoting<A, B, Tile>(sum, at, s, scaling, steps, rank, me);
-        else
+        if constexpr (!Tile::promotes)
             multiply_fast<A, B, Tile>(sum, at, s, steps, rank, me);
+        else if (scaled)
+            multiply_promoting<A, B, Tile, true>(sum, at, s, scaling, steps, rank, me);
+        else
+            multiply_promoting<A, B, Tile, false>(sum, at, s, scaling, steps, rank, me);
         if (one_factor) {
             const float factor = *scaling.a.data * *scaling.b.data; /* not held: registers are few */
 #pragma unroll
@@ -400,7 +256,7 @@ template <class A, class B, class Tile> TRINE_DEVICE void consume(const maps &m,
         } else if (factors) {
             apply_factors<Tile>(sum, p, scaling, w, staging, me, with_bias);
         }
-        if (s.splits > 1) {
+        if (Tile::splits && s.splits > 1) {
             ptx::meet(all_warpgroups, Tile::multipliers);
             keep_sums<Tile>(sum, base, me);
             ptx::cluster_barrier();
@@ -419,10 +275,15 @@ template <class A, class B, class Tile> __global__ void __launch_bounds__(Tile::
                const __grid_constant__ schedule s)
 {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-    const uint32_t base =
-        (ptx::shared_address(target::dynamic_shared()) + wgmma::pattern_bytes - 1) & ~uint32_t(wgmma::pattern_bytes - 1);
-    const uint32_t rank = ptx::cluster_rank();
+    extern __shared__ __align__(1024) unsigned char shared_of_block[];
+    const uint32_t base = ptx::shared_address(shared_of_block), rank = ptx::cluster_rank();
+    if (base % wgmma::pattern_bytes) __trap();
     const bool scales = Tile::promotes && (in_loop(scaling.a) || in_loop(scaling.b));
+    if (threadIdx.x == Tile::multipliers) { /* on their way while the barriers are made: from memory they take a microsecond */
+        ptx::prefetch_map(&m.a);
+        ptx::prefetch_map(&m.b);
+        if (s.by_tma) ptx::prefetch_map(&m.d);
+    }
     if (threadIdx.x == 0) {
         ring_place<Tile> at(base);
         for (int i = 0; i < Tile::stages; i++, at.advance()) {
@@ -435,14 +296,12 @@ template <class A, class B, class Tile> __global__ void __launch_bounds__(Tile::
     if (threadIdx.x >= Tile::multipliers) {
         ptx::leave_registers<Tile::left>();
         if (threadIdx.x == Tile::multipliers) {
-            ptx::prefetch_map(&m.a);
-            ptx::prefetch_map(&m.b);
             load_tiles<Tile>(m, p, s, base, rank);
         } else if (scales && threadIdx.x / 32 == Tile::multipliers / 32 + 1) {
             load_scales<Tile>(p, scaling, s, base, rank);
         }
         __syncwarp();
-        if (s.splits > 1) ptx::cluster_barrier();
+        if (Tile::splits && s.splits > 1) ptx::cluster_barrier();
     } else {
         ptx::take_registers<Tile::taken>();
         consume<A, B, Tile>(m, p, scaling, s, base, rank);

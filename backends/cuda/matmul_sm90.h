@@ -175,22 +175,6 @@ inline trine_status launch_dtype(trine_call *call, const request &r, const plan 
     }
 }
 
-/* Makes the copies that were planned, in the workspace. */
-inline trine_status copy_operands(trine_call *call, request *r)
-{
-    char *at = reinterpret_cast<char *>((reinterpret_cast<uintptr_t>(call->workspace) + 255) / 256 * 256);
-    trine_status status = TRINE_OK;
-    if (r->a.copied) {
-        r->p.a = r->a.matrices.data = at;
-        status = make_copy(call, r->given, r->p, TRINE_PRODUCT_A);
-    }
-    if (r->b.copied && status == TRINE_OK) {
-        r->p.b = r->b.matrices.data = at + r->a.copied;
-        status = make_copy(call, r->given, r->p, TRINE_PRODUCT_B);
-    }
-    return status;
-}
-
 inline trine_status run(trine_call *call, request *r, const plan &how)
 {
     TRINE_REQUIRE_THAT(call, units_fit(r->p, how), "the grid is too large");

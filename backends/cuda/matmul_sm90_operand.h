@@ -118,6 +118,22 @@ inline trine_status make_copy(trine_call *call, const trine_product &from, const
     return status;
 }
 
+/* Makes the copies that were planned, in the workspace. R: a request with given, p, and operands a and b. */
+template <class R> inline trine_status copy_operands(trine_call *call, R *r)
+{
+    char *at = reinterpret_cast<char *>((reinterpret_cast<uintptr_t>(call->workspace) + 255) / 256 * 256);
+    trine_status status = TRINE_OK;
+    if (r->a.copied) {
+        r->p.a = r->a.matrices.data = at;
+        status = make_copy(call, r->given, r->p, TRINE_PRODUCT_A);
+    }
+    if (r->b.copied && status == TRINE_OK) {
+        r->p.b = r->b.matrices.data = at + r->a.copied;
+        status = make_copy(call, r->given, r->p, TRINE_PRODUCT_B);
+    }
+    return status;
+}
+
 } // namespace sm90
 
 #endif
