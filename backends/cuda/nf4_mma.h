@@ -1,4 +1,4 @@
-/* nf4_matmul with at most 16 rows of x, f16 or bf16, on tensor cores (mma.sync). Bound by the bytes of the packed weight, which are
+/* nf4_matmul with few rows of x, 16 at a time, f16 or bf16, on tensor cores (mma.sync). Bound by the bytes of the packed weight, which are
  * read once: 3 TB/s are about 24 codes a cycle and multiprocessor, so that the way from a code to the tensor core must be short, and
  * the next codes must be under way all the time.
  *
@@ -25,7 +25,8 @@ enum {
     warps = 16,
     threads = 32 * warps,
     step = 2 * TRINE_NF4_BLOCK, /* terms that a warp takes at a time: 64 bytes of a row */
-    most = 16                   /* rows of x */
+    at_once = 16,               /* rows of x */
+    most = 3 * at_once          /* more are better dequantised once */
 };
 
 /* The table: entry [byte] has its pair once for every bank, and as many bytes unused, so that one byte permutation makes of a byte and
@@ -296,15 +297,22 @@ template <class T> inline trine_status run(trine_call *call, const trine_nf4_mat
     const nf4_product<T> p(a, s);
     /* a query accepted the strides without the addresses */
     if (!p.packed || uintptr_t(a.absmax.data) % 4 != 0) return simt::nf4_gemv_run<T>(call, a, s);
-    if (p.m <= 8) return s.doubled ? launch<T, 1, true>(call, p) : launch<T, 1, false>(call, p);
-    return s.doubled ? launch<T, 2, true>(call, p) : launch<T, 2, false>(call, p);
+    trine_status status = TRINE_OK;
+    for (int64_t m = 0; m < s.m && status == TRINE_OK; m += at_once) {
+        const nf4_product<T> some = p.rows_from(m, at_once);
+        if (some.m <= 8)
+            status = s.doubled ? launch<T, 1, true>(call, some) : launch<T, 1, false>(call, some);
+        else
+            status = s.doubled ? launch<T, 2, true>(call, some) : launch<T, 2, false>(call, some);
+    }
+    return status;
 }
 
 inline trine_status matmul(trine_call *call, const void *args)
 {
     const trine_nf4_matmul_args &a = *static_cast<const trine_nf4_matmul_args *>(args);
     const trine_nf4_shape s = trine_nf4_shape_make(&a);
-    TRINE_REQUIRE_THAT(call, a.x.dtype != TRINE_F32 && s.m <= most, "needs f16 or bf16, and at most 16 rows of x");
+    TRINE_REQUIRE_THAT(call, a.x.dtype != TRINE_F32 && s.m <= most, "needs f16 or bf16, and at most 48 rows of x");
     TRINE_REQUIRE_THAT(call, s.k <= 1 << 26, "needs K of at most 2^26");
     const trine_status status = simt::nf4_require(call, a, s);
     if (status != TRINE_OK) return status;
