@@ -38,7 +38,7 @@ template <int NT, bool DOUBLED> struct layout {
     enum {
         tiles = NT,
         rows = 16 * tiles,
-        stages = NT == 1 ? 4 : 3,
+        stages = NT == 1 ? 3 : 2, /* more take from L1, which has x, what they bring */
         /* a stage: codes, and for each lane a scale, or a word with the scale's code, and that one's scale */
         at_scales = tiles * 16 * (step / 2),
         scale_bytes = DOUBLED ? 8 : 4,
@@ -82,8 +82,8 @@ template <class T, int NT, bool DOUBLED> struct reader {
     unsigned unit, units;
     uint32_t at, steps; /* along K */
     int lane;
-    const uint8_t *codes[lay::tiles][2]; /* where this lane copies from, in the rows lane / 4 and that + 8 */
-    int64_t scale_at[lay::tiles];        /* this lane's scale of the first step: rows lane / 4 and that + 8, two blocks of each */
+    uint32_t piece[lay::tiles][2]; /* of 16 bytes, that this lane copies first: of the rows lane / 4 and that + 8 */
+    uint32_t scale_at[lay::tiles]; /* this lane's first scale: of the rows lane / 4 and that + 8, two blocks each */
 
     TRINE_DEVICE_METHOD reader(const nf4_product<T> &p_, unsigned units_)
         : p(p_), unit(blockIdx.x), units(units_), at(threadIdx.x / 32), steps(uint32_t((p_.k + step - 1) / step)),
@@ -103,8 +103,8 @@ template <class T, int NT, bool DOUBLED> struct reader {
 #pragma unroll
         for (int i = 0; i < lay::tiles; i++) {
 #pragma unroll
-            for (int half = 0; half < 2; half++) codes[i][half] = p.codes + row(i, half) * (p.k / 2) + 16 * (lane % 4);
-            scale_at[i] = row(i, lane % 4 / 2) * (p.k / TRINE_NF4_BLOCK) + lane % 2;
+            for (int half = 0; half < 2; half++) piece[i][half] = uint32_t(row(i, half) * (p.k / 32)) + uint32_t(lane % 4);
+            scale_at[i] = uint32_t(row(i, lane % 4 / 2) * (p.k / TRINE_NF4_BLOCK)) + uint32_t(lane % 2);
         }
     }
     /* What lies past K is 0. */
@@ -129,9 +129,9 @@ template <class T, int NT, bool DOUBLED> struct reader {
             for (int i = 0; i < lay::tiles; i++) {
 #pragma unroll
                 for (int half = 0; half < 2; half++)
-                    mma_sync::copy16(there + (16 * i + 8 * half) * (step / 2), codes[i][half] + (inside ? k / 2 : 0),
-                                     inside ? 16 : 0);
-                load_scale(to + lay::at_scales + (32 * i + lane) * lay::scale_bytes, scale_at[i] + 2 * int64_t(at),
+                    mma_sync::copy16(there + (16 * i + 8 * half) * (step / 2),
+                                     p.codes + 16 * uint64_t(piece[i][half] + (inside ? k / 32 : 0)), inside ? 16 : 0);
+                load_scale(to + lay::at_scales + (32 * i + lane) * lay::scale_bytes, scale_at[i] + 2 * at,
                            k + lane % 2 * TRINE_NF4_BLOCK < uint32_t(p.k));
             }
             at += warps;
@@ -169,10 +169,9 @@ template <class Layout, class T> TRINE_DEVICE int64_t scale_index(const nf4_prod
 /* 16 elements of each of x's rows that this lane multiplies, from term k on; those of no row are 0. */
 template <class T> TRINE_DEVICE void load_x(uint4 (&x)[2], const nf4_product<T> &p, int columns, uint32_t k, int lane)
 {
-    const int m = columns + lane / 4;
     x[0] = x[1] = uint4{0, 0, 0, 0};
-    if (m >= p.m || k >= uint32_t(p.k)) return;
-    const T *from = p.x + m * p.x_m + (k + lane % 4 * 16);
+    if (columns + lane / 4 >= p.m || k >= uint32_t(p.k)) return;
+    const T *from = p.x + (columns + lane / 4) * p.x_m + (k + lane % 4 * 16);
     x[0] = target::load16(from);
     x[1] = target::load16(from + 8);
 }
@@ -237,7 +236,8 @@ template <class T, int NT, bool DOUBLED> __global__ void __launch_bounds__(threa
     using lay = layout<NT, DOUBLED>;
     __shared__ float map[DOUBLED ? simt::nf4_map_size : 1];
     unsigned char *const table = target::dynamic_shared();
-    const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
+    int lane = int(threadIdx.x) % 32;
+    const int warp = int(threadIdx.x) / 32;
     unsigned char *const ring = table + lay::at_ring + warp * (lay::stages * lay::bytes_stage);
     const uint32_t ring_at = uint32_t(__cvta_generic_to_shared(ring)), bank = 4 * lane;
     reader<T, NT, DOUBLED> ahead(p, units);
@@ -260,21 +260,26 @@ template <class T, int NT, bool DOUBLED> __global__ void __launch_bounds__(threa
                 for (int n = 0; n < NT; n++) load_x(x[block][n], p, 8 * n, i * step + block * TRINE_NF4_BLOCK, lane);
             mma_sync::wait_copies<lay::stages - 2>();
             __syncwarp(); /* all lanes' copies are here, and the stage before has been read */
+            /* addresses are derived from the lane again: held, they are more than there are registers */
+            asm volatile("" : "+r"(ahead.lane), "+r"(lane));
             ahead.load(ring_at + next * lay::bytes_stage);
             const unsigned char *const stage = ring + slot * lay::bytes_stage;
+            float scale[lay::tiles];
 #pragma unroll
             for (int tile = 0; tile < lay::tiles; tile++) {
                 const int64_t block_of = DOUBLED ? scale_index<lay>(p, unit, tile, lane) + 2 * int64_t(i) : 0;
-                const float scale =
+                scale[tile] =
                     scale_of<T, DOUBLED>(p, stage + lay::at_scales + (32 * tile + lane) * lay::scale_bytes, block_of, map);
+            }
 #pragma unroll
-                for (int block = 0; block < 2; block++) {
+            for (int block = 0; block < 2; block++)
+#pragma unroll
+                for (int tile = 0; tile < lay::tiles; tile++) {
                     const int row = 16 * tile + lane / 4, from = (lane & ~3) + block;
                     add_block<T, NT>(sum[tile], codes_of(stage, row, block, lane), codes_of(stage, row + 8, block, lane),
-                                     x[block], __shfl_sync(0xffffffffu, scale, from), __shfl_sync(0xffffffffu, scale, from + 2),
-                                     table, bank);
+                                     x[block], __shfl_sync(0xffffffffu, scale[tile], from),
+                                     __shfl_sync(0xffffffffu, scale[tile], from + 2), table, bank);
                 }
-            }
             slot = slot + 1 == lay::stages ? 0 : slot + 1;
             next = next + 1 == lay::stages ? 0 : next + 1;
         }
@@ -313,7 +318,8 @@ inline trine_status matmul(trine_call *call, const void *args)
     const trine_nf4_matmul_args &a = *static_cast<const trine_nf4_matmul_args *>(args);
     const trine_nf4_shape s = trine_nf4_shape_make(&a);
     TRINE_REQUIRE_THAT(call, a.x.dtype != TRINE_F32 && s.m <= most, "needs f16 or bf16, and at most 48 rows of x");
-    TRINE_REQUIRE_THAT(call, s.k <= 1 << 26, "needs K of at most 2^26");
+    TRINE_REQUIRE_THAT(call, s.k <= 1 << 26 && (s.k == 0 || s.n <= (int64_t(1) << 36) / s.k),
+                       "needs K of at most 2^26 and a weight of at most 2^36 elements");
     const trine_status status = simt::nf4_require(call, a, s);
     if (status != TRINE_OK) return status;
     TRINE_END_OF_QUERY(call, 0);
