@@ -1,15 +1,15 @@
-/* nf4_matmul with few rows of x, 16 at a time, f16 or bf16, on tensor cores (mma.sync). Bound by the bytes of the packed weight, which are
- * read once: 3 TB/s are about 24 codes a cycle and multiprocessor, so that the way from a code to the tensor core must be short, and
- * the next codes must be under way all the time.
+/* nf4_matmul with few rows of x, 16 at a time, f16 or bf16, on tensor cores (mma.sync). Bound by the bytes of the packed weight,
+ * which are read once: 3 TB/s are about 27 codes a cycle and multiprocessor, so that the way from a code to the tensor core must be
+ * short, and the next codes must be under way all the time.
  *
  * The product is made transposed: 16 rows of the weight are a tile's rows, x's rows its 8 or 16 columns. A byte is two neighbours
  * along K, which is what the instruction takes in a register: a table of 256 pairs gives them in one look-up, and every bank of
- * shared memory has a copy of the table, so that no two lanes meet. The order of the terms is free: the four lanes of a row have 8 of
- * the 32 bytes of a block of 64 each, so that an instruction has terms of one block alone, and the block's sum is multiplied by its
- * scale in f32.
+ * shared memory has a copy of the table, so that no two lanes meet. The order of the terms is free: the four lanes of a row have 8
+ * of the 32 bytes of a block of 64 each, so that an instruction has terms of one block alone, and the block's sum is multiplied by
+ * its scale in f32.
  *
- * A block of threads fills the table once and makes one unit of rows after the other. Its warps take turns along K; each has a ring of
- * its own in shared memory, which asynchronous copies fill some steps ahead, across units, and adds its sums to the others' in
+ * A block of threads fills the table once and makes one unit of rows after the other. Its warps take turns along K; each has a ring
+ * of its own in shared memory, which asynchronous copies fill some steps ahead, across units, and adds its sums to the others' in
  * shared memory, in order. */
 #ifndef TRINE_CUDA_NF4_MMA_H
 #define TRINE_CUDA_NF4_MMA_H
@@ -29,8 +29,8 @@ enum {
     most = 3 * at_once          /* more are better dequantised once */
 };
 
-/* The table: entry [byte] has its pair once for every bank, and as many bytes unused, so that one byte permutation makes of a byte and
- * the lane's bank an address: shifts and masks take the same unit, and would be the bound. */
+/* The table: entry [byte] has its pair once for every bank, and as many bytes unused, so that one byte permutation makes of a byte
+ * and the lane's bank an address: shifts and masks take the same unit, and would be the bound. */
 enum { entry_bytes = 256, table_bytes = 256 * entry_bytes };
 
 /* How a block works. NT: eights of x's rows. Two of them are worth two tiles, which need no more of x. */

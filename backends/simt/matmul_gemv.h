@@ -1,5 +1,5 @@
-/* gemv: products of a matrix with at most four vectors, f32 eight. Bound by bytes: the matrix is read once, in packs of 16 bytes where it
- * lies densely.
+/* gemv: products of a matrix with at most four vectors, f32 eight. Bound by bytes: the matrix is read once, in packs of 16 bytes
+ * where it lies densely.
  *
  * w is the matrix, [rows, K]: b with few rows of a, a with few columns of b. x is the thin operand, [thin, K]. Two kernels, by
  * how w lies:

@@ -106,8 +106,8 @@ static void nf4_bench(case_list *list)
 
 void cases_nf4_matmul(case_list *list, case_kind kind)
 {
-    static const int64_t shapes[][3] = {{0, 5, 64},   {3, 0, 64},    {2, 7, 0},    {1, 1, 1},      {1, 37, 192},
-                                        {2, 70, 67},  {4, 33, 256},  {5, 48, 640}, {8, 100, 1088}, {16, 65, 128},
+    static const int64_t shapes[][3] = {{0, 5, 64},   {3, 0, 64},    {2, 7, 0},     {1, 1, 1},      {1, 37, 192},
+                                        {2, 70, 67},  {4, 33, 256},  {5, 48, 640},  {8, 100, 1088}, {16, 65, 128},
                                         {13, 31, 64}, {17, 40, 192}, {3, 16, 2304}, {41, 37, 1088}};
     if (kind == CASES_BENCH) {
         nf4_bench(list);
