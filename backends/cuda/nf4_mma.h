@@ -25,8 +25,7 @@ enum {
     warps = 16,
     threads = 32 * warps,
     step = 2 * TRINE_NF4_BLOCK, /* terms that a warp takes at a time: 64 bytes of a row */
-    at_once = 16,               /* rows of x */
-    most = 3 * at_once          /* more are better dequantised once */
+    most_times = 3              /* that the weight is read; for more rows of x it is better dequantised once */
 };
 
 /* The table: entry [byte] has its pair once for every bank, and as many bytes unused, so that one byte permutation makes of a byte
@@ -297,11 +296,19 @@ template <class T, int NT, bool DOUBLED> inline trine_status launch(trine_call *
                         simt::nf4_book{TRINE_NF4_VALUES}, simt::nf4_map_values(), unsigned(units));
 }
 
+/* Rows of x that a launch takes: what the device's shared memory has room for. */
+inline int rows_at_once(const trine_call *call)
+{
+    const int64_t room = call->device->props.shared_bytes - int64_t(sizeof(simt::nf4_map_values));
+    return room >= layout<2, true>::shared ? 16 : room >= layout<1, true>::shared ? 8 : 0;
+}
+
 template <class T> inline trine_status run(trine_call *call, const trine_nf4_matmul_args &a, const trine_nf4_shape &s)
 {
     const nf4_product<T> p(a, s);
     /* a query accepted the strides without the addresses */
     if (!p.packed || uintptr_t(a.absmax.data) % 4 != 0) return simt::nf4_gemv_run<T>(call, a, s);
+    const int at_once = rows_at_once(call);
     trine_status status = TRINE_OK;
     for (int64_t m = 0; m < s.m && status == TRINE_OK; m += at_once) {
         const nf4_product<T> some = p.rows_from(m, at_once);
@@ -317,7 +324,10 @@ inline trine_status matmul(trine_call *call, const void *args)
 {
     const trine_nf4_matmul_args &a = *static_cast<const trine_nf4_matmul_args *>(args);
     const trine_nf4_shape s = trine_nf4_shape_make(&a);
-    TRINE_REQUIRE_THAT(call, a.x.dtype != TRINE_F32 && s.m <= most, "needs f16 or bf16, and at most 48 rows of x");
+    const int at_once = rows_at_once(call);
+    TRINE_REQUIRE_THAT(call, at_once > 0, "needs 135 KiB of shared memory in a block");
+    TRINE_REQUIRE_THAT(call, a.x.dtype != TRINE_F32 && s.m <= most_times * at_once,
+                       "needs f16 or bf16, and at most 48 rows of x (24 with less than 181 KiB of shared memory)");
     TRINE_REQUIRE_THAT(call, s.k <= 1 << 26 && (s.k == 0 || s.n <= (int64_t(1) << 36) / s.k),
                        "needs K of at most 2^26 and a weight of at most 2^36 elements");
     const trine_status status = simt::nf4_require(call, a, s);
