@@ -1,14 +1,15 @@
-/* thin: products of a matrix with at most 32 vectors, f16 or bf16, on tensor cores (mma.sync). Bound by the bytes of the matrix, which
- * goes from memory straight into the registers that the instruction takes it from: nothing but loads in flight stands between.
+/* thin: products of a matrix with few vectors, f16 or bf16, on tensor cores (mma.sync): up to 32 where the matrix lies along K, 16
+ * where it lies along its rows. Bound by the bytes of the matrix, which goes from memory straight into the registers that the
+ * instruction takes it from: nothing but loads in flight stands between.
  *
- * w is the matrix, [rows, K]: b with few rows of a, a with few columns of b; x are the vectors. w's rows are the instruction's 16 rows,
- * the vectors its 8 columns. The order of the terms is free, so that a lane multiplies those that a 16-byte load gives it:
+ * w is the matrix, [rows, K]: b with few rows of a, a with few columns of b; x are the vectors. w's rows are the instruction's 16
+ * rows, the vectors its 8 columns. The order of the terms is free, so that a lane multiplies those that its loads give it:
  * - w along K: a warp has 16 rows. The four lanes of a row have a line of 128 bytes, 64 terms, in two loads.
- * - w along its rows: a warp has 64 rows. A lane loads eight rows of four terms; pairs of terms are made by byte permutations, and the
- *   eight rows are those of four instructions.
+ * - w along its rows: a warp has 64 rows. A lane loads eight rows of four terms; pairs of terms are made by byte permutations, and
+ *   the eight rows are those of four instructions.
  *
- * The warps of a block take turns along K and add up their sums in shared memory, in order. Where there are few rows, the blocks of a
- * cluster have a part of K each and add up theirs through each other's shared memory, in order, too. */
+ * The warps of a block take turns along K and add up their sums in shared memory, in order. Where there are few rows, the blocks of
+ * a cluster have a part of K each and add up theirs through each other's shared memory, in order, too. */
 #ifndef TRINE_CUDA_MATMUL_THIN_H
 #define TRINE_CUDA_MATMUL_THIN_H
 
@@ -152,8 +153,8 @@ template <class T, int NT> struct along_rows {
     static TRINE_DEVICE_METHOD int position_of(int row) { return row % 8 * 8 + row / 8; }
 };
 
-/* A warp's sums over steps `warp`, `warp` + warps ... of those from `begin` to `end`; FLIGHT steps are loaded before the first of them
- * is multiplied. */
+/* A warp's sums over steps `warp`, `warp` + warps ... of those from `begin` to `end`; FLIGHT steps are loaded before the first of
+ * them is multiplied. */
 template <int FLIGHT, class Way>
 TRINE_DEVICE void add_steps(typename Way::sums &sum, const Way &way, int begin, int end, int64_t k)
 {
@@ -295,8 +296,8 @@ inline trine_status launch(trine_call *call, const trine_product &p, const view 
     return status;
 }
 
-/* Bytes in flight: 4 to 8 MB on all of an H100. More are slower, as are blocks that have to wait for their turn; so a warp has one step
- * in flight where three blocks a multiprocessor are there at once, two where blocks are fewer or have to wait anyway. */
+/* Bytes in flight: 4 to 8 MB on all of an H100. More are slower, as are blocks that have to wait for their turn; so a warp has one
+ * step in flight where three blocks a multiprocessor are there at once, two where blocks are fewer or have to wait anyway. */
 template <class T, int NT> inline trine_status launch_along_k(trine_call *call, const trine_product &p, const view &v)
 {
     const int64_t blocks = blocks_of<along_k<T, NT>>(v) * p.batch.numel, units = call->device->props.compute_units;

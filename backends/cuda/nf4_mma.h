@@ -1,15 +1,15 @@
-/* nf4_matmul with at most 16 rows of x, f16 or bf16, on tensor cores (mma.sync). Bound by the bytes of the packed weight, which are
- * read once: 3 TB/s are about 24 codes a cycle and multiprocessor, so that the way from a code to the tensor core must be short, and
- * the next codes must be under way all the time.
+/* nf4_matmul with few rows of x, 16 at a time, f16 or bf16, on tensor cores (mma.sync). Bound by the bytes of the packed weight,
+ * which are read once: 3 TB/s are about 27 codes a cycle and multiprocessor, so that the way from a code to the tensor core must be
+ * short, and the next codes must be under way all the time.
  *
  * The product is made transposed: 16 rows of the weight are a tile's rows, x's rows its 8 or 16 columns. A byte is two neighbours
  * along K, which is what the instruction takes in a register: a table of 256 pairs gives them in one look-up, and every bank of
- * shared memory has a copy of the table, so that no two lanes meet. The order of the terms is free: the four lanes of a row have 8 of
- * the 32 bytes of a block of 64 each, so that an instruction has terms of one block alone, and the block's sum is multiplied by its
- * scale in f32.
+ * shared memory has a copy of the table, so that no two lanes meet. The order of the terms is free: the four lanes of a row have 8
+ * of the 32 bytes of a block of 64 each, so that an instruction has terms of one block alone, and the block's sum is multiplied by
+ * its scale in f32.
  *
- * A block of threads fills the table once and makes one unit of rows after the other. Its warps take turns along K; each has a ring of
- * its own in shared memory, which asynchronous copies fill some steps ahead, across units, and adds its sums to the others' in
+ * A block of threads fills the table once and makes one unit of rows after the other. Its warps take turns along K; each has a ring
+ * of its own in shared memory, which asynchronous copies fill some steps ahead, across units, and adds its sums to the others' in
  * shared memory, in order. */
 #ifndef TRINE_CUDA_NF4_MMA_H
 #define TRINE_CUDA_NF4_MMA_H
@@ -25,11 +25,11 @@ enum {
     warps = 16,
     threads = 32 * warps,
     step = 2 * TRINE_NF4_BLOCK, /* terms that a warp takes at a time: 64 bytes of a row */
-    most = 16                   /* rows of x */
+    most_times = 3              /* that the weight is read; for more rows of x it is better dequantised once */
 };
 
-/* The table: entry [byte] has its pair once for every bank, and as many bytes unused, so that one byte permutation makes of a byte and
- * the lane's bank an address: shifts and masks take the same unit, and would be the bound. */
+/* The table: entry [byte] has its pair once for every bank, and as many bytes unused, so that one byte permutation makes of a byte
+ * and the lane's bank an address: shifts and masks take the same unit, and would be the bound. */
 enum { entry_bytes = 256, table_bytes = 256 * entry_bytes };
 
 /* How a block works. NT: eights of x's rows. Two of them are worth two tiles, which need no more of x. */
@@ -37,7 +37,7 @@ template <int NT, bool DOUBLED> struct layout {
     enum {
         tiles = NT,
         rows = 16 * tiles,
-        stages = NT == 1 ? 4 : 3,
+        stages = NT == 1 ? 3 : 2, /* more take from L1, which has x, what they bring */
         /* a stage: codes, and for each lane a scale, or a word with the scale's code, and that one's scale */
         at_scales = tiles * 16 * (step / 2),
         scale_bytes = DOUBLED ? 8 : 4,
@@ -81,8 +81,8 @@ template <class T, int NT, bool DOUBLED> struct reader {
     unsigned unit, units;
     uint32_t at, steps; /* along K */
     int lane;
-    const uint8_t *codes[lay::tiles][2]; /* where this lane copies from, in the rows lane / 4 and that + 8 */
-    int64_t scale_at[lay::tiles];        /* this lane's scale of the first step: rows lane / 4 and that + 8, two blocks of each */
+    uint32_t piece[lay::tiles][2]; /* of 16 bytes, that this lane copies first: of the rows lane / 4 and that + 8 */
+    uint32_t scale_at[lay::tiles]; /* this lane's first scale: of the rows lane / 4 and that + 8, two blocks each */
 
     TRINE_DEVICE_METHOD reader(const nf4_product<T> &p_, unsigned units_)
         : p(p_), unit(blockIdx.x), units(units_), at(threadIdx.x / 32), steps(uint32_t((p_.k + step - 1) / step)),
@@ -102,8 +102,8 @@ template <class T, int NT, bool DOUBLED> struct reader {
 #pragma unroll
         for (int i = 0; i < lay::tiles; i++) {
 #pragma unroll
-            for (int half = 0; half < 2; half++) codes[i][half] = p.codes + row(i, half) * (p.k / 2) + 16 * (lane % 4);
-            scale_at[i] = row(i, lane % 4 / 2) * (p.k / TRINE_NF4_BLOCK) + lane % 2;
+            for (int half = 0; half < 2; half++) piece[i][half] = uint32_t(row(i, half) * (p.k / 32)) + uint32_t(lane % 4);
+            scale_at[i] = uint32_t(row(i, lane % 4 / 2) * (p.k / TRINE_NF4_BLOCK)) + uint32_t(lane % 2);
         }
     }
     /* What lies past K is 0. */
@@ -128,9 +128,9 @@ template <class T, int NT, bool DOUBLED> struct reader {
             for (int i = 0; i < lay::tiles; i++) {
 #pragma unroll
                 for (int half = 0; half < 2; half++)
-                    mma_sync::copy16(there + (16 * i + 8 * half) * (step / 2), codes[i][half] + (inside ? k / 2 : 0),
-                                     inside ? 16 : 0);
-                load_scale(to + lay::at_scales + (32 * i + lane) * lay::scale_bytes, scale_at[i] + 2 * int64_t(at),
+                    mma_sync::copy16(there + (16 * i + 8 * half) * (step / 2),
+                                     p.codes + 16 * uint64_t(piece[i][half] + (inside ? k / 32 : 0)), inside ? 16 : 0);
+                load_scale(to + lay::at_scales + (32 * i + lane) * lay::scale_bytes, scale_at[i] + 2 * at,
                            k + lane % 2 * TRINE_NF4_BLOCK < uint32_t(p.k));
             }
             at += warps;
@@ -168,10 +168,9 @@ template <class Layout, class T> TRINE_DEVICE int64_t scale_index(const nf4_prod
 /* 16 elements of each of x's rows that this lane multiplies, from term k on; those of no row are 0. */
 template <class T> TRINE_DEVICE void load_x(uint4 (&x)[2], const nf4_product<T> &p, int columns, uint32_t k, int lane)
 {
-    const int m = columns + lane / 4;
     x[0] = x[1] = uint4{0, 0, 0, 0};
-    if (m >= p.m || k >= uint32_t(p.k)) return;
-    const T *from = p.x + m * p.x_m + (k + lane % 4 * 16);
+    if (columns + lane / 4 >= p.m || k >= uint32_t(p.k)) return;
+    const T *from = p.x + (columns + lane / 4) * p.x_m + (k + lane % 4 * 16);
     x[0] = target::load16(from);
     x[1] = target::load16(from + 8);
 }
@@ -236,7 +235,8 @@ template <class T, int NT, bool DOUBLED> __global__ void __launch_bounds__(threa
     using lay = layout<NT, DOUBLED>;
     __shared__ float map[DOUBLED ? simt::nf4_map_size : 1];
     unsigned char *const table = target::dynamic_shared();
-    const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
+    int lane = int(threadIdx.x) % 32;
+    const int warp = int(threadIdx.x) / 32;
     unsigned char *const ring = table + lay::at_ring + warp * (lay::stages * lay::bytes_stage);
     const uint32_t ring_at = uint32_t(__cvta_generic_to_shared(ring)), bank = 4 * lane;
     reader<T, NT, DOUBLED> ahead(p, units);
@@ -259,21 +259,26 @@ template <class T, int NT, bool DOUBLED> __global__ void __launch_bounds__(threa
                 for (int n = 0; n < NT; n++) load_x(x[block][n], p, 8 * n, i * step + block * TRINE_NF4_BLOCK, lane);
             mma_sync::wait_copies<lay::stages - 2>();
             __syncwarp(); /* all lanes' copies are here, and the stage before has been read */
+            /* addresses are derived from the lane again: held, they are more than there are registers */
+            asm volatile("" : "+r"(ahead.lane), "+r"(lane));
             ahead.load(ring_at + next * lay::bytes_stage);
             const unsigned char *const stage = ring + slot * lay::bytes_stage;
+            float scale[lay::tiles];
 #pragma unroll
             for (int tile = 0; tile < lay::tiles; tile++) {
                 const int64_t block_of = DOUBLED ? scale_index<lay>(p, unit, tile, lane) + 2 * int64_t(i) : 0;
-                const float scale =
+                scale[tile] =
                     scale_of<T, DOUBLED>(p, stage + lay::at_scales + (32 * tile + lane) * lay::scale_bytes, block_of, map);
+            }
 #pragma unroll
-                for (int block = 0; block < 2; block++) {
+            for (int block = 0; block < 2; block++)
+#pragma unroll
+                for (int tile = 0; tile < lay::tiles; tile++) {
                     const int row = 16 * tile + lane / 4, from = (lane & ~3) + block;
                     add_block<T, NT>(sum[tile], codes_of(stage, row, block, lane), codes_of(stage, row + 8, block, lane),
-                                     x[block], __shfl_sync(0xffffffffu, scale, from), __shfl_sync(0xffffffffu, scale, from + 2),
-                                     table, bank);
+                                     x[block], __shfl_sync(0xffffffffu, scale[tile], from),
+                                     __shfl_sync(0xffffffffu, scale[tile], from + 2), table, bank);
                 }
-            }
             slot = slot + 1 == lay::stages ? 0 : slot + 1;
             next = next + 1 == lay::stages ? 0 : next + 1;
         }
@@ -291,21 +296,40 @@ template <class T, int NT, bool DOUBLED> inline trine_status launch(trine_call *
                         simt::nf4_book{TRINE_NF4_VALUES}, simt::nf4_map_values(), unsigned(units));
 }
 
+/* Rows of x that a launch takes: what the device's shared memory has room for. */
+inline int rows_at_once(const trine_call *call)
+{
+    const int64_t room = call->device->props.shared_bytes - int64_t(sizeof(simt::nf4_map_values));
+    return room >= layout<2, true>::shared ? 16 : room >= layout<1, true>::shared ? 8 : 0;
+}
+
 template <class T> inline trine_status run(trine_call *call, const trine_nf4_matmul_args &a, const trine_nf4_shape &s)
 {
     const nf4_product<T> p(a, s);
     /* a query accepted the strides without the addresses */
     if (!p.packed || uintptr_t(a.absmax.data) % 4 != 0) return simt::nf4_gemv_run<T>(call, a, s);
-    if (p.m <= 8) return s.doubled ? launch<T, 1, true>(call, p) : launch<T, 1, false>(call, p);
-    return s.doubled ? launch<T, 2, true>(call, p) : launch<T, 2, false>(call, p);
+    const int at_once = rows_at_once(call);
+    trine_status status = TRINE_OK;
+    for (int64_t m = 0; m < s.m && status == TRINE_OK; m += at_once) {
+        const nf4_product<T> some = p.rows_from(m, at_once);
+        if (some.m <= 8)
+            status = s.doubled ? launch<T, 1, true>(call, some) : launch<T, 1, false>(call, some);
+        else
+            status = s.doubled ? launch<T, 2, true>(call, some) : launch<T, 2, false>(call, some);
+    }
+    return status;
 }
 
 inline trine_status matmul(trine_call *call, const void *args)
 {
     const trine_nf4_matmul_args &a = *static_cast<const trine_nf4_matmul_args *>(args);
     const trine_nf4_shape s = trine_nf4_shape_make(&a);
-    TRINE_REQUIRE_THAT(call, a.x.dtype != TRINE_F32 && s.m <= most, "needs f16 or bf16, and at most 16 rows of x");
-    TRINE_REQUIRE_THAT(call, s.k <= 1 << 26, "needs K of at most 2^26");
+    const int at_once = rows_at_once(call);
+    TRINE_REQUIRE_THAT(call, at_once > 0, "needs 135 KiB of shared memory in a block");
+    TRINE_REQUIRE_THAT(call, a.x.dtype != TRINE_F32 && s.m <= most_times * at_once,
+                       "needs f16 or bf16, and at most 48 rows of x (24 with less than 181 KiB of shared memory)");
+    TRINE_REQUIRE_THAT(call, s.k <= 1 << 26 && (s.k == 0 || s.n <= (int64_t(1) << 36) / s.k),
+                       "needs K of at most 2^26 and a weight of at most 2^36 elements");
     const trine_status status = simt::nf4_require(call, a, s);
     if (status != TRINE_OK) return status;
     TRINE_END_OF_QUERY(call, 0);

@@ -1,9 +1,9 @@
-/* gemv: products of a matrix with at most four vectors. Bound by bytes: the matrix is read once, in packs of 16 bytes where it
- * lies densely.
+/* gemv: products of a matrix with at most four vectors, f32 eight. Bound by bytes: the matrix is read once, in packs of 16 bytes
+ * where it lies densely.
  *
  * w is the matrix, [rows, K]: b with few rows of a, a with few columns of b. x is the thin operand, [thin, K]. Two kernels, by
  * how w lies:
- * - along K: a wave has two rows; its lanes walk along K together and add up what they have at the end.
+ * - along K: a wave has a row, or a few where vectors are; its lanes walk along K together and add up what they have at the end.
  * - along rows: a lane has one pack of rows, its wave one of the block's shares of K; shared memory adds the shares.
  *
  * Where the rows are too few to keep a device busy, K is split among blocks (matmul_split.h). Any strides work, dense ones are
@@ -16,10 +16,14 @@
 
 namespace simt {
 
-enum { gemv_threads = 256, gemv_wave_rows = 2 };
+enum { gemv_threads = 256 };
+
+/* Vectors that there is room for; rows of a wave: more of them use what was loaded of the vectors more often. */
+template <class T> constexpr int gemv_most = sizeof(T) == 4 ? 8 : 4;
+template <int S> constexpr int gemv_wave_rows = S == 1 ? 1 : S > 4 ? 4 : 2;
 
 /* Packs that a lane asks for before it uses the first, of each of its rows or of one; fewer where sums take the registers. */
-template <int S> constexpr int gemv_flight_along_k = S == 1 ? 4 : 2;
+template <int S> constexpr int gemv_flight_along_k = S == 1 ? 8 : S > 4 ? 1 : 2;
 template <int S> constexpr int gemv_flight_along_rows = S == 1 ? 8 : 4;
 
 /* The product seen as matrix and vectors, on the device. */
@@ -50,14 +54,15 @@ struct thin_view : trine_thin {
 
 /* Adds FLIGHT packs of V terms to the sums of the wave's rows and of S vectors, and moves on. `w_step`, `x_step`: from one pack
  * to the next. All loads come first, so that they are on their way together. V > 1 only if w and x lie in packs along K. */
-template <int FLIGHT, class T, int V, int S> TRINE_DEVICE void
-add_along_k(float (&sum)[gemv_wave_rows][S], const T *(&w)[gemv_wave_rows], const T *(&x)[S], int64_t w_step, int64_t x_step)
+template <int FLIGHT, class T, int V, int S> TRINE_DEVICE void add_along_k(float (&sum)[gemv_wave_rows<S>][S],
+                                                                           const T *(&w)[gemv_wave_rows<S>], const T *(&x)[S],
+                                                                           int64_t w_step, int64_t x_step)
 {
-    pack<T, V> wk[FLIGHT][gemv_wave_rows], xk[FLIGHT][S];
+    pack<T, V> wk[FLIGHT][gemv_wave_rows<S>], xk[FLIGHT][S];
 #pragma unroll
     for (int u = 0; u < FLIGHT; u++) {
 #pragma unroll
-        for (int r = 0; r < gemv_wave_rows; r++) wk[u][r] = load_pack<T, V>(w[r] + u * w_step);
+        for (int r = 0; r < gemv_wave_rows<S>; r++) wk[u][r] = load_pack<T, V>(w[r] + u * w_step);
 #pragma unroll
         for (int s = 0; s < S; s++) xk[u][s] = load_pack<T, V>(x[s] + u * x_step);
     }
@@ -66,11 +71,11 @@ add_along_k(float (&sum)[gemv_wave_rows][S], const T *(&w)[gemv_wave_rows], cons
 #pragma unroll
         for (int s = 0; s < S; s++)
 #pragma unroll
-            for (int r = 0; r < gemv_wave_rows; r++)
+            for (int r = 0; r < gemv_wave_rows<S>; r++)
 #pragma unroll
                 for (int j = 0; j < V; j++) sum[r][s] = target::fma_rn(to_f32(wk[u][r].at[j]), to_f32(xk[u][s].at[j]), sum[r][s]);
 #pragma unroll
-    for (int r = 0; r < gemv_wave_rows; r++) w[r] += FLIGHT * w_step;
+    for (int r = 0; r < gemv_wave_rows<S>; r++) w[r] += FLIGHT * w_step;
 #pragma unroll
     for (int s = 0; s < S; s++) x[s] += FLIGHT * x_step;
 }
@@ -85,17 +90,17 @@ gemv_along_k_kernel(product<T> p, unsigned row_blocks, unsigned blocks, thin_vie
     const int lane = target::thread_x() % target::wave_size(), wave = target::thread_x() / target::wave_size();
     const unsigned split = place.part / row_blocks;
     const int64_t block = place.part - split * row_blocks, waves = gemv_threads / target::wave_size();
-    const int64_t first = (block * waves + wave) * gemv_wave_rows, step = target::wave_size() * V;
+    const int64_t first = (block * waves + wave) * gemv_wave_rows<S>, step = target::wave_size() * V;
     const int64_t begin = split * sink.terms, end = begin + sink.terms < p.k ? begin + sink.terms : p.k;
     if (first >= view.rows) return;
 
     int64_t k = begin + lane * V;
     const int64_t w_k = V == 1 ? view.w_k : 1, x_k = V == 1 ? view.x_k : 1;
-    const T *w[gemv_wave_rows], *x[S];
-    for (int r = 0; r < gemv_wave_rows; r++)
+    const T *w[gemv_wave_rows<S>], *x[S];
+    for (int r = 0; r < gemv_wave_rows<S>; r++)
         w[r] = view.w(p, at) + (first + r < view.rows ? first + r : first) * view.w_row + k * w_k;
     for (int s = 0; s < S; s++) x[s] = view.x(p, at) + (s < view.thin ? s : 0) * view.x_row + k * x_k;
-    float sum[gemv_wave_rows][S] = {};
+    float sum[gemv_wave_rows<S>][S] = {};
 #pragma unroll 1
     for (; k + (flight - 1) * step < end; k += flight * step) add_along_k<flight, T, V, S>(sum, w, x, step * w_k, step * x_k);
 #pragma unroll 1
@@ -103,11 +108,11 @@ gemv_along_k_kernel(product<T> p, unsigned row_blocks, unsigned blocks, thin_vie
     /* lane r S + s keeps the sum of row r and vector s */
     float mine = 0;
 #pragma unroll
-    for (int i = 0; i < gemv_wave_rows * S; i++) {
+    for (int i = 0; i < gemv_wave_rows<S> * S; i++) {
         const float all = wave_reduce(sum[i / S][i % S], op_sum{});
         mine = lane == i ? all : mine;
     }
-    if (lane < gemv_wave_rows * S && lane % S < view.thin && first + lane / S < view.rows)
+    if (lane < gemv_wave_rows<S> * S && lane % S < view.thin && first + lane / S < view.rows)
         view.store(mine, first + lane / S, lane % S, p, sink, split_place{place.index, split}, at);
 }
 
@@ -176,10 +181,10 @@ gemv_along_rows_kernel(product<T> p, unsigned row_blocks, unsigned blocks, thin_
 
 /* ---- Host ---- */
 
-template <class T, int V> inline int64_t gemv_row_blocks(const trine_call *call, const thin_view &view)
+template <class T, int V, int S> inline int64_t gemv_row_blocks(const trine_call *call, const thin_view &view)
 {
     const int64_t wave = call->device->props.wave_size;
-    return ceil_div(view.rows, trine_thin_along_k(&view) ? gemv_threads / wave * gemv_wave_rows : wave * V);
+    return ceil_div(view.rows, trine_thin_along_k(&view) ? gemv_threads / wave * gemv_wave_rows<S> : wave * V);
 }
 
 /* Four blocks a compute unit, as long as the parts stay long. */
@@ -194,7 +199,7 @@ inline int64_t gemv_splits(const trine_call *call, const trine_product &p, int64
 
 template <class T, int V, int S> inline trine_status run_gemv(trine_call *call, const trine_product &p, const thin_view &view)
 {
-    const int64_t row_blocks = gemv_row_blocks<T, V>(call, view), splits = gemv_splits(call, p, row_blocks);
+    const int64_t row_blocks = gemv_row_blocks<T, V, S>(call, view), splits = gemv_splits(call, p, row_blocks);
     TRINE_END_OF_QUERY(call, split_workspace(p, splits));
     if (product_is_empty(p)) return TRINE_OK;
     const split_sink sink(call, p, splits, int64_t(call->device->props.wave_size) * V);
@@ -214,18 +219,26 @@ template <class T, int V> inline bool gemv_packs(const trine_product &p, const t
            operand_packs<V, T>(p, x, x_data, view.x_k, p.k, view.x_row);
 }
 
+template <class T, int V> inline trine_status run_gemv_of_vectors(trine_call *call, const trine_product &p, const thin_view &view)
+{
+    if (view.thin == 1) return run_gemv<T, V, 1>(call, p, view);
+    if constexpr (gemv_most < T >> TRINE_THIN_MOST)
+        if (view.thin > TRINE_THIN_MOST) return run_gemv<T, V, gemv_most<T>>(call, p, view);
+    return run_gemv<T, V, TRINE_THIN_MOST>(call, p, view);
+}
+
 inline trine_status matmul_gemv(trine_call *call, const void *args)
 {
     TRINE_MATMUL_BEGIN(call, args, p);
     trine_thin thin;
-    TRINE_REQUIRE_THAT(call, trine_thin_make(&thin, &p), "needs M or N of at most 4");
-    const thin_view view(thin);
     return visit_floats(call, p.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         constexpr int V = 16 / sizeof(T);
-        if (gemv_packs<T, V>(p, view))
-            return view.thin == 1 ? run_gemv<T, V, 1>(call, p, view) : run_gemv<T, V, TRINE_THIN_MOST>(call, p, view);
-        return view.thin == 1 ? run_gemv<T, 1, 1>(call, p, view) : run_gemv<T, 1, TRINE_THIN_MOST>(call, p, view);
+        const int64_t vectors = p.m <= p.n ? p.m : p.n;
+        TRINE_REQUIRE_THAT(call, trine_thin_make(&thin, &p) || vectors <= gemv_most<T>, "needs M or N of at most 4, f32 8");
+        thin.thin = int32_t(vectors);
+        const thin_view view(thin);
+        return gemv_packs<T, V>(p, view) ? run_gemv_of_vectors<T, V>(call, p, view) : run_gemv_of_vectors<T, 1>(call, p, view);
     });
 }
 

@@ -86,6 +86,15 @@ template <class T> struct nf4_product {
         for (int j = 0; j < 8; j++) some.at[j] = x[i + j];
         return some;
     }
+    /* Of x's rows, at most `most` from the first-th on. */
+    nf4_product rows_from(int64_t first, int most) const
+    {
+        nf4_product some = *this;
+        some.x += first * x_m;
+        some.d = static_cast<char *>(d) + first * d_m * int64_t(d_wide ? sizeof(float) : sizeof(T));
+        some.m = m - int(first) < most ? m - int(first) : most;
+        return some;
+    }
     TRINE_DEVICE_METHOD void store(float sum, int64_t row_of_x, int64_t row) const
     {
         if (bias) sum += bias_wide ? static_cast<const float *>(bias)[row] : to_f32(static_cast<const T *>(bias)[row]);
@@ -178,14 +187,9 @@ template <class T> inline trine_status nf4_gemv_run(trine_call *call, const trin
     const int64_t rows = nf4_gemv_threads / call->device->props.wave_size * nf4_gemv_rows;
     const nf4_product<T> all(a, s);
     trine_status status = TRINE_OK;
-    for (int64_t m = 0; m < s.m && status == TRINE_OK; m += nf4_gemv_most) {
-        nf4_product<T> p = all;
-        p.x += m * p.x_m;
-        p.d = p.d_wide ? static_cast<void *>(static_cast<float *>(p.d) + m * p.d_m) : static_cast<T *>(p.d) + m * p.d_m;
-        p.m = int(s.m - m < nf4_gemv_most ? s.m - m : int64_t(nf4_gemv_most));
-        status =
-            launch(call, kernel, grid(ceil_div(s.n, rows)), nf4_gemv_threads, 0, p, nf4_book{TRINE_NF4_VALUES}, nf4_map_values());
-    }
+    for (int64_t m = 0; m < s.m && status == TRINE_OK; m += nf4_gemv_most)
+        status = launch(call, kernel, grid(ceil_div(s.n, rows)), nf4_gemv_threads, 0, all.rows_from(m, nf4_gemv_most),
+                        nf4_book{TRINE_NF4_VALUES}, nf4_map_values());
     return status;
 }
 
