@@ -19,11 +19,8 @@ template <class T, int V, int S> TRINE_KERNEL_BLOCKS(rows_threads, 4) conv_plane
 #pragma unroll
     for (int a = 0; a < S; a++)
 #pragma unroll
-        for (int s = 0; s < S; s++) {
-            filter[a][s] = 0;
-            if (a < p.s.taps[0] && s < p.s.taps[1])
-                filter[a][s] = to_f32(p.filters[channel * p.s.f_c + (p.s.taps[0] - 1 - a) * p.s.f_at[0] + s * p.s.f_at[1]]);
-        }
+        for (int s = 0; s < S; s++)
+            filter[a][s] = to_f32(p.filters[channel * p.s.f_c + (S - 1 - a) * p.s.f_at[0] + s * p.s.f_at[1]]);
     /* packs begin where the strip's first element lies, or one before */
     const int32_t column = at.strip * V, shift = V > 1 ? p.s.padding[1] & 1 : 0, begin = column - p.s.padding[1] - shift;
     const int32_t first = at.begin - p.s.padding[0], last = at.end - p.s.padding[0] + p.s.taps[0] - 1;
@@ -38,6 +35,7 @@ template <class T, int V, int S> TRINE_KERNEL_BLOCKS(rows_threads, 4) conv_plane
 #pragma unroll 1
     for (int32_t row = first; row < last; row++) {
         float wide[packs][V], in[I][1], done[V][1];
+        line.hold();
         line.widen(wide);
 #pragma unroll
         for (int i = 0; i < I; i++) {
@@ -47,7 +45,7 @@ template <class T, int V, int S> TRINE_KERNEL_BLOCKS(rows_threads, 4) conv_plane
         const bool more = row + 1 < last && uint32_t(row + 1) < uint32_t(p.s.in[0]);
         line.load(from + (row + 1) * p.s.x_at[0], V, more ? mask : 0);
         const int early = p.s.taps[0] - 1 - (row - first);
-        march.step(in, p.s.taps[1], early, p.s.taps[0] - 1, done, [&](int a, int s, float(&w)[1]) { w[0] = filter[a][s]; });
+        march.step(in, early, p.s.taps[0] - 1, done, [&](int a, int s, float(&w)[1]) { w[0] = filter[a][s]; });
         if (early > 0) continue;
         rows_finish<T, V, 1>(p, done, channel);
         pack<float, V> sums;

@@ -1,5 +1,5 @@
-/* depthwise: convolutions in which every channel has one filter of its own, of up to 7 x 7 taps and without dilation, and their data
- * gradients. A thread makes some columns of some channels and walks down the rows: an element of the input is loaded once, while the
+/* depthwise: convolutions in which every channel has one filter of its own, of 3 x 3, 5 x 5 or 7 x 7 taps without dilation, and their
+ * data gradients. A thread makes some columns of some channels and walks down the rows: an element of the input is loaded once, while the
  * row before it is multiplied, and goes into the sums of all the rows of the output that meet it, which the thread holds. Bound by
  * bytes (3 x 3) or by multiply-adds (7 x 7 of 16-bit floats: 49 for each 4 bytes).
  *
@@ -52,24 +52,60 @@ template <class T> TRINE_DEVICE rows_place rows_place_of(const rows_problem<T> &
 
 /* ---- Rows of a strip ---- */
 
+/* A pack is moved as one word, which the compiler would take apart otherwise. */
+template <int bytes> struct rows_word {
+    using type = uint32_t;
+};
+template <> struct rows_word<2> {
+    using type = uint16_t;
+};
+template <> struct rows_word<8> {
+    using type = uint64_t;
+};
+
 /* COUNT packs of a row, `apart` elements from one to the next; those whose bit is not in the mask are zeros. */
 template <class T, int V, int COUNT> struct rows_line {
-    pack<T, V> at[COUNT];
+    using word = typename rows_word<int(sizeof(T)) * V>::type;
+    word at[COUNT];
 
     TRINE_DEVICE_METHOD void load(const T *from, int64_t apart, uint32_t mask)
     {
 #pragma unroll
         for (int j = 0; j < COUNT; j++) {
-            at[j] = {};
-            if (mask >> j & 1) at[j] = load_pack<T, V>(from + j * apart);
+            at[j] = 0;
+            if (mask >> j & 1) at[j] = *reinterpret_cast<const word *>(from + j * apart);
+        }
+    }
+    /* Of what was loaded in a loop's turn before; the compiler would convert it there, and wait for each load before the next. */
+    TRINE_DEVICE_METHOD void hold()
+    {
+        enum { halves = sizeof(word) / 4 };
+        if constexpr (halves > 0) {
+            uint32_t part[COUNT * halves + 3] = {};
+#pragma unroll
+            for (int i = 0; i < COUNT * halves; i++) part[i] = uint32_t(at[i / halves] >> i % halves * 16 >> i % halves * 16);
+#pragma unroll
+            for (int i = 0; i < COUNT * halves; i += 4) {
+                uint4 four = {part[i], part[i + 1], part[i + 2], part[i + 3]};
+                target::derive_again(four);
+                part[i] = four.x;
+                part[i + 1] = four.y;
+                part[i + 2] = four.z;
+                part[i + 3] = four.w;
+            }
+#pragma unroll
+            for (int j = 0; j < COUNT; j++)
+                at[j] = halves == 2 ? word(uint64_t(part[j * halves + halves - 1]) << 32 | part[j * halves]) : word(part[j]);
         }
     }
     TRINE_DEVICE_METHOD void widen(float (&in)[COUNT][V]) const
     {
 #pragma unroll
-        for (int j = 0; j < COUNT; j++)
+        for (int j = 0; j < COUNT; j++) {
+            const pack<T, V> x = __builtin_bit_cast(pack<T, V>, at[j]);
 #pragma unroll
-            for (int v = 0; v < V; v++) in[j][v] = to_f32(at[j].at[v]);
+            for (int v = 0; v < V; v++) in[j][v] = to_f32(x.at[v]);
+        }
     }
 };
 
@@ -84,11 +120,10 @@ template <int COUNT> TRINE_DEVICE uint32_t rows_mask(int32_t first, int32_t size
 
 /* sum[u] += in[STEP u + s] w[s] for W outputs. */
 template <int S, int STEP, int W, int V, int I, class Weights>
-TRINE_DEVICE void rows_multiply(float (&sum)[W][V], const float (&in)[I][V], int taps, const Weights &weights)
+TRINE_DEVICE void rows_multiply(float (&sum)[W][V], const float (&in)[I][V], const Weights &weights)
 {
 #pragma unroll
     for (int s = 0; s < S; s++) {
-        if (s >= taps) break;
         float w[V];
         weights(s, w);
 #pragma unroll
@@ -114,10 +149,10 @@ template <int S, int W, int V> struct rows_march {
 #pragma unroll
             for (int v = 0; v < V; v++) sum[u][v] = 0;
     }
-    /* One row; weights(a, s, w): of the row of taps that is number a from the end, of which those from `from` to `to` are wanted.
-     * Writes the sums that are whole to `done`. */
-    template <int I, class Weights> TRINE_DEVICE_METHOD void step(const float (&in)[I][V], int taps, int from, int to,
-                                                                  float (&done)[W][V], const Weights &weights)
+    /* One row; weights(a, s, w): of the row of taps that is number a from the end, of which those from `from` to `to` are wanted;
+     * of three rows it takes longer to ask. Writes the sums that are whole to `done`. */
+    template <int I, class Weights>
+    TRINE_DEVICE_METHOD void step(const float (&in)[I][V], int from, int to, float (&done)[W][V], const Weights &weights)
     {
 #pragma unroll
         for (int a = 0; a < S; a++) {
@@ -126,7 +161,7 @@ template <int S, int W, int V> struct rows_march {
             for (int u = 0; u < W; u++)
 #pragma unroll
                 for (int v = 0; v < V; v++) sum[u][v] = a < S - 1 ? held[a < S - 1 ? a : 0][u][v] : 0.0f;
-            if (a >= from && a <= to) rows_multiply<S, 1>(sum, in, taps, [&](int s, float(&w)[V]) { weights(a, s, w); });
+            if (S == 3 || (a >= from && a <= to)) rows_multiply<S, 1>(sum, in, [&](int s, float(&w)[V]) { weights(a, s, w); });
 #pragma unroll
             for (int u = 0; u < W; u++)
 #pragma unroll
@@ -163,30 +198,51 @@ template <class T, int W, int V> TRINE_DEVICE void rows_finish(const rows_proble
     }
 }
 
+template <class D, int V> TRINE_DEVICE void rows_store_pack(D *to, const pack<D, V> &x)
+{
+    if constexpr (sizeof x == 16)
+        store_pack<D, V>(to, x);
+    else
+        *reinterpret_cast<typename rows_word<int(sizeof x)>::type *>(to) =
+            __builtin_bit_cast(typename rows_word<int(sizeof x)>::type, x);
+}
+
 template <class T, int V> TRINE_DEVICE void rows_put(const rows_problem<T> &p, int64_t to, const pack<float, V> &sums)
 {
     if (p.wide) {
-        store_pack<float, V>(static_cast<float *>(p.y) + to, sums);
+        rows_store_pack<float, V>(static_cast<float *>(p.y) + to, sums);
         return;
     }
     pack<T, V> narrow;
 #pragma unroll
     for (int v = 0; v < V; v++) narrow.at[v] = from_f32<T>(sums.at[v]);
-    store_pack<T, V>(static_cast<T *>(p.y) + to, narrow);
+    rows_store_pack<T, V>(static_cast<T *>(p.y) + to, narrow);
+}
+
+/* Packs `apart` from each other, those whose number from `first` on lies in [0, size). */
+template <class D, int W, int V>
+TRINE_DEVICE void rows_store(D *to, int64_t apart, const float (&sum)[W][V], int32_t first, int32_t size)
+{
+    const bool whole = first >= 0 && first + W <= size;
+#pragma unroll
+    for (int u = 0; u < W; u++) {
+        pack<D, V> narrow;
+#pragma unroll
+        for (int v = 0; v < V; v++) narrow.at[v] = from_f32<D>(sum[u][v]);
+        if (whole || uint32_t(first + u) < uint32_t(size)) rows_store_pack<D, V>(to + u * apart, narrow);
+    }
 }
 
 /* W columns from `column` on, those that there are; `to`: where column 0 of the row lies. */
 template <class T, int W, int V>
 TRINE_DEVICE void rows_put_strip(const rows_problem<T> &p, float (&sum)[W][V], int64_t to, int32_t column, int32_t channel)
 {
+    const int64_t first = to + column * p.s.y_at[1];
     rows_finish<T, W, V>(p, sum, channel);
-#pragma unroll
-    for (int u = 0; u < W; u++) {
-        pack<float, V> sums;
-#pragma unroll
-        for (int v = 0; v < V; v++) sums.at[v] = sum[u][v];
-        if (uint32_t(column + u) < uint32_t(p.s.out[1])) rows_put<T, V>(p, to + (column + u) * p.s.y_at[1], sums);
-    }
+    if (p.wide)
+        rows_store<float, W, V>(static_cast<float *>(p.y) + first, p.s.y_at[1], sum, column, p.s.out[1]);
+    else
+        rows_store<T, W, V>(static_cast<T *>(p.y) + first, p.s.y_at[1], sum, column, p.s.out[1]);
 }
 
 /* ---- Kernels of channels last ---- */
@@ -206,7 +262,7 @@ template <class T, int V, int S> struct rows_block {
         const int32_t first = int32_t(group) * width;
         for (int i = t; i < p.s.taps[0] * S * width; i += rows_threads) {
             const int tap = i / width, c = first + i - tap * width, a = tap / S, s = tap - a * S;
-            const bool there = c < p.s.channels && s < p.s.taps[1];
+            const bool there = c < p.s.channels;
             shared[i] = there ? to_f32(p.filters[c * p.s.f_c + (p.s.taps[0] - 1 - a) * p.s.f_at[0] + s * p.s.f_at[1]]) : 0.0f;
         }
         target::barrier();
@@ -224,7 +280,7 @@ template <class T, int V, int S> struct rows_block {
 };
 
 /* A stride of 1. */
-template <class T, int V, int S> TRINE_KERNEL(rows_threads) conv_rows_kernel(rows_problem<T> p, unsigned groups)
+template <class T, int V, int S> TRINE_KERNEL_BLOCKS(rows_threads, 3) conv_rows_kernel(rows_problem<T> p, unsigned groups)
 {
     constexpr int W = rows_columns, I = W + S - 1;
     alignas(16) TRINE_SHARED float shared[S * S * rows_lanes * V];
@@ -237,15 +293,18 @@ template <class T, int V, int S> TRINE_KERNEL(rows_threads) conv_rows_kernel(row
     int64_t to = int64_t(at.image) * p.s.y_n + at.begin * p.s.y_at[0] + block.channel;
     rows_line<T, V, I> line;
     rows_march<S, W, V> march;
-    line.load(from + first * p.s.x_at[0], p.s.x_at[1], uint32_t(first) < uint32_t(p.s.in[0]) ? mask : 0);
+    from += first * p.s.x_at[0];
+    line.load(from, p.s.x_at[1], uint32_t(first) < uint32_t(p.s.in[0]) ? mask : 0);
 #pragma unroll 1
     for (int32_t row = first; row < last; row++) {
         float in[I][V], done[W][V];
+        line.hold();
         line.widen(in);
         const bool more = row + 1 < last && uint32_t(row + 1) < uint32_t(p.s.in[0]);
-        line.load(from + (row + 1) * p.s.x_at[0], p.s.x_at[1], more ? mask : 0);
+        from += p.s.x_at[0];
+        line.load(from, p.s.x_at[1], more ? mask : 0);
         const int early = p.s.taps[0] - 1 - (row - first), late = last - 1 - row; /* outputs before and after the thread's */
-        march.step(in, p.s.taps[1], early, late < p.s.taps[0] ? late : p.s.taps[0] - 1, done,
+        march.step(in, early, late < p.s.taps[0] ? late : p.s.taps[0] - 1, done,
                    [&](int a, int s, float(&w)[V]) { block.read(a, s, w); });
         if (early > 0) continue;
         rows_put_strip<T, W, V>(p, done, to, column, block.channel);
@@ -268,16 +327,18 @@ template <class T, int V, int S> TRINE_KERNEL(rows_threads) conv_rows_stride_ker
 #pragma unroll 1
     for (int32_t row = at.begin; row < at.end; row++) {
         float done[W][V];
+        rows_line<T, V, I> line[S]; /* all under way before the first is needed */
         rows_march<S, W, V>::clear(done);
 #pragma unroll
         for (int r = 0; r < S; r++) {
             const int32_t h = 2 * row - p.s.padding[0] + r;
-            if (r >= p.s.taps[0] || uint32_t(h) >= uint32_t(p.s.in[0])) continue;
-            rows_line<T, V, I> line;
+            line[r].load(from + h * p.s.x_at[0], p.s.x_at[1], uint32_t(h) < uint32_t(p.s.in[0]) ? mask : 0);
+        }
+#pragma unroll
+        for (int r = 0; r < S; r++) {
             float in[I][V];
-            line.load(from + h * p.s.x_at[0], p.s.x_at[1], mask);
-            line.widen(in);
-            rows_multiply<S, 2>(done, in, p.s.taps[1], [&](int s, float(&w)[V]) { block.read(p.s.taps[0] - 1 - r, s, w); });
+            line[r].widen(in);
+            rows_multiply<S, 2>(done, in, [&](int s, float(&w)[V]) { block.read(S - 1 - r, s, w); });
         }
         rows_put_strip<T, W, V>(p, done, to + row * p.s.y_at[0], column, block.channel);
     }
@@ -302,29 +363,28 @@ template <class T, int V, int S> TRINE_KERNEL_BLOCKS(rows_threads, 4) conv_rows_
         float done[2][W][V];
         rows_march<S, W, V>::clear(done[0]);
         rows_march<S, W, V>::clear(done[1]);
+        rows_line<T, V, I> line[half + 1];
 #pragma unroll
         for (int i = 0; i <= half; i++) {
             const int32_t h = (row + p.s.padding[0]) / 2 - i;
-            rows_line<T, V, I> line;
-            float in[I][V];
-            line.load(from + h * p.s.x_at[0], p.s.x_at[1], uint32_t(h) < uint32_t(p.s.in[0]) ? mask : 0);
-            line.widen(in);
+            line[i].load(from + h * p.s.x_at[0], p.s.x_at[1], uint32_t(h) < uint32_t(p.s.in[0]) ? mask : 0);
+        }
 #pragma unroll
-            for (int parity = 0; parity < 2; parity++) {
-                const int r = 2 * i + parity;
-                if (r >= S || r >= p.s.taps[0]) continue;
+        for (int i = 0; i <= half; i++) {
+            float in[I][V];
+            line[i].widen(in);
+#pragma unroll
+            for (int r = 2 * i; r < 2 * i + 2 && r < S; r++)
 #pragma unroll
                 for (int s = 0; s < S; s++) {
-                    if (s >= p.s.taps[1]) break;
                     float w[V];
-                    block.read(p.s.taps[0] - 1 - r, s, w);
+                    block.read(S - 1 - r, s, w);
 #pragma unroll
                     for (int u = s % 2; u < W; u += 2)
 #pragma unroll
                         for (int v = 0; v < V; v++)
-                            done[parity][u][v] = target::fma_rn(in[u / 2 - s / 2 + half][v], w[v], done[parity][u][v]);
+                            done[r % 2][u][v] = target::fma_rn(in[u / 2 - s / 2 + half][v], w[v], done[r % 2][u][v]);
                 }
-            }
         }
 #pragma unroll
         for (int parity = 0; parity < 2; parity++)

@@ -59,8 +59,9 @@ inline trine_status rows_check(trine_call *call, const trine_conv_shape &s)
     TRINE_REQUIRE_THAT(call, s.groups > 1 && s.c == 1 && s.k == 1, "needs one channel a group");
     TRINE_REQUIRE_THAT(call, stride <= 2 && stride == s.stride[1], "needs a stride of 1 or 2, of both axes");
     for (int i = 0; i < 2; i++) {
-        TRINE_REQUIRE_THAT(call, s.taps[i] > 0 && s.taps[i] <= most, "needs at most 7 taps, 5 with a stride");
-        TRINE_REQUIRE_THAT(call, s.dilation[i] == 1 || s.taps[i] == 1, "needs no dilation");
+        TRINE_REQUIRE_THAT(call, s.taps[i] >= 3 && s.taps[i] <= most && s.taps[i] % 2 && s.taps[i] == s.taps[0],
+                           "needs 3 x 3, 5 x 5 or, with a stride of 1, 7 x 7 taps");
+        TRINE_REQUIRE_THAT(call, s.dilation[i] == 1, "needs no dilation");
         TRINE_REQUIRE_THAT(call, s.padding[i] < 1 << 15, "needs less padding");
         TRINE_REQUIRE_THAT(call, s.in[i] > 0 && s.out[i] > 0, "needs outputs");
     }
@@ -77,10 +78,13 @@ inline bool rows_pack(int V, int64_t n, int64_t image, const int32_t *size, cons
     return (n == 1 || image % V == 0) && (size[0] == 1 || at[0] % V == 0) && (!columns || size[1] == 1 || at[1] % V == 0);
 }
 
-/* Elements of a thread's pack; 0: they do not lie so. */
-inline int rows_channels_pack(const rows_shape &s, int64_t element_bytes)
+/* Bytes of a thread's pack of channels: what its sums leave room for. */
+constexpr int rows_pack_bytes(int taps) { return taps == 3 ? 8 : 4; }
+
+/* Elements of such a pack; 0: they do not lie so. */
+inline int rows_channels_pack(const rows_shape &s, int64_t element_bytes, int pack_bytes)
 {
-    const int V = int(4 / element_bytes);
+    const int V = int(pack_bytes / element_bytes);
     return s.x_c == 1 && s.y_c == 1 && s.channels % V == 0 && rows_pack(V, s.n, s.x_n, s.in, s.x_at, true) &&
                    rows_pack(V, s.n, s.y_n, s.out, s.y_at, true)
                ? V
@@ -113,12 +117,12 @@ template <class T> inline void rows_divide(const trine_call *call, rows_problem<
     p->chunks = int32_t(ceil_div(height + (even > 1 ? p->s.padding[0] % 2 : 0), p->rows));
 }
 
-/* Lanes along the channels: multiples of 8, with few threads over. */
+/* Lanes along the channels: multiples of 4, with few threads over. */
 inline int32_t rows_choose_lanes(int64_t packs)
 {
     int32_t best = 8;
     double least = 1e300;
-    for (int32_t lanes = 8; lanes <= rows_lanes; lanes += 8) {
+    for (int32_t lanes = 8; lanes <= rows_lanes; lanes += 4) {
         const double waste = double(ceil_div(packs, lanes) * lanes) / double(packs) * rows_threads /
                              double(rows_threads / lanes * lanes) * (1 + 0.8 / lanes);
         if (waste >= least) continue;
@@ -138,7 +142,7 @@ enum rows_kind { rows_march_kind, rows_stride_kind, rows_spread_kind };
 
 template <class T, int S> inline trine_status rows_launch_channels(trine_call *call, rows_problem<T> p, rows_kind kind)
 {
-    constexpr int V = 4 / sizeof(T);
+    constexpr int V = rows_pack_bytes(S) / sizeof(T);
     const int64_t packs = p.s.channels / V;
     p.lanes = rows_choose_lanes(packs);
     rows_divide(call, &p, kind == rows_spread_kind ? 8 : int(rows_columns), p.s.n * packs, kind == rows_spread_kind ? 2 : 1);
@@ -160,19 +164,17 @@ template <class T, int V, int S> inline trine_status rows_launch_planes(trine_ca
     return launch(call, conv_planes_kernel<T, V, S>, grid(ceil_div(p.items, rows_threads)), rows_threads, 0, p);
 }
 
-/* f(S) for the least of 3, 5, 7 that is no less than the taps. */
 template <class F> inline trine_status rows_visit_taps(const rows_shape &s, F f)
 {
-    const int32_t most = s.taps[0] > s.taps[1] ? s.taps[0] : s.taps[1];
-    if (most <= 3) return f(std::integral_constant<int, 3>());
-    return most <= 5 ? f(std::integral_constant<int, 5>()) : f(std::integral_constant<int, 7>());
+    if (s.taps[0] == 3) return f(std::integral_constant<int, 3>());
+    return s.taps[0] == 5 ? f(std::integral_constant<int, 5>()) : f(std::integral_constant<int, 7>());
 }
 
 template <class T> inline trine_status rows_run(trine_call *call, const rows_problem<T> &p, rows_kind kind)
 {
     return rows_visit_taps(p.s, [&](auto taps) {
         constexpr int S = decltype(taps)::value;
-        if (rows_channels_pack(p.s, sizeof(T))) return rows_launch_channels<T, S>(call, p, kind);
+        if (rows_channels_pack(p.s, sizeof(T), rows_pack_bytes(S))) return rows_launch_channels<T, S>(call, p, kind);
         if constexpr (sizeof(T) == 2)
             if (rows_columns_pack(p.s, sizeof(T)) == 2 && rows_aligned(p, 2)) return rows_launch_planes<T, 2, S>(call, p);
         return rows_launch_planes<T, 1, S>(call, p);
@@ -183,8 +185,9 @@ template <class T> inline trine_status rows_run(trine_call *call, const rows_pro
 inline trine_status rows_check_layout(trine_call *call, const rows_shape &s, int64_t element_bytes, rows_kind kind)
 {
     const bool columns = kind == rows_march_kind && rows_columns_pack(s, element_bytes);
-    TRINE_REQUIRE_THAT(call, rows_channels_pack(s, element_bytes) || columns,
-                       "needs channels, in pairs if of 16 bits, or with a stride of 1 columns that lie densely");
+    TRINE_REQUIRE_THAT(
+        call, rows_channels_pack(s, element_bytes, rows_pack_bytes(s.taps[0])) || columns,
+        "needs channels that lie densely, in packs of 8 bytes (3 x 3) or 4, or with a stride of 1 columns that do");
     return TRINE_OK;
 }
 
@@ -210,7 +213,8 @@ template <class F> inline trine_status rows_call(trine_call *call, const rows_sh
             p.activation = epilogue->activation;
             p.activation_alpha = epilogue->activation_alpha;
         }
-        if (rows_channels_pack(s, sizeof(T)) && !rows_aligned(p, int(4 / sizeof(T)))) return portable();
+        if (const int V = rows_channels_pack(s, sizeof(T), rows_pack_bytes(s.taps[0])))
+            if (!rows_aligned(p, V)) return portable();
         return rows_run(call, p, kind);
     });
 }
@@ -304,7 +308,7 @@ inline trine_status depthwise_weight(trine_call *call, const void *args)
     const trine_status status = rows_check(call, s);
     if (status != TRINE_OK) return status;
     const rows_shape r = rows_shape_of(s);
-    const int V = rows_channels_pack(r, trine_dtype_bits(a->x.dtype) / 8);
+    const int V = rows_channels_pack(r, trine_dtype_bits(a->x.dtype) / 8, 4);
     TRINE_REQUIRE_THAT(call, V > 0, "needs channels that lie densely, in pairs if of 16 bits");
     const rows_weight_plan plan = rows_plan_weight(call, r, V);
     const size_t needed = size_t(plan.lines) * size_t(s.taps[0] * s.taps[1] * s.groups) * sizeof(float) + 16;

@@ -9,18 +9,42 @@ namespace simt {
 
 enum { rows_taps_together = 8, rows_sum_outputs = 32, rows_sum_parts = 8 };
 
-/* Sums of the taps of row r that the output row meets, `valid` of whose columns there are. A column that is not there is left out:
- * x may be infinite where it would be. */
-template <int S, int STEP, int W, int V, int I>
+/* Sums of the taps of a row that the output row meets, `valid` of whose columns there are. Others are left out: x may be infinite
+ * where they would be. */
+template <int S, int STEP, bool ALL, int W, int V, int I>
 TRINE_DEVICE void rows_gather(float (&sum)[S][V], const float (&in)[I][V], const float (&g)[W][V], int valid)
 {
 #pragma unroll
     for (int u = 0; u < W; u++) {
-        if (u >= valid) break;
+        if (!ALL && u >= valid) break;
 #pragma unroll
         for (int s = 0; s < S; s++)
 #pragma unroll
             for (int v = 0; v < V; v++) sum[s][v] = target::fma_rn(in[STEP * u + s][v], g[u][v], sum[s][v]);
+    }
+}
+
+/* All rows of taps; the lines are under way before the first is needed. */
+template <class T, int V, int S, int STEP, bool ALL>
+TRINE_DEVICE void rows_gather_all(float (&sum)[S][S][V], const rows_problem<T> &p, const T *x, const T *y, int32_t row,
+                                  uint32_t mask, uint32_t mask_y, int valid)
+{
+    constexpr int W = rows_columns, I = STEP * (W - 1) + S;
+    rows_line<T, V, W> from_y;
+    rows_line<T, V, I> line[S];
+    float g[W][V];
+    from_y.load(y, p.s.y_at[1], mask_y);
+#pragma unroll
+    for (int r = 0; r < S; r++) {
+        const int32_t h = STEP * row - p.s.padding[0] + r;
+        line[r].load(x + h * p.s.x_at[0], p.s.x_at[1], uint32_t(h) < uint32_t(p.s.in[0]) ? mask : 0);
+    }
+    from_y.widen(g);
+#pragma unroll
+    for (int r = 0; r < S; r++) {
+        float in[I][V];
+        line[r].widen(in);
+        rows_gather<S, STEP, ALL, W, V>(sum[r], in, g, valid);
     }
 }
 
@@ -44,20 +68,10 @@ conv_rows_weight_kernel(rows_problem<T> p, float *parts, unsigned groups, unsign
         const T *y = dy + int64_t(at.image) * p.s.y_n + column * p.s.y_at[1] + channel;
 #pragma unroll 1
         for (int32_t row = at.begin; row < at.end; row++) {
-            rows_line<T, V, W> from_y;
-            float g[W][V];
-            from_y.load(y + row * p.s.y_at[0], p.s.y_at[1], mask_y);
-            from_y.widen(g);
-#pragma unroll
-            for (int r = 0; r < S; r++) {
-                const int32_t h = STEP * row - p.s.padding[0] + r;
-                if (r >= p.s.taps[0] || uint32_t(h) >= uint32_t(p.s.in[0])) continue;
-                rows_line<T, V, I> line;
-                float in[I][V];
-                line.load(x + h * p.s.x_at[0], p.s.x_at[1], mask);
-                line.widen(in);
-                rows_gather<S, STEP, W, V>(sum[r], in, g, valid);
-            }
+            if (valid >= W)
+                rows_gather_all<T, V, S, STEP, true>(sum, p, x, y + row * p.s.y_at[0], row, mask, mask_y, valid);
+            else
+                rows_gather_all<T, V, S, STEP, false>(sum, p, x, y + row * p.s.y_at[0], row, mask, mask_y, valid);
         }
     }
     const int width = p.lanes * V, taps = p.s.taps[0] * p.s.taps[1];

@@ -238,7 +238,7 @@ static const conv_case forms[] = {
     {.n = 2, .c = 16, .k = 72, .h = 13, .w = 12, .r = 3, .s = 3, .stride = 2, .padding = 1},
     {.n = 2, .c = 24, .k = 24, .h = 17, .w = 16, .r = 3, .s = 3, .padding = 1, .groups = 24},
     {.n = 1, .c = 70, .k = 70, .h = 16, .w = 10, .r = 7, .s = 7, .padding = 3, .groups = 70},
-    {.n = 2, .c = 18, .k = 18, .h = 11, .w = 9, .r = 5, .s = 4, .padding = 2, .groups = 18},
+    {.n = 2, .c = 18, .k = 18, .h = 11, .w = 9, .r = 5, .s = 5, .padding = 2, .groups = 18},
     {.n = 2, .c = 20, .k = 20, .h = 13, .w = 16, .r = 3, .s = 3, .stride = 2, .padding = 1, .groups = 20},
     {.n = 1, .c = 34, .k = 34, .h = 12, .w = 19, .r = 5, .s = 5, .stride = 2, .padding = 2, .groups = 34},
     {.n = 1, .c = 6, .k = 6, .h = 5, .w = 18, .r = 2, .s = 3, .padding = 4, .groups = 6},
