@@ -30,12 +30,19 @@ struct request {
     trine_product given, p;
     operand a, b;
     tensor_map::matrices d;
-    bool by_tma;
+    bool by_tma, adds;
 };
 
-inline bool is_plain(const trine_product &p)
+inline bool is_sum(const trine_product &p) { return p.alpha == 1.0f && !p.has_bias && p.activation == TRINE_ACT_IDENTITY; }
+
+/* f32 that the sum is added to where it lies: the memory can do that by itself. Known at the launch only. */
+inline bool adds_to_d(const trine_product &p)
 {
-    return p.alpha == 1.0f && !p.has_c && !p.has_bias && p.activation == TRINE_ACT_IDENTITY;
+    bool same = p.has_c && p.c && p.c == p.d && p.beta == 1.0f && p.d_dtype == TRINE_F32 && p.c_dtype == TRINE_F32 &&
+                (p.c_n == 1 || p.n == 1) && (p.c_m == p.d_m || p.m == 1);
+    for (int axis = 0; axis < p.batch.ndim && p.batch.numel > 1; axis++)
+        same = same && p.batch.stride[TRINE_PRODUCT_C][axis] == p.batch.stride[TRINE_PRODUCT_D][axis];
+    return same;
 }
 
 /* tf32 lies along K, but for b in tiles that can be turned. */
@@ -81,7 +88,9 @@ inline trine_status make_request(trine_call *call, const void *args, bool copies
                        "or 2^27 multiply-adds, which pay for a copy");
     r->d = matrices_of_d(p);
     /* TMA was seen to write more than a row of 2 bytes */
-    r->by_tma = is_plain(p) && tensor_map::fits(r->d) && tensor_map::aligned(r->d) && p.n * r->d.element_bytes % 16 == 0;
+    r->adds = adds_to_d(p);
+    r->by_tma = is_sum(p) && (!p.has_c || r->adds) && tensor_map::fits(r->d) && tensor_map::aligned(r->d) &&
+                p.n * r->d.element_bytes % 16 == 0;
     return TRINE_OK;
 }
 
@@ -98,6 +107,7 @@ template <class Tile> inline schedule schedule_of(const request &r, const plan &
     s.steps = int(steps_of(r.p));
     s.single = r.p.batch.numel == 1;
     s.by_tma = r.by_tma;
+    s.adds = r.adds;
     s.group = group_rows;
     return s;
 }

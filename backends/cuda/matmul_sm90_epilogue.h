@@ -1,7 +1,7 @@
 /* The sm90 matmul's epilogues: from a warpgroup's sums in registers to d. Three ways:
  *
- *   store_by_tma   d is the sum: rounded, turned into swizzled boxes in shared memory, written by TMA while the next tile is
- *                  multiplied
+ *   store_by_tma   d is the sum, or (f32) the sum is added to it: rounded, turned into swizzled boxes in shared memory, written by
+ *                  TMA while the next tile is multiplied
  *   store_finished everything else (alpha, c, bias, activation, a d that TMA can't write), through shared memory as f32, so that
  *                  c and d are met in whole lines
  *   store_cluster  sums that are divided among the blocks of a cluster: each block adds up a part of the tile, in the order of K
@@ -71,6 +71,15 @@ TRINE_DEVICE void fill_box(const float *d, uint32_t box, const lane_place &me, f
         }
 }
 
+/* A box of sums to d, or added to it. */
+TRINE_DEVICE void put_box(const CUtensorMap *map, const ptx::coordinates &at, const schedule &s, uint32_t from)
+{
+    if (s.adds)
+        ptx::add_box(map, at, s.single, from);
+    else
+        ptx::store_box(map, at, s.single, from);
+}
+
 template <class Tile, class D> TRINE_DEVICE void store_by_tma(const float (&sum)[Tile::N / 2], const CUtensorMap *map,
                                                               const schedule &s, ptx::coordinates at, uint32_t staging,
                                                               const lane_place &me, D type)
@@ -86,7 +95,7 @@ template <class Tile, class D> TRINE_DEVICE void store_by_tma(const float (&sum)
         ptx::fence_async();
         me.meet();
         at.inner = first + i * columns;
-        if (me.thread == 0) ptx::store_box(map, at, s.single, box);
+        if (me.thread == 0) put_box(map, at, s, box);
     }
 }
 

@@ -54,10 +54,11 @@ struct schedule {
     unsigned rows, columns; /* of units: a unit is a cluster's work, one tile or `share` tiles */
     unsigned units;         /* of the whole batch */
     int share, splits;
-    int group;   /* rows of tiles that are worked on together */
-    int steps;   /* along K */
-    bool single; /* one product: maps of two axes */
-    bool by_tma; /* d is the sum, and TMA can write it */
+    int group;         /* rows of tiles that are worked on together */
+    int steps;         /* along K */
+    bool single;       /* one product: maps of two axes */
+    bool by_tma;       /* d is the sum, and TMA can write it */
+    bool adds = false; /* the sum is added to d */
 };
 
 struct maps {

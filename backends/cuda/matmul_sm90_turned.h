@@ -113,7 +113,7 @@ template <class Tile> TRINE_DEVICE void store_turned_by_tma(const turned_sums<Ti
         ptx::fence_async();
         __syncwarp();
         at.outer = first + i * box_rows;
-        if (lane == 0) ptx::store_box(map, at, s.single, box);
+        if (lane == 0) put_box(map, at, s, box);
     }
 }
 

@@ -182,6 +182,20 @@ TRINE_DEVICE void store_box(const CUtensorMap *map, const coordinates &at, bool 
                      : "memory");
     asm volatile("cp.async.bulk.commit_group;" ::: "memory");
 }
+/* The same, added to what is there; the memory's side rounds to nearest. */
+TRINE_DEVICE void add_box(const CUtensorMap *map, const coordinates &at, bool single, uint32_t from)
+{
+    if (single)
+        asm volatile("cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
+                     "r"(from), "r"(at.inner), "r"(at.outer)
+                     : "memory");
+    else
+        asm volatile(
+            "cp.reduce.async.bulk.tensor.5d.global.shared::cta.add.tile.bulk_group [%0, {%2, %3, %4, %5, %6}], [%1];" ::"l"(map),
+            "r"(from), "r"(at.inner), "r"(at.outer), "r"(at.batch[0]), "r"(at.batch[1]), "r"(at.batch[2])
+            : "memory");
+    asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
 /* Until all but the last `pending` stores of this thread have read their shared memory. */
 template <int pending> TRINE_DEVICE void wait_stores_read()
 {
