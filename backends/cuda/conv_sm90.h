@@ -62,6 +62,7 @@ launch_conv(trine_call *call, const conv_task &t, const conv_layout &l, const vo
     s.steps = l.steps;
     s.group = 16;
     s.single = !l.windows;
+    s.find_units();
     maps m = {};
     TRINE_REQUIRE_THAT(call, make_a(&m.a, t, l, x, Tile::M) && make_b(&m.b, t, l, f, Tile::N / s.share),
                        "the driver makes no tensor map of it");
