@@ -49,8 +49,8 @@ static inline void *trine_linear_entropy_memory(const trine_linear_entropy *f, s
     return f->call->workspace ? (char *)f->call->workspace + at : NULL;
 }
 
-/* Rows at once: as many logits as x has elements, but at least 64 MiB, so that the products have work, and up to 256 MiB if that is
- * no more than a seventeenth of all logits. */
+/* Rows at once: as many logits as x has elements, but at least 64 MiB, so that the products have work, and up to 256 MiB if that and
+ * what there is beside it is less than a sixteenth of all logits. */
 static inline int64_t trine_linear_entropy_chunk(const trine_linear_cross_entropy_args *a)
 {
     const int64_t rows = a->x.shape[0], size = trine_dtype_bits(a->x.dtype) / 8, least = (int64_t)64 << 20;
@@ -59,9 +59,9 @@ static inline int64_t trine_linear_entropy_chunk(const trine_linear_cross_entrop
     int64_t chunk = a->chunk > 0 ? a->chunk : budget / row / 128 * 128;
     if (chunk < 1) chunk = 128;
     if (a->chunk <= 0) {
-        int64_t more = (rows + 16) / 17, most = ((int64_t)256 << 20) / row;
+        int64_t more = (rows - 1) / 16, most = ((int64_t)256 << 20) / row;
         if (more > most) more = most;
-        if (chunk < more) chunk = (more + 7) / 8 * 8;
+        if (chunk < more) chunk = more / 8 * 8;
     }
     return chunk < rows ? chunk : rows;
 }

@@ -30,12 +30,19 @@ struct request {
     trine_product given, p;
     operand a, b;
     tensor_map::matrices d;
-    bool by_tma;
+    bool by_tma, adds;
 };
 
-inline bool is_plain(const trine_product &p)
+inline bool is_sum(const trine_product &p) { return p.alpha == 1.0f && !p.has_bias && p.activation == TRINE_ACT_IDENTITY; }
+
+/* f32 that the sum is added to where it lies: the memory can do that by itself. Known at the launch only. */
+inline bool adds_to_d(const trine_product &p)
 {
-    return p.alpha == 1.0f && !p.has_c && !p.has_bias && p.activation == TRINE_ACT_IDENTITY;
+    bool same = p.has_c && p.c && p.c == p.d && p.beta == 1.0f && p.d_dtype == TRINE_F32 && p.c_dtype == TRINE_F32 &&
+                (p.c_n == 1 || p.n == 1) && (p.c_m == p.d_m || p.m == 1);
+    for (int axis = 0; axis < p.batch.ndim && p.batch.numel > 1; axis++)
+        same = same && p.batch.stride[TRINE_PRODUCT_C][axis] == p.batch.stride[TRINE_PRODUCT_D][axis];
+    return same;
 }
 
 /* tf32 lies along K, but for b in tiles that can be turned. */
@@ -57,7 +64,14 @@ inline bool take_operand(request *r, int which, bool copies, operand *o)
     return true;
 }
 
-inline bool is_turned_request(const request &r) { return r.p.dtype == TRINE_F32 && r.b.axis == wgmma::along_rows; }
+inline operand_form form_of(const request &r)
+{
+    const int line = int(wgmma::line_bytes / (trine_dtype_bits(r.p.dtype) / 8)),
+              pattern = wgmma::pattern_bytes / wgmma::line_bytes;
+    return {r.p.dtype == TRINE_F32 && r.b.axis == wgmma::along_rows, r.a.axis == wgmma::along_k ? pattern : line,
+            r.b.axis == wgmma::along_k ? pattern : line};
+}
+inline bool is_turned_request(const request &r) { return form_of(r).turned; }
 
 /* copies: whatever the size, operands that can't be loaded as they lie are copied first; else only where that pays. */
 inline trine_status make_request(trine_call *call, const void *args, bool copies, request *r)
@@ -81,7 +95,9 @@ inline trine_status make_request(trine_call *call, const void *args, bool copies
                        "or 2^27 multiply-adds, which pay for a copy");
     r->d = matrices_of_d(p);
     /* TMA was seen to write more than a row of 2 bytes */
-    r->by_tma = is_plain(p) && tensor_map::fits(r->d) && tensor_map::aligned(r->d) && p.n * r->d.element_bytes % 16 == 0;
+    r->adds = adds_to_d(p);
+    r->by_tma = is_sum(p) && (!p.has_c || r->adds) && tensor_map::fits(r->d) && tensor_map::aligned(r->d) &&
+                p.n * r->d.element_bytes % 16 == 0;
     return TRINE_OK;
 }
 
@@ -91,21 +107,25 @@ template <class Tile> inline schedule schedule_of(const request &r, const plan &
 {
     schedule s;
     s.rows = unsigned(simt::ceil_div(simt::ceil_div(r.p.m, Tile::M), how.share));
-    s.columns = unsigned(simt::ceil_div(r.p.n, Tile::N));
+    s.columns = unsigned(simt::ceil_div(simt::ceil_div(r.p.n, Tile::N), how.share_a));
     s.units = unsigned(int64_t(s.rows) * s.columns * r.p.batch.numel);
     s.share = how.share;
+    s.share_a = how.share_a;
     s.splits = how.splits;
     s.steps = int(steps_of(r.p));
     s.single = r.p.batch.numel == 1;
     s.by_tma = r.by_tma;
+    s.adds = r.adds;
     s.group = group_rows;
+    s.find_units();
     return s;
 }
 
 template <class T, class Tile> inline bool make_maps(maps *m, const request &r, const plan &how)
 {
-    const int line = wgmma::elements_of_line<T>, terms = step_terms<T>, b_rows = Tile::N / how.share;
-    bool made = tensor_map::make(&m->a, r.a.matrices, line, r.a.axis == wgmma::along_k ? int(Tile::M) : terms);
+    const int line = wgmma::elements_of_line<T>, terms = step_terms<T>, a_rows = Tile::M / how.share_a,
+              b_rows = Tile::N / how.share;
+    bool made = tensor_map::make(&m->a, r.a.matrices, line, r.a.axis == wgmma::along_k ? a_rows : terms);
     made = made && tensor_map::make(&m->b, r.b.matrices, line, r.b.axis == wgmma::along_k ? b_rows : terms);
     const int d_rows = is_turned_request(r) ? int(box_rows) : 64;
     return made && (!r.by_tma || tensor_map::make(&m->d, r.d, wgmma::line_bytes / r.d.element_bytes, d_rows));
@@ -116,7 +136,7 @@ inline trine_status launch(trine_call *call, const request &r, const plan &how)
 {
     const auto kernel = matmul_kernel<T, Tile, A, B>;
     const schedule s = schedule_of<Tile>(r, how);
-    const unsigned cluster = unsigned(how.share * how.splits);
+    const unsigned cluster = unsigned(how.share * how.share_a * how.splits);
     const unsigned resident = unsigned(call->device->props.compute_units) * Tile::together / cluster;
     const unsigned clusters = how.splits > 1 || s.units < resident ? s.units : resident;
     maps m = {};
@@ -195,7 +215,7 @@ trine_status matmul(trine_call *call, const void *args)
 {
     request r;
     const trine_status status = make_request(call, args, false, &r);
-    return status == TRINE_OK ? run(call, &r, make_plan(r.p, is_turned_request(r), call->device->props.compute_units)) : status;
+    return status == TRINE_OK ? run(call, &r, make_plan(r.p, form_of(r), call->device->props.compute_units)) : status;
 }
 
 /* One tile whatever the size, so that small cases check every one of them; K is split as far as it can be where `split`. */
@@ -206,8 +226,10 @@ template <int tile, bool split> trine_status matmul_of_tile(trine_call *call, co
     if (status != TRINE_OK) return status;
     TRINE_REQUIRE_THAT(call, turns(tile) || !is_turned_request(r), "needs b along K for this tile with tf32");
     const int64_t steps = steps_of(r.p);
-    return run(call, &r,
-               plan{tile, !split && shares(tile) ? 2 : 1, split ? int(steps < most_splits ? steps : int64_t(most_splits)) : 1});
+    plan how = {tile, split ? 1 : 2, split ? int(steps < most_splits ? steps : int64_t(most_splits)) : 1};
+    if (!shares(r.p, form_of(r), how)) how.share = 1;
+    if (!split && how.share == 1 && shares(r.p, form_of(r), plan{tile, 1, 1, 2})) how.share_a = 2;
+    return run(call, &r, how);
 }
 
 template trine_status matmul_of_tile<0, false>(trine_call *, const void *);

@@ -1,7 +1,8 @@
-/* The sm90 matmul's epilogues: from a warpgroup's sums in registers to d. Three ways:
+/* The sm90 matmul's epilogues: from a warpgroup's sums in registers to d. Four ways:
  *
- *   store_by_tma   d is the sum: rounded, turned into swizzled boxes in shared memory, written by TMA while the next tile is
- *                  multiplied
+ *   kept_tile      d is the sum in 16 bits: rounded at once, turned into swizzled boxes in shared memory and written by TMA while
+ *                  the next tile is multiplied
+ *   store_by_tma   d is the sum, or (f32) the sum is added to it: the same at once
  *   store_finished everything else (alpha, c, bias, activation, a d that TMA can't write), through shared memory as f32, so that
  *                  c and d are met in whole lines
  *   store_cluster  sums that are divided among the blocks of a cluster: each block adds up a part of the tile, in the order of K
@@ -27,10 +28,24 @@ struct lane_place {
     TRINE_DEVICE_METHOD void meet() const { ptx::meet(1 + group, warpgroup); }
 };
 
-/* A stage may be loaded again when every warpgroup that it was loaded for has read it; thread i of each tells block i. */
+/* A stage may be loaded again when every warpgroup that it was loaded for has read it: a thread of each tells one of the blocks that
+ * load parts of it, which are those of the block's row and column in the cluster. The block that this thread tells, -1: none. */
+TRINE_DEVICE int receiver_of(const schedule &s, uint32_t rank, const lane_place &me)
+{
+    const int share = s.share;
+    if (me.thread >= share + s.share_a - 1) return -1;
+    if (share * s.share_a == 1) return int(rank);
+    const int i = int(rank) % share, first = int(rank) - i, other = (me.thread - share) * share + i;
+    return me.thread < share ? first + me.thread : other < first ? other : other + share;
+}
+TRINE_DEVICE void give_back(uint32_t empty, int receiver)
+{
+    if (receiver >= 0) ptx::barrier_arrive(empty, uint32_t(receiver));
+}
+/* Where b alone is shared. */
 template <class Tile> TRINE_DEVICE void give_back(const schedule &s, uint32_t empty, uint32_t rank, const lane_place &me)
 {
-    if (me.thread < s.share) ptx::barrier_arrive(empty, s.share > 1 ? me.thread : rank);
+    give_back(empty, me.thread >= s.share ? -1 : s.share > 1 ? me.thread : int(rank));
 }
 
 TRINE_DEVICE uint32_t pack_pair(simt::f16, float low, float high)
@@ -46,17 +61,23 @@ TRINE_DEVICE uint32_t pack_pair(simt::bf16, float low, float high)
     return y;
 }
 
-/* A box of 64 lines of 128 bytes: 64 columns of 16 bits. `d`: the box's sums. */
-template <class T> TRINE_DEVICE void fill_box(const float *d, uint32_t box, const lane_place &me, T)
+/* A box of 64 lines of 128 bytes: 64 columns of 16 bits. `pair`: the box's sums, rounded. */
+TRINE_DEVICE void fill_box_pairs(const uint32_t *pair, uint32_t box, const lane_place &me)
 {
     const int line = me.warp() * 16 + me.lane() % 16;
 #pragma unroll
     for (int j = 0; j < 8; j += 2) {
         const int piece = (j + me.lane() / 16) ^ (line % 8);
-        const float *x = d + 4 * j;
-        ptx::store_matrices(box + line * wgmma::line_bytes + piece * 16, pack_pair(T{}, x[0], x[1]), pack_pair(T{}, x[2], x[3]),
-                            pack_pair(T{}, x[4], x[5]), pack_pair(T{}, x[6], x[7]));
+        ptx::store_matrices(box + line * wgmma::line_bytes + piece * 16, pair[2 * j], pair[2 * j + 1], pair[2 * j + 2],
+                            pair[2 * j + 3]);
     }
+}
+template <class T> TRINE_DEVICE void fill_box(const float *d, uint32_t box, const lane_place &me, T)
+{
+    uint32_t pair[16];
+#pragma unroll
+    for (int i = 0; i < 16; i++) pair[i] = pack_pair(T{}, d[2 * i], d[2 * i + 1]);
+    fill_box_pairs(pair, box, me);
 }
 /* 32 columns of f32. */
 TRINE_DEVICE void fill_box(const float *d, uint32_t box, const lane_place &me, float)
@@ -69,6 +90,15 @@ TRINE_DEVICE void fill_box(const float *d, uint32_t box, const lane_place &me, f
             ptx::store_shared(box + line * wgmma::line_bytes + piece * 16 + byte % 16, d[4 * j + 2 * half],
                               d[4 * j + 2 * half + 1]);
         }
+}
+
+/* A box of sums to d, or added to it. */
+TRINE_DEVICE void put_box(const CUtensorMap *map, const ptx::coordinates &at, const schedule &s, uint32_t from)
+{
+    if (s.adds)
+        ptx::add_box(map, at, s.single, from);
+    else
+        ptx::store_box(map, at, s.single, from);
 }
 
 template <class Tile, class D> TRINE_DEVICE void store_by_tma(const float (&sum)[Tile::N / 2], const CUtensorMap *map,
@@ -86,10 +116,49 @@ template <class Tile, class D> TRINE_DEVICE void store_by_tma(const float (&sum)
         ptx::fence_async();
         me.meet();
         at.inner = first + i * columns;
-        if (me.thread == 0) ptx::store_box(map, at, s.single, box);
+        if (me.thread == 0) put_box(map, at, s, box);
     }
 }
 
+/* A tile's sums in 16 bits, which wait in registers: they are stored box by box while the tensor cores have the next tile. */
+template <class T, class Tile> struct kept_tile {
+    enum { columns = 64, boxes = Tile::N / columns };
+    uint32_t pair[Tile::N / 4];
+    ptx::coordinates at;
+    int next = boxes;  /* the first box that is not stored */
+    const bool stores; /* this thread starts the stores; all in uniform registers (ptx::warp_index) */
+
+    TRINE_DEVICE_METHOD kept_tile() : stores(ptx::warp_index() % 4 == 0 && ptx::elected()) {}
+
+    TRINE_DEVICE_METHOD void keep(const float (&sum)[Tile::N / 2], const ptx::coordinates &to)
+    {
+#pragma unroll
+        for (int i = 0; i < Tile::N / 4; i++) pair[i] = pack_pair(T{}, sum[2 * i], sum[2 * i + 1]);
+        at = to;
+        next = 0;
+    }
+    /* Box i, if it is the next one. */
+    TRINE_DEVICE_METHOD void store(int i, const CUtensorMap *map, const schedule &s, uint32_t staging, const lane_place &me)
+    {
+        if (i != next || next == boxes) return;
+        const uint32_t box = staging + i % Tile::boxes * wgmma::block_bytes;
+        if (stores) ptx::wait_stores_read<Tile::boxes - 1>();
+        me.meet();
+#pragma unroll
+        for (int j = 0; j < boxes; j++) /* registers have no index */
+            if (i == j) fill_box_pairs(pair + j * 16, box, me);
+        ptx::fence_async();
+        me.meet();
+        if (stores) ptx::store_box(map, at, s.single, box);
+        at.inner += columns;
+        next++;
+    }
+    TRINE_DEVICE_METHOD void store_rest(const CUtensorMap *map, const schedule &s, uint32_t staging, const lane_place &me)
+    {
+#pragma unroll 1
+        while (next < boxes) store(next, map, s, staging, me);
+    }
+};
 /* 32 columns of sums, from column 32 i on, to 64 rows of `pitch` floats. */
 template <int n> TRINE_DEVICE void stage_sums(const float (&sum)[n], int i, uint32_t to, int pitch, const lane_place &me)
 {

@@ -12,80 +12,88 @@
 
 namespace sm90 {
 
-/* One thread's loop: keeps the ring full. */
+/* The loading warp's loop: keeps the ring full. All lanes go through it, one starts the copies (ptx::warp_index). */
 template <class T, class Tile, wgmma::axis A, wgmma::axis B> struct producer {
     /* Boxes along the rows of an operand that lies along them: a line of rows each, all terms of the step. */
     static constexpr int box = wgmma::elements_of_line<T>;
 
-    static TRINE_DEVICE_METHOD void load_a(const maps &m, const schedule &s, const ring_place<Tile> &at, ptx::coordinates from,
-                                           int row, int k)
-    {
-        if constexpr (A == wgmma::along_k) {
-            from.inner = k;
-            from.outer = row;
-            ptx::load_box(at.a(), &m.a, from, s.single, at.full());
-        } else {
-            from.outer = k;
-#pragma unroll
-            for (int i = 0; i < Tile::M / box; i++) {
-                from.inner = row + i * box;
-                ptx::load_box(at.a() + i * box * wgmma::line_bytes, &m.a, from, s.single, at.full());
-            }
+    /* This block's part of the lines of an operand's tile, which go to several blocks if those load it together. */
+    struct part {
+        int first, end;
+        bool shared;
+        uint16_t blocks;
+        TRINE_DEVICE_METHOD part(int lines, int share, unsigned mine, uint16_t blocks_)
+            : first(share > 1 ? lines / share * int(mine) : 0), end(share > 1 ? first + lines / share : lines), shared(share > 1),
+              blocks(blocks_)
+        {
         }
-    }
-    /* b, or with two blocks this block's half of it, for both. */
-    static TRINE_DEVICE_METHOD void load_b(const maps &m, const schedule &s, const ring_place<Tile> &at, ptx::coordinates from,
-                                           int column, int k, uint32_t rank)
+    };
+    template <wgmma::axis AXIS> static TRINE_DEVICE_METHOD void load(const CUtensorMap *map, const schedule &s, uint32_t to,
+                                                                     uint32_t full, ptx::coordinates from, int line, int k,
+                                                                     const part &own)
     {
-        const int columns = s.share > 1 ? Tile::N / 2 : Tile::N, first = s.share > 1 ? int(rank) * columns : 0;
-        if constexpr (B == wgmma::along_k) {
+        if constexpr (AXIS == wgmma::along_k) {
             from.inner = k;
-            from.outer = column + first;
-            load_one(m, s, at.b() + first * wgmma::line_bytes, from, at.full());
+            from.outer = line + own.first;
+            load_one(map, s, to + own.first * wgmma::line_bytes, from, full, own);
         } else {
             from.outer = k;
 #pragma unroll 1
-            for (int i = first; i < first + columns; i += box) {
-                from.inner = column + i;
-                load_one(m, s, at.b() + i * wgmma::line_bytes, from, at.full());
+            for (int i = own.first; i < own.end; i += box) {
+                from.inner = line + i;
+                load_one(map, s, to + i * wgmma::line_bytes, from, full, own);
             }
         }
     }
-    static TRINE_DEVICE_METHOD void load_one(const maps &m, const schedule &s, uint32_t to, const ptx::coordinates &from,
-                                             uint32_t full)
+    static TRINE_DEVICE_METHOD void load_one(const CUtensorMap *map, const schedule &s, uint32_t to, const ptx::coordinates &from,
+                                             uint32_t full, const part &own)
     {
-        if (s.share > 1)
-            ptx::load_box_shared(to, &m.b, from, s.single, full, 3);
+        if (own.shared)
+            ptx::load_box_shared(to, map, from, s.single, full, own.blocks);
         else
-            ptx::load_box(to, &m.b, from, s.single, full);
+            ptx::load_box(to, map, from, s.single, full);
     }
-    static TRINE_DEVICE_METHOD void run(const maps &m, const product<T> &p, const schedule &s, uint32_t base, uint32_t rank,
-                                        unsigned unit, unsigned units_apart)
+    static TRINE_DEVICE_METHOD void run(const maps &m, const product<T> &p, const schedule &s, uint32_t base)
     {
+        const unsigned units_apart = ptx::cluster_count(), rank = ptx::cluster_rank();
+        const bool leads = ptx::elected();
+        const cluster_place in(s, rank);
+        const part own_a(Tile::M, s.share_a, in.j, in.row), own_b(Tile::N, s.share, in.i, in.column);
         ring_place<Tile> at(base);
         ptx::coordinates from_a = {}, from_b = {};
-        for (; unit < s.units; unit += units_apart) {
+        for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += units_apart) {
             const work w = work_of<Tile>(s, unit, rank);
             if (!s.single) {
                 batch_coordinates(p, TRINE_PRODUCT_A, w.index, &from_a);
                 batch_coordinates(p, TRINE_PRODUCT_B, w.index, &from_b);
             }
+#pragma unroll 1
             for (int i = 0; i < w.steps; i++) {
                 const int k = (w.first_step + i) * step_terms<T>;
                 ptx::barrier_wait(at.empty(), at.parity ^ 1);
-                ptx::barrier_expect(at.full(), Tile::bytes_stage);
-                load_a(m, s, at, from_a, w.row, k);
-                load_b(m, s, at, from_b, w.column, k, rank);
+                if (leads) {
+                    ptx::barrier_expect(at.full(), Tile::bytes_stage);
+                    load<A>(&m.a, s, at.a(), at.full(), from_a, w.row, k, own_a);
+                    load<B>(&m.b, s, at.b(), at.full(), from_b, w.column, k, own_b);
+                }
                 at.advance();
             }
         }
     }
 };
 
-/* The sums of a tile: `steps` stages, the last of which is still being read when the next one is started. */
-template <class T, class Tile, wgmma::axis A, wgmma::axis B> TRINE_DEVICE void
-multiply_tile(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s, int steps, uint32_t rank, const lane_place &me)
+/* For multiply_tile: nothing is done beside the multiplications. */
+struct nothing_beside {
+    TRINE_DEVICE_METHOD void operator()(int) const {}
+};
+
+/* The sums of a tile: `steps` stages, the last of which is still being read when the next one is started. beside(i): what is done
+ * while step i is multiplied. */
+template <class T, class Tile, wgmma::axis A, wgmma::axis B, class F = nothing_beside>
+TRINE_DEVICE void multiply_tile(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s, int steps, uint32_t rank,
+                                const lane_place &me, const F &beside = F())
 {
+    const int to = receiver_of(s, rank, me);
     uint32_t last = 0;
     wgmma::hold(sum);
 #pragma unroll 1
@@ -98,26 +106,29 @@ multiply_tile(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s
             wgmma::multiply<T, Tile::N>::template run<A, B>(sum, a + k * wgmma::next_terms<A>, b + k * wgmma::next_terms<B>,
                                                             i + k > 0);
         wgmma::commit();
+        beside(i);
         if (i > 0) {
             wgmma::wait<1>();
-            give_back<Tile>(s, last, rank, me);
+            give_back(last, to);
         }
         last = at.empty();
         at.advance();
     }
     wgmma::wait<0>();
     wgmma::hold(sum);
-    give_back<Tile>(s, last, rank, me);
+    give_back(last, to);
 }
 
-template <class T, class Tile, wgmma::axis A, wgmma::axis B> TRINE_DEVICE void
-consume(const maps &m, const product<T> &p, const schedule &s, uint32_t base, uint32_t rank, unsigned unit, unsigned units_apart)
+/* Tiles that are finished one by one: parts of K, f32 sums, and what TMA doesn't write. */
+template <class T, class Tile, wgmma::axis A, wgmma::axis B>
+TRINE_DEVICE void consume(const maps &m, const product<T> &p, const schedule &s, uint32_t base)
 {
-    const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
-    const uint32_t staging = base + Tile::at_staging + me.group * Tile::staging;
+    const lane_place me = {ptx::warp_index() / 4, int(threadIdx.x) % warpgroup};
+    const uint32_t staging = base + Tile::at_staging + me.group * Tile::staging, rank = ptx::cluster_rank();
+    const unsigned units_apart = ptx::cluster_count();
     ring_place<Tile> at(base);
     float sum[Tile::N / 2];
-    for (; unit < s.units; unit += units_apart) {
+    for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += units_apart) {
         const work w = work_of<Tile>(s, unit, rank);
         if (!s.by_tma) prefetch_addend<Tile>(p, w, int(threadIdx.x));
         multiply_tile<T, Tile, A, B>(sum, at, s, w.steps, rank, me);
@@ -129,15 +140,34 @@ consume(const maps &m, const product<T> &p, const schedule &s, uint32_t base, ui
         } else if (s.by_tma) {
             ptx::coordinates to = {w.column, w.row + me.group * 64, {0, 0, 0}};
             if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, w.index, &to);
-            if (sizeof(T) < 4 && !p.out.d_wide)
-                store_by_tma<Tile>(sum, &m.d, s, to, staging, me, T{});
-            else
-                store_by_tma<Tile>(sum, &m.d, s, to, staging, me, float{});
+            store_by_tma<Tile>(sum, &m.d, s, to, staging, me, float{});
         } else {
             store_finished<Tile>(sum, p, w, staging, me);
         }
     }
     if (me.thread == 0) ptx::wait_stores_read<0>();
+}
+
+/* Tiles whose rounded sums are d: they are stored while the next tile is multiplied. */
+template <class T, class Tile, wgmma::axis A, wgmma::axis B>
+TRINE_DEVICE void consume_kept(const maps &m, const product<T> &p, const schedule &s, uint32_t base)
+{
+    const lane_place me = {ptx::warp_index() / 4, int(threadIdx.x) % warpgroup};
+    const uint32_t staging = base + Tile::at_staging + me.group * Tile::staging, rank = ptx::cluster_rank();
+    const unsigned units_apart = ptx::cluster_count();
+    ring_place<Tile> at(base);
+    float sum[Tile::N / 2];
+    kept_tile<T, Tile> kept;
+    for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += units_apart) {
+        const work w = work_of<Tile>(s, unit, rank);
+        multiply_tile<T, Tile, A, B>(sum, at, s, w.steps, rank, me, [&](int i) { kept.store(i, &m.d, s, staging, me); });
+        kept.store_rest(&m.d, s, staging, me);
+        ptx::coordinates to = {w.column, w.row + me.group * 64, {0, 0, 0}};
+        if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, w.index, &to);
+        kept.keep(sum, to);
+    }
+    kept.store_rest(&m.d, s, staging, me);
+    if (kept.stores) ptx::wait_stores_read<0>();
 }
 
 template <class T, class Tile, wgmma::axis A, wgmma::axis B> __global__ void __launch_bounds__(Tile::threads, Tile::together)
@@ -146,8 +176,7 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> __global__ void __l
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     const uint32_t base =
         (ptx::shared_address(target::dynamic_shared()) + wgmma::pattern_bytes - 1) & ~uint32_t(wgmma::pattern_bytes - 1);
-    const unsigned blocks = unsigned(s.share * s.splits), unit = blockIdx.x / blocks, units_apart = gridDim.x / blocks;
-    const uint32_t rank = ptx::cluster_rank();
+    const int blocks = s.share * s.share_a * s.splits;
     if (threadIdx.x == Tile::multipliers) { /* on their way while the barriers are made: from memory they take a microsecond */
         ptx::prefetch_map(&m.a);
         ptx::prefetch_map(&m.b);
@@ -157,28 +186,35 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> __global__ void __l
         ring_place<Tile> at(base);
         for (int i = 0; i < Tile::stages; i++, at.advance()) {
             ptx::barrier_init(at.full(), 1);
-            ptx::barrier_init(at.empty(), Tile::consumers * s.share);
+            ptx::barrier_init(at.empty(), Tile::consumers * (s.share + s.share_a - 1));
         }
         ptx::barrier_init_fence();
     }
     if (blocks > 1)
-        ptx::cluster_barrier();
+        ptx::cluster_barrier_relaxed();
     else
         __syncthreads();
-    if (threadIdx.x >= Tile::multipliers) {
+    const int warp = ptx::warp_index();
+    if (warp >= Tile::multipliers / 32) {
         if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
-        if (threadIdx.x == Tile::multipliers) producer<T, Tile, A, B>::run(m, p, s, base, rank, unit, units_apart);
+        if (warp == Tile::multipliers / 32) producer<T, Tile, A, B>::run(m, p, s, base);
         __syncwarp();
         if (s.splits > 1) ptx::cluster_barrier();
     } else {
         if constexpr (Tile::trades_registers) ptx::take_registers<224>();
-        if constexpr (is_turned<T, B>)
-            consume_turned<Tile>(m, p, s, base, rank);
-        else
-            consume<T, Tile, A, B>(m, p, s, base, rank, unit, units_apart);
+        if constexpr (is_turned<T, B>) {
+            consume_turned<Tile>(m, p, s, base);
+        } else if constexpr (sizeof(T) < 4) {
+            if (s.by_tma && s.splits == 1 && !p.out.d_wide)
+                consume_kept<T, Tile, A, B>(m, p, s, base);
+            else
+                consume<T, Tile, A, B>(m, p, s, base);
+        } else {
+            consume<T, Tile, A, B>(m, p, s, base);
+        }
     }
     /* nobody leaves while another block still reads or signals its shared memory */
-    if (blocks > 1) ptx::cluster_barrier();
+    if (blocks > 1) ptx::cluster_barrier_relaxed();
 #endif
 }
 

@@ -48,16 +48,56 @@ template <int M_, int N_, int STAGES, int TOGETHER> struct tile {
     static_assert(staging >= 64 * staging_pitch * 4 && staging % 1024 == 0, "the staging holds both");
 };
 
-/* What all blocks are told. A cluster is of `share` blocks whose tiles are neighbours along M and which load b together, or of
- * `splits` blocks that make one tile, each from its part of K. */
+/* What all blocks are told. A cluster is of `share` x `share_a` blocks whose tiles are neighbours: those along M load b together,
+ * those along N a. Or it is of `splits` blocks that make one tile, each from its part of K. */
 struct schedule {
-    unsigned rows, columns; /* of units: a unit is a cluster's work, one tile or `share` tiles */
+    unsigned rows, columns; /* of units: a unit is a cluster's work, one tile or those of the blocks that share */
     unsigned units;         /* of the whole batch */
     int share, splits;
     int group;   /* rows of tiles that are worked on together */
     int steps;   /* along K */
     bool single; /* one product: maps of two axes */
-    bool by_tma; /* d is the sum, and TMA can write it */
+    bool by_tma; /* d is the sum, or (adds) what it was and the sum, and TMA can write it */
+    int share_a = 1;
+    bool adds = false;
+    simt::divider32 of_product, of_group, of_row, of_last;
+
+    /* On the host, after the rest: units lie in groups of some rows, column by column; the last group may have fewer. */
+    void find_units()
+    {
+        unsigned most = unsigned(group / share);
+        if (most > rows) most = rows;
+        of_product = simt::divider32(int64_t(rows) * columns);
+        of_group = simt::divider32(int64_t(most) * columns);
+        of_row = simt::divider32(most);
+        of_last = simt::divider32(rows % most ? rows % most : most);
+    }
+    /* The unit's product of the batch, and its row and column. */
+    TRINE_DEVICE_METHOD unsigned place_of_unit(unsigned unit, unsigned *m, unsigned *n) const
+    {
+        const unsigned product = single ? 0 : unsigned(of_product.divide(unit)), part = unit - product * of_product.d;
+        const unsigned in_group = unsigned(of_group.divide(part)), inside = part - in_group * of_group.d,
+                       first = in_group * of_row.d;
+        const simt::divider32 &by = first + of_row.d > rows ? of_last : of_row;
+        *n = unsigned(by.divide(inside));
+        *m = first + inside - *n * by.d;
+        return product;
+    }
+};
+
+/* Where a block is in its cluster, and the blocks that get its parts of a and of b, a bit each. */
+struct cluster_place {
+    unsigned i, j; /* along M, along N */
+    uint16_t row, column;
+    TRINE_DEVICE_METHOD cluster_place(const schedule &s, uint32_t rank)
+    {
+        const unsigned share = unsigned(s.share);
+        j = s.splits == 1 && s.share_a > 1 ? rank / share : 0;
+        i = s.splits == 1 ? rank - j * share : 0;
+        column = uint16_t(((1u << share) - 1) << (j * share));
+        row = uint16_t(1u << i);
+        for (int k = 1; k < s.share_a; k++) row = uint16_t(row | row << share);
+    }
 };
 
 struct maps {
@@ -75,16 +115,18 @@ struct work {
 template <class Tile> TRINE_DEVICE work work_of(const schedule &s, unsigned unit, unsigned rank)
 {
     work w;
-    const unsigned inside = s.rows * s.columns;
-    const unsigned index = s.single ? 0 : unit / inside;
     unsigned m, n;
-    simt::tile_of_block(unit - index * inside, s.rows, s.columns, unsigned(s.group / s.share), &m, &n);
-    w.index = index;
-    w.row = int(m * unsigned(s.share) + (s.share > 1 ? rank : 0)) * Tile::M;
-    w.column = int(n) * Tile::N;
-    const unsigned split = s.splits > 1 ? rank : 0;
-    w.first_step = int(int64_t(s.steps) * split / s.splits);
-    w.steps = int(int64_t(s.steps) * (split + 1) / s.splits) - w.first_step;
+    w.index = s.place_of_unit(unit, &m, &n);
+    const cluster_place in(s, rank);
+    w.row = int(m * unsigned(s.share) + in.i) * Tile::M;
+    w.column = int(n * unsigned(s.share_a) + in.j) * Tile::N;
+    w.first_step = 0;
+    w.steps = s.steps;
+    if (s.splits > 1) { /* K has at most 2^25 steps */
+        const unsigned steps = unsigned(s.steps), splits = unsigned(s.splits);
+        w.first_step = int(steps * rank / splits);
+        w.steps = int(steps * (rank + 1) / splits) - w.first_step;
+    }
     return w;
 }
 

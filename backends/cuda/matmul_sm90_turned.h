@@ -49,6 +49,7 @@ template <class Tile> TRINE_DEVICE void multiply_turned(turned_sums<Tile> &sum, 
 {
     const turned_reader reader(me.lane());
     const uint32_t own = uint32_t((me.group * 4 + me.warp()) * wgmma::elements_of_line<float> * wgmma::line_bytes);
+    const int to = receiver_of(s, rank, me);
     float x[2][2][4];
     uint32_t last = 0;
     wgmma::hold(sum[0]);
@@ -70,7 +71,7 @@ template <class Tile> TRINE_DEVICE void multiply_turned(turned_sums<Tile> &sum, 
             wgmma::wait<1>();
             wgmma::hold(x[(k + 1) % 2][0]);
             wgmma::hold(x[(k + 1) % 2][1]);
-            if (k == 0 && i > 0) give_back<Tile>(s, last, rank, me);
+            if (k == 0 && i > 0) give_back(last, to);
         }
         last = at.empty();
         at.advance();
@@ -78,7 +79,7 @@ template <class Tile> TRINE_DEVICE void multiply_turned(turned_sums<Tile> &sum, 
     wgmma::wait<0>();
     wgmma::hold(sum[0]);
     wgmma::hold(sum[1]);
-    give_back<Tile>(s, last, rank, me);
+    give_back(last, to);
 }
 
 /* The sums of d's row 8 j + lane.row + e. */
@@ -113,7 +114,7 @@ template <class Tile> TRINE_DEVICE void store_turned_by_tma(const turned_sums<Ti
         ptx::fence_async();
         __syncwarp();
         at.outer = first + i * box_rows;
-        if (lane == 0) ptx::store_box(map, at, s.single, box);
+        if (lane == 0) put_box(map, at, s, box);
     }
 }
 
@@ -148,19 +149,18 @@ template <class Tile> TRINE_DEVICE void keep_turned_sums(const turned_sums<Tile>
                               turned_pack(sum, j, e));
 }
 
-template <class Tile>
-TRINE_DEVICE void consume_turned(const maps &m, const product<float> &p, const schedule &s, uint32_t base, uint32_t rank)
+template <class Tile> TRINE_DEVICE void consume_turned(const maps &m, const product<float> &p, const schedule &s, uint32_t base)
 {
     /* found here, not held over the change of the number of registers, where there are too few */
-    const unsigned blocks = unsigned(s.share * s.splits), units_apart = ptx::grid_blocks() / blocks;
+    const unsigned units_apart = ptx::cluster_count(), rank = ptx::cluster_rank();
     static_assert(Tile::N == Tile::consumers * turned_columns && Tile::M % box_rows == 0, "a tile of whole warpgroups");
     static_assert(Tile::staging >= 4 * Tile::boxes * box_bytes, "every warp has its boxes");
-    const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
+    const lane_place me = {ptx::warp_index() / 4, int(threadIdx.x) % warpgroup};
     const uint32_t staging = base + Tile::at_staging + me.group * Tile::staging + me.warp() * (Tile::boxes * box_bytes);
     const int own = me.group * turned_columns + me.warp() * 32;
     ring_place<Tile> at(base);
     turned_sums<Tile> sum;
-    for (unsigned unit = ptx::block_index() / blocks; unit < s.units; unit += units_apart) {
+    for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += units_apart) {
         const work w = work_of<Tile>(s, unit, rank);
         if (!s.by_tma) prefetch_addend<Tile>(p, w, int(threadIdx.x));
         multiply_turned<Tile>(sum, at, s, w.steps, rank, me);

@@ -273,6 +273,25 @@ static void epilogues(case_list *list)
                     }
 }
 
+/* d += a b in f32, dense, with a pitch, for several products: kernels may leave the addition to the memory. */
+static void accumulations(case_list *list)
+{
+    static const int64_t shapes[][3] = {{3, 68, 20}, {70, 72, 304}, {131, 264, 200}};
+    for (int d = 0; d < OPERAND_KINDS; d++)
+        for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+            for (int form = 0; form < 3; form++) {
+                matmul_spec s = spec_of_kind(d, shapes[i][0], shapes[i][1], shapes[i][2]);
+                s.out = s.c = TRINE_F32;
+                s.beta = 1;
+                s.what = form == 0 ? "added" : form == 1 ? "added, padded" : "added, batch";
+                s.batch_ndim = form == 2;
+                s.batch[0] = s.a_batch[0] = s.b_batch[0] = 3;
+                test_case *c = new_matmul(list, &s);
+                if (form == 1) case_set_layout(c, LAYOUT_PADDED);
+                case_set_inplace(c, "d", "c");
+            }
+}
+
 static void activations(case_list *list)
 {
     for (int d = 0; d < 3; d++)
@@ -397,6 +416,7 @@ void cases_matmul(case_list *list, case_kind kind)
     views(list);
     batches(list);
     epilogues(list);
+    accumulations(list);
     activations(list);
     special_values(list);
 }

@@ -55,6 +55,22 @@ TRINE_DEVICE void barrier_wait(uint32_t barrier, uint32_t parity)
 /* `threads` threads of a block meet at barrier `id`, 1 to 15; 0 is the whole block's. */
 TRINE_DEVICE void meet(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 
+/* This thread's warp, as a number that the compiler knows to be the warp's: what depends on it alone takes uniform registers, which
+ * TMA's instructions want; others it has to collect lane by lane. */
+TRINE_DEVICE int warp_index() { return __shfl_sync(0xffffffffu, int(threadIdx.x) / 32, 0); }
+/* True in one thread of the warp. */
+TRINE_DEVICE bool elected()
+{
+    uint32_t is;
+    asm volatile("{\n"
+                 ".reg .pred p;\n"
+                 "elect.sync _|p, 0xffffffff;\n"
+                 "selp.u32 %0, 1, 0, p;\n"
+                 "}"
+                 : "=r"(is));
+    return is != 0;
+}
+
 /* ---- Registers: by all warps of a warpgroup; together they have no more than the launch gave them ---- */
 
 template <int registers> TRINE_DEVICE void take_registers()
@@ -106,6 +122,13 @@ TRINE_DEVICE unsigned cluster_count()
 TRINE_DEVICE void cluster_barrier()
 {
     asm volatile("barrier.cluster.arrive.release;\n"
+                 "barrier.cluster.wait.acquire;" ::
+                     : "memory");
+}
+/* They meet, and nothing is said of memory: enough after barrier_init_fence. */
+TRINE_DEVICE void cluster_barrier_relaxed()
+{
+    asm volatile("barrier.cluster.arrive.relaxed;\n"
                  "barrier.cluster.wait.acquire;" ::
                      : "memory");
 }
@@ -180,6 +203,20 @@ TRINE_DEVICE void store_box(const CUtensorMap *map, const coordinates &at, bool 
         asm volatile("cp.async.bulk.tensor.5d.global.shared::cta.tile.bulk_group [%0, {%2, %3, %4, %5, %6}], [%1];" ::"l"(map),
                      "r"(from), "r"(at.inner), "r"(at.outer), "r"(at.batch[0]), "r"(at.batch[1]), "r"(at.batch[2])
                      : "memory");
+    asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+/* The same, added to what is there; the memory's side rounds to nearest. */
+TRINE_DEVICE void add_box(const CUtensorMap *map, const coordinates &at, bool single, uint32_t from)
+{
+    if (single)
+        asm volatile("cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
+                     "r"(from), "r"(at.inner), "r"(at.outer)
+                     : "memory");
+    else
+        asm volatile(
+            "cp.reduce.async.bulk.tensor.5d.global.shared::cta.add.tile.bulk_group [%0, {%2, %3, %4, %5, %6}], [%1];" ::"l"(map),
+            "r"(from), "r"(at.inner), "r"(at.outer), "r"(at.batch[0]), "r"(at.batch[1]), "r"(at.batch[2])
+            : "memory");
     asm volatile("cp.async.bulk.commit_group;" ::: "memory");
 }
 /* Until all but the last `pending` stores of this thread have read their shared memory. */
