@@ -29,22 +29,37 @@ pool_halves_kernel(pool_shape s, divider_any packs, walk<3, divider_any> planes,
     int64_t offset[3];
     planes.offsets(plane, offset);
     x += offset[1] + 2 * first;
+    constexpr int U = mode == POOL_PLACE && V == 8 ? 1 : int(pool_batch); /* with places of eight, registers are worth more */
     pool_fold<T, V, mode> fold;
-    for (int32_t i = 0, h = top; i < s.height.kernel; i++, h += s.height.dilation) {
-        if (uint32_t(h) >= uint32_t(s.height.in)) continue;
-        const T *const from = x + s.template place<V>(1, h, 0);
-        const pack<T, 2 *V> in = load_pack<T, 2 * V>(from);
-        pack<T, V> left, middle, right;
-        left.at[0] = before ? from[-1] : mode == POOL_SUM ? from_f32<T>(0.0f) : in.at[0];
+    for (int32_t i = 0; i < s.height.kernel; i += U) {
+        pack<T, 2 * V> in[U];
+        T left[U];
+        bool there[U];
 #pragma unroll
-        for (int v = 0; v < V; v++) {
-            middle.at[v] = in.at[2 * v];
-            right.at[v] = in.at[2 * v + 1];
-            if (v > 0) left.at[v] = in.at[2 * v - 1];
+        for (int u = 0; u < U; u++) { /* all on their way together */
+            const int32_t h = top + (i + u) * s.height.dilation;
+            there[u] = i + u < s.height.kernel && uint32_t(h) < uint32_t(s.height.in);
+            if (!there[u]) continue;
+            const T *const from = x + s.template place<V>(1, h, 0);
+            in[u] = load_pack<T, 2 * V>(from);
+            left[u] = from_f32<T>(0.0f);
+            if (before) left[u] = from[-1];
         }
-        if (three) fold.take(left, 4 * i);
-        fold.take(middle, 4 * i + 1);
-        fold.take(right, 4 * i + 2);
+#pragma unroll
+        for (int u = 0; u < U; u++) {
+            if (!there[u]) continue;
+            pack<T, V> tap[3];
+            tap[0].at[0] = before || mode == POOL_SUM ? left[u] : in[u].at[0];
+#pragma unroll
+            for (int v = 0; v < V; v++) {
+                if (v > 0) tap[0].at[v] = in[u].at[2 * v - 1];
+                tap[1].at[v] = in[u].at[2 * v];
+                tap[2].at[v] = in[u].at[2 * v + 1];
+            }
+            if (three) fold.take(tap[0], 4 * (i + u));
+            fold.take(tap[1], 4 * (i + u) + 1);
+            fold.take(tap[2], 4 * (i + u) + 2);
+        }
     }
     pack<T, V> out;
     if constexpr (mode == POOL_SUM) {

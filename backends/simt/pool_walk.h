@@ -157,21 +157,22 @@ pool_walk_backward_kernel(pool_shape s, pool_walk_plan plan, walk<3, divider_any
         if (there)
             windows.load(s, dy + s.template place<V>(0, line, 0), indices, offset[2] + inner + s.template place<V>(2, line, 0));
         const int32_t top = s.height.first_of(line), below = there ? top + stride : s.height.in;
-        for (int32_t row = line < begin ? below : top; row <= below; row++) {
+        float gift[V] = {}; /* of an average, the same to all rows */
+        if (average && there) windows.give(gift, scale, 0);
+        for (int32_t row = top; row < below && line >= begin; row++) {
+            if (uint32_t(row) >= uint32_t(s.height.in)) continue;
             float sum[V];
 #pragma unroll
-            for (int v = 0; v < V; v++) sum[v] = carried[v], carried[v] = 0.0f;
-            if (there && (row < below || shared)) windows.give(sum, scale, row * s.width.in + column);
-            if (row == below) { /* of the next line */
+            for (int v = 0; v < V; v++) sum[v] = row == top ? carried[v] + gift[v] : gift[v];
+            if (!average && there) windows.give(sum, scale, row * s.width.in + column);
+            pack<T, V> out;
 #pragma unroll
-                for (int v = 0; v < V; v++) carried[v] = sum[v];
-            } else if (uint32_t(row) < uint32_t(s.height.in)) {
-                pack<T, V> out;
-#pragma unroll
-                for (int v = 0; v < V; v++) out.at[v] = from_f32<T>(sum[v]);
-                store_pack<T, V>(dx + s.template place<V>(1, row, 0), out);
-            }
+            for (int v = 0; v < V; v++) out.at[v] = from_f32<T>(sum[v]);
+            store_pack<T, V>(dx + s.template place<V>(1, row, 0), out);
         }
+#pragma unroll
+        for (int v = 0; v < V; v++) carried[v] = shared ? gift[v] : 0.0f;
+        if (!average && there && shared) windows.give(carried, scale, below * s.width.in + column);
     }
 }
 
