@@ -1,13 +1,16 @@
 /* Pooling, forward and backward. Bound by bytes: windows overlap in the caches or in shared memory.
  *
  * Where neighbours in memory are channels: pool_rows.h. Where they are columns of a plane: pool_lines.h forward, pool_slabs.h
- * backward; windows too large for these go the first way, an element a thread. */
+ * backward; windows too large for these go the first way, an element a thread. What is most common has ways of its own: planes whose
+ * columns are halved, pool_halves.h, and gradients where windows overlap little, pool_walk.h. */
 #ifndef TRINE_SIMT_POOL_H
 #define TRINE_SIMT_POOL_H
 
+#include "backends/simt/pool_halves.h"
 #include "backends/simt/pool_lines.h"
 #include "backends/simt/pool_rows.h"
 #include "backends/simt/pool_slabs.h"
+#include "backends/simt/pool_walk.h"
 
 namespace simt {
 
@@ -71,6 +74,25 @@ template <class T, int V> inline trine_status launch_pool_lines(trine_call *call
                   walk<3, divider_any>(p.planes), data_of<T>(a->y), static_cast<const T *>(data_of<T>(a->x)), a->indices.data);
 }
 
+/* Along the columns of y, x and indices alike. */
+inline bool pool_packed_halves(const trine_pool_plan &p, int V, const void *y, const void *x, const trine_tensor &indices)
+{
+    return p.inner == 1 && pool_halves(p.width) && pool_packed_columns(p, V, x) && p.column[0] == 1 &&
+           pool_packed(p, V, 0, y, p.width.out, 0) &&
+           (!trine_is_given(&indices) || (p.column[2] == 1 && pool_packed(p, V, 2, indices.data, p.width.out, 0)));
+}
+
+template <class T, int V>
+inline trine_status launch_pool_halves(trine_call *call, const trine_pool_args *a, const trine_pool_plan &p)
+{
+    const pool_shape s(p, a->window, a->indices, p.height.out);
+    const int64_t packs = p.width.out / V;
+    const auto kernel = pool_choice(a, pool_halves_kernel<T, V, POOL_SUM>, pool_halves_kernel<T, V, POOL_LARGEST>,
+                                    pool_halves_kernel<T, V, POOL_PLACE>);
+    return launch(call, kernel, grid(ceil_div(s.lines * packs, map_threads)), map_threads, 0, s, divider_any(packs),
+                  walk<3, divider_any>(p.planes), data_of<T>(a->y), static_cast<const T *>(data_of<T>(a->x)), a->indices.data);
+}
+
 inline trine_status pool(trine_call *call, const trine_pool_args *a)
 {
     if (trine_tensor_numel(&a->y) == 0) return TRINE_OK;
@@ -79,6 +101,7 @@ inline trine_status pool(trine_call *call, const trine_pool_args *a)
         using T = typename decltype(t)::type;
         constexpr int V = pack_of<T>;
         if (pool_packed_channels(p, V, a->y.data, a->x.data, a->indices)) return launch_pool_rows<T, V>(call, a, p);
+        if (pool_packed_halves(p, V, a->y.data, a->x.data, a->indices)) return launch_pool_halves<T, V>(call, a, p);
         const pool_lines_plan packed(p.width, V), single(p.width, 1);
         if (p.inner == 1 && packed.fits() && pool_packed_columns(p, V, a->x.data))
             return launch_pool_lines<T, V>(call, a, p, packed);
@@ -111,6 +134,19 @@ template <class T, int V> inline trine_status launch_pool_slabs(trine_call *call
     return launch(call, pool_slabs_average_kernel<T, V>, grid(plan.blocks()), map_threads, 0, s, plan, planes, dx, dy);
 }
 
+template <class T, int V, bool channels>
+inline trine_status launch_pool_walk(trine_call *call, const trine_pool_backward_args *a, const trine_pool_plan &p)
+{
+    const pool_shape s(p, a->window, a->indices, p.height.in);
+    const int64_t deep = channels ? p.inner / V : 1;
+    const pool_walk_plan plan(call, p, channels ? p.width.in * deep : p.width.in / V, deep);
+    const auto kernel = a->kind == TRINE_POOL_MAX ? pool_walk_backward_kernel<T, V, channels, false>
+                                                  : pool_walk_backward_kernel<T, V, channels, true>;
+    return launch(call, kernel, grid(ceil_div(plan.threads, map_threads)), map_threads, 0, s, plan,
+                  walk<3, divider_any>(p.planes), data_of<T>(a->dx), static_cast<const T *>(data_of<T>(a->dy)),
+                  static_cast<const void *>(a->indices.data));
+}
+
 inline trine_status pool_backward(trine_call *call, const trine_pool_backward_args *a)
 {
     if (trine_tensor_numel(&a->dx) == 0) return TRINE_OK;
@@ -118,7 +154,11 @@ inline trine_status pool_backward(trine_call *call, const trine_pool_backward_ar
     return visit_floats(call, a->dy.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         constexpr int V = pack_of<T>;
-        if (pool_packed_channels(p, V, a->dy.data, a->dx.data, a->indices)) return launch_pool_rows_backward<T, V>(call, a, p);
+        const bool apart = pool_walk_plan::fits(p.height) && pool_walk_plan::fits(p.width) && p.height.out > 0 && p.width.out > 0;
+        if (pool_packed_channels(p, V, a->dy.data, a->dx.data, a->indices))
+            return apart ? launch_pool_walk<T, V, true>(call, a, p) : launch_pool_rows_backward<T, V>(call, a, p);
+        if (apart && p.width.stride == 2 && p.inner == 1 && pool_packed_columns(p, V, a->dx.data))
+            return launch_pool_walk<T, V, false>(call, a, p);
         const bool average = a->kind == TRINE_POOL_AVERAGE, packed = pool_packed_columns(p, V, a->dx.data);
         const pool_slab_plan slabs(p.height, p.width, p.planes.numel, packed ? V : 1, average);
         const bool apt = average ? p.height.dilation == 1 && p.width.dilation == 1 : slabs.fits() && slabs.few_colours();

@@ -103,28 +103,32 @@ nf4_quantize_kernel(int64_t n, const T *x, uint8_t *codes, float *absmax, bool a
     }
 }
 
-/* A thread has nf4_elements, in packs that lie a block's width apart. `simple`: the codes of a pack are aligned, and so is y. */
+/* A thread has nf4_elements, in packs that lie a block's width apart. `simple`: the codes of a pack are aligned, and so is y. Places
+ * are counted from the block's first, in 32 bits without sign. */
 template <class T> TRINE_KERNEL(nf4_threads)
 nf4_dequantize_kernel(int64_t n, int64_t offset, nf4_book book, const uint8_t *codes, const float *absmax, T *y, bool simple)
 {
     constexpr int V = pack_of<T>, U = nf4_elements / V;
     TRINE_SHARED float value[16];
-    const int64_t begin = int64_t(target::block_x()) * (nf4_threads * nf4_elements);
+    const int64_t begin = int64_t(target::block_x()) * (nf4_threads * nf4_elements), rest = n - begin;
+    const uint32_t left = rest < nf4_threads * nf4_elements ? uint32_t(rest) : uint32_t(nf4_threads * nf4_elements);
+    const uint64_t from = uint64_t(offset + begin);
     pack<uint8_t, V / 2> pairs[U];
     float scale[U];
 #pragma unroll
     for (int u = 0; u < U; u++) {
-        const int64_t first = begin + (u * nf4_threads + target::thread_x()) * V, from = offset + first;
-        if (!simple || first + V > n) continue;
-        pairs[u] = load_pack<uint8_t, V / 2>(codes + from / 2);
-        scale[u] = absmax[from / TRINE_NF4_BLOCK];
+        const uint32_t first = uint32_t(u * nf4_threads + target::thread_x()) * V;
+        if (!simple || first + V > left) continue;
+        pairs[u] = load_pack<uint8_t, V / 2>(codes + from / 2 + first / 2);
+        scale[u] = absmax[(from + first) / TRINE_NF4_BLOCK];
     }
     if (target::thread_x() < 16) value[target::thread_x()] = book.at[target::thread_x()];
     target::barrier();
+    y += begin;
 #pragma unroll
     for (int u = 0; u < U; u++) {
-        const int64_t first = begin + (u * nf4_threads + target::thread_x()) * V;
-        if (simple && first + V <= n) {
+        const uint32_t first = uint32_t(u * nf4_threads + target::thread_x()) * V;
+        if (simple && first + V <= left) {
             pack<T, V> out;
 #pragma unroll
             for (int i = 0; i < V; i++) {
@@ -134,10 +138,11 @@ nf4_dequantize_kernel(int64_t n, int64_t offset, nf4_book book, const uint8_t *c
             store_pack<T, V>(y + first, out);
             continue;
         }
-        for (int64_t i = first; i < first + V && i < n; i++) {
-            const int64_t from = offset + i;
-            const uint32_t pair = codes[from / 2];
-            y[i] = from_f32<T>(target::mul_rn(value[from % 2 ? pair & 15u : pair >> 4], absmax[from / TRINE_NF4_BLOCK]));
+#pragma unroll 1
+        for (uint32_t i = first; i < first + V && i < left; i++) {
+            const uint64_t at = from + i;
+            const uint32_t pair = codes[at / 2];
+            y[i] = from_f32<T>(target::mul_rn(value[at % 2 ? pair & 15u : pair >> 4], absmax[at / TRINE_NF4_BLOCK]));
         }
     }
 }

@@ -125,7 +125,7 @@ template <int V, class T, class F> TRINE_DEVICE void random_pack(const F &f, con
     for (int i = 0; i < V; i += 4) f(y.at + i, x.at + i, kept.at + i, source.block(uint32_t(p) * (V / 4) + i / 4));
 }
 
-/* The four elements from `first` on, of which those below n exist; y_at and x_at tell where element i lies. */
+/* The four elements from `first` on, of which those below n exist; at() tells where in y and x they lie. */
 template <class T, class F, class At>
 TRINE_DEVICE void random_block(const F &f, const words &w, int64_t first, int64_t n, T *y, const T *x, uint8_t *mask, At at)
 {

@@ -18,26 +18,54 @@ namespace simt {
 
 enum {
     scatter_threads = 256,
-    scatter_unroll = 4,
+    scatter_batch = 8, /* at most, see below; what lengths of tiles are multiples of */
     scatter_least = 32,
     scatter_most = 512,
-    scatter_each = 4, /* packs of an output that a thread finishes */
-    scatter_long = 32 /* partials */
+    scatter_each = 4,         /* packs of an output that a thread finishes */
+    scatter_long = 8,         /* partials */
+    scatter_blocks_a_unit = 4 /* that finish, if there are so many outputs */
 };
+/* Rows of which a thread has loads in flight: 64 bytes of packs. */
+template <class T, int V> constexpr int scatter_unroll = V == 1 ? 4 : 64 / (V * int(sizeof(T)));
 
 /* Operands of the columns' walk and of steps: y, the rows that are added, x. */
 enum { SCATTER_Y, SCATTER_ROWS, SCATTER_X };
 
 struct scatter_plan {
-    int64_t n, rows;                    /* ids, slices of y */
-    int64_t length, tiles;              /* of the sorted list */
+    int64_t n, rows;       /* ids, slices of y */
+    int64_t length, tiles; /* of the sorted list */
+    divider32 by_length;
     divider_any columns;                /* packs of V columns in a slice */
     divider_any packs;                  /* in a run along the innermost axis */
     divider_any pieces;                 /* of a slice, for a group of threads each */
     int32_t shift;                      /* 2^shift threads in a group */
     int64_t inner[TRINE_ITER_OPERANDS]; /* from one column to the next */
-    int64_t step[3];                    /* from one slice to the next; that of the rows has a walk */
+    int64_t step[3];                    /* from one slice to the next; rows that go element by element have a walk instead */
+    int32_t groups;                     /* that a block finishes */
     bool has_x, in_place;
+};
+
+/* A pack as words, which stay whole in registers where some of them are not loaded. */
+template <class T, int V> struct scatter_words {
+    static constexpr int bytes = V * int(sizeof(T)), count = bytes < 4 ? 1 : bytes / 4;
+    pack<uint32_t, count> word;
+    static TRINE_DEVICE_METHOD scatter_words load(const T *p, bool there)
+    {
+        scatter_words r = {};
+        if (!there) return r;
+        if constexpr (bytes < 4)
+            r.word.at[0] = p->bits;
+        else
+            r.word = load_pack<uint32_t, count>(reinterpret_cast<const uint32_t *>(p));
+        return r;
+    }
+    TRINE_DEVICE_METHOD float value(int j) const
+    {
+        if constexpr (sizeof(T) == 4)
+            return trine_f32_of_bits(word.at[j]);
+        else
+            return to_f32(T{uint16_t(j % 2 ? word.at[j / 2] >> 16 : word.at[j / 2])});
+    }
 };
 
 /* What a thread knows of its pack of columns. */
@@ -84,11 +112,13 @@ template <class T, class Y, int V> TRINE_KERNEL(scatter_threads)
 scatter_tiles_kernel(scatter_plan plan, walk<3, divider_any> outer, walk<1, divider_any> places, sorted_ids sorted, const T *rows,
                      const Y *x, Y *y, float *partials)
 {
+    target::let_next_start();
+    target::wait_for_previous();
     const int64_t asked = int64_t(target::block_x()) * scatter_threads + target::thread_x(), tile = plan.columns.divide(asked),
                   column = asked - tile * plan.columns.d;
     if (tile >= plan.tiles) return;
     scatter_columns<V, Y> mine(plan, outer, column);
-    const int64_t begin = tile * plan.length, end = begin + plan.length < plan.n ? begin + plan.length : plan.n;
+    const int32_t begin = int32_t(tile * plan.length), end = int32_t(begin + plan.length < plan.n ? begin + plan.length : plan.n);
     int32_t key = sorted.keys[begin];
     bool began_before = begin > 0 && sorted.keys[begin - 1] == key;
     const auto finish = [&](bool ends_here) {
@@ -102,39 +132,37 @@ scatter_tiles_kernel(scatter_plan plan, walk<3, divider_any> outer, walk<1, divi
         for (int j = 0; j < V; j++) part.at[j] = mine.sum[j];
         store_pack<float, V>(scatter_partial<V>(partials, plan, tile, began_before ? 0 : 1, column), part);
     };
-    int32_t keys[scatter_unroll], ahead_keys[scatter_unroll], ahead_places[scatter_unroll];
-    const auto fetch = [&](int64_t i) { /* the ids of the next rows, while those before are added */
+    constexpr int U = scatter_unroll<T, V>;
+    rows += mine.offset[SCATTER_ROWS];
+    /* the lists go on for a batch behind the end: what is there counts for nothing */
+    pack<int32_t, U> keys = load_pack<int32_t, U>(sorted.keys + begin), from = load_pack<int32_t, U>(sorted.places + begin);
+    for (int32_t i = begin; i < end; i += U) {
+        const pack<int32_t, U> now = keys;
+        scatter_words<T, V> in[U];
 #pragma unroll
-                                        for (int u = 0; u < scatter_unroll; u++) {
-                                            const int64_t at = i + u < end ? i + u : end - 1;
-                                            ahead_keys[u] = sorted.keys[at];
-                                            ahead_places[u] = sorted.places[at];
-                                        }
-    };
-    fetch(begin);
-    for (int64_t i = begin; i < end; i += scatter_unroll) {
-        pack<T, V> in[scatter_unroll];
-#pragma unroll
-        for (int u = 0; u < scatter_unroll; u++) {
-            int64_t offset[1];
-            keys[u] = ahead_keys[u];
-            places.offsets(ahead_places[u], offset);
-            in[u] = i + u < end && uint32_t(keys[u]) < uint32_t(plan.rows)
-                        ? load_pack<T, V>(rows + mine.offset[SCATTER_ROWS] + offset[0])
-                        : pack<T, V>{};
+        for (int u = 0; u < U; u++) {
+            const bool there = i + u < end && uint32_t(now.at[u]) < uint32_t(plan.rows);
+            int64_t offset[1] = {0};
+            if constexpr (V == 1)
+                places.offsets(there ? from.at[u] : 0, offset);
+            else
+                offset[0] = from.at[u] * plan.step[SCATTER_ROWS];
+            in[u] = scatter_words<T, V>::load(rows + offset[0], there);
         }
-        fetch(i + scatter_unroll);
+        if (i + U < end) { /* the ids of the next rows, while these are on their way */
+            keys = load_pack<int32_t, U>(sorted.keys + i + U);
+            from = load_pack<int32_t, U>(sorted.places + i + U);
+        }
 #pragma unroll
-        for (int u = 0; u < scatter_unroll; u++) {
-            if (keys[u] != key) {
+        for (int u = 0; u < U; u++) {
+            if (now.at[u] != key && i + u < end) {
                 finish(true);
                 mine.clear();
-                key = keys[u];
+                key = now.at[u];
                 began_before = false;
             }
 #pragma unroll
-            for (int j = 0; j < V; j++)
-                mine.sum[j] = i + u < end ? target::add_rn(mine.sum[j], to_f32(in[u].at[j])) : mine.sum[j];
+            for (int j = 0; j < V; j++) mine.sum[j] = target::add_rn(mine.sum[j], in[u].value(j));
         }
     }
     finish(end == plan.n || sorted.keys[end] != key);
@@ -169,8 +197,8 @@ struct scatter_run {
     {
         const int64_t begin = begins[row], end = begins[row + 1];
         empty = begin >= end;
-        first = begin / plan.length;
-        last = (end - 1) / plan.length;
+        first = plan.by_length.divide(begin);
+        last = empty ? first : plan.by_length.divide(end - 1);
         whole = !empty && first == last;
     }
     /* So many for a few packs of columns that a block shares them out. */
@@ -223,13 +251,14 @@ template <class Y, int V> TRINE_KERNEL(scatter_threads)
 scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32_t *begins, const Y *x, Y *y, float *partials)
 {
     TRINE_SHARED int32_t any_long;
-    const int width = 1 << plan.shift, groups = scatter_threads >> plan.shift, t = target::thread_x();
+    target::wait_for_previous();
+    const int width = 1 << plan.shift, groups = plan.groups, t = target::thread_x();
     const int64_t first = int64_t(target::block_x()) * groups, group = first + (t >> plan.shift), row = plan.pieces.divide(group),
                   pack_at = (group - row * plan.pieces.d) * (scatter_each * width) + (t & (width - 1));
     const int64_t packs = plan.columns.d < scatter_each * width ? plan.columns.d : scatter_each * width;
     if (t == 0) any_long = 0;
     target::barrier();
-    if (row < plan.rows) {
+    if (row < plan.rows && group < first + groups) {
         const scatter_run run(plan, begins, row);
         if (run.empty && !plan.in_place) scatter_none<Y, V>(plan, outer, row, pack_at, width, x, y);
         if (run.is_long(packs)) any_long = 1;
@@ -264,8 +293,16 @@ struct scatter_call {
 /* Tiles so short that the device has several blocks for each of those that run at once, and so long that partials are few. */
 inline int64_t scatter_length(const trine_call *call, int64_t n, int64_t packs)
 {
-    const int64_t threads = int64_t(call->device->props.compute_units) * 4096, length = n * packs / threads;
-    return length < scatter_least ? int64_t(scatter_least) : length > scatter_most ? int64_t(scatter_most) : length;
+    const int64_t threads = int64_t(call->device->props.compute_units) * 2048, length = n * packs / threads;
+    if (length < scatter_least) return scatter_least;
+    return length > scatter_most ? int64_t(scatter_most) : ceil_div(length, scatter_batch) * scatter_batch;
+}
+
+/* Where the rows begin that the ids stand for. */
+inline trine_iter scatter_places(const scatter_call &c)
+{
+    const trine_tensor places = trine_keep_axes(c.rows, c.axis, c.ids->ndim), *operand[] = {&places};
+    return trine_iter_make(operand, 1, 1);
 }
 
 template <class T, class Y, int V> inline trine_status run_scatter(trine_call *call, const scatter_call &c, const sort_plan &sort,
@@ -280,20 +317,23 @@ template <class T, class Y, int V> inline trine_status run_scatter(trine_call *c
     plan.columns = divider_any(outer.numel * plan.packs.d);
     while (plan.shift < 8 && int64_t(scatter_each) << plan.shift < plan.columns.d) plan.shift++;
     plan.pieces = divider_any(ceil_div(plan.columns.d, int64_t(scatter_each) << plan.shift));
+    const int64_t groups = plan.rows * plan.pieces.d,
+                  share = groups / (int64_t(call->device->props.compute_units) * scatter_blocks_a_unit);
+    plan.groups = int32_t(share < 1 ? 1 : share < scatter_threads >> plan.shift ? share : scatter_threads >> plan.shift);
     trine_status status = sort_ids(call, sort, *c.ids, c.sorted, memory, &sorted);
     if (status == TRINE_OK)
-        status = launch(call, sort_bounds_kernel<int32_t>, grid(ceil_div(plan.rows + 1, sort_threads)), sort_threads, 0, plan.n,
-                        plan.rows, sorted.keys, first);
-    const trine_tensor places = trine_keep_axes(c.rows, c.axis, c.ids->ndim), *operand[] = {&places};
+        status = launch_next(call, sort_bounds_kernel<int32_t>, ceil_div(plan.rows + 1, sort_threads), sort_threads, plan.n,
+                             plan.rows, sorted.keys, first);
+    const trine_iter places = scatter_places(c);
+    plan.step[SCATTER_ROWS] = places.stride[0][0];
     const walk<3, divider_any> columns(outer);
     if (status == TRINE_OK)
-        status = launch(call, scatter_tiles_kernel<T, Y, V>, grid(ceil_div(plan.tiles * plan.columns.d, scatter_threads)),
-                        scatter_threads, 0, plan, columns, walk<1, divider_any>(trine_iter_make(operand, 1, 1)), sorted,
-                        data_of<T>(*c.rows), x, data_of<Y>(*c.y), partials);
+        status = launch_next(call, scatter_tiles_kernel<T, Y, V>, ceil_div(plan.tiles * plan.columns.d, scatter_threads),
+                             scatter_threads, plan, columns, walk<1, divider_any>(places), sorted, data_of<T>(*c.rows), x,
+                             data_of<Y>(*c.y), partials);
     if (status == TRINE_OK)
-        status =
-            launch(call, scatter_finish_kernel<Y, V>, grid(ceil_div(plan.rows * plan.pieces.d, scatter_threads >> plan.shift)),
-                   scatter_threads, 0, plan, columns, first, x, data_of<Y>(*c.y), partials);
+        status = launch_next(call, scatter_finish_kernel<Y, V>, ceil_div(groups, plan.groups), scatter_threads, plan, columns,
+                             first, x, data_of<Y>(*c.y), partials);
     return status;
 }
 
@@ -301,10 +341,10 @@ template <class T, class Y> inline trine_status scatter_packed(trine_call *call,
                                                                const scatter_plan &plan, const trine_iter &outer,
                                                                int64_t inner_size)
 {
-    constexpr int V = pack_of<T>;
+    constexpr int V = pack_of<Y>;
     const Y *y = data_of<Y>(*c.y), *x = plan.has_x ? data_of<Y>(*c.x) : y;
     const T *rows = data_of<T>(*c.rows);
-    bool packed = packs_fit<V>(outer, inner_size, plan.inner, y, rows, x);
+    bool packed = packs_fit<V>(outer, inner_size, plan.inner, y, rows, x) && scatter_places(c).ndim == 1;
     for (int k = 0; k < 3; k++) packed = packed && plan.inner[k] == 1 && plan.step[k] % V == 0;
     for (int32_t d = c.axis; d < c.axis + c.ids->ndim; d++) packed = packed && c.rows->stride[d] % V == 0;
     return packed ? run_scatter<T, Y, V>(call, c, sort, plan, outer, inner_size)
@@ -323,7 +363,8 @@ inline trine_status scatter_rows(trine_call *call, const scatter_call &c)
     plan.rows = c.y->shape[axis];
     TRINE_REQUIRE_THAT(call, n < INT32_MAX && plan.rows < INT32_MAX - 1, "needs fewer than 2^31 ids and slices");
     const sort_plan sort(n, plan.rows);
-    plan.length = scatter_length(call, n, ceil_div(columns, 16 / (trine_dtype_bits(c.rows->dtype) / 8)));
+    plan.length = scatter_length(call, n, ceil_div(columns, 16 / (trine_dtype_bits(c.y->dtype) / 8)));
+    plan.by_length = divider32(plan.length);
     plan.tiles = ceil_div(n, plan.length);
     plan.has_x = trine_is_given(c.x);
     plan.in_place = plan.has_x && c.x->data == c.y->data;

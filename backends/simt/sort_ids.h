@@ -49,6 +49,7 @@ struct sort_plan {
 template <class Walk> TRINE_KERNEL(sort_threads)
 sort_keys_kernel(Walk walk_, id_list ids, int64_t n, int64_t rows, int32_t below, int32_t *keys, int32_t *places)
 {
+    target::let_next_start();
     const int64_t i = int64_t(target::block_x()) * sort_threads + target::thread_x();
     if (i >= n) return;
     int64_t offset[1];
@@ -105,6 +106,8 @@ TRINE_DEVICE void sort_load(int32_t (&to)[sort_keys], const int32_t *from, int64
 template <class Key> TRINE_KERNEL(sort_threads)
 sort_count_kernel(int64_t n, int64_t blocks, int shift, const Key *keys, Key *table)
 {
+    target::let_next_start();
+    target::wait_for_previous();
     TRINE_SHARED sort_counters counters;
     int32_t key[sort_keys];
     sort_load(key, keys, sort_first(), n);
@@ -120,6 +123,8 @@ sort_count_kernel(int64_t n, int64_t blocks, int shift, const Key *keys, Key *ta
 /* Exclusive sums of a digit's counts, by a block; behind the table goes the sum of them all. */
 template <class Key> TRINE_KERNEL(sort_threads) sort_scan_kernel(int64_t blocks, Key *table)
 {
+    target::let_next_start();
+    target::wait_for_previous();
     TRINE_SHARED Key sums[sort_threads];
     const int t = target::thread_x(), digit = int(target::block_x());
     Key *const counts = table + digit * blocks;
@@ -151,6 +156,8 @@ template <class Key> TRINE_KERNEL(sort_threads)
 sort_place_kernel(int64_t n, int64_t blocks, int shift, const Key *table, const Key *keys, const Key *places, Key *keys_to,
                   Key *places_to)
 {
+    target::let_next_start();
+    target::wait_for_previous();
     union both {
         sort_counters counters;
         sort_ordered ordered;
@@ -213,6 +220,8 @@ sort_place_kernel(int64_t n, int64_t blocks, int shift, const Key *table, const 
 /* first[v]: how many sorted keys are below v, for v = 0 to rows. */
 template <class Key> TRINE_KERNEL(sort_threads) sort_bounds_kernel(int64_t n, int64_t rows, const Key *keys, Key *first)
 {
+    target::let_next_start();
+    target::wait_for_previous();
     const int64_t v = int64_t(target::block_x()) * sort_threads + target::thread_x();
     if (v > rows) return;
     int64_t low = 0, high = n;
@@ -230,7 +239,7 @@ struct sorted_ids {
     const int32_t *keys, *places;
 };
 
-/* `memory`: plan.bytes(), aligned to 16. already: the ids are sorted, so that only keys are made. */
+/* Every kernel is launched beside the end of the one before. `memory`: plan.bytes(), aligned to 16. already: the ids are sorted, so that only keys are made. */
 inline trine_status sort_ids(trine_call *call, const sort_plan &plan, const trine_tensor &ids, bool already, char *memory,
                              sorted_ids *sorted)
 {
@@ -243,12 +252,12 @@ inline trine_status sort_ids(trine_call *call, const sort_plan &plan, const trin
     for (int pass = 0; pass < plan.passes && !already && status == TRINE_OK; pass++) {
         const int shift = pass * sort_bits;
         status =
-            launch(call, sort_count_kernel<int32_t>, grid(plan.blocks), sort_threads, 0, plan.n, plan.blocks, shift, keys, table);
+            launch_next(call, sort_count_kernel<int32_t>, plan.blocks, sort_threads, plan.n, plan.blocks, shift, keys, table);
         if (status == TRINE_OK && plan.n)
-            status = launch(call, sort_scan_kernel<int32_t>, grid(sort_digits), sort_threads, 0, plan.blocks, table);
+            status = launch_next(call, sort_scan_kernel<int32_t>, sort_digits, sort_threads, plan.blocks, table);
         if (status == TRINE_OK)
-            status = launch(call, sort_place_kernel<int32_t>, grid(plan.blocks), sort_threads, 0, plan.n, plan.blocks, shift,
-                            table, keys, places, other_keys, other_places);
+            status = launch_next(call, sort_place_kernel<int32_t>, plan.blocks, sort_threads, plan.n, plan.blocks, shift, table,
+                                 keys, places, other_keys, other_places);
         int32_t *const k = keys, *const p = places;
         keys = other_keys;
         places = other_places;

@@ -332,7 +332,7 @@ static void pair_cases(case_list *list, case_kind kind, trine_op op)
     const int reductions = is_kl(op) ? TRINE_LOSS_REDUCTION_COUNT : TRINE_LOSS_BATCH_MEAN;
     if (kind == CASES_BENCH) {
         for (int d = 0; d < 3; d += 2) {
-            new_pair(list, op, case_floats[d], 4096, 8192, TRINE_LOSS_MEAN, 0, LAYOUT_DENSE);
+            new_pair(list, op, case_floats[d], 8192, 8192, TRINE_LOSS_MEAN, 0, LAYOUT_DENSE);
             if (d == 2) new_pair(list, op, case_floats[d], 8192, 8192, TRINE_LOSS_NONE, is_kl(op), LAYOUT_DENSE);
         }
         return;

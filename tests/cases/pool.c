@@ -262,6 +262,11 @@ static const pool_case forms[] = {
     {.n = 1, .c = 1, .h = 37, .w = 136, .kernel = 4, .stride = 1, .padding = 2, .include_pad = 1},
     {.n = 2, .c = 40, .h = 8, .w = 8, .kernel = 3, .stride = 2, .padding = 1},
     {.n = 1, .c = 1, .h = 3, .w = 5000, .kernel = 3, .stride = 2, .padding = 1},
+    {.n = 1, .c = 5, .h = 7, .w = 32, .kernel = 2, .stride = 2}, /* rows of whole packs */
+    {.n = 1, .c = 16, .h = 6, .w = 32, .kernel = 3, .stride = 2},
+    {.n = 2, .c = 2, .h = 33, .w = 16, .kernel = 2, .stride = 2, .padding = 1},
+    {.n = 1, .c = 3, .w = 64, .kernel = 3, .stride = 2, .padding = 1, .include_pad = 1},
+    {.n = 2, .c = 3, .h = 41, .w = 48, .kernel = 3, .stride = 2, .padding = 1},
 };
 enum { FORMS = sizeof forms / sizeof forms[0] };
 
@@ -302,7 +307,7 @@ static void bench_cases(case_list *list, bool backward)
                                      .indices = backward && kind == 0 ? TRINE_I32 : NONE,
                                      .kind = (trine_pool_kind)kind,
                                      .last = last,
-                                     .n = 64,
+                                     .n = 128,
                                      .c = 64,
                                      .h = 112,
                                      .w = 112,
@@ -326,9 +331,9 @@ void cases_pool(case_list *list, case_kind kind)
         return;
     }
     check_cases(list, false);
-    for (int d = 0; d < 3; d++) { /* ties; NaN and infinities */
-        pool_case p = forms[2];
-        p.dtype = case_floats[d];
+    for (int k = 0; k < 6; k++) { /* ties; NaN and infinities */
+        pool_case p = forms[k < 3 ? 2 : FORMS - 1];
+        p.dtype = case_floats[k % 3];
         p.indices = TRINE_I32;
         case_set_fill(&named(new_case(list, p, false), " ties")->tensor[0], FILL_INTEGERS, 0, 2);
         case_set_fill(&named(new_case(list, p, false), " special")->tensor[0], FILL_SPECIAL, 0, 0);

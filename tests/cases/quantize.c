@@ -336,7 +336,7 @@ static void int8_cases(case_list *list, case_kind kind, int8_way way)
                                         {5, 1031}, {2, 4104}, {3, 33000}, {300, 16}, {2, 300000}};
     for (int d = 0; d < 3 && kind == CASES_BENCH; d++) {
         new_int8(list, way, case_floats[d], 16384, 8192, false, "normal");
-        new_int8(list, way, case_floats[d], 4096, 8192, true, "normal");
+        new_int8(list, way, case_floats[d], 8192, 8192, true, "normal");
     }
     for (int d = 0; d < 3 && kind == CASES_CHECK; d++)
         for (int all = 0; all < 2; all++) {
