@@ -70,25 +70,28 @@ scan_look_back_kernel(walk<2, divider_any> rows, uint32_t tiles, uint32_t count,
         tile_of::send(places, x + offset[SCAN_X], order, first_of(ticket, row), apart);
     };
     if (leads) tickets[0] = ask();
-    uint32_t asked = leads && ahead ? ask() : 0;
     target::barrier();
     uint32_t ticket = tickets[0];
     if (ahead && ticket < count) send(ticket);
-    for (int slot = 0; ticket < count;) {
+    for (int slot = 0, turn = 0; ticket < count; turn++) {
         const int after = slot == 2 ? 0 : slot + 1;
+        uint32_t asked = 0;
+        if (ahead && leads && turn > 0) asked = ask();
         int64_t offset[2];
         const uint32_t row = row_of(ticket, offset);
         uint64_t *const published = words + 1 + row * (tiles + scan_groups(tiles, scan_group));
         tile_of tile;
-        if (leads && ahead) {
-            tickets[after] = asked;
-            asked = ask();
-        }
         if (ahead) target::wait_for_copies();
         tile.template load<ahead>(x + offset[SCAN_X], order, first_of(ticket, row), apart, places);
         tile.gather(scan_threads, list);
-        const uint32_t next = ahead ? tickets[after] : count;
-        if (ahead && next < count) send(next);
+        uint32_t next = count;
+        if (ahead) {
+            /* not before: all blocks shall have their first tile before one has its second, or they wait for each other's */
+            if (leads) tickets[after] = turn > 0 ? asked : ask();
+            target::barrier();
+            next = tickets[after];
+            if (next < count) send(next);
+        }
         if (target::thread_x() < target::wave_size()) {
             const auto before = scan_look_back<Op>(published, published + tiles, ticket - row * tiles, tile.total);
             if (leads) carried = before;
@@ -133,9 +136,9 @@ inline trine_status run_scan_rows(trine_call *call, const trine_scan_args *a, co
             auto *memory = static_cast<uint64_t *>(call->workspace);
             const trine_status status = scan_clear(call, words, memory);
             if (status != TRINE_OK) return status;
-            return launch(call, scan_look_back_kernel<Op, T, V, U>, grid(ahead && at_once < count ? at_once : count), scan_threads,
-                          ahead ? U * scan_threads * sizeof(uint4) : 0, rows, uint32_t(tiles), uint32_t(count), order, y, x,
-                          memory);
+            return launch(call, scan_look_back_kernel<Op, T, V, U>, grid(ahead && at_once < count ? at_once : count),
+                          scan_threads, ahead ? U * scan_threads * sizeof(uint4) : 0, rows, uint32_t(tiles), uint32_t(count),
+                          order, y, x, memory);
         }
     /* four packs a thread where a wave takes the row so: more waves have loads in flight */
     if (order.packs <= int64_t(call->device->props.wave_size) * scan_few)

@@ -140,9 +140,8 @@ template <int V> struct scan_panel_place {
 };
 
 /* Tiles as in scan.h: where copies overlap, blocks take one after the other, and the next one comes while they look back. */
-template <class Op, class T, int V> TRINE_KERNEL(scan_threads) scan_panels_kernel(walk<2, divider_any> outer,
-                                                                                scan_columns_plan plan, T *y, const T *x,
-                                                                                uint64_t *words)
+template <class Op, class T, int V> TRINE_KERNEL(scan_threads)
+scan_panels_kernel(walk<2, divider_any> outer, scan_columns_plan plan, T *y, const T *x, uint64_t *words)
 {
     using A = typename Op::value;
     using place = scan_panel_place<V>;
@@ -164,17 +163,14 @@ template <class Op, class T, int V> TRINE_KERNEL(scan_threads) scan_panels_kerne
             if (u < at.rows) target::copy_to_shared<16>(places + u * scan_threads, from);
     };
     if (t == 0) tickets[0] = ask();
-    uint32_t asked = t == 0 && ahead ? ask() : 0;
     target::barrier();
     uint32_t ticket = tickets[0];
     if (ahead && ticket < count) send(ticket);
-    for (int slot = 0; ticket < count;) {
+    for (int slot = 0, turn = 0; ticket < count; turn++) {
         const place at(outer, plan, ticket);
         const int after = slot == 2 ? 0 : slot + 1;
-        if (ahead && t == 0) {
-            tickets[after] = asked;
-            asked = ask();
-        }
+        uint32_t asked = 0;
+        if (ahead && t == 0 && turn > 0) asked = ask();
         if (ahead) target::wait_for_copies();
         held_pack<T, V> in[scan_deep];
         const T *from = x + at.x;
@@ -200,8 +196,13 @@ template <class Op, class T, int V> TRINE_KERNEL(scan_threads) scan_panels_kerne
             for (int j = 0; j < V; j++) sum.at[j] = u == 0 ? scan_value<A>(p.at[j]) : Op::both(sum.at[j], scan_value<A>(p.at[j]));
         }
         scan_lines<Op, V>(sum, running, list, plan.shift);
-        const uint32_t next = ahead ? tickets[after] : count;
-        if (ahead && next < count) send(next);
+        uint32_t next = count;
+        if (ahead) { /* as in scan.h */
+            if (t == 0) tickets[after] = turn > 0 ? asked : ask();
+            target::barrier();
+            next = tickets[after];
+            if (next < count) send(next);
+        }
         if (t < width * V) {
             uint64_t *const tiles = words + 1 + at.panel * plan.panel_words(V) + t;
             const A total = reinterpret_cast<const A *>(list + scan_threads - width)[t];
