@@ -326,7 +326,6 @@ template <int bytes> TRINE_DEVICE void copy_to_shared(void *to, const void *from
     else
         *static_cast<uint16_t *>(to) = *static_cast<const uint16_t *>(from);
 }
-constexpr bool copies_overlap = true; /* they are under way while the thread goes on */
 TRINE_DEVICE void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
 /* ---- Host side ---- */

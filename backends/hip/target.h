@@ -350,7 +350,6 @@ template <int bytes> TRINE_DEVICE void copy_to_shared(void *to, const void *from
     else
         *static_cast<uint16_t *>(to) = *static_cast<const uint16_t *>(from);
 }
-constexpr bool copies_overlap = false;
 TRINE_DEVICE void wait_for_copies() {}
 
 /* ---- Host side ---- */

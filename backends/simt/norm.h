@@ -3,8 +3,8 @@
  * A partial is a count, a sum and the sum of squares about their quotient, the mean; merging two adds what lies
  * between their means (Chan, Golub, LeVeque 1979). A wave has its row in registers, so that it takes the squares about its own
  * mean in a second pass. A residual is added as soon as it is there; the rounded sum is what the row is from then on. Weight and
- * bias are the same for all rows and come from the caches. Bound by bytes: one read and one write an element, with a residual two
- * reads and up to two writes. */
+ * bias are the same for all rows and come from the caches; norm_wide.h keeps them for the longest rows. Bound by bytes: one read and
+ * one write an element, with a residual two reads and up to two writes. */
 #ifndef TRINE_SIMT_NORM_H
 #define TRINE_SIMT_NORM_H
 
@@ -213,6 +213,12 @@ template <class T> constexpr bool row_adds<norm_rows<T, true>> = true;
 template <> inline constexpr int row_wide_packs<norm_rows<float, true>> =
     8; /* of the sums; with 16 bits it needs more registers */
 template <class T, bool adds> constexpr bool row_seldom_odd<norm_rows<T, adds>> = true;
+
+} // namespace simt
+
+#include "backends/simt/norm_wide.h"
+
+namespace simt {
 
 /* ---- Host ---- */
 

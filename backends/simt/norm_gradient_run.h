@@ -23,7 +23,8 @@ template <class Op, int P, bool simple> inline row_team fit_gradient_team(const 
     if (packs <= P * wave) return {P, gradient_small_block, log2_up(ceil_div(packs, P)), 1};
     for (int blocks = 1; blocks <= most_blocks; blocks *= 2) {
         const int64_t each = round_up(ceil_div(packs, int64_t(P) * blocks), wave);
-        if (each > (blocks < most_blocks ? target::columns_team_block : int(gradient_threads))) continue;
+        const bool fills = blocks == 1 && each > gradient_threads * 3 / 4; /* a multiprocessor alone, which need meet nobody */
+        if (each > (blocks < most_blocks && !fills ? target::columns_team_block : int(gradient_threads))) continue;
         const row_team team = {P, int(each), -1, blocks};
         if (int64_t(gradient_shared<Op, simple>(team, wave)) <= call->device->props.shared_bytes) return team;
     }

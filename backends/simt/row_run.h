@@ -69,11 +69,18 @@ template <class Op, int P, bool simple> inline trine_status launch_rows(trine_ca
                   team.shift);
 }
 
+/* Ops that take some simple rows another way specialise this; run() returns false for all others. */
+template <class Op> struct row_other_way {
+    static bool run(trine_call *, const Op &, const row_walk<Op> &, int64_t, int64_t, int64_t, trine_status *) { return false; }
+};
+
 /* `packs`: of a row. */
 template <class Op, bool simple> inline trine_status run_team(trine_call *call, const Op &op, const row_walk<Op> &outer,
                                                               int64_t rows, int64_t n, int64_t packs, const row_split &split)
 {
     constexpr row_sizes sizes = row_sizes_of<Op, simple>;
+    trine_status status;
+    if (simple && row_other_way<Op>::run(call, op, outer, rows, n, packs, &status)) return status;
     const row_team team = choose_team_here<Op, simple>(call, packs);
     if constexpr (row_goes_wide<Op, simple>) {
         if (team.blocks > 1)

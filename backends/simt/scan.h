@@ -12,9 +12,8 @@
 namespace simt {
 
 enum { scan_few = 4, scan_many = 8 /* packs of a thread */ };
-/* Where tiles look back: so many that scan_crowd blocks fit a multiprocessor. */
-enum { scan_crowd = 3 };
-template <class T> constexpr int scan_shared = sizeof(T) == 2 || scan_integer<T> ? 6 : 7;
+/* Where tiles look back: so many that three blocks fit a multiprocessor. */
+template <class T> constexpr int scan_shared = sizeof(T) == 2 || scan_integer<T> ? 6 : 8;
 
 /* `width` threads a row: 2^k of a wave, or the block. */
 template <class Op, class T, int V, int U> TRINE_KERNEL(scan_threads)
@@ -42,64 +41,29 @@ scan_rows_kernel(walk<2, divider_any> rows, int64_t count, scan_order order, int
     } while (first < packs);
 }
 
-/* words: the ticket, then for every row those of its tiles and of their groups. Where copies overlap, as many blocks as the device
- * holds take tile after tile: while one looks back the next one comes, and the ticket of the one after it is asked for. */
-template <class Op, class T, int V, int U> TRINE_CROWDED_KERNEL(scan_threads, scan_crowd)
-scan_look_back_kernel(walk<2, divider_any> rows, uint32_t tiles, uint32_t count, scan_order order, T *y, const T *x,
-                      uint64_t *words)
+/* words: the ticket, then for every row those of its tiles and of their groups. */
+template <class Op, class T, int V, int U> TRINE_CROWDED_KERNEL(scan_threads, 3)
+scan_look_back_kernel(walk<2, divider_any> rows, int64_t tiles, scan_order order, T *y, const T *x, uint64_t *words)
 {
     using tile_of = scan_tile<Op, T, V, U>;
-    constexpr bool ahead = tile_of::goes_ahead;
     TRINE_SHARED typename Op::value list[target::max_waves], carried;
-    TRINE_SHARED uint32_t tickets[3]; /* of the turn before, this one and the next */
-    auto *const places = reinterpret_cast<uint4 *>(target::dynamic_shared()) + target::thread_x();
-    const int apart = tile_of::pitch(scan_threads), begin = tile_of::begin(scan_threads);
-    const bool leads = target::thread_x() == 0;
-    const auto ask = [&] { return target::atomic_add(reinterpret_cast<uint32_t *>(words), 1u); };
-    const auto row_of = [&](uint32_t ticket, int64_t(&offset)[2]) {
-        const uint32_t row = ticket / tiles;
-        rows.offsets(row, offset);
-        return row;
-    };
-    const auto first_of = [&](uint32_t ticket, uint32_t row) {
-        return int64_t(ticket - row * tiles) * (scan_threads * U) + begin;
-    };
-    const auto send = [&](uint32_t ticket) {
-        int64_t offset[2];
-        const uint32_t row = row_of(ticket, offset);
-        tile_of::send(places, x + offset[SCAN_X], order, first_of(ticket, row), apart);
-    };
-    if (leads) tickets[0] = ask();
-    uint32_t asked = leads && ahead ? ask() : 0;
+    TRINE_SHARED uint32_t ticket;
+    if (target::thread_x() == 0) ticket = target::atomic_add(reinterpret_cast<uint32_t *>(words), 1u);
     target::barrier();
-    uint32_t ticket = tickets[0];
-    if (ahead && ticket < count) send(ticket);
-    for (int slot = 0; ticket < count;) {
-        const int after = slot == 2 ? 0 : slot + 1;
-        int64_t offset[2];
-        const uint32_t row = row_of(ticket, offset);
-        uint64_t *const published = words + 1 + row * (tiles + scan_groups(tiles, scan_group));
-        tile_of tile;
-        if (leads && ahead) {
-            tickets[after] = asked;
-            asked = ask();
-        }
-        if (ahead) target::wait_for_copies();
-        tile.template load<ahead>(x + offset[SCAN_X], order, first_of(ticket, row), apart, places);
-        tile.gather(scan_threads, list);
-        const uint32_t next = ahead ? tickets[after] : count;
-        if (ahead && next < count) send(next);
-        if (target::thread_x() < target::wave_size()) {
-            const auto before = scan_look_back<Op>(published, published + tiles, ticket - row * tiles, tile.total);
-            if (leads) carried = before;
-        }
-        target::barrier();
-        ticket = tickets[slot]; /* what it says is derived again, not kept in registers */
-        const uint32_t same_row = row_of(ticket, offset);
-        tile.store(y + offset[SCAN_Y], order, first_of(ticket, same_row), apart, carried);
-        ticket = next;
-        slot = after;
+    const int64_t row = ticket / uint32_t(tiles), tile_at = ticket - row * tiles,
+                  first = tile_at * (scan_threads * U) + tile_of::begin(scan_threads);
+    uint64_t *const published = words + 1 + row * (tiles + scan_groups(tiles, scan_group));
+    int64_t offset[2];
+    rows.offsets(row, offset);
+    tile_of tile;
+    tile.load(x + offset[SCAN_X], order, first, tile_of::pitch(scan_threads));
+    tile.gather(scan_threads, list);
+    if (target::thread_x() < target::wave_size()) {
+        const auto before = scan_look_back<Op>(published, published + tiles, tile_at, tile.total);
+        if (target::thread_x() == 0) carried = before;
     }
+    target::barrier();
+    tile.store(y + offset[SCAN_Y], order, first, tile_of::pitch(scan_threads), carried);
 }
 
 /* ---- Host ---- */
@@ -125,17 +89,12 @@ inline trine_status run_scan_rows(trine_call *call, const trine_scan_args *a, co
     const T *x = data_of<T>(a->x);
     if constexpr (scan_published_whole<Op>)
         if (words) {
-            constexpr int U = scan_shared<T>;
-            constexpr bool ahead = scan_tile<Op, T, V, U>::goes_ahead;
-            const int64_t tiles = ceil_div(order.packs, scan_threads * U), count = s.rows.numel * tiles,
-                          at_once = int64_t(scan_crowd) * call->device->props.compute_units;
-            TRINE_REQUIRE_THAT(call, count < 0x7fffffff, "too many tiles");
+            const int64_t tiles = ceil_div(order.packs, scan_threads * scan_shared<T>);
             auto *memory = static_cast<uint64_t *>(call->workspace);
             const trine_status status = scan_clear(call, words, memory);
             if (status != TRINE_OK) return status;
-            return launch(call, scan_look_back_kernel<Op, T, V, U>, grid(ahead && at_once < count ? at_once : count), scan_threads,
-                          ahead ? U * scan_threads * sizeof(uint4) : 0, rows, uint32_t(tiles), uint32_t(count), order, y, x,
-                          memory);
+            return launch(call, scan_look_back_kernel<Op, T, V, scan_shared<T>>, grid(s.rows.numel * tiles), scan_threads, 0,
+                          rows, tiles, order, y, x, memory);
         }
     /* four packs a thread where a wave takes the row so: more waves have loads in flight */
     if (order.packs <= int64_t(call->device->props.wave_size) * scan_few)

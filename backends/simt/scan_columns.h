@@ -14,8 +14,7 @@
 
 namespace simt {
 
-enum { scan_down = 4, scan_deep = 16, scan_widest = 32, scan_panels_crowd = 2 /* blocks of a multiprocessor */ };
-template <class T, int V> constexpr bool scan_panels_ahead = target::copies_overlap && sizeof(pack<T, V>) == 16;
+enum { scan_down = 4, scan_deep = 16, scan_widest = 32 };
 
 /* Whether columns are cut into tiles: of integers a thread goes down each. */
 template <class Op> constexpr bool scan_tiles_columns = !scan_integer<typename Op::value>;
@@ -118,108 +117,60 @@ template <class Op, int V, class A> TRINE_DEVICE void scan_lines(pack<A, V> sum,
     for (int j = 0; j < V; j++) running[j] = t < width ? Op::neutral() : before.at[j];
 }
 
-/* Where a thread's rows of a tile begin, and how many there are. */
-template <int V> struct scan_panel_place {
-    uint32_t tile, panel;
-    int rows;
-    int64_t x, y;
-    TRINE_DEVICE_METHOD scan_panel_place(const walk<2, divider_any> &outer, const scan_columns_plan &plan, uint32_t ticket)
-    {
-        const int t = target::thread_x(), width = 1 << plan.shift;
-        tile = uint32_t(plan.panels.divide(ticket));
-        panel = ticket - tile * uint32_t(plan.panels.d);
-        const int64_t column = int64_t(panel) * width + (t & (width - 1)),
-                      first = (int64_t(tile) * (scan_threads >> plan.shift) + (t >> plan.shift)) * scan_deep,
-                      row = plan.reverse ? plan.n - 1 - first : first;
-        rows = column >= plan.columns || first >= plan.n ? 0 : plan.n - first < scan_deep ? int(plan.n - first) : int(scan_deep);
-        int64_t offset[2] = {0, 0};
-        if (rows) scan_column_offsets<V>(outer, plan, column, offset);
-        x = offset[SCAN_X] + row * plan.step[SCAN_X];
-        y = offset[SCAN_Y] + row * plan.step[SCAN_Y];
-    }
-};
-
-/* Tiles as in scan.h: where copies overlap, blocks take one after the other, and the next one comes while they look back. */
-template <class Op, class T, int V> TRINE_KERNEL(scan_threads) scan_panels_kernel(walk<2, divider_any> outer,
-                                                                                scan_columns_plan plan, T *y, const T *x,
-                                                                                uint64_t *words)
+template <class Op, class T, int V> TRINE_KERNEL(scan_threads)
+scan_panels_kernel(walk<2, divider_any> outer, scan_columns_plan plan, T *y, const T *x, uint64_t *words)
 {
     using A = typename Op::value;
-    using place = scan_panel_place<V>;
-    constexpr bool ahead = scan_panels_ahead<T, V>;
     TRINE_SHARED pack<A, V> list[scan_threads];
     TRINE_SHARED A carried[scan_widest * V];
-    TRINE_SHARED uint32_t tickets[3]; /* of the turn before, this one and the next */
-    auto *const places = reinterpret_cast<uint4 *>(target::dynamic_shared()) + target::thread_x();
+    TRINE_SHARED uint32_t ticket;
     const int t = target::thread_x(), width = 1 << plan.shift, side = t & (width - 1);
-    const int64_t x_step = plan.reverse ? -plan.step[SCAN_X] : plan.step[SCAN_X],
-                  y_step = plan.reverse ? -plan.step[SCAN_Y] : plan.step[SCAN_Y];
-    const uint32_t count = uint32_t(plan.panels.d * plan.tiles);
-    const auto ask = [&] { return target::atomic_add(reinterpret_cast<uint32_t *>(words), 1u); };
-    const auto send = [&](uint32_t ticket) {
-        const place at(outer, plan, ticket);
-        const T *from = x + at.x;
-#pragma unroll
-        for (int u = 0; u < scan_deep; u++, from += x_step)
-            if (u < at.rows) target::copy_to_shared<16>(places + u * scan_threads, from);
-    };
-    if (t == 0) tickets[0] = ask();
-    uint32_t asked = t == 0 && ahead ? ask() : 0;
+    if (t == 0) ticket = target::atomic_add(reinterpret_cast<uint32_t *>(words), 1u);
     target::barrier();
-    uint32_t ticket = tickets[0];
-    if (ahead && ticket < count) send(ticket);
-    for (int slot = 0; ticket < count;) {
-        const place at(outer, plan, ticket);
-        const int after = slot == 2 ? 0 : slot + 1;
-        if (ahead && t == 0) {
-            tickets[after] = asked;
-            asked = ask();
+    const int64_t tile = plan.panels.divide(ticket), panel = ticket - tile * plan.panels.d, column = panel * width + side,
+                  first = (tile * (scan_threads >> plan.shift) + (t >> plan.shift)) * scan_deep;
+    const bool inside = column < plan.columns;
+    const int rows = !inside || first >= plan.n ? 0 : plan.n - first < scan_deep ? int(plan.n - first) : int(scan_deep);
+    int64_t offset[2] = {0, 0};
+    if (inside) scan_column_offsets<V>(outer, plan, column, offset);
+    const int64_t row = plan.reverse ? plan.n - 1 - first : first, x_step = plan.reverse ? -plan.step[SCAN_X] : plan.step[SCAN_X],
+                  y_step = plan.reverse ? -plan.step[SCAN_Y] : plan.step[SCAN_Y];
+    x += offset[SCAN_X] + row * plan.step[SCAN_X];
+    held_pack<T, V> in[scan_deep];
+#pragma unroll
+    for (int u = 0; u < scan_deep; u++, x += x_step) {
+        if (u < rows)
+            in[u].load(x);
+        else {
+            pack<T, V> none;
+#pragma unroll
+            for (int j = 0; j < V; j++) none.at[j] = scan_element<T>(Op::neutral());
+            in[u].set(none);
         }
-        if (ahead) target::wait_for_copies();
-        held_pack<T, V> in[scan_deep];
-        const T *from = x + at.x;
+    }
+    pack<A, V> sum;
+    A running[V];
 #pragma unroll
-        for (int u = 0; u < scan_deep; u++, from += x_step) {
-            if (u >= at.rows) {
-                pack<T, V> none;
+    for (int u = 0; u < scan_deep; u++) {
+        const pack<T, V> p = in[u].get();
 #pragma unroll
-                for (int j = 0; j < V; j++) none.at[j] = scan_element<T>(Op::neutral());
-                in[u].set(none);
-            } else if (ahead) {
-                in[u].take(places + u * scan_threads);
-            } else {
-                in[u].load(from);
-            }
-        }
-        pack<A, V> sum;
-        A running[V];
+        for (int j = 0; j < V; j++) sum.at[j] = u == 0 ? scan_value<A>(p.at[j]) : Op::both(sum.at[j], scan_value<A>(p.at[j]));
+    }
+    scan_lines<Op, V>(sum, running, list, plan.shift);
+    if (t < width * V) {
+        uint64_t *const tiles = words + 1 + panel * plan.panel_words(V) + t;
+        const A total = reinterpret_cast<const A *>(list + scan_threads - width)[t];
+        carried[t] = scan_look_back_alone<Op>(tiles, tiles + plan.tiles * width * V, width * V, tile, total);
+    }
+    target::barrier();
 #pragma unroll
-        for (int u = 0; u < scan_deep; u++) {
-            const pack<T, V> p = in[u].get();
+    for (int j = 0; j < V; j++) running[j] = Op::both(carried[side * V + j], running[j]);
+    y += offset[SCAN_Y] + row * plan.step[SCAN_Y];
 #pragma unroll
-            for (int j = 0; j < V; j++) sum.at[j] = u == 0 ? scan_value<A>(p.at[j]) : Op::both(sum.at[j], scan_value<A>(p.at[j]));
-        }
-        scan_lines<Op, V>(sum, running, list, plan.shift);
-        const uint32_t next = ahead ? tickets[after] : count;
-        if (ahead && next < count) send(next);
-        if (t < width * V) {
-            uint64_t *const tiles = words + 1 + at.panel * plan.panel_words(V) + t;
-            const A total = reinterpret_cast<const A *>(list + scan_threads - width)[t];
-            carried[t] = scan_look_back_alone<Op>(tiles, tiles + plan.tiles * width * V, width * V, at.tile, total);
-        }
-        target::barrier();
-#pragma unroll
-        for (int j = 0; j < V; j++) running[j] = Op::both(carried[side * V + j], running[j]);
-        const place out_at(outer, plan, tickets[slot]); /* derived again, not kept in registers */
-        T *to = y + out_at.y;
-#pragma unroll
-        for (int u = 0; u < scan_deep; u++, to += y_step) {
-            in[u].derive_again();
-            const pack<T, V> out = scan_step<Op>(running, in[u].get(), plan.exclusive);
-            if (u < out_at.rows) store_pack<T, V>(to, out);
-        }
-        ticket = next;
-        slot = after;
+    for (int u = 0; u < scan_deep; u++, y += y_step) {
+        in[u].derive_again();
+        const pack<T, V> out = scan_step<Op>(running, in[u].get(), plan.exclusive);
+        if (u < rows) store_pack<T, V>(y, out);
     }
 }
 
@@ -242,16 +193,9 @@ template <class Op, class T, int V> inline trine_status run_scan_columns(trine_c
     auto *words = static_cast<uint64_t *>(call->workspace);
     trine_status status = scan_clear(call, plan.words(V), words);
     if constexpr (scan_tiles_columns<Op>)
-        if (status == TRINE_OK) {
-            const int64_t count = plan.panels.d * plan.tiles,
-                          at_once = int64_t(scan_panels_crowd) * call->device->props.compute_units;
-            const bool ahead = scan_panels_ahead<T, V>;
-            const size_t shared = ahead ? scan_deep * scan_threads * sizeof(uint4) : 0;
-            TRINE_REQUIRE_THAT(call, count < 0x7fffffff, "too many tiles");
-            target::allow_shared(scan_panels_kernel<Op, T, V>, shared);
-            status = launch(call, scan_panels_kernel<Op, T, V>, grid(ahead && at_once < count ? at_once : count), scan_threads,
-                            shared, where, plan, y, x, words);
-        }
+        if (status == TRINE_OK)
+            status = launch(call, scan_panels_kernel<Op, T, V>, grid(plan.panels.d * plan.tiles), scan_threads, 0, where, plan, y,
+                            x, words);
     return status;
 }
 

@@ -63,7 +63,6 @@ struct scan_order {
 template <class T, int V, bool words = sizeof(pack<T, V>) == 16> struct held_pack {
     pack<T, V> p;
     TRINE_DEVICE_METHOD void load(const T *x) { p = load_pack<T, V>(x); }
-    TRINE_DEVICE_METHOD void take(const uint4 *) {}
     TRINE_DEVICE_METHOD void set(const pack<T, V> &q) { p = q; }
     TRINE_DEVICE_METHOD pack<T, V> get() const { return p; }
     TRINE_DEVICE_METHOD void derive_again() {}
@@ -71,7 +70,6 @@ template <class T, int V, bool words = sizeof(pack<T, V>) == 16> struct held_pac
 template <class T, int V> struct held_pack<T, V, true> {
     uint4 w;
     TRINE_DEVICE_METHOD void load(const T *x) { w = target::load16(x); }
-    TRINE_DEVICE_METHOD void take(const uint4 *place) { w = *place; }
     TRINE_DEVICE_METHOD void set(const pack<T, V> &q) { w = reinterpret_cast<const uint4 &>(q); }
     TRINE_DEVICE_METHOD pack<T, V> get() const
     {
@@ -99,27 +97,14 @@ template <class Op, class T, int V, int U> struct scan_tile {
         return t / apart * apart * U + t % apart;
     }
 
-    /* Tiles on their way to shared memory, pack u of a thread to places[u * scan_threads]: whole packs of 16 bytes. */
-    static constexpr bool goes_ahead = target::copies_overlap && sizeof(pack<T, V>) == 16;
-    static TRINE_DEVICE_METHOD void send(uint4 *places, const T *x, const scan_order &order, int64_t first, int apart)
-    {
-        const span at(order, first, apart);
-#pragma unroll
-        for (int u = 0; u < U; u++)
-            if (at.whole(u, order.n)) target::copy_to_shared<16>(places + u * scan_threads, x + at.element(u));
-    }
-
-    /* first: the walk's pack where the thread begins. `sent`: whole packs are in `places`. */
-    template <bool sent = false>
-    TRINE_DEVICE_METHOD void load(const T *x, const scan_order &order, int64_t first, int apart, const uint4 *places = nullptr)
+    /* first: the walk's pack where the thread begins. */
+    TRINE_DEVICE_METHOD void load(const T *x, const scan_order &order, int64_t first, int apart)
     {
         const span at(order, first, apart);
         const int64_t step = V == 1 ? order.x_step : 1;
 #pragma unroll
         for (int u = 0; u < U; u++) {
-            if (at.whole(u, order.n) && sent)
-                in[u].take(places + u * scan_threads);
-            else if (at.whole(u, order.n))
+            if (at.whole(u, order.n))
                 in[u].load(x + at.element(u) * step);
             else
                 in[u].set(partly(x, at.has(u) ? at.element(u) : order.n, order.n));

@@ -191,6 +191,8 @@ static void check_cases(case_list *list, trine_op op)
         new_norm(list, (norm_case){op, dtype, TRINE_F32, true, 2, (int64_t[]){2, 131073}, LAYOUT_PADDED, 0, 1, 1e-5});
         new_norm(list, (norm_case){op, dtype, dtype, true, 2, (int64_t[]){1, 262144}, LAYOUT_DENSE, 0, 1, 1e-5});
     }
+    /* more long rows than an H100 has clusters for */
+    new_norm(list, (norm_case){op, TRINE_F32, TRINE_F32, true, 2, (int64_t[]){17, 131072}, LAYOUT_DENSE, 0, 1, 1e-5});
     new_norm(list, (norm_case){op, TRINE_F32, TRINE_F32, true, 2, (int64_t[]){2, 600000}, LAYOUT_DENSE, 0, 1, 1e-5});
 }
 
