@@ -51,12 +51,17 @@ LANES_INLINE void powers_of(f32x16 x[POWERS], softmax_base base)
     POWERS_EACH(x[k] = lanes_from(x[k], -126.0f, p[k]));
 }
 
-/* The sum of 2^t of x. put: the powers go to y, which may be x. */
-LANES_INLINE float powers_and_sum(float *y, const float *x, softmax_base base, int64_t n, bool put)
+/* The sum of 2^t of f32 in->x[0]; asks for in->ahead[0]. put: the powers go to y, which may be in->x[0]. */
+LANES_INLINE float powers_and_sum(float *y, const lanes_input *in, softmax_base base, bool put)
 {
+    const float *x = in->x[0];
+    const char *ahead = in->ahead[0];
+    const int64_t n = in->n;
+    const int lines = in->lines;
     f32x16 sum[POWERS] = {{0}, {0}, {0}, {0}}, v[POWERS];
     int64_t i = 0;
     for (; i + POWERS * LANES <= n; i += POWERS * LANES) {
+        lanes_ask(ahead + i * lines, lines);
         POWERS_EACH(v[k] = lanes_load(x, TRINE_F32, i + LANES * k));
         powers_of(v, base);
         if (put) POWERS_EACH(memcpy(y + i + LANES * k, &v[k], sizeof v[k]));
@@ -78,16 +83,16 @@ LANES_INLINE float powers_and_sum(float *y, const float *x, softmax_base base, i
     return lanes_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
-static __attribute__((unused)) float powers(float *y, const float *x, softmax_base base, int64_t n)
+static __attribute__((unused)) float powers(float *y, const lanes_input *in, softmax_base base)
 {
-    return base.pivot == 0 ? powers_and_sum(y, x, (softmax_base){0, base.shift}, n, true) : powers_and_sum(y, x, base, n, true);
+    return base.pivot == 0 ? powers_and_sum(y, in, (softmax_base){0, base.shift}, true) : powers_and_sum(y, in, base, true);
 }
 
 /* The same without y. */
-static __attribute__((unused)) float sum_of_powers(const float *x, softmax_base base, int64_t n)
+static __attribute__((unused)) float sum_of_powers(const lanes_input *in, softmax_base base)
 {
-    return base.pivot == 0 ? powers_and_sum(NULL, x, (softmax_base){0, base.shift}, n, false)
-                           : powers_and_sum(NULL, x, base, n, false);
+    return base.pivot == 0 ? powers_and_sum(NULL, in, (softmax_base){0, base.shift}, false)
+                           : powers_and_sum(NULL, in, base, false);
 }
 
 /* A partial: maximum, sum of 2^t, exponent of its base. */
