@@ -31,13 +31,25 @@ enum { POWERS = 4 };
         _Pragma("GCC unroll 4") for (int k = 0; k < POWERS; k++) { statement; } \
     } while (0)
 
-/* x becomes 2^t, 0 below the smallest normal number, whatever becomes of the steps on the way there; of NaN anything. Coefficients
- * as in vm_exp2. Each step of all vectors before the next one: what waits for its operands fills the processor's scheduler. */
+/* x becomes 2^t; of NaN anything. Below the smallest normal number 0, or gradually what it is. Coefficients as in vm_exp2; with
+ * floor and scale as instructions, of 2^r on [0, 1) (err 2^-29). Each step of all vectors before the next one: what waits for its
+ * operands fills the processor's scheduler. (Zen 5, cycles a vector: 5.6, with the instructions 4.5.) */
 LANES_INLINE void powers_of(f32x16 x[POWERS], softmax_base base)
 {
-    f32x16 z[POWERS], r[POWERS], p[POWERS];
+    f32x16 r[POWERS], p[POWERS];
     if (base.pivot != 0) POWERS_EACH(x[k] -= base.pivot);
     POWERS_EACH(x[k] = lanes_fma(x[k], lanes_of(VM_LOG2E), lanes_of(-base.shift)));
+#if defined __AVX512DQ__
+    POWERS_EACH(r[k] = (f32x16)_mm512_reduce_ps((__m512)x[k], _MM_FROUND_TO_NEG_INF));
+    POWERS_EACH(p[k] = lanes_fma(lanes_of(0.000215659718f), r[k], lanes_of(0.00124822895f)));
+    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.00967377517f)));
+    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.0554861836f)));
+    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.240229085f)));
+    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.693147063f)));
+    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(1.0f)));
+    POWERS_EACH(x[k] = (f32x16)_mm512_scalef_ps((__m512)p[k], (__m512)x[k]));
+#else
+    f32x16 z[POWERS];
     POWERS_EACH(z[k] = x[k] + VM_ROUND);
     POWERS_EACH(r[k] = z[k] - VM_ROUND);
     POWERS_EACH(r[k] = x[k] - r[k]);
@@ -49,6 +61,7 @@ LANES_INLINE void powers_of(f32x16 x[POWERS], softmax_base base)
     POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(1.0f)));
     POWERS_EACH(p[k] = (f32x16)((u32x16)p[k] + ((u32x16)z[k] << 23)));
     POWERS_EACH(x[k] = lanes_from(x[k], -126.0f, p[k]));
+#endif
 }
 
 /* The sum of 2^t of f32 in->x[0]; asks for in->ahead[0]. put: the powers go to y, which may be in->x[0]. */
