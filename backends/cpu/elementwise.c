@@ -246,17 +246,6 @@ typedef struct span_context {
     trine_dtype dtype;
 } span_context;
 
-/* Elements that may be put from `to` on: whole lines, from a line on. 0: the *m ones before it, or behind the last, go by a span. */
-static int64_t elements_to_put(bool put, const char *to, trine_dtype dtype, int64_t left, int64_t *m)
-{
-    const int64_t size = trine_dtype_bits(dtype) / 8, off = (int64_t)((uintptr_t)to % 64);
-    *m = span_length(to, dtype, left);
-    if (!put || off % size != 0 || left < LANES_PUT) return 0;
-    if (off == 0) return left / LANES_PUT * LANES_PUT;
-    if (*m > (64 - off) / size) *m = (64 - off) / size;
-    return 0;
-}
-
 static void binary_by_span(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
 {
     const span_context *c = context;
@@ -268,7 +257,7 @@ static void binary_by_span(const void *context, char *const *p, const int64_t *s
     const float by = put && n > 0 ? *span_load(buffer_b, p[2], c->dtype, 1) : 0;
     for (int64_t i = 0, m; i < n; i += m) {
         char *to = p[0] + i * step[0] * size;
-        const int64_t lines = elements_to_put(put, to, c->dtype, n - i, &m);
+        const int64_t lines = lanes_to_put(put, to, c->dtype, n - i, &m);
         if (lines > 0) {
             m = lines;
             if (step[2] == 1)
@@ -310,7 +299,7 @@ static void scalar_by_span(const void *context, char *const *p, const int64_t *s
     const bool put = LANES_PUTS && c->table->put_by && step[0] == 1 && step[1] == 1;
     for (int64_t i = 0, m; i < n; i += m) {
         char *to = p[0] + i * step[0] * size;
-        const int64_t lines = elements_to_put(put, to, c->dtype, n - i, &m);
+        const int64_t lines = lanes_to_put(put, to, c->dtype, n - i, &m);
         if (lines > 0) {
             m = lines;
             c->table->put_by(to, p[1] + i * size, c->repeated[0], c->dtype, m, stream);
