@@ -6,6 +6,7 @@
  * and their slopes are h at -a and 1 - h at a, so that nothing overflows and the tails are accurate. */
 #include "backends/cpu/activation_math.h"
 
+#include "backends/cpu/lanes_store.h"
 #include "backends/cpu/vmath.h"
 #include "backends/cpu/walk.h"
 
@@ -151,10 +152,44 @@ static inline float rsqrt_slope(float x)
 /* ---- One loop a kind ---- */
 
 typedef void (*value_fn)(float alpha, float *y, const float *x, int64_t n);
+typedef void (*put_fn)(float alpha, char *y, const char *x, const char *dy, trine_dtype dtype, int64_t n, bool stream);
 typedef void (*slope_fn)(float alpha, float *dx, const float *x, const float *dy, int64_t n);
 
-/* ivdep: outputs are inputs, or apart from them. */
-#define KIND(name, value, slope) \
+/* The same from memory to y, n a multiple of LANES_PUT, a line of 16 bits at a time: memory is read, computed on and written at
+ * once rather than by turns. x is that of the formula; dy: NULL, or what a slope is multiplied by. */
+#define PUT_AS(type, formula, slopes) \
+    for (int64_t i = 0; i < n; i += LANES_PUT) { \
+        float in[LANES_PUT], in_dy[LANES_PUT], out[LANES_PUT]; \
+        for (int half = 0; half < LANES_PUT; half += LANES) { \
+            const f32x16 v = lanes_load(from, type, i + half), w = (slopes) ? lanes_load(dy, type, i + half) : v; \
+            memcpy(in + half, &v, sizeof v); \
+            memcpy(in_dy + half, &w, sizeof w); \
+        } \
+        for (int k = 0; k < LANES_PUT; k++) { \
+            float x = in[k]; \
+            out[k] = (slopes) ? in_dy[k] * (formula) : (formula); \
+        } \
+        lanes_put(y + i * lanes_size(type), type, lanes_load(out, TRINE_F32, 0), lanes_load(out, TRINE_F32, LANES), stream); \
+    }
+#define PUT(name, light, formula, slopes) \
+    static __attribute__((unused)) void name(float alpha, char *y, const char *from, const char *dy, trine_dtype dtype, \
+                                             int64_t n, bool stream) \
+    { \
+        (void)alpha, (void)dy; \
+        if (dtype == TRINE_F32) \
+            PUT_AS(TRINE_F32, formula, slopes) \
+        else if (dtype == TRINE_BF16 && (light)) \
+            PUT_AS(TRINE_BF16, formula, slopes) \
+        else if (light) \
+            PUT_AS(TRINE_F16, formula, slopes) \
+    }
+
+/* light: little arithmetic, so that 16-bit types are put too; what has more of it runs 5 to 12 % faster over spans there.
+ * ivdep: outputs are inputs, or apart from them. */
+#define KIND(name, light, value, slope) \
+    PUT(put_value_##name, light, value, false) \
+    PUT(put_slope_##name, light, slope, true) \
+    enum { name##_is_light = (light) }; \
     static void value_##name(float alpha, float *y, const float *from, int64_t n) \
     { \
         (void)alpha; \
@@ -173,36 +208,43 @@ typedef void (*slope_fn)(float alpha, float *dx, const float *x, const float *dy
             dx[i] = dy[i] * (slope); \
         } \
     }
-KIND(IDENTITY, x, step(x, 1.0f, 1.0f))
-KIND(RELU, at_least(x, 0.0f), step(x, 1.0f, 0.0f))
-KIND(LEAKY_RELU, x > 0.0f ? x : alpha * x, step(x, 1.0f, alpha))
-KIND(SIGMOID, vm_sigmoid(x), bell(1.0f, x))
-KIND(TANH, vm_tanh(x), bell(4.0f, 2.0f * x))
-KIND(SILU, silu(x), silu_slope(x))
-KIND(GELU, gelu(x), gelu_slope(x))
-KIND(GELU_TANH, gelu_tanh(x), gelu_tanh_slope(x))
-KIND(HARDSIGMOID, at_most(at_least(x + 3.0f, 0.0f), 6.0f) * (1.0f / 6.0f), fabsf(x) < 3.0f ? 1.0f / 6.0f : step(x, 0.0f, 0.0f))
-KIND(HARDSWISH, hardswish(x), hardswish_slope(x))
-KIND(ELU, x > 0.0f ? x : alpha * vm_expm1(at_most(x, 0.0f)), x > 0.0f ? 1.0f : alpha * vm_exp(at_most(x, 0.0f)))
-KIND(SELU, x > 0.0f ? SELU_SCALE * x : SELU_NEGATIVE * vm_expm1(at_most(x, 0.0f)),
+KIND(IDENTITY, true, x, step(x, 1.0f, 1.0f))
+KIND(RELU, true, at_least(x, 0.0f), step(x, 1.0f, 0.0f))
+KIND(LEAKY_RELU, true, x > 0.0f ? x : alpha * x, step(x, 1.0f, alpha))
+KIND(SIGMOID, false, vm_sigmoid(x), bell(1.0f, x))
+KIND(TANH, false, vm_tanh(x), bell(4.0f, 2.0f * x))
+KIND(SILU, false, silu(x), silu_slope(x))
+KIND(GELU, false, gelu(x), gelu_slope(x))
+KIND(GELU_TANH, false, gelu_tanh(x), gelu_tanh_slope(x))
+KIND(HARDSIGMOID, true, at_most(at_least(x + 3.0f, 0.0f), 6.0f) * (1.0f / 6.0f),
+     fabsf(x) < 3.0f ? 1.0f / 6.0f : step(x, 0.0f, 0.0f))
+KIND(HARDSWISH, true, hardswish(x), hardswish_slope(x))
+KIND(ELU, false, x > 0.0f ? x : alpha * vm_expm1(at_most(x, 0.0f)), x > 0.0f ? 1.0f : alpha * vm_exp(at_most(x, 0.0f)))
+KIND(SELU, false, x > 0.0f ? SELU_SCALE * x : SELU_NEGATIVE * vm_expm1(at_most(x, 0.0f)),
      x > 0.0f ? SELU_SCALE : SELU_NEGATIVE * vm_exp(at_most(x, 0.0f)))
-KIND(SOFTPLUS, vm_softplus(x), vm_sigmoid(x))
-KIND(MISH, mish(x), mish_slope(x))
-KIND(ABS, fabsf(x), step(x, 1.0f, x < 0.0f ? -1.0f : 0.0f))
-KIND(EXP, vm_exp(x), vm_exp(x))
-KIND(LOG, vm_log(x), 1.0f / x)
-KIND(SQRT, sqrtf(x), 0.5f * vm_rsqrt(x))
-KIND(RSQRT, vm_rsqrt(x), rsqrt_slope(x))
-KIND(SQUARE, (x * x), x + x)
+KIND(SOFTPLUS, false, vm_softplus(x), vm_sigmoid(x))
+KIND(MISH, false, mish(x), mish_slope(x))
+KIND(ABS, true, fabsf(x), step(x, 1.0f, x < 0.0f ? -1.0f : 0.0f))
+KIND(EXP, false, vm_exp(x), vm_exp(x))
+KIND(LOG, false, vm_log(x), 1.0f / x)
+KIND(SQRT, false, sqrtf(x), 0.5f * vm_rsqrt(x))
+KIND(RSQRT, false, vm_rsqrt(x), rsqrt_slope(x))
+KIND(SQUARE, true, (x * x), x + x)
 
 static const struct {
     value_fn value;
     slope_fn slope;
+    put_fn put_value, put_slope;
+    bool light;
 } kinds[TRINE_ACT_COUNT] = {
-#define ROW(name) [TRINE_ACT_##name] = {value_##name, slope_##name}
-    ROW(IDENTITY),  ROW(RELU),        ROW(LEAKY_RELU), ROW(SIGMOID), ROW(TANH),  ROW(SILU),     ROW(GELU),
-    ROW(GELU_TANH), ROW(HARDSIGMOID), ROW(HARDSWISH),  ROW(ELU),     ROW(SELU),  ROW(SOFTPLUS), ROW(MISH),
-    ROW(ABS),       ROW(EXP),         ROW(LOG),        ROW(SQRT),    ROW(RSQRT), ROW(SQUARE),
+/* GCC 12 makes less of these in a put: 80 and 88 % of a copy rather than 91. */
+#define ROW_BY_SPANS(name) [TRINE_ACT_##name] = {value_##name, slope_##name, NULL, put_slope_##name, name##_is_light}
+#define ROW(name) [TRINE_ACT_##name] = {value_##name, slope_##name, put_value_##name, put_slope_##name, name##_is_light}
+    ROW(IDENTITY),    ROW(RELU),      ROW(LEAKY_RELU), ROW(SIGMOID),
+    ROW(TANH),        ROW(SILU),      ROW(GELU),       ROW_BY_SPANS(GELU_TANH),
+    ROW(HARDSIGMOID), ROW(HARDSWISH), ROW(ELU),        ROW_BY_SPANS(SELU),
+    ROW(SOFTPLUS),    ROW(MISH),      ROW(ABS),        ROW(EXP),
+    ROW(LOG),         ROW(SQRT),      ROW(RSQRT),      ROW(SQUARE),
 };
 
 void activate_span(trine_activation_kind kind, float alpha, float *values, int64_t n)
@@ -228,15 +270,23 @@ typedef struct context {
     float alpha;
 } context;
 
+static bool may_put(const context *c) { return LANES_PUTS && (c->dtype == TRINE_F32 || kinds[c->kind].light); }
+
 static void value_run(const void *user, char *const *p, const int64_t *step, int64_t n, bool stream)
 {
     const context *c = user;
     const int64_t size = trine_dtype_bits(c->dtype) / 8;
     SPAN_BUFFER(x);
     SPAN_BUFFER(y);
+    const bool put = may_put(c) && kinds[c->kind].put_value && step[0] == 1 && step[1] == 1;
     for (int64_t i = 0, m; i < n; i += m) {
         char *to = p[0] + i * step[0] * size;
-        m = span_length(to, c->dtype, n - i);
+        const int64_t lines = lanes_to_put(put, to, c->dtype, n - i, &m);
+        if (lines > 0) {
+            m = lines;
+            kinds[c->kind].put_value(c->alpha, to, p[1] + i * size, NULL, c->dtype, m, stream);
+            continue;
+        }
         const float *from = cpu_load(x, p[1] + i * step[1] * size, c->dtype, m, step[1]);
         kinds[c->kind].value(c->alpha, y, from, m);
         cpu_store(to, c->dtype, y, m, step[0], stream);
@@ -250,9 +300,15 @@ static void slope_run(const void *user, char *const *p, const int64_t *step, int
     SPAN_BUFFER(x);
     SPAN_BUFFER(dy);
     SPAN_BUFFER(dx);
+    const bool put = may_put(c) && step[0] == 1 && step[1] == 1 && step[2] == 1;
     for (int64_t i = 0, m; i < n; i += m) {
         char *to = p[0] + i * step[0] * size;
-        m = span_length(to, c->dtype, n - i);
+        const int64_t lines = lanes_to_put(put, to, c->dtype, n - i, &m);
+        if (lines > 0) {
+            m = lines;
+            kinds[c->kind].put_slope(c->alpha, to, p[1] + i * size, p[2] + i * size, c->dtype, m, stream);
+            continue;
+        }
         const float *from = cpu_load(x, p[1] + i * step[1] * size, c->dtype, m, step[1]);
         const float *from_dy = cpu_load(dy, p[2] + i * step[2] * size, c->dtype, m, step[2]);
         kinds[c->kind].slope(c->alpha, dx, from, from_dy, m);

@@ -81,7 +81,7 @@ static void entropy_row(const entropy *e, int64_t row)
         const lanes_input in = entropy_input(e, buffer, logits + i * e->size, m, &x);
         const float most = lanes_most(&in, 1, &nan);
         const softmax_base base = base_of((double)most);
-        const float sum = sum_of_powers(x, base, m);
+        const float sum = sum_of_powers(&(lanes_input){.x = {x}, .dtype = TRINE_F32, .n = m}, base);
         const double own[] = {(double)most, nan || most == INFINITY ? NAN : (double)sum, exponent_of(base)};
         if (i == 0)
             memcpy(all, own, sizeof all);

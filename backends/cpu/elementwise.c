@@ -2,6 +2,7 @@
  * type. */
 #include <math.h>
 
+#include "backends/cpu/lanes_store.h"
 #include "backends/cpu/level.h"
 #include "backends/cpu/walk.h"
 #include "core/float_bits.h"
@@ -124,6 +125,22 @@ F32_OP(sub, a[i] - b[i])
 F32_OP(mul, a[i] * b[i])
 F32_OP(div, a[i] / b[i])
 
+/* From registers to registers, n a multiple of LANES_PUT: a way through spans takes up to twice the instructions. put_by: b is a
+ * number. */
+#define PUT_OP(name, op) \
+    static void name##_put(char *y, const char *a, const char *b, trine_dtype dtype, int64_t n, bool stream) \
+    { \
+        LANES_PUT_EACH(dtype, y, n, stream, lanes_load(a, type_, i) op lanes_load(b, type_, i)); \
+    } \
+    static void name##_put_by(char *y, const char *a, float b, trine_dtype dtype, int64_t n, bool stream) \
+    { \
+        LANES_PUT_EACH(dtype, y, n, stream, lanes_load(a, type_, i) op b); \
+    }
+PUT_OP(add, +)
+PUT_OP(sub, -)
+PUT_OP(mul, *)
+PUT_OP(div, /)
+
 /* The same in selects that the compiler vectorises: equal numbers have equal bits, but for the zeros, of which -0 has one bit
  * more. */
 static inline float f32_of(uint32_t bits)
@@ -198,16 +215,19 @@ TYPED_OP(maximum, double, f64, MOST(a, b))
 
 typedef struct arithmetic {
     void (*f32)(float *y, const float *a, const float *b, int64_t n);
+    /* or NULL */
+    void (*put)(char *y, const char *a, const char *b, trine_dtype dtype, int64_t n, bool stream);
+    void (*put_by)(char *y, const char *a, float b, trine_dtype dtype, int64_t n, bool stream);
     cpu_run_fn f64, i64, i32, i8, u8;
 } arithmetic;
-#define ARITHMETIC(name) \
-    static const arithmetic name##_table = {name##_f32, name##_f64, name##_i64, name##_i32, name##_i8, name##_u8}
-ARITHMETIC(add);
-ARITHMETIC(sub);
-ARITHMETIC(mul);
-ARITHMETIC(div);
-ARITHMETIC(minimum);
-ARITHMETIC(maximum);
+#define ARITHMETIC(name, put, put_by) \
+    static const arithmetic name##_table = {name##_f32, put, put_by, name##_f64, name##_i64, name##_i32, name##_i8, name##_u8}
+ARITHMETIC(add, add_put, add_put_by);
+ARITHMETIC(sub, sub_put, sub_put_by);
+ARITHMETIC(mul, mul_put, mul_put_by);
+ARITHMETIC(div, div_put, div_put_by);
+ARITHMETIC(minimum, NULL, NULL);
+ARITHMETIC(maximum, NULL, NULL);
 
 static cpu_run_fn own_type(const arithmetic *table, trine_dtype dtype)
 {
@@ -233,9 +253,19 @@ static void binary_by_span(const void *context, char *const *p, const int64_t *s
     SPAN_BUFFER(buffer_a);
     SPAN_BUFFER(buffer_b);
     SPAN_BUFFER(y);
+    const bool put = LANES_PUTS && c->table->put && step[0] == 1 && step[1] == 1 && (step[2] == 1 || step[2] == 0);
+    const float by = put && n > 0 ? *span_load(buffer_b, p[2], c->dtype, 1) : 0;
     for (int64_t i = 0, m; i < n; i += m) {
         char *to = p[0] + i * step[0] * size;
-        m = span_length(to, c->dtype, n - i);
+        const int64_t lines = lanes_to_put(put, to, c->dtype, n - i, &m);
+        if (lines > 0) {
+            m = lines;
+            if (step[2] == 1)
+                c->table->put(to, p[1] + i * size, p[2] + i * size, c->dtype, m, stream);
+            else
+                c->table->put_by(to, p[1] + i * size, by, c->dtype, m, stream);
+            continue;
+        }
         const float *a = cpu_load(buffer_a, p[1] + i * step[1] * size, c->dtype, m, step[1]);
         const float *b = cpu_load(buffer_b, p[2] + i * step[2] * size, c->dtype, m, step[2]);
         c->table->f32(y, a, b, m);
@@ -266,9 +296,15 @@ static void scalar_by_span(const void *context, char *const *p, const int64_t *s
     const int64_t size = trine_dtype_bits(c->dtype) / 8;
     SPAN_BUFFER(buffer);
     SPAN_BUFFER(y);
+    const bool put = LANES_PUTS && c->table->put_by && step[0] == 1 && step[1] == 1;
     for (int64_t i = 0, m; i < n; i += m) {
         char *to = p[0] + i * step[0] * size;
-        m = span_length(to, c->dtype, n - i);
+        const int64_t lines = lanes_to_put(put, to, c->dtype, n - i, &m);
+        if (lines > 0) {
+            m = lines;
+            c->table->put_by(to, p[1] + i * size, c->repeated[0], c->dtype, m, stream);
+            continue;
+        }
         const float *x = cpu_load(buffer, p[1] + i * step[1] * size, c->dtype, m, step[1]);
         c->table->f32(y, x, c->repeated, m);
         cpu_store(to, c->dtype, y, m, step[0], stream);

@@ -6,6 +6,7 @@
 #define TRINE_CPU_LANES_STORE_H
 
 #include "backends/cpu/lanes.h"
+#include "backends/cpu/span.h"
 
 /* A line of 16-bit elements. */
 enum { LANES_PUT = 2 * LANES };
@@ -122,6 +123,17 @@ LANES_INLINE void lanes_put(void *to, trine_dtype dtype, f32x16 a, f32x16 b, boo
     (void)to, (void)dtype, (void)a, (void)b, (void)stream;
 }
 #endif
+
+/* Elements that may be put from `to` on: whole lines, from a line on. 0: the *m ones before it, or behind the last, go by a span. */
+static inline int64_t lanes_to_put(bool put, const char *to, trine_dtype dtype, int64_t left, int64_t *m)
+{
+    const int64_t size = trine_dtype_bits(dtype) / 8, off = (int64_t)((uintptr_t)to % 64);
+    *m = span_length(to, dtype, left);
+    if (!put || off % size != 0 || left < LANES_PUT) return 0;
+    if (off == 0) return left / LANES_PUT * LANES_PUT;
+    if (*m > (64 - off) / size) *m = (64 - off) / size;
+    return 0;
+}
 
 /* Puts n elements, a multiple of LANES_PUT, of `value`, an expression in int64_t i that gives the elements [i, i + LANES), and in
  * type_, the dtype as a constant; with a loop of its own for each dtype. */

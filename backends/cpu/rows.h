@@ -4,7 +4,8 @@
  * floats, so that memory sees one read and one write an element; of longer rows each chunk is read again (from the L2 or L3
  * cache, if it fits there). Each chunk gives a partial; partials are merged in the order of the chunks, whoever made them, so
  * that results do not depend on the number of threads. Threads take rows, or, where there are few, the chunks of a row. Short
- * dense rows are taken several at once. */
+ * dense rows are taken several at once, ROW_BLOCK elements: enough that one row's work hides what another one waits for, few
+ * enough that what is put past the caches drains while the next block is read (4096 elements: 0.7 to 0.9 of the rate). */
 #ifndef TRINE_CPU_ROWS_H
 #define TRINE_CPU_ROWS_H
 
@@ -14,7 +15,7 @@
 #include "core/backend.h"
 #include "core/shape.h"
 
-enum { ROW_CHUNK = 4096, ROW_KEPT = 192 * 1024, ROW_STATS = 4, ROW_INPUTS = LANES_INPUTS, ROWS_AT_ONCE = 64 };
+enum { ROW_CHUNK = 4096, ROW_BLOCK = 2048, ROW_KEPT = 192 * 1024, ROW_STATS = 4, ROW_INPUTS = LANES_INPUTS, ROWS_AT_ONCE = 64 };
 
 /* Part of a row. In partial the elements are in `source`, and its first pass is over that; from then on they are also in x, as
  * f32. `keep`: what the op wrote there itself (ops that keep nothing: NULL). */
@@ -293,7 +294,7 @@ static inline bool rows_are_dense(const row_call *c)
 static inline int64_t rows_at_once(const row_call *c)
 {
     if (c->n == 0 || 2 * c->n > ROW_CHUNK || !rows_are_dense(c)) return 1;
-    return ROW_CHUNK / c->n < ROWS_AT_ONCE ? ROW_CHUNK / c->n : ROWS_AT_ONCE;
+    return ROW_BLOCK / c->n < 1 ? 1 : ROW_BLOCK / c->n < ROWS_AT_ONCE ? ROW_BLOCK / c->n : ROWS_AT_ONCE;
 }
 
 /* Each row by one thread. */

@@ -16,7 +16,8 @@ static void forward_partial(const void *context, const row_part *part, double st
     (void)context;
     const float most = lanes_most(&part->source, 1, &nan);
     const softmax_base base = base_of((double)most);
-    const float sum = part->keep ? powers(part->keep, part->x[0], base, part->n) : sum_of_powers(part->x[0], base, part->n);
+    const lanes_input second = rows_second(part, 0);
+    const float sum = part->keep ? powers(part->keep, &second, base) : sum_of_powers(&second, base);
     stats[MOST] = (double)most;
     stats[SUM] = nan || most == INFINITY ? NAN : (double)sum;
     stats[EXPONENT] = exponent_of(base);
@@ -40,7 +41,8 @@ static void forward_relate(const void *context, double own[ROW_STATS], const dou
 static void forward_again(const void *context, const row_part *part, const double own[ROW_STATS])
 {
     (void)context;
-    (void)powers(part->keep, part->x[0], base_of(own[MOST]), part->n);
+    const lanes_input in = {.x = {part->x[0]}, .dtype = TRINE_F32, .n = part->n};
+    (void)powers(part->keep, &in, base_of(own[MOST]));
 }
 
 static void forward_emit(const void *context, const row_part *part, const double own[ROW_STATS], const double stats[ROW_STATS],
@@ -135,13 +137,13 @@ static void log_backward_emit(const void *context, const row_part *part, const d
 trine_status TRINE_CPU(softmax)(trine_call *call, const trine_softmax_args *a)
 {
     static const row_op op = {
-        1, true, 1, forward_partial, forward_merge, forward_finish, forward_relate, forward_again, forward_emit, forward_put};
+        1, true, 2, forward_partial, forward_merge, forward_finish, forward_relate, forward_again, forward_emit, forward_put};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->y, &a->x});
 }
 
 trine_status TRINE_CPU(log_softmax)(trine_call *call, const trine_log_softmax_args *a)
 {
-    static const row_op op = {1, false, 1, forward_partial, forward_merge, log_finish, NULL, NULL, log_emit, log_put};
+    static const row_op op = {1, false, 2, forward_partial, forward_merge, log_finish, NULL, NULL, log_emit, log_put};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->y, &a->x});
 }
 

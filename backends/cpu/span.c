@@ -258,6 +258,12 @@ const float *span_load_strided(float *buffer, const void *src, trine_dtype dtype
 {
     const struct conversion *c = &conversions[dtype];
     _Alignas(LINE) char piece[PIECE];
+    if (stride == 0 && n > 0) {
+        float one;
+        c->load(&one, src, 1);
+        for (int64_t i = 0; i < n; i++) buffer[i] = one;
+        return buffer;
+    }
     for (int64_t i = 0, m; i < n; i += m) {
         m = n - i < PIECE / c->size ? n - i : PIECE / c->size;
         gathers[c->size](piece, (const char *)src + i * stride * c->size, m, stride);
