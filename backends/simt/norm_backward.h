@@ -189,26 +189,30 @@ template <class T, bool centred_> struct norm_gradient {
     static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b) { return partial::merge(a, b); }
     static TRINE_DEVICE_METHOD partial combine(const partial &p) { return partial::combine(p); }
 
-    TRINE_DEVICE_METHOD float factor(int64_t column) const
+    /* Of the thread's columns; asked once what the weight is, so that all of it is on its way together. */
+    template <int P, bool simple, class W>
+    TRINE_DEVICE_METHOD void factors(float (&f)[P * V], const gradient_place<V, simple> &at, const W *from) const
     {
-        if (!weight) return 1.0f;
-        return offset +
-               (weight_wide ? static_cast<const float *>(weight)[column] : to_f32(static_cast<const T *>(weight)[column]));
+#pragma unroll
+        for (int e = 0; e < P * V; e++) f[e] = at.has(e / V, e % V) ? offset + to_f32(from[at.column(e / V, e % V)]) : 0.0f;
     }
     template <int P, bool simple>
     TRINE_DEVICE_METHOD void start(columns<P> &c, const gradient_place<V, simple> &at, int64_t first) const
     {
+        float f[P * V];
+        if (!weight)
 #pragma unroll
-        for (int i = 0; i < P; i++)
+            for (int e = 0; e < P * V; e++) f[e] = at.has(e / V, e % V) ? 1.0f : 0.0f;
+        else if (weight_wide)
+            factors<P, simple>(f, at, static_cast<const float *>(weight) + first);
+        else
+            factors<P, simple>(f, at, static_cast<const T *>(weight) + first);
 #pragma unroll
-            for (int q = 0; q < V / 4; q++) {
-                four_floats f;
+        for (int four = 0; four < P * V / 4; four++) {
+            c.set(GRADIENT_FACTOR, four, four_floats{{f[4 * four], f[4 * four + 1], f[4 * four + 2], f[4 * four + 3]}});
 #pragma unroll
-                for (int j = 0; j < 4; j++) f.at[j] = at.has(i, 4 * q + j) ? factor(first + at.column(i, 4 * q + j)) : 0.0f;
-                c.set(GRADIENT_FACTOR, i * (V / 4) + q, f);
-#pragma unroll
-                for (int k = 1; k <= sums; k++) c.set(k, i * (V / 4) + q, four_floats{{0.0f, 0.0f, 0.0f, 0.0f}});
-            }
+            for (int k = 1; k <= sums; k++) c.set(k, four, four_floats{{0.0f, 0.0f, 0.0f, 0.0f}});
+        }
     }
 
     /* Of a tile over `width` threads of a wave, which have `count` columns together, this one `own` of them. In one pass, about the
