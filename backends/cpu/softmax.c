@@ -132,6 +132,16 @@ static void log_backward_emit(const void *context, const row_part *part, const d
     for (int64_t i = 0; i < part->n; i++) dx[i] = dy[i] - vm_exp(y[i]) * sum;
 }
 
+_Static_assert(ROW_BLOCK / 2 <= SPAN_MAX, "rows of a block, which are put whole, fit a span");
+ROW_PUT(log_backward_put)
+{
+    SPAN_BUFFER(powers_of_y);
+    const float *y = part->x[0], *dy = part->x[1], sum = (float)stats[0];
+    (void)context, (void)own;
+    for (int64_t i = 0; i < part->n; i++) powers_of_y[i] = vm_exp(y[i]);
+    LANES_PUT_EACH(dtype, to, part->n, stream, LANES_AT(dy) - LANES_AT(powers_of_y) * sum);
+}
+
 /* ---- The backend's functions ---- */
 
 trine_status TRINE_CPU(softmax)(trine_call *call, const trine_softmax_args *a)
@@ -155,6 +165,6 @@ trine_status TRINE_CPU(softmax_backward)(trine_call *call, const trine_softmax_b
 
 trine_status TRINE_CPU(log_softmax_backward)(trine_call *call, const trine_log_softmax_backward_args *a)
 {
-    static const row_op op = {2, false, 1, sum_partial, sum_merge, sum_finish, NULL, NULL, log_backward_emit, NULL};
+    static const row_op op = {2, false, 1, sum_partial, sum_merge, sum_finish, NULL, NULL, log_backward_emit, log_backward_put};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
 }

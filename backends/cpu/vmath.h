@@ -8,7 +8,7 @@
  * Largest errors over all 2^32 arguments, against libm in f64, in units in the last place of the result (tests/unit/vmath.c
  * holds them to it); where there are two, with FMA and without:
  *   exp 0.91 1.18, exp2 1.01 1.27, expm1 1.46 1.53, log 0.85, log1p 1.40, tanh 2.61, erf 1.86 2.01, sigmoid 2.41,
- *   softplus 2.08 2.38, rsqrt 1.50, sincos2pi 1.62 1.65 over [0, 1); normal_cdf 1.29 1.71, in units of at least 2^-24.
+ *   softplus 2.08 2.38, rsqrt 1.50, sincos2pi 1.62 1.65 over [0, 1); normal_cdf 1.60, in units of at least 2^-24.
  *
  * Polynomials are our own minimax fits: Lawson's iteratively reweighted least squares on 900 Chebyshev-spaced points (values
  * from mpmath, 40 digits), weighted for the relative error of the function, then rounded to f32 one coefficient at a time,
@@ -231,7 +231,7 @@ static inline float vm_erf(float x)
 }
 
 /* The normal distribution function, Phi(x) = (1 + erf(x / sqrt 2)) / 2: gelu is x Phi(x), a fifth cheaper than by vm_erf. Its
- * accuracy is absolute. |x| < 1.7: 1/2 + x q(x^2), q of degree 6 (err 2^-28 of 1). Else h = ((8 - |x|) p(|x|))^8 or 1 - h, p of
+ * accuracy is absolute. |x| < 1.6: 1/2 + x q(x^2), q of degree 6 (err 2^-28 of 1). Else h = ((8 - |x|) p(|x|))^8 or 1 - h, p of
  * degree 5 (err 2^-26.2 of 1); h is 0 from 8 on. The power makes 16 of each rounding before it, so h should be small. */
 static inline float vm_normal_cdf(float x)
 {
@@ -254,7 +254,7 @@ static inline float vm_normal_cdf(float x)
     q = TRINE_FMA(q, u, -0.066490039f);
     q = TRINE_FMA(q, u, 0.398942262f);
     float small = TRINE_FMA(q, x, 0.5f);
-    return fabsf(x) >= 1.7f ? large : small;
+    return fabsf(x) >= 1.6f ? large : small;
 }
 
 /* 1 / (1 + e^-x) = e^x / (e^x + 1), accurate relatively on both sides; 1 from 17.4 on. */

@@ -57,7 +57,7 @@ static inline float vm_cos2pi(float v)
     X(sigmoid, ref_sigmoid, BOUND(2.41, 2.41), 0) \
     X(softplus, ref_softplus, BOUND(2.08, 2.38), 0) \
     X(rsqrt, ref_rsqrt, BOUND(1.50, 1.50), 0) \
-    X(normal_cdf, ref_normal_cdf, BOUND(1.29, 1.71), 0x1p-24) \
+    X(normal_cdf, ref_normal_cdf, BOUND(1.60, 1.60), 0x1p-24) \
     X(sin2pi, ref_sin2pi, BOUND(1.62, 1.65), 0) \
     X(cos2pi, ref_cos2pi, BOUND(1.62, 1.65), 0)
 
