@@ -264,6 +264,7 @@ template <class A, class B, class Tile> TRINE_DEVICE void consume(const maps &m,
         } else if (s.by_tma) {
             store_box_of<Tile>(sum, m, p, s, w, staging, me);
         } else {
+            if (factors) me.meet(); /* the sums go where other threads may still read the factors */
             store_finished<Tile>(sum, p, w, staging, me);
         }
     }
