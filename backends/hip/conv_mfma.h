@@ -99,30 +99,13 @@ template <class E> TRINE_DEVICE void put_four(const simt::pack<float, 4> &sums, 
     }
 }
 
-/* As store_sums (matmul_mfma_epilogue.h), to where a convolution's sums belong. */
 template <class Unit, class Tile, class Sums, class E>
 TRINE_DEVICE void store_conv(const Sums (&sum)[Tile::rows][Tile::columns], unsigned char *shared, const simt::conv_problem<E> &p,
                              int32_t first_row, int32_t first_column, int64_t group, int64_t split, int wave, int lane)
 {
-    constexpr int columns = Tile::columns * 16, pitch = Unit::template pitch<columns>, lanes = columns / 4,
-                  lines = mma::wave / lanes;
-    float *area = reinterpret_cast<float *>(shared) + wave * 16 * pitch;
-    const int32_t row = first_row + wave / Tile::wave_columns * (Tile::rows * 16) + lane / lanes,
-                  column = first_column + wave % Tile::wave_columns * columns + lane % lanes * 4;
-#pragma unroll 1
-    for (int i = 0; i < Tile::rows; i++) {
-#pragma unroll
-        for (int r = 0; r < Tile::rows; r++)
-            if (i == r)
-#pragma unroll
-                for (int c = 0; c < Tile::columns; c++) Unit::store(area + c * 16, pitch, sum[r][c], lane);
-        wave_fence();
-#pragma unroll 1
-        for (int line = 0; line < 16; line += lines)
-            put_four(read_four(area + (line + lane / lanes) * pitch + lane % lanes * 4), row + i * 16 + line, column, p, group,
-                     split);
-        wave_fence();
-    }
+    put_sums<Unit, Tile>(sum, shared, wave, lane, [&](const simt::pack<float, 4> &four, int row, int column) {
+        put_four(four, first_row + row, first_column + column, p, group, split);
+    });
 }
 
 template <class Type, class Tile>

@@ -37,17 +37,16 @@ template <class E> TRINE_DEVICE void store_four(const simt::pack<float, 4> &sums
     }
 }
 
-template <class Unit, class Tile, class Sums, class E>
-TRINE_DEVICE void store_sums(const Sums (&sum)[Tile::rows][Tile::columns], unsigned char *shared, const product<E> &p,
-                             const simt::split_sink &sink, const work &w, int wave, int lane)
+/* A block's sums through shared memory to put(four, row, column): four of a row, places counted within the tile. */
+template <class Unit, class Tile, class Sums, class Put> TRINE_DEVICE void
+put_sums(const Sums (&sum)[Tile::rows][Tile::columns], unsigned char *shared, int wave, int lane, const Put &put)
 {
     constexpr int columns = Tile::columns * 16, pitch = Unit::template pitch<columns>, lanes = columns / 4,
                   lines = mma::wave / lanes;
     static_assert(Tile::waves * 16 * pitch * 4 <= Tile::shared, "room for every wave");
-    const product_offsets at = p.offsets(w.part.index);
     float *area = reinterpret_cast<float *>(shared) + wave * 16 * pitch;
-    const int64_t row = w.row + wave / Tile::wave_columns * (Tile::rows * 16) + lane / lanes;
-    const int64_t column = w.column + wave % Tile::wave_columns * columns + lane % lanes * 4;
+    const int row = wave / Tile::wave_columns * (Tile::rows * 16) + lane / lanes,
+              column = wave % Tile::wave_columns * columns + lane % lanes * 4;
     /* a loop that is not unrolled, for epilogues are long; registers have no index, hence the conditions */
 #pragma unroll 1
     for (int i = 0; i < Tile::rows; i++) {
@@ -59,10 +58,19 @@ TRINE_DEVICE void store_sums(const Sums (&sum)[Tile::rows][Tile::columns], unsig
         wave_fence();
 #pragma unroll 1
         for (int line = 0; line < 16; line += lines)
-            store_four(read_four(area + (line + lane / lanes) * pitch + lane % lanes * 4), row + i * 16 + line, column, p, sink,
-                       w.part, at);
+            put(read_four(area + (line + lane / lanes) * pitch + lane % lanes * 4), row + i * 16 + line, column);
         wave_fence();
     }
+}
+
+template <class Unit, class Tile, class Sums, class E>
+TRINE_DEVICE void store_sums(const Sums (&sum)[Tile::rows][Tile::columns], unsigned char *shared, const product<E> &p,
+                             const simt::split_sink &sink, const work &w, int wave, int lane)
+{
+    const product_offsets at = p.offsets(w.part.index);
+    put_sums<Unit, Tile>(sum, shared, wave, lane, [&](const simt::pack<float, 4> &four, int row, int column) {
+        store_four(four, w.row + row, w.column + column, p, sink, w.part, at);
+    });
 }
 
 } // namespace mfma
