@@ -27,8 +27,8 @@ typedef struct trine_conv_window {
  * With channels_last the channels are the last axis of each: [N, H, W, C], [K, R, S, C/groups], [N, P, Q, K]. Any strides on all
  * but bias, so that either form can be a view of the other; fast are those in which channels lie densely.
  *   activation  with activation_alpha, as in activation.h; 0 is identity
- * Products and sums in f32, one rounding. A NaN or inf of x counts where a tap meets it and nowhere else; whether one of the weight
- * counts over padding (0 times it is NaN) is not defined. Asynchronous in the stream's order.
+ * Products and sums in f32, one rounding. A NaN or inf of x counts where a tap meets it and nowhere else; whether one of the weight,
+ * or of dy in the filters' gradient, counts over padding (0 times it is NaN) is not defined. Asynchronous in the stream's order.
  * Errors: INVALID_ARGUMENT for attributes out of range (stride and dilation 1 to 2^20, padding 0 to 2^20), groups that do not
  * divide C and K, sizes that don't go together, an unknown activation, an axis of 2^30 or more. UNSUPPORTED on GPUs for 2^31
  * pixels or more.

@@ -59,8 +59,8 @@ TRINE_API trine_status trine_cross_entropy_backward(trine_stream *stream, const 
  * (optional) as there. dx      optional [N, D] of x's dtype: the gradient of loss (for NONE: of the losses' sum) with respect
  * to x dweight optional [C, D] of x's dtype or f32: the same with respect to weight, summed up in f32 so that no backward is
  * needed: scale both by dloss where that is not 1. The rows are taken in chunks: `chunk` rows at a time, or, where it is 0,
- * as many as give as many logits as x has elements, but at least 64 MiB of them, and up to 256 MiB where that is a
- * seventeenth of all or less. Workspace, as trine_query states it, is the peak memory: chunk * C elements, 4 or 8 bytes a
+ * as many as give as many logits as x has elements, but at least 64 MiB of them, and up to 256 MiB where that is less than
+ * a sixteenth of all. Workspace, as trine_query states it, is the peak memory: chunk * C elements, 4 or 8 bytes a
  * row, 4 bytes for each element of dweight unless that is f32, and what the largest matrix product needs. Any strides on x
  * and weight; dx and dweight as d of matmul. Not in place. C >= 1 unless N is 0. Errors: INVALID_ARGUMENT as for
  * cross_entropy, and for a negative chunk. Source: Hsu et al., "Liger Kernel: Efficient Triton Kernels for LLM Training",
