@@ -2,7 +2,11 @@
  *
  * Panels are packed: panel[k][MR] of a, panel[k][NR] of b, so that it reads both front to back. For one k it loads NR / LANES
  * vectors of b and broadcasts MR numbers of a, and starts MR NR / LANES multiply-adds: the processor's rate of multiply-adds is
- * what bounds it, as long as all MR NR / LANES sums stay in registers, of which AVX-512 has 32 and the others 16. */
+ * what bounds it, as long as all MR NR / LANES sums stay in registers, of which AVX-512 has 32 and the others 16.
+ *
+ * Products of bf16 take half as many steps on a processor with AVX512-BF16: a number of a panel is then a pair of terms, and
+ * VDPBF16PS adds the products of two pairs to a sum, each rounded to nearest. It takes subnormal numbers for 0, terms and sums;
+ * panels that hold subnormal terms are therefore multiplied in f32, and only sums below 2^-126 are lost. */
 #ifndef TRINE_CPU_MATMUL_KERNEL_H
 #define TRINE_CPU_MATMUL_KERNEL_H
 
@@ -44,9 +48,42 @@ static inline vec vec_fma(vec a, vec b, vec c)
 #endif
 }
 
-/* The first `rows` (a constant) of the tile. What it is added to is asked for before it is needed. */
-static inline __attribute__((always_inline)) void multiply_rows(const int rows, const float *restrict a, const float *restrict b,
-                                                                int64_t terms, float *restrict out, int64_t pitch, bool add)
+/* What a number of a panel is: a term, or two of bf16, the first in the low half. */
+typedef enum panel_kind { PANEL_TERMS, PANEL_PAIRS, PANEL_PAIRS_IN_F32 } panel_kind;
+
+/* Whether products of bf16 go by pairs here. */
+static inline bool multiplies_pairs(void)
+{
+#if defined __AVX512F__
+    return __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
+typedef int32_t vec_bits __attribute__((vector_size(4 * LANES)));
+
+static inline vec first_of_pairs(vec x) { return (vec)((vec_bits)x << 16); }
+
+static inline vec second_of_pairs(vec x) { return (vec)((vec_bits)x & (int32_t)0xffff0000); }
+
+/* sum + a b. `kind` is a constant. */
+static inline __attribute__((always_inline)) vec add_product(const panel_kind kind, vec a, vec b, vec sum)
+{
+    if (kind == PANEL_TERMS) return vec_fma(a, b, sum);
+#if defined __AVX512F__
+    if (kind == PANEL_PAIRS) {
+        __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(b), "v"(a)); /* the level's compiler flags have no intrinsic for it */
+        return sum;
+    }
+#endif
+    return vec_fma(second_of_pairs(a), second_of_pairs(b), vec_fma(first_of_pairs(a), first_of_pairs(b), sum));
+}
+
+/* The first `rows` of the tile; `kind` and `rows` are constants. What it is added to is asked for before it is needed. */
+static inline __attribute__((always_inline)) void multiply_rows(const panel_kind kind, const int rows, const float *restrict a,
+                                                                const float *restrict b, int64_t terms, float *restrict out,
+                                                                int64_t pitch, bool add)
 {
     vec sum[MR][NV] = {0};
 #pragma GCC unroll 16
@@ -58,7 +95,7 @@ static inline __attribute__((always_inline)) void multiply_rows(const int rows, 
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
             const vec left = vec_all(a[i]);
-            for (int j = 0; j < NV; j++) sum[i][j] = vec_fma(left, right[j], sum[i][j]);
+            for (int j = 0; j < NV; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
         }
     }
 #pragma GCC unroll 16
@@ -72,16 +109,41 @@ static inline __attribute__((always_inline)) void multiply_rows(const int rows, 
 /* Rows that multiply_panels makes of a tile of which `rows` are wanted: a third, two thirds or all. */
 static inline int64_t rows_made(int64_t rows) { return rows <= MR / 3 ? MR / 3 : rows <= 2 * MR / 3 ? 2 * MR / 3 : MR; }
 
-/* out[rows_made(rows)][NR], `pitch` apart: the sum over the panels' terms, or that added to what is there. */
-static inline void multiply_panels(const float *a, const float *b, int64_t terms, float *out, int64_t pitch, bool add, int64_t rows)
+static inline __attribute__((always_inline)) void multiply_kind(const panel_kind kind, const float *a, const float *b,
+                                                                int64_t terms, float *out, int64_t pitch, bool add, int64_t made)
 {
-    const int64_t made = rows_made(rows);
     if (made == MR)
-        multiply_rows(MR, a, b, terms, out, pitch, add);
+        multiply_rows(kind, MR, a, b, terms, out, pitch, add);
     else if (made == MR / 3)
-        multiply_rows(MR / 3, a, b, terms, out, pitch, add);
+        multiply_rows(kind, MR / 3, a, b, terms, out, pitch, add);
     else
-        multiply_rows(2 * MR / 3, a, b, terms, out, pitch, add);
+        multiply_rows(kind, 2 * MR / 3, a, b, terms, out, pitch, add);
+}
+
+#if defined __AVX512F__
+/* Of panels of pairs. */
+static __attribute__((noinline)) void multiply_pairs(bool in_f32, const float *a, const float *b, int64_t terms, float *out,
+                                                     int64_t pitch, bool add, int64_t made)
+{
+    if (in_f32)
+        multiply_kind(PANEL_PAIRS_IN_F32, a, b, terms, out, pitch, add, made);
+    else
+        multiply_kind(PANEL_PAIRS, a, b, terms, out, pitch, add, made);
+}
+#endif
+
+/* out[rows_made(rows)][NR], `pitch` apart: the sum over the panels' terms, or that added to what is there. */
+static inline void multiply_panels(panel_kind kind, const float *a, const float *b, int64_t terms, float *out, int64_t pitch,
+                                   bool add, int64_t rows)
+{
+#if defined __AVX512F__
+    if (kind != PANEL_TERMS) {
+        multiply_pairs(kind == PANEL_PAIRS_IN_F32, a, b, terms, out, pitch, add, rows_made(rows));
+        return;
+    }
+#endif
+    (void)kind;
+    multiply_kind(PANEL_TERMS, a, b, terms, out, pitch, add, rows_made(rows));
 }
 
 #endif

@@ -2,13 +2,17 @@
  * reads front to back. What the operand lacks of a last panel is 0. Bound by bytes: an element is read and written once for as
  * many multiply-adds as the other operand has rows.
  *
- * An operand that is dense along its rows is copied in lines; one that is dense along k is turned in 4 x 4 squares. Elements with
+ * Of bf16 a panel may hold pairs of terms (matmul_kernel.h): `terms` then counts pairs, the last of which may lack its second.
+ *
+ * An operand that is dense along its rows is copied in lines; one that is dense along k is turned in squares of
+ * LANES x LANES. Elements with
  * scales (fp8) are multiplied by them on the way: one rounding more. */
 #ifndef TRINE_CPU_MATMUL_PACK_H
 #define TRINE_CPU_MATMUL_PACK_H
 
 #include "backends/cpu/matmul_epilogue.h"
 #include "backends/cpu/matmul_kernel.h"
+#include "core/float_bits.h"
 
 enum { PACK_WIDTH_MAX = NR, /* more than MR */ PACK_GROUP = 8, PACK_TERMS = 384, PACK_AHEAD = 6 };
 
@@ -19,6 +23,7 @@ typedef struct pack_source {
     int64_t first;  /* element of row 0 and term 0 */
     int64_t row, k; /* strides */
     int64_t rows, terms;
+    bool pairs, odd;            /* terms go by twos; the last one is alone */
     int64_t begin_row, begin_k; /* in the whole matrix, of row 0 and term 0: for what follows */
     /* An operand that has no strides: n elements along k (or along rows) in buffer. NULL: it lies in memory as said above. */
     void (*gather)(float *buffer, const void *context, int64_t row, int64_t k, int64_t n, bool along_k);
@@ -27,11 +32,62 @@ typedef struct pack_source {
     const float *scales;              /* of the matrix's first row and term */
 } pack_source;
 
-/* n elements along k (or along rows). */
-static inline const float *source_line(float *buffer, const pack_source *s, int64_t row, int64_t k, int64_t n, bool along_k)
+/* n elements along k (or along rows); k counts elements. */
+static inline const float *element_line(float *buffer, const pack_source *s, int64_t row, int64_t k, int64_t n, bool along_k)
 {
     if (!s->gather) return load_line(buffer, s->data, s->dtype, s->first + row * s->row + k * s->k, n, along_k ? s->k : s->row);
     s->gather(buffer, s->context, s->begin_row + row, s->begin_k + k, n, along_k);
+    return buffer;
+}
+
+/* Two bf16 that were widened to f32. */
+static inline float pair_of(float first, float second)
+{
+    return trine_f32_of_bits(trine_bits_of_f32(first) >> 16 | (trine_bits_of_f32(second) & 0xffff0000u));
+}
+
+/* n pairs along k, of `count` terms: 2 n or one less. */
+static inline void pairs_along_k(float *pairs, const pack_source *s, int64_t row, int64_t k, int64_t n, int64_t count)
+{
+    if (!s->gather && s->k == 1) {
+        memcpy(pairs, element(s->data, s->dtype, s->first + row * s->row + k), (size_t)count * 2);
+        memset((char *)pairs + count * 2, 0, (size_t)(2 * n - count) * 2);
+        return;
+    }
+    SPAN_BUFFER(buffer);
+    const float *line = element_line(buffer, s, row, k, count, true);
+    for (int64_t i = 0; i < count / 2; i++) pairs[i] = pair_of(line[2 * i], line[2 * i + 1]);
+    if (count % 2) pairs[n - 1] = pair_of(line[count - 1], 0);
+}
+
+/* Pairs from two lines of bf16. */
+static inline __attribute__((always_inline)) void join_lines(float *pairs, const uint16_t *first, const uint16_t *second,
+                                                             int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) pairs[i] = trine_f32_of_bits(first[i] | (uint32_t)second[i] << 16);
+}
+
+/* Pairs of n rows: the terms k and k + 1, or k alone. */
+static inline void pairs_of_rows(float *pairs, const pack_source *s, int64_t row, int64_t k, int64_t n, bool alone)
+{
+    SPAN_BUFFER(buffer);
+    const float *line = element_line(buffer, s, row, k, n, false);
+    for (int64_t i = 0; i < n; i++) pairs[i] = pair_of(line[i], 0);
+    if (alone) return;
+    line = element_line(buffer, s, row, k + 1, n, false);
+    for (int64_t i = 0; i < n; i++)
+        pairs[i] = trine_f32_of_bits(trine_bits_of_f32(pairs[i]) | (trine_bits_of_f32(line[i]) & 0xffff0000u));
+}
+
+/* n numbers of panels along k (or along rows). */
+static inline const float *source_line(float *buffer, const pack_source *s, int64_t row, int64_t k, int64_t n, bool along_k)
+{
+    if (!s->pairs) return element_line(buffer, s, row, k, n, along_k);
+    const bool alone = s->odd && k + (along_k ? n : 1) == s->terms;
+    if (along_k)
+        pairs_along_k(buffer, s, row, 2 * k, n, 2 * n - alone);
+    else
+        pairs_of_rows(buffer, s, row, 2 * k, n, alone);
     return buffer;
 }
 
@@ -56,7 +112,7 @@ static inline void find_scales(float *scales, const pack_source *s, int64_t firs
     for (int64_t i = 0; i < rows; i++) scales[i] = from[(s->begin_row + first_row + i) / s->scale->row_block * s->scale->row];
 }
 
-/* Lines of one term lie far apart: the processor does not look so far ahead by itself. */
+/* Lines of one term lie far apart: the processor does not look so far ahead by itself. k counts elements. */
 static inline void ask_for(const pack_source *s, int64_t row, int64_t k, int64_t rows)
 {
     const char *from = element(s->data, s->dtype, s->first + row + k * s->k);
@@ -71,10 +127,21 @@ static inline __attribute__((always_inline)) void pack_lines(float *panels, cons
     SPAN_BUFFER(buffer);
     SPAN_BUFFER(scales);
     const int64_t whole = rows / width, rest = rows - whole * width, apart = width * s->terms;
+    const bool joins = s->pairs && !s->gather && s->row == 1;
     for (int64_t k = 0; k < s->terms; k++) {
-        if (s->row == 1 && k + PACK_AHEAD < s->terms) ask_for(s, first_row, k + PACK_AHEAD, rows);
-        const float *line = source_line(buffer, s, first_row, k, rows, false);
+        if (s->row == 1 && k + PACK_AHEAD < s->terms) {
+            ask_for(s, first_row, s->pairs ? 2 * (k + PACK_AHEAD) : k + PACK_AHEAD, rows);
+            if (s->pairs) ask_for(s, first_row, 2 * (k + PACK_AHEAD) + 1, rows);
+        }
         float *to = panels + k * width;
+        if (joins && (k + 1 < s->terms || !s->odd)) {
+            const uint16_t *one = (const uint16_t *)s->data + s->first + first_row + 2 * k * s->k;
+            for (int64_t i = 0; i < whole; i++, to += apart, one += width) join_lines(to, one, one + s->k, width);
+            for (int64_t j = 0; rest && j < width; j++)
+                to[j] = trine_f32_of_bits(j < rest ? one[j] | (uint32_t)one[j + s->k] << 16 : 0);
+            continue;
+        }
+        const float *line = source_line(buffer, s, first_row, k, rows, false);
         if (s->scale) {
             if (k == 0 || (s->begin_k + k) % SCALE_TERMS == 0) find_scales(scales, s, first_row, rows, k);
             for (int64_t i = 0; i < rows; i++) buffer[i] *= scales[i];
@@ -86,33 +153,58 @@ static inline __attribute__((always_inline)) void pack_lines(float *panels, cons
 
 /* ---- Dense along k, or neither: one panel, turned ---- */
 
-typedef float vec4 __attribute__((vector_size(16)));
-typedef float vec4_any __attribute__((vector_size(16), aligned(4), may_alias));
-typedef int32_t mask4 __attribute__((vector_size(16)));
-
-/* Four numbers of each of four lines become four rows, `pitch` apart. */
-static inline void turn_square(float *to, int64_t pitch, const float *const *line, int64_t k)
+/* LANES numbers of each of LANES lines, from byte `at` of them on, become LANES rows of n numbers, `pitch` apart: halves of lines
+ * that lie `step` apart change places. n is a constant. */
+static inline __attribute__((always_inline)) void turn_square(float *to, int64_t pitch, const int n, const void *const *line,
+                                                              int64_t at)
 {
-    const vec4 a = *(const vec4_any *)(line[0] + k), b = *(const vec4_any *)(line[1] + k);
-    const vec4 c = *(const vec4_any *)(line[2] + k), d = *(const vec4_any *)(line[3] + k);
-    const vec4 ab_low = __builtin_shuffle(a, b, (mask4){0, 4, 1, 5}), ab_high = __builtin_shuffle(a, b, (mask4){2, 6, 3, 7});
-    const vec4 cd_low = __builtin_shuffle(c, d, (mask4){0, 4, 1, 5}), cd_high = __builtin_shuffle(c, d, (mask4){2, 6, 3, 7});
-    *(vec4_any *)(to) = __builtin_shuffle(ab_low, cd_low, (mask4){0, 1, 4, 5});
-    *(vec4_any *)(to + pitch) = __builtin_shuffle(ab_low, cd_low, (mask4){2, 3, 6, 7});
-    *(vec4_any *)(to + 2 * pitch) = __builtin_shuffle(ab_high, cd_high, (mask4){0, 1, 4, 5});
-    *(vec4_any *)(to + 3 * pitch) = __builtin_shuffle(ab_high, cd_high, (mask4){2, 3, 6, 7});
+    enum { AHEAD = 256 };
+    vec x[LANES];
+    vec_bits lane;
+    for (int i = 0; i < LANES; i++) lane[i] = i;
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) {
+        memcpy(&x[i], (const char *)line[i] + at, sizeof x[i]);
+        __builtin_prefetch((const char *)line[i] + at + AHEAD);
+    }
+#pragma GCC unroll 4
+    for (int step = 1; step < LANES; step *= 2) {
+        const vec_bits second = (lane & step) != 0, low = lane + (second & (LANES - step)),
+                       high = lane + (~second & step) + (second & LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) {
+            if (i & step) continue;
+            const vec a = x[i], b = x[i + step];
+            x[i] = __builtin_shuffle(a, b, low);
+            x[i + step] = __builtin_shuffle(a, b, high);
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES - 1; i++) memcpy(to + i * pitch, &x[i], sizeof x[i]); /* the next row goes over what is too much */
+    memcpy(to + (LANES - 1) * pitch, &x[LANES - 1], (size_t)n * sizeof *to);
 }
 
-/* `width` lines (padded to a multiple of 4 by lines of zeros) become a panel. Where width is no multiple of 4, the last square of
- * a row writes over the beginning of the next row, which is written after it; the last rows therefore go one by one. */
-static inline __attribute__((always_inline)) void turn_lines(float *panel, const int64_t width, const float *const *line,
+/* `width` lines (filled up to a multiple of LANES) become a panel. */
+static inline __attribute__((always_inline)) void turn_lines(float *panel, const int64_t width, const void *const *line,
                                                              int64_t terms)
 {
+    enum { REST = MR % LANES };
     int64_t k = 0;
-    for (; k + 4 < terms || (k + 4 == terms && width % 4 == 0); k += 4)
-        for (int64_t r = (width - 1) / 4 * 4; r >= 0; r -= 4) turn_square(panel + k * width + r, width, line + r, k);
+    for (; k + LANES <= terms; k += LANES) {
+        int64_t r = 0;
+        for (; r + LANES <= width; r += LANES)
+            turn_square(panel + k * width + r, width, LANES, line + r, k * (int64_t)sizeof *panel);
+        if (r < width) turn_square(panel + k * width + r, width, REST, line + r, k * (int64_t)sizeof *panel);
+    }
     for (; k < terms; k++)
-        for (int64_t r = 0; r < width; r++) panel[k * width + r] = line[r][k];
+        for (int64_t r = 0; r < width; r++) memcpy(panel + k * width + r, (const float *)line[r] + k, sizeof *panel);
+}
+
+/* Where a row's numbers lie one after the other as a panel wants them: no copy of the line is needed. */
+static inline const void *line_in_place(const pack_source *s, int64_t row)
+{
+    const bool whole = s->pairs ? !s->odd : s->dtype == TRINE_F32;
+    return !s->gather && s->k == 1 && whole && !s->scale ? element(s->data, s->dtype, s->first + row * s->row) : NULL;
 }
 
 static inline __attribute__((always_inline)) void pack_turned(float *panel, const int64_t width, const pack_source *s,
@@ -120,35 +212,58 @@ static inline __attribute__((always_inline)) void pack_turned(float *panel, cons
 {
     static const float zeros[PACK_TERMS];
     _Alignas(64) float buffer[PACK_WIDTH_MAX * PACK_TERMS];
-    const float *line[PACK_WIDTH_MAX + 4];
-    for (int64_t r = 0; r < width + 3; r++)
-        line[r] = r < rows ? source_line(buffer + r * PACK_TERMS, s, first_row + r, 0, s->terms, true) : zeros;
+    const void *line[PACK_WIDTH_MAX + LANES];
+    for (int64_t r = 0; r < width + LANES - 1; r++) {
+        line[r] = zeros;
+        if (r >= rows || r >= width) continue;
+        line[r] = line_in_place(s, first_row + r);
+        if (!line[r]) line[r] = source_line(buffer + r * PACK_TERMS, s, first_row + r, 0, s->terms, true);
+    }
     for (int64_t r = 0; s->scale && r < width && r < rows; r++) scale_terms(buffer + r * PACK_TERMS, s, first_row + r);
     turn_lines(panel, width, line, s->terms);
 }
 
 /* ---- All panels ---- */
 
-/* This member's part of the panels. `width` is a constant wherever this is called. */
-static inline __attribute__((always_inline)) void pack_panels(const cpu_team *team, float *panels, const int64_t width,
-                                                              const pack_source *s)
+typedef uint16_t bf16_any __attribute__((may_alias));
+
+/* Whether bf16 among n pairs are subnormal. */
+static inline bool any_subnormal(const float *pairs, int64_t n)
+{
+    const bf16_any *bits = (const bf16_any *)pairs;
+    uint16_t any = 0;
+    for (int64_t i = 0; i < 2 * n; i++) any |= (uint16_t)((bits[i] & 0x7fff) - 1) < 0x7f;
+    return any;
+}
+
+/* This member's part of the panels; of pairs, subnormal[i] is 1 where panel i has such terms, else 0. `width` is a constant
+ * wherever this is called. */
+static inline __attribute__((always_inline)) void pack_panels(const cpu_team *team, float *panels, float *subnormal,
+                                                              const int64_t width, const pack_source *s)
 {
     const int64_t count = (s->rows + width - 1) / width, apart = width * s->terms;
     const bool lines = s->row == 1 || s->k != 1;
     const int64_t group = lines ? PACK_GROUP : 1;
     const cpu_range mine = team_range(team, count, group);
     for (int64_t i = mine.begin; i < mine.end; i += group) {
-        const int64_t first = i * width, most = (mine.end - i < group ? mine.end - i : group) * width;
-        const int64_t rows = s->rows - first < most ? s->rows - first : most;
+        const int64_t first = i * width, last = mine.end - i < group ? mine.end : i + group;
+        const int64_t rows = s->rows - first < (last - i) * width ? s->rows - first : (last - i) * width;
         if (lines)
             pack_lines(panels + i * apart, width, s, first, rows);
         else
             pack_turned(panels + i * apart, width, s, first, rows);
+        for (int64_t j = i; s->pairs && j < last; j++) subnormal[j] = any_subnormal(panels + j * apart, apart);
     }
 }
 
-static void pack_a(const cpu_team *team, float *panels, const pack_source *s) { pack_panels(team, panels, MR, s); }
+static void pack_a(const cpu_team *team, float *panels, float *subnormal, const pack_source *s)
+{
+    pack_panels(team, panels, subnormal, MR, s);
+}
 
-static void pack_b(const cpu_team *team, float *panels, const pack_source *s) { pack_panels(team, panels, NR, s); }
+static void pack_b(const cpu_team *team, float *panels, float *subnormal, const pack_source *s)
+{
+    pack_panels(team, panels, subnormal, NR, s);
+}
 
 #endif

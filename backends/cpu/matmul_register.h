@@ -34,23 +34,29 @@ typedef struct register_hooks {
 } register_hooks;
 
 typedef struct register_plan {
+    bool pairs;                               /* panels hold pairs of terms */
+    int64_t terms;                            /* or pairs, along K */
     int64_t block_m, block_n, block_k, steps; /* a sum over nothing is one step of no terms */
     bool direct;                              /* sums are kept in d */
-    size_t a_size, b_size, sums_size;         /* floats in the workspace */
-    const register_hooks *hooks;              /* or NULL */
+    size_t a_panels, b_panels;        /* floats of a step's panels; behind them, a float a panel: whether it is subnormal */
+    size_t a_size, b_size, sums_size; /* floats in the workspace */
+    const register_hooks *hooks;      /* or NULL */
 } register_plan;
 
 static register_plan register_plan_make(const trine_product *p)
 {
-    register_plan plan = {.block_m = even_block(p->m, BLOCK_M, MR),
-                          .block_n = even_block(p->n, BLOCK_N, NR),
-                          .block_k = even_block(p->k, BLOCK_K, 1)};
-    plan.steps = plan.block_k ? blocks_of(p->k, plan.block_k) : 1;
+    const bool pairs = p->dtype == TRINE_BF16 && p->b_dtype == TRINE_BF16 && !p->has_scales && multiplies_pairs();
+    register_plan plan = {.pairs = pairs,
+                          .terms = pairs ? blocks_of(p->k, 2) : p->k,
+                          .block_m = even_block(p->m, BLOCK_M, MR),
+                          .block_n = even_block(p->n, BLOCK_N, NR)};
+    plan.block_k = even_block(plan.terms, BLOCK_K, 1);
+    plan.steps = plan.block_k ? blocks_of(plan.terms, plan.block_k) : 1;
     plan.direct = p->d_dtype == TRINE_F32 && !p->has_c;
-    plan.a_size = (size_t)(plan.block_m * plan.block_k + 16);
-    plan.b_size = (size_t)(plan.block_n * plan.block_k + 16);
-    plan.a_size = (plan.a_size + 15) / 16 * 16;
-    plan.b_size = (plan.b_size + 15) / 16 * 16;
+    plan.a_panels = (size_t)(plan.block_m * plan.block_k + 16);
+    plan.b_panels = (size_t)(plan.block_n * plan.block_k + 16);
+    plan.a_size = (plan.a_panels + (size_t)(plan.block_m / MR) + 15) / 16 * 16;
+    plan.b_size = (plan.b_panels + (size_t)(plan.block_n / NR) + 15) / 16 * 16;
     plan.sums_size = plan.direct ? 0 : (size_t)(plan.block_m * plan.block_n);
     return plan;
 }
@@ -59,8 +65,9 @@ static register_plan register_plan_make(const trine_product *p)
 typedef struct register_step {
     int64_t row, column, rows, columns, terms;
     bool first, last;
-    const float *a, *b; /* packed */
-    float *sums;        /* of (row, column) */
+    const float *a, *b;                     /* packed */
+    const float *a_subnormal, *b_subnormal; /* a panel; NULL: not of pairs */
+    float *sums;                            /* of (row, column) */
     int64_t pitch;
     void (*finish)(const trine_product *p, const product_place *at, int64_t row, int64_t column, float *sums, int64_t n);
 } register_step;
@@ -71,12 +78,14 @@ static void make_tile(const register_step *s, bool direct, int64_t i, int64_t j)
     const float *a = s->a + i * MR * s->terms, *b = s->b + j * NR * s->terms;
     float *to = s->sums + i * MR * s->pitch + j * NR;
     const int64_t rows = smaller(MR, s->rows - i * MR), columns = smaller(NR, s->columns - j * NR);
+    panel_kind kind = PANEL_TERMS;
+    if (s->a_subnormal) kind = s->a_subnormal[i] + s->b_subnormal[j] > 0 ? PANEL_PAIRS_IN_F32 : PANEL_PAIRS;
     if (!direct || (rows_made(rows) == rows && columns == NR)) {
-        multiply_panels(a, b, s->terms, to, s->pitch, !s->first, rows);
+        multiply_panels(kind, a, b, s->terms, to, s->pitch, !s->first, rows);
         return;
     }
     _Alignas(64) float tile[MR * NR];
-    multiply_panels(a, b, s->terms, tile, NR, false, rows);
+    multiply_panels(kind, a, b, s->terms, tile, NR, false, rows);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < columns; c++) to[r * s->pitch + c] = tile[r * NR + c] + (s->first ? 0 : to[r * s->pitch + c]);
 }
@@ -136,26 +145,31 @@ static void make_block(const trine_product *p, const product_place *at, cpu_team
     s.pitch = plan->direct ? p->d_m : plan->block_n;
     s.finish = plan->hooks && plan->hooks->finish ? plan->hooks->finish : finish_row;
     for (int64_t step = 0; step < plan->steps; step++) {
-        const int64_t k = step * plan->block_k;
+        const int64_t k = step * plan->block_k * (plan->pairs ? 2 : 1);
         float *a = memory + (team->threads > 1 && team->steps++ % 2 ? plan->a_size + plan->b_size : 0), *b = a + plan->a_size;
         s.a = a;
         s.b = b;
         s.first = step == 0;
         s.last = step + 1 == plan->steps;
-        s.terms = smaller(plan->block_k, p->k - k);
+        s.terms = smaller(plan->block_k, plan->terms - step * plan->block_k);
         pack_source from_a = source_of(p->a, p->dtype, at->a + row * p->a_m + k * p->a_k, p->a_m, p->a_k, row, k);
         pack_source from_b = source_of(p->b, p->b_dtype, at->b + column * p->b_n + k * p->b_k, p->b_n, p->b_k, column, k);
         from_a.rows = s.rows;
         from_b.rows = s.columns;
         from_a.terms = from_b.terms = s.terms;
+        from_a.pairs = from_b.pairs = plan->pairs;
+        from_a.odd = from_b.odd = plan->pairs && s.last && p->k % 2;
         if (p->has_scales) {
             set_scales(&from_a, &p->a_scale, at->a_scale);
             set_scales(&from_b, &p->b_scale, at->b_scale);
         }
         if (plan->hooks) plan->hooks->source(p, false, &from_a);
         if (plan->hooks) plan->hooks->source(p, true, &from_b);
-        pack_a(team, a, &from_a);
-        pack_b(team, b, &from_b);
+        float *a_subnormal = a + plan->a_panels, *b_subnormal = b + plan->b_panels;
+        pack_a(team, a, a_subnormal, &from_a);
+        pack_b(team, b, b_subnormal, &from_b);
+        s.a_subnormal = plan->pairs ? a_subnormal : NULL;
+        s.b_subnormal = b_subnormal;
         team_barrier(team);
         make_step(p, at, team, &s, plan->direct);
     }
