@@ -203,18 +203,20 @@ typedef struct trine_thin {
     bool of_a;
 } trine_thin;
 
-/* False if neither M nor N is small. */
-static inline bool trine_thin_make(trine_thin *t, const trine_product *p)
+/* False if neither M nor N is at most `most`. */
+static inline bool trine_thin_at_most(trine_thin *t, const trine_product *p, int32_t most)
 {
     t->of_a = p->m <= p->n;
-    t->thin = (int32_t)((t->of_a ? p->m : p->n) <= TRINE_THIN_MOST ? (t->of_a ? p->m : p->n) : TRINE_THIN_MOST + 1);
+    t->thin = (int32_t)((t->of_a ? p->m : p->n) <= most ? (t->of_a ? p->m : p->n) : most + 1);
     t->rows = t->of_a ? p->n : p->m;
     t->w_row = t->of_a ? p->b_n : p->a_m;
     t->w_k = t->of_a ? p->b_k : p->a_k;
     t->x_row = t->of_a ? p->a_m : p->b_n;
     t->x_k = t->of_a ? p->a_k : p->b_k;
-    return t->thin <= TRINE_THIN_MOST;
+    return t->thin <= most;
 }
+
+static inline bool trine_thin_make(trine_thin *t, const trine_product *p) { return trine_thin_at_most(t, p, TRINE_THIN_MOST); }
 
 /* The axis of w to walk along: its dense one. Few rows are better walked along K even where they are dense the other way. */
 static inline bool trine_thin_along_k(const trine_thin *t) { return t->w_row != 1 || t->rows <= 8; }
