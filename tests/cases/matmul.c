@@ -344,6 +344,37 @@ static void special_values(case_list *list)
             }
 }
 
+/* Subnormal numbers of bf16, whose products with large ones are not small. */
+static void subnormal_values(case_list *list)
+{
+    static const int64_t shapes[][3] = {{30, 44, 301}, {3, 72, 300}, {40, 17, 1000}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        for (int which = 0; which < 2; which++)
+            for (int transposed = 0; transposed < 2; transposed++) {
+                matmul_spec s = spec_of(TRINE_BF16, shapes[i][0], shapes[i][1], shapes[i][2]);
+                s.b_layout = transposed ? LAYOUT_TRANSPOSED : s.b_layout;
+                s.what = which ? "subnormal b" : "subnormal a";
+                test_case *c = new_matmul(list, &s);
+                case_set_fill(&c->tensor[which], FILL_UNIFORM, 2e-40, 9e-39);
+                case_set_fill(&c->tensor[!which], FILL_UNIFORM, -1e37, 1e37);
+            }
+}
+
+/* A few rows or columns, with a matrix dense along K. */
+static void few_vectors(case_list *list)
+{
+    static const int64_t vectors[] = {1, 2, 3, 7, 17, 32, 33};
+    for (int d = 0; d < 3; d++)
+        for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++)
+            for (int of_b = 0; of_b < 2; of_b++) {
+                const int64_t k = i % 2 ? 317 : 256 + 2 * (int64_t)i;
+                matmul_spec s = spec_of(case_floats[d], of_b ? 103 : vectors[i], of_b ? vectors[i] : 103, k);
+                s.b_layout = LAYOUT_TRANSPOSED;
+                s.what = of_b ? "few columns, nt" : "few rows, nt";
+                new_matmul(list, &s);
+            }
+}
+
 /* ---- Bench ---- */
 
 static void bench_nt(case_list *list, trine_dtype dtype, int64_t m, int64_t n, int64_t k)
@@ -419,4 +450,6 @@ void cases_matmul(case_list *list, case_kind kind)
     accumulations(list);
     activations(list);
     special_values(list);
+    subnormal_values(list);
+    few_vectors(list);
 }
