@@ -16,24 +16,24 @@ typedef struct conv_job {
 } conv_job;
 
 /* One operand of a group. */
-static void gather(float *buffer, const conv_job *job, const trine_conv_operand *o, int64_t row, int64_t k, int64_t n,
-                   bool along_k)
+static void gather(void *line, const conv_job *job, const trine_conv_operand *o, int64_t row, int64_t k, int64_t n, bool along_k)
 {
+    const conv_lines lines = conv_lines_make(o, job->c->dtype, along_k ? &o->terms : &o->rows);
     conv_place other = conv_place_of(along_k ? &o->rows : &o->terms, along_k ? row : k);
     other.at += job->group * o->group;
-    conv_gather_line(buffer, o, job->c->dtype, along_k ? &o->terms : &o->rows, along_k ? k : row, n, other);
+    conv_gather_line(line, &lines, along_k ? k : row, n, other);
 }
 
-static void gather_a(float *buffer, const void *context, int64_t row, int64_t k, int64_t n, bool along_k)
+static void gather_a(void *line, const void *context, int64_t row, int64_t k, int64_t n, bool along_k)
 {
     const conv_job *job = context;
-    gather(buffer, job, &job->c->a, row, k, n, along_k);
+    gather(line, job, &job->c->a, row, k, n, along_k);
 }
 
-static void gather_b(float *buffer, const void *context, int64_t row, int64_t k, int64_t n, bool along_k)
+static void gather_b(void *line, const void *context, int64_t row, int64_t k, int64_t n, bool along_k)
 {
     const conv_job *job = context;
-    gather(buffer, job, &job->c->b, row, k, n, along_k);
+    gather(line, job, &job->c->b, row, k, n, along_k);
 }
 
 /* Lines along k where terms lie densely, else along the rows. */

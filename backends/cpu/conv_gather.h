@@ -1,4 +1,5 @@
-/* Lines of a gathered operand (core/conv_plan.h) as f32: the other index stands still, zeros where a line leaves the plane. */
+/* Lines of a gathered operand (core/conv_plan.h) as they are: the other index stands still, zeros where a line leaves the
+ * plane. */
 #ifndef TRINE_CPU_CONV_GATHER_H
 #define TRINE_CPU_CONV_GATHER_H
 
@@ -35,32 +36,87 @@ static inline void conv_clip(cpu_range *steps, int64_t at, int64_t step, int64_t
     if (steps->end < steps->begin) steps->begin = steps->end = 0;
 }
 
-/* n steps of a side's last part from `p` on. */
-static inline void conv_gather_run(float *to, const trine_conv_operand *o, trine_dtype dtype, const trine_conv_side *along,
-                                   conv_place p, int64_t n)
+/* What is gathered: elements of 1 << shift bytes. */
+typedef struct conv_lines {
+    const trine_conv_operand *o;
+    const trine_conv_side *along;
+    int shift;
+    bool
+        taps_together; /* the middle part's steps follow each other in memory and along the width, and the last part stays there */
+} conv_lines;
+
+static inline conv_lines conv_lines_make(const trine_conv_operand *o, trine_dtype dtype, const trine_conv_side *along)
 {
-    cpu_range inside = {0, n};
-    conv_clip(&inside, p.h, along->h[2], o->height);
-    conv_clip(&inside, p.w, along->w[2], o->width);
-    const int64_t count = inside.end - inside.begin, stride = along->stride[2];
-    for (int64_t i = 0; i < inside.begin; i++) to[i] = 0;
-    for (int64_t i = inside.end; i < n; i++) to[i] = 0;
-    if (count <= 0) return;
-    float *at = to + inside.begin;
-    const float *line = load_line(at, o->data, dtype, p.at + inside.begin * stride, count, stride);
-    if (line != at) memcpy(at, line, (size_t)count * sizeof *at);
+    const bool together =
+        along->stride[2] == 1 && along->stride[1] == along->size[2] && !along->h[1] && !along->h[2] && !along->w[2];
+    return (conv_lines){o, along, dtype == TRINE_F32 ? 2 : 1, together && along->size[1] > 1};
 }
 
-/* n elements along a side from index `first` on, at most SPAN_MAX; the other side's place is `other`, with the group's. */
-static void conv_gather_line(float *to, const trine_conv_operand *o, trine_dtype dtype, const trine_conv_side *along,
-                             int64_t first, int64_t n, conv_place other)
+static inline void conv_copy(char *to, const char *from, int shift, int64_t n, int64_t stride)
 {
-    int64_t i2 = first % along->size[2];
-    for (int64_t m; n > 0; n -= m, to += m, first += m, i2 = 0) {
-        const conv_place p = conv_place_of(along, first);
-        m = along->size[2] - i2 < n ? along->size[2] - i2 : n;
-        conv_gather_run(to, o, dtype, along, (conv_place){other.at + p.at + o->first, other.h + p.h + o->h, other.w + p.w + o->w},
-                        m);
+    if (stride == 1)
+        memcpy(to, from, (size_t)(n << shift));
+    else if (shift == 2)
+        for (int64_t i = 0; i < n; i++) memcpy(to + 4 * i, from + 4 * i * stride, 4);
+    else
+        for (int64_t i = 0; i < n; i++) memcpy(to + 2 * i, from + 2 * i * stride, 2);
+}
+
+/* n elements from `at` on, of which those outside of [begin, end) are zeros. */
+static inline void conv_copy_inside(char *to, const conv_lines *l, int64_t at, int64_t stride, cpu_range inside, int64_t n)
+{
+    const char *data = l->o->data;
+    if (inside.end <= inside.begin) {
+        memset(to, 0, (size_t)(n << l->shift));
+        return;
+    }
+    memset(to, 0, (size_t)(inside.begin << l->shift));
+    conv_copy(to + (inside.begin << l->shift), data + (at + inside.begin * stride) * (1 << l->shift), l->shift,
+              inside.end - inside.begin, stride);
+    memset(to + (inside.end << l->shift), 0, (size_t)((n - inside.end) << l->shift));
+}
+
+/* n steps of a side's last part from `p` on. */
+static inline void conv_gather_run(char *to, const conv_lines *l, conv_place p, int64_t n)
+{
+    cpu_range inside = {0, n};
+    conv_clip(&inside, p.h, l->along->h[2], l->o->height);
+    conv_clip(&inside, p.w, l->along->w[2], l->o->width);
+    conv_copy_inside(to, l, p.at, l->along->stride[2], inside, n);
+}
+
+/* The same where taps lie together: p is that of the tap that element 0 belongs to, of which `skipped` elements come before it. */
+static inline void conv_gather_taps(char *to, const conv_lines *l, conv_place p, int64_t skipped, int64_t n)
+{
+    const int64_t channels = l->along->size[2], taps = (skipped + n + channels - 1) / channels;
+    cpu_range inside = {0, taps};
+    conv_clip(&inside, p.h, 0, l->o->height);
+    conv_clip(&inside, p.w, l->along->w[1], l->o->width);
+    inside.begin = inside.begin * channels - skipped;
+    inside.end = inside.end * channels - skipped;
+    if (inside.begin < 0) inside.begin = 0;
+    if (inside.end > n) inside.end = n;
+    conv_copy_inside(to, l, p.at + skipped, 1, inside, n);
+}
+
+/* n elements along a side from index `first` on; the other side's place is `other`, with the group's. */
+static void conv_gather_line(char *to, const conv_lines *l, int64_t first, int64_t n, conv_place other)
+{
+    const trine_conv_side *along = l->along;
+    const int64_t run = l->taps_together ? along->size[1] * along->size[2] : along->size[2];
+    other.at += l->o->first;
+    other.h += l->o->h;
+    other.w += l->o->w;
+    int64_t begin = first % run;
+    for (int64_t m; n > 0; n -= m, to += m << l->shift, first += m, begin = 0) {
+        const int64_t skipped = l->taps_together ? begin % along->size[2] : 0;
+        const conv_place p = conv_place_of(along, first - skipped);
+        const conv_place at = {other.at + p.at, other.h + p.h, other.w + p.w};
+        m = run - begin < n ? run - begin : n;
+        if (l->taps_together)
+            conv_gather_taps(to, l, at, skipped, m);
+        else
+            conv_gather_run(to, l, at, m);
     }
 }
 

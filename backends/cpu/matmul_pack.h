@@ -25,8 +25,8 @@ typedef struct pack_source {
     int64_t rows, terms;
     bool pairs, odd;            /* terms go by twos; the last one is alone */
     int64_t begin_row, begin_k; /* in the whole matrix, of row 0 and term 0: for what follows */
-    /* An operand that has no strides: n elements along k (or along rows) in buffer. NULL: it lies in memory as said above. */
-    void (*gather)(float *buffer, const void *context, int64_t row, int64_t k, int64_t n, bool along_k);
+    /* An operand that has no strides: copies n elements along k (or along rows). NULL: it lies in memory as said above. */
+    void (*gather)(void *line, const void *context, int64_t row, int64_t k, int64_t n, bool along_k);
     const void *context;
     const trine_product_scale *scale; /* NULL: none */
     const float *scales;              /* of the matrix's first row and term */
@@ -36,8 +36,10 @@ typedef struct pack_source {
 static inline const float *element_line(float *buffer, const pack_source *s, int64_t row, int64_t k, int64_t n, bool along_k)
 {
     if (!s->gather) return load_line(buffer, s->data, s->dtype, s->first + row * s->row + k * s->k, n, along_k ? s->k : s->row);
-    s->gather(buffer, s->context, s->begin_row + row, s->begin_k + k, n, along_k);
-    return buffer;
+    float elements[SPAN_MAX];
+    void *line = s->dtype == TRINE_F32 ? buffer : elements;
+    s->gather(line, s->context, s->begin_row + row, s->begin_k + k, n, along_k);
+    return line == buffer ? buffer : span_load(buffer, line, s->dtype, n);
 }
 
 /* Two bf16 that were widened to f32. */
@@ -49,8 +51,11 @@ static inline float pair_of(float first, float second)
 /* n pairs along k, of `count` terms: 2 n or one less. */
 static inline void pairs_along_k(float *pairs, const pack_source *s, int64_t row, int64_t k, int64_t n, int64_t count)
 {
-    if (!s->gather && s->k == 1) {
-        memcpy(pairs, element(s->data, s->dtype, s->first + row * s->row + k), (size_t)count * 2);
+    if (s->gather || s->k == 1) {
+        if (s->gather)
+            s->gather(pairs, s->context, s->begin_row + row, s->begin_k + k, count, true);
+        else
+            memcpy(pairs, element(s->data, s->dtype, s->first + row * s->row + k), (size_t)count * 2);
         memset((char *)pairs + count * 2, 0, (size_t)(2 * n - count) * 2);
         return;
     }
@@ -71,6 +76,13 @@ static inline __attribute__((always_inline)) void join_lines(float *pairs, const
 static inline void pairs_of_rows(float *pairs, const pack_source *s, int64_t row, int64_t k, int64_t n, bool alone)
 {
     SPAN_BUFFER(buffer);
+    if (s->gather) {
+        uint16_t first[PACK_GROUP * PACK_WIDTH_MAX], second[PACK_GROUP * PACK_WIDTH_MAX] = {0};
+        s->gather(first, s->context, s->begin_row + row, s->begin_k + k, n, false);
+        if (!alone) s->gather(second, s->context, s->begin_row + row, s->begin_k + k + 1, n, false);
+        join_lines(pairs, first, second, n);
+        return;
+    }
     const float *line = element_line(buffer, s, row, k, n, false);
     for (int64_t i = 0; i < n; i++) pairs[i] = pair_of(line[i], 0);
     if (alone) return;
