@@ -40,30 +40,17 @@ static float capped(const entropy *e, float x)
     return e->options.softcap > 0 ? e->options.softcap * vm_tanh(x / e->options.softcap) : x;
 }
 
-/* At most ENTROPY_CHUNK logits as f32, capped. */
-static const float *load_logits(const entropy *e, float *buffer, const char *from, int64_t n)
+/* What the passes over n <= ENTROPY_CHUNK logits take: where there is a cap, f32 in the buffer. */
+static lanes_input entropy_input(const entropy *e, float *buffer, const char *from, int64_t n)
 {
-    if (e->dtype == TRINE_F32 && e->options.softcap == 0) return (const float *)(const void *)from;
+    if (e->options.softcap == 0)
+        return (lanes_input){.x = {from}, .dtype = e->dtype, .n = n, .ahead = {from + ENTROPY_AHEAD}, .lines = (int)e->size};
     for (int64_t i = 0, m; i < n; i += m) {
         m = n - i < SPAN_MAX ? n - i : SPAN_MAX;
         const float *x = span_load(buffer + i, from + i * e->size, e->dtype, m);
-        if (x != buffer + i) memcpy(buffer + i, x, (size_t)m * sizeof *x);
+        for (int64_t k = i; k < i + m; k++) buffer[k] = e->options.softcap * vm_tanh(x[k - i] / e->options.softcap);
     }
-    if (e->options.softcap > 0)
-        for (int64_t i = 0; i < n; i++) buffer[i] = e->options.softcap * vm_tanh(buffer[i] / e->options.softcap);
-    return buffer;
-}
-
-/* What the first pass over n <= ENTROPY_CHUNK logits takes. Afterwards they are at *x as f32, capped. */
-static lanes_input entropy_input(const entropy *e, float *buffer, const char *from, int64_t n, const float **x)
-{
-    if (e->options.softcap > 0) {
-        *x = load_logits(e, buffer, from, n);
-        return (lanes_input){.x = {*x}, .dtype = TRINE_F32, .n = n};
-    }
-    *x = e->dtype == TRINE_F32 ? (const float *)(const void *)from : buffer;
-    return (lanes_input){
-        .x = {from}, .keep = {buffer}, .dtype = e->dtype, .n = n, .ahead = {from + ENTROPY_AHEAD}, .lines = (int)e->size};
+    return (lanes_input){.x = {buffer}, .dtype = TRINE_F32, .n = n};
 }
 
 static void entropy_row(const entropy *e, int64_t row)
@@ -75,19 +62,15 @@ static void entropy_row(const entropy *e, int64_t row)
     const char *logits = e->in + at[1] * e->size;
     double all[EXPONENT + 1] = {-INFINITY, 0, 0}, total = 0;
     for (int64_t i = 0, m; i < e->classes; i += m) {
-        bool nan;
         m = e->classes - i < ENTROPY_CHUNK ? e->classes - i : ENTROPY_CHUNK;
-        const float *x;
-        const lanes_input in = entropy_input(e, buffer, logits + i * e->size, m, &x);
-        const float most = lanes_most(&in, 1, &nan);
-        const softmax_base base = base_of((double)most);
-        const float sum = sum_of_powers(&(lanes_input){.x = {x}, .dtype = TRINE_F32, .n = m}, base);
-        const double own[] = {(double)most, nan || most == INFINITY ? NAN : (double)sum, exponent_of(base)};
+        double own[EXPONENT + 1];
+        const lanes_input in = entropy_input(e, buffer, logits + i * e->size, m);
+        exp_sum_partial(&in, &in, NULL, false, own);
         if (i == 0)
             memcpy(all, own, sizeof all);
         else
             exp_sum_merge(all, own);
-        if (e->options.label_smoothing > 0) total += (double)entropy_sum(&(lanes_input){.x = {x}, .dtype = TRINE_F32, .n = m}, 0);
+        if (e->options.label_smoothing > 0) total += (double)entropy_sum(&in, 0);
     }
     const int64_t label = label_of(e, offset);
     const double lse = log(all[SUM]) + all[EXPONENT] * 0.6931471805599453, s = (double)e->options.label_smoothing;

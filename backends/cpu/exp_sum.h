@@ -64,59 +64,111 @@ LANES_INLINE void powers_of(f32x16 x[POWERS], softmax_base base)
 #endif
 }
 
-/* The sum of 2^t of f32 in->x[0]; asks for in->ahead[0]. put: the powers go to y, which may be in->x[0]. */
-LANES_INLINE float powers_and_sum(float *y, const lanes_input *in, softmax_base base, bool put)
+/* The sum of 2^t of in->x[0]; asks for in->ahead[0]. y: where the powers go, or NULL. most: becomes the largest x, or NULL. */
+LANES_INLINE float powers_and_sum(const lanes_input *from, trine_dtype dtype, float *y, softmax_base base, float *most)
 {
-    const float *x = in->x[0];
-    const char *ahead = in->ahead[0];
+    const lanes_input own = *from, *in = &own; /* which no store to y can change */
+    const void *x = in->x[0];
     const int64_t n = in->n;
-    const int lines = in->lines;
-    f32x16 sum[POWERS] = {{0}, {0}, {0}, {0}}, v[POWERS];
+    f32x16 sum[POWERS] = {{0}, {0}, {0}, {0}}, best[POWERS], v[POWERS];
     int64_t i = 0;
+    POWERS_EACH(best[k] = lanes_of(-INFINITY));
     for (; i + POWERS * LANES <= n; i += POWERS * LANES) {
-        lanes_ask(ahead + i * lines, lines);
-        POWERS_EACH(v[k] = lanes_load(x, TRINE_F32, i + LANES * k));
+        lanes_ahead(in, 1, i);
+        POWERS_EACH(v[k] = lanes_load(x, dtype, i + LANES * k));
+        if (most) POWERS_EACH(best[k] = lanes_larger(v[k], best[k]));
         powers_of(v, base);
-        if (put) POWERS_EACH(memcpy(y + i + LANES * k, &v[k], sizeof v[k]));
+        if (y) POWERS_EACH(memcpy(y + i + LANES * k, &v[k], sizeof v[k]));
         POWERS_EACH(sum[k] += v[k]);
     }
     if (i < n) { /* what there is no more of is 0 */
         const int64_t whole = (n - i) / LANES;
         for (int k = 0; k < POWERS; k++)
-            v[k] = k < whole ? lanes_load(x, TRINE_F32, i + LANES * k)
-                             : lanes_load_part(x, TRINE_F32, i + LANES * k, k > whole ? 0 : (n - i) % LANES, -INFINITY);
+            v[k] = k < whole ? lanes_load(x, dtype, i + LANES * k)
+                             : lanes_load_part(x, dtype, i + LANES * k, k > whole ? 0 : (n - i) % LANES, -INFINITY);
+        if (most) POWERS_EACH(best[k] = lanes_larger(v[k], best[k]));
         powers_of(v, base);
-        for (int k = 0; k < POWERS && put && k <= whole; k++)
+        for (int k = 0; k < POWERS && y && k <= whole; k++)
             if (k < whole)
                 memcpy(y + i + LANES * k, &v[k], sizeof v[k]);
             else
                 lanes_store_part(y + i + LANES * k, v[k], (n - i) % LANES);
         POWERS_EACH(sum[k] += v[k]);
     }
+    if (most) *most = lanes_largest(lanes_larger(lanes_larger(best[0], best[1]), lanes_larger(best[2], best[3])));
     return lanes_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
-static __attribute__((unused)) float powers(float *y, const lanes_input *in, softmax_base base)
+/* With loops of their own for what is NULL and for a base without a pivot. */
+LANES_INLINE float powers_as(const lanes_input *in, trine_dtype dtype, float *y, softmax_base base, float *most)
 {
-    return base.pivot == 0 ? powers_and_sum(y, in, (softmax_base){0, base.shift}, true) : powers_and_sum(y, in, base, true);
+    const softmax_base shifted = {0, base.shift};
+    if (base.pivot != 0) return powers_and_sum(in, dtype, y, base, most);
+    return y      ? powers_and_sum(in, dtype, y, shifted, NULL)
+           : most ? powers_and_sum(in, dtype, NULL, shifted, most)
+                  : powers_and_sum(in, dtype, NULL, shifted, NULL);
 }
 
-/* The same without y. */
-static __attribute__((unused)) float sum_of_powers(const lanes_input *in, softmax_base base)
+static __attribute__((unused)) float powers(const lanes_input *in, float *y, softmax_base base, float *most)
 {
-    return base.pivot == 0 ? powers_and_sum(NULL, in, (softmax_base){0, base.shift}, false)
-                           : powers_and_sum(NULL, in, base, false);
+    return in->dtype == TRINE_F32    ? powers_as(in, TRINE_F32, y, base, most)
+           : in->dtype == TRINE_BF16 ? powers_as(in, TRINE_BF16, y, base, most)
+                                     : powers_as(in, TRINE_F16, y, base, most);
 }
 
-/* A partial: maximum, sum of 2^t, exponent of its base. */
+/* A partial: a number near the maximum, sum of 2^t, exponent of its base. */
 enum { MOST, SUM, EXPONENT };
+
+/* 2^x for x <= 0, at least 2^-1000, which is nothing beside 1: the series of e^(r ln 2), |r| <= 1/2 (err 2^-37). */
+static inline double exp2_of(double x)
+{
+    const double low = x < -1000 ? -1000 : x, t = low + 0x1.8p52, z = (low - (t - 0x1.8p52)) * 0.6931471805599453, s = z * z;
+    const double a = 1 + z + s * (0.5 + z * (1.0 / 6)),
+                 b = 1.0 / 24 + z * (1.0 / 120) + s * (1.0 / 720 + z * (1.0 / 5040) + s * (1.0 / 40320 + z * (1.0 / 362880)));
+    uint64_t bits;
+    double power;
+    memcpy(&bits, &t, sizeof bits);
+    bits = (bits + 1023) << 52;
+    memcpy(&power, &bits, sizeof power);
+    return (a + s * s * b) * power;
+}
 
 static inline void exp_sum_merge(double *into, const double *from)
 {
     const double *higher = from[MOST] > into[MOST] ? from : into, *lower = higher == into ? from : into;
-    const double sum = higher[SUM] + lower[SUM] * exp2(lower[EXPONENT] - higher[EXPONENT]);
+    const double sum = higher[SUM] + lower[SUM] * exp2_of(lower[EXPONENT] - higher[EXPONENT]);
     const double merged[] = {higher[MOST], sum, higher[EXPONENT]};
     memcpy(into, merged, sizeof merged);
+}
+
+/* The partial of n elements in one pass over `first`, relative to the largest of the first block: where that is far from the largest
+ * of all, or something is no number, in two, of which the one over `second` comes last. y: where the powers go, or NULL. exact: MOST
+ * must be the maximum. */
+static inline void exp_sum_partial(const lanes_input *first, const lanes_input *second, float *y, bool exact,
+                                   double stats[EXPONENT + 1])
+{
+    bool nan;
+    float most = 0;
+    (void)exact;
+#if defined __AVX512DQ__
+    const float near = first->n < LANES_BLOCK ? NAN : lanes_near(first);
+    if (near - near == 0) {
+        const softmax_base base = base_of((double)near);
+        const float sum = powers(first, y, base, exact ? &most : NULL);
+        if (sum < 0x1p16f) { /* so that none is above 2^16, and errors of t are at most 2^-21 */
+            stats[MOST] = (double)(exact ? most : near);
+            stats[SUM] = (double)sum;
+            stats[EXPONENT] = exponent_of(base);
+            return;
+        }
+    }
+#endif
+    most = lanes_most(first, 1, &nan);
+    const softmax_base base = base_of((double)most);
+    const float sum = powers(second, y, base, NULL);
+    stats[MOST] = (double)most;
+    stats[SUM] = nan || most == INFINITY ? NAN : (double)sum;
+    stats[EXPONENT] = exponent_of(base);
 }
 
 #endif

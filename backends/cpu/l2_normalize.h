@@ -37,9 +37,16 @@ static void l2_emit(const void *context, const row_part *part, const double own[
     for (int64_t i = 0; i < part->n; i++) y[i] = x[i] * scale;
 }
 
+ROW_PUT(l2_put)
+{
+    const float scale = (float)stats[0];
+    (void)context, (void)own;
+    ROW_PUT_EACH(1, ROW_AT(0) * scale);
+}
+
 trine_status TRINE_CPU(l2_normalize)(trine_call *call, const trine_l2_normalize_args *a)
 {
-    static const row_op op = {1, false, 1, l2_partial, l2_merge, l2_finish, NULL, NULL, l2_emit, NULL};
+    static const row_op op = {1, ROW_KEEPS_NOTHING, l2_partial, l2_merge, l2_finish, NULL, NULL, l2_emit, l2_put};
     return rows_call(call, &op, &(l2_context){a->eps}, (const trine_tensor *[]){&a->y, &a->x});
 }
 
@@ -76,10 +83,17 @@ static void l2_backward_emit(const void *context, const row_part *part, const do
     for (int64_t i = 0; i < part->n; i++) dx[i] = dy[i] * scale + x[i] * along;
 }
 
+ROW_PUT(l2_backward_put)
+{
+    const float scale = (float)stats[0], along = (float)stats[1];
+    (void)context, (void)own;
+    ROW_PUT_EACH(2, ROW_AT(1) * scale + ROW_AT(0) * along);
+}
+
 trine_status TRINE_CPU(l2_normalize_backward)(trine_call *call, const trine_l2_normalize_backward_args *a)
 {
-    static const row_op op = {
-        2, false, 2, l2_backward_partial, l2_backward_merge, l2_backward_finish, NULL, NULL, l2_backward_emit, NULL};
+    static const row_op op = {2,    ROW_KEEPS_NOTHING, l2_backward_partial, l2_backward_merge, l2_backward_finish, NULL,
+                              NULL, l2_backward_emit,  l2_backward_put};
     return rows_call(call, &op, &(l2_context){a->eps}, (const trine_tensor *[]){&a->dx, &a->x, &a->dy});
 }
 

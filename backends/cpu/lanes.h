@@ -239,8 +239,8 @@ LANES_INLINE void lanes_ask(const char *from, int lines)
     if (lines & 4)
         for (int line = 0; line < 4; line++) __builtin_prefetch(from + line * 64);
     if (lines & 2)
-        for (int line = 0; line < 2; line++) __builtin_prefetch(from + line * 64);
-    if (lines & 1) __builtin_prefetch(from);
+        for (int line = 0; line < 2; line++) __builtin_prefetch(from + (line + (lines & 4)) * 64);
+    if (lines & 1) __builtin_prefetch(from + (lines & 6) * 64);
 }
 
 LANES_INLINE void lanes_ahead(const lanes_input *in, int inputs, int64_t i)
@@ -335,6 +335,21 @@ LANES_INLINE float lanes_most_of(const lanes_input *from, trine_dtype dtype, boo
     const float total = lanes_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
     *finite = total - total == 0;
     return lanes_largest(lanes_larger(lanes_larger(best[0], best[1]), lanes_larger(best[2], best[3])));
+}
+
+/* The largest of the first block, or a NaN. */
+LANES_INLINE float lanes_near_of(const lanes_input *in, trine_dtype dtype)
+{
+    f32x16 v[4];
+    for (int k = 0; k < 4; k++) v[k] = lanes_load(in->x[0], dtype, LANES * k);
+    return lanes_largest(lanes_larger(lanes_larger(v[0], v[1]), lanes_larger(v[2], v[3])));
+}
+
+static __attribute__((unused)) float lanes_near(const lanes_input *in)
+{
+    return in->dtype == TRINE_F32    ? lanes_near_of(in, TRINE_F32)
+           : in->dtype == TRINE_BF16 ? lanes_near_of(in, TRINE_BF16)
+                                     : lanes_near_of(in, TRINE_F16);
 }
 
 /* First i with x[i] == value, or with a NaN if `nan`; -1: none. */

@@ -137,10 +137,11 @@ static inline int64_t lanes_to_put(bool put, const char *to, trine_dtype dtype, 
 
 /* Puts n elements, a multiple of LANES_PUT, of `value`, an expression in int64_t i that gives the elements [i, i + LANES), and in
  * type_, the dtype as a constant; with a loop of its own for each dtype. */
-#define LANES_PUT_AS(type, to, n, stream, value) \
+#define LANES_PUT_AS(type, to, n, stream, statement, value) \
     _Pragma("GCC unroll 2") for (int64_t at_ = 0; at_ < (n); at_ += LANES_PUT) \
     { \
         const trine_dtype type_ = type; \
+        statement; \
         f32x16 v_[2]; \
         for (int k_ = 0; k_ < 2; k_++) { \
             const int64_t i = at_ + LANES * k_; \
@@ -148,15 +149,16 @@ static inline int64_t lanes_to_put(bool put, const char *to, trine_dtype dtype, 
         } \
         lanes_put((char *)(to) + at_ * lanes_size(type_), type_, v_[0], v_[1], stream); \
     }
-#define LANES_PUT_EACH(dtype, to, n, stream, value) \
+#define LANES_PUT_DOING(dtype, to, n, stream, statement, value) \
     do { \
         if ((dtype) == TRINE_F32) \
-            LANES_PUT_AS(TRINE_F32, to, n, stream, value) \
+            LANES_PUT_AS(TRINE_F32, to, n, stream, statement, value) \
         else if ((dtype) == TRINE_BF16) \
-            LANES_PUT_AS(TRINE_BF16, to, n, stream, value) \
+            LANES_PUT_AS(TRINE_BF16, to, n, stream, statement, value) \
         else \
-            LANES_PUT_AS(TRINE_F16, to, n, stream, value) \
+            LANES_PUT_AS(TRINE_F16, to, n, stream, statement, value) \
     } while (0)
+#define LANES_PUT_EACH(dtype, to, n, stream, value) LANES_PUT_DOING(dtype, to, n, stream, (void)0, value)
 #define LANES_AT(x) lanes_load((x), TRINE_F32, i)
 
 #endif

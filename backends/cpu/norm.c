@@ -92,21 +92,20 @@ static void norm_emit(const norm_context *c, const row_part *part, float mean, f
 static inline void norm_put(const norm_context *c, const row_part *part, bool centred, float mean, float rstd, void *to,
                             trine_dtype dtype, bool stream)
 {
-    const float *x = part->x[0];
     const float *w = trine_is_given(&c->weight) ? (const float *)c->weight.data + part->column : NULL;
     const float *b = trine_is_given(&c->bias) ? (const float *)c->bias.data + part->column : NULL;
     if (!centred && !w)
-        LANES_PUT_EACH(dtype, to, part->n, stream, LANES_AT(x) * rstd);
+        ROW_PUT_EACH(1, ROW_AT(0) * rstd);
     else if (!centred)
-        LANES_PUT_EACH(dtype, to, part->n, stream, LANES_AT(x) * rstd * LANES_AT(w));
+        ROW_PUT_EACH(1, ROW_AT(0) * rstd * LANES_AT(w));
     else if (w && b)
-        LANES_PUT_EACH(dtype, to, part->n, stream, lanes_fma((LANES_AT(x) - mean) * rstd, LANES_AT(w), LANES_AT(b)));
+        ROW_PUT_EACH(1, lanes_fma((ROW_AT(0) - mean) * rstd, LANES_AT(w), LANES_AT(b)));
     else if (w)
-        LANES_PUT_EACH(dtype, to, part->n, stream, (LANES_AT(x) - mean) * rstd * LANES_AT(w));
+        ROW_PUT_EACH(1, (ROW_AT(0) - mean) * rstd * LANES_AT(w));
     else if (b)
-        LANES_PUT_EACH(dtype, to, part->n, stream, (LANES_AT(x) - mean) * rstd + LANES_AT(b));
+        ROW_PUT_EACH(1, (ROW_AT(0) - mean) * rstd + LANES_AT(b));
     else
-        LANES_PUT_EACH(dtype, to, part->n, stream, (LANES_AT(x) - mean) * rstd);
+        ROW_PUT_EACH(1, (ROW_AT(0) - mean) * rstd);
 }
 
 static void put_statistic(const trine_tensor *t, int64_t row, double value)
@@ -161,16 +160,64 @@ static int norm_keeps(const trine_tensor *residual, const trine_tensor *sum)
 
 /* ---- Layernorm. stats: count, mean, sum of squares about it ---- */
 
+/* Sums of x - about and of its squares. */
+LANES_INLINE void moments_of(const lanes_input *from, trine_dtype dtype, float about, float *sum, float *squares)
+{
+    const lanes_input own = *from, *in = &own;
+    const f32x16 pivot = lanes_of(about);
+    f32x16 s[4] = {{0}, {0}, {0}, {0}}, q[4] = {{0}, {0}, {0}, {0}};
+    int64_t i = 0;
+    for (; i + LANES_BLOCK <= in->n; i += LANES_BLOCK) {
+        lanes_ahead(in, 1, i);
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) {
+            const f32x16 d = lanes_load(in->x[0], dtype, i + LANES * k) - pivot;
+            s[k] += d;
+            q[k] = lanes_fma(d, d, q[k]);
+        }
+    }
+    for (int64_t m; i < in->n; i += m) {
+        m = in->n - i < LANES ? in->n - i : LANES;
+        const f32x16 d = (m == LANES ? lanes_load(in->x[0], dtype, i) : lanes_load_part(in->x[0], dtype, i, m, about)) - pivot;
+        s[0] += d;
+        q[0] = lanes_fma(d, d, q[0]);
+    }
+    *sum = lanes_sum((s[0] + s[1]) + (s[2] + s[3]));
+    *squares = lanes_sum((q[0] + q[1]) + (q[2] + q[3]));
+}
+
+static void moments(const lanes_input *in, float about, float *sum, float *squares)
+{
+    if (in->dtype == TRINE_F32)
+        moments_of(in, TRINE_F32, about, sum, squares);
+    else if (in->dtype == TRINE_BF16)
+        moments_of(in, TRINE_BF16, about, sum, squares);
+    else
+        moments_of(in, TRINE_F16, about, sum, squares);
+}
+
+/* In one pass about the first element. Where that is far from the mean, so that squares about it would cancel, another one is made
+ * about the mean as f32 has it; what that leaves is taken out after. */
 static void layernorm_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
-    const norm_context *c = context;
-    const lanes_input first = norm_source(c, part), second = c->adds ? first : rows_second(part, 0);
-    const double n = (double)part->n, sum = (double)lanes_plain(&first, 0), mean = part->n ? sum / n : 0;
-    /* about the mean as f32 has it; what that leaves is taken out after */
-    const double off = mean - (double)(float)mean, squares = (double)lanes_squares(&second, (float)mean);
+    const lanes_input in = norm_source(context, part);
+    const double n = (double)part->n;
+    float about, sum, squares;
+    memcpy(stats, (double[ROW_STATS]){0}, sizeof(double[ROW_STATS]));
+    if (part->n == 0) return;
+    trine_convert(in.x[0], in.dtype, &about, TRINE_F32, 1);
+    moments(&in, about, &sum, &squares);
+    double off = (double)sum / n, mean = (double)about + off;
+    if (!((double)squares > 1.125 * n * off * off)) {
+        lanes_input again = in;
+        again.lines = 0;
+        about = (float)mean;
+        moments(&again, about, &sum, &squares);
+        off = mean - (double)about;
+    }
     stats[0] = n;
     stats[1] = mean;
-    stats[2] = squares - n * off * off;
+    stats[2] = (double)squares - n * off * off;
 }
 
 /* Chan, Golub, LeVeque 1979 */
@@ -209,7 +256,6 @@ trine_status TRINE_CPU(layernorm)(trine_call *call, const trine_layernorm_args *
     const bool adds = trine_is_given(&a->residual);
     const row_op op = {adds ? 2 : 1,
                        norm_keeps(&a->residual, &a->sum),
-                       adds ? 1 : 2,
                        layernorm_partial,
                        layernorm_merge,
                        layernorm_finish,
@@ -256,7 +302,6 @@ trine_status TRINE_CPU(rmsnorm)(trine_call *call, const trine_rmsnorm_args *a)
     const bool adds = trine_is_given(&a->residual);
     const row_op op = {adds ? 2 : 1,
                        norm_keeps(&a->residual, &a->sum),
-                       1,
                        rmsnorm_partial,
                        rmsnorm_merge,
                        rmsnorm_finish,

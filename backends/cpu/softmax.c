@@ -12,15 +12,16 @@ enum { SCALE = EXPONENT + 1 };
 
 static void forward_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
-    bool nan;
-    (void)context;
-    const float most = lanes_most(&part->source, 1, &nan);
-    const softmax_base base = base_of((double)most);
     const lanes_input second = rows_second(part, 0);
-    const float sum = part->keep ? powers(part->keep, &second, base) : sum_of_powers(&second, base);
-    stats[MOST] = (double)most;
-    stats[SUM] = nan || most == INFINITY ? NAN : (double)sum;
-    stats[EXPONENT] = exponent_of(base);
+    (void)context;
+    exp_sum_partial(&part->source, &second, part->keep, false, stats);
+}
+
+static void log_partial(const void *context, const row_part *part, double stats[ROW_STATS])
+{
+    const lanes_input second = rows_second(part, 0);
+    (void)context;
+    exp_sum_partial(&part->source, &second, NULL, true, stats);
 }
 
 static void forward_merge(double into[ROW_STATS], const double from[ROW_STATS]) { exp_sum_merge(into, from); }
@@ -35,14 +36,14 @@ static void forward_finish(const void *context, int64_t row, int64_t n, double s
 static void forward_relate(const void *context, double own[ROW_STATS], const double stats[ROW_STATS])
 {
     (void)context;
-    own[SCALE] = own[EXPONENT] == stats[EXPONENT] ? stats[SCALE] : stats[SCALE] * exp2(own[EXPONENT] - stats[EXPONENT]);
+    own[SCALE] = own[EXPONENT] == stats[EXPONENT] ? stats[SCALE] : stats[SCALE] * exp2_of(own[EXPONENT] - stats[EXPONENT]);
 }
 
 static void forward_again(const void *context, const row_part *part, const double own[ROW_STATS])
 {
     (void)context;
-    const lanes_input in = {.x = {part->x[0]}, .dtype = TRINE_F32, .n = part->n};
-    (void)powers(part->keep, &in, base_of(own[MOST]));
+    const lanes_input in = {.x = {part->source.x[0]}, .dtype = part->source.dtype, .n = part->n};
+    (void)powers(&in, part->keep, base_of(own[MOST]), NULL);
 }
 
 static void forward_emit(const void *context, const row_part *part, const double own[ROW_STATS], const double stats[ROW_STATS],
@@ -57,7 +58,7 @@ ROW_PUT(forward_put)
 {
     const float *powers_of = part->keep, scale = (float)own[SCALE];
     (void)context, (void)stats;
-    LANES_PUT_EACH(dtype, to, part->n, stream, LANES_AT(powers_of) * scale);
+    ROW_PUT_EACH(1, LANES_AT(powers_of) * scale);
 }
 
 static void log_finish(const void *context, int64_t row, int64_t n, double stats[ROW_STATS])
@@ -78,9 +79,9 @@ static void log_emit(const void *context, const row_part *part, const double own
 
 ROW_PUT(log_put)
 {
-    const float *x = part->x[0], most = (float)stats[MOST], log_sum = (float)stats[SCALE];
+    const float most = (float)stats[MOST], log_sum = (float)stats[SCALE];
     (void)context, (void)own;
-    LANES_PUT_EACH(dtype, to, part->n, stream, LANES_AT(x) - most - log_sum);
+    ROW_PUT_EACH(1, ROW_AT(0) - most - log_sum);
 }
 
 /* ---- Backward. stats: sum(y dy), or sum(dy) for the logarithm. Inputs: y, dy ---- */
@@ -118,9 +119,9 @@ static void backward_emit(const void *context, const row_part *part, const doubl
 
 ROW_PUT(backward_put)
 {
-    const float *y = part->x[0], *dy = part->x[1], sum = (float)stats[0];
+    const float sum = (float)stats[0];
     (void)context, (void)own;
-    LANES_PUT_EACH(dtype, to, part->n, stream, LANES_AT(y) * (LANES_AT(dy) - sum));
+    ROW_PUT_EACH(2, ROW_AT(0) * (ROW_AT(1) - sum));
 }
 
 static void log_backward_emit(const void *context, const row_part *part, const double own[ROW_STATS],
@@ -132,14 +133,17 @@ static void log_backward_emit(const void *context, const row_part *part, const d
     for (int64_t i = 0; i < part->n; i++) dx[i] = dy[i] - vm_exp(y[i]) * sum;
 }
 
-_Static_assert(ROW_BLOCK / 2 <= SPAN_MAX, "rows of a block, which are put whole, fit a span");
 ROW_PUT(log_backward_put)
 {
-    SPAN_BUFFER(powers_of_y);
-    const float *y = part->x[0], *dy = part->x[1], sum = (float)stats[0];
+    _Alignas(64) float powers_of_y[ROW_CHUNK_MOST];
+    const float sum = (float)stats[0];
     (void)context, (void)own;
-    for (int64_t i = 0; i < part->n; i++) powers_of_y[i] = vm_exp(y[i]);
-    LANES_PUT_EACH(dtype, to, part->n, stream, LANES_AT(dy) - LANES_AT(powers_of_y) * sum);
+    for (int64_t i = 0, m; i < part->n; i += m) {
+        m = part->n - i < SPAN_MAX ? part->n - i : SPAN_MAX;
+        const float *y = span_load(powers_of_y + i, (const char *)part->source.x[0] + i * lanes_size(dtype), dtype, m);
+        for (int64_t k = 0; k < m; k++) powers_of_y[i + k] = vm_exp(y[k]);
+    }
+    ROW_PUT_EACH(2, ROW_AT(1) - LANES_AT(powers_of_y) * sum);
 }
 
 /* ---- The backend's functions ---- */
@@ -147,24 +151,25 @@ ROW_PUT(log_backward_put)
 trine_status TRINE_CPU(softmax)(trine_call *call, const trine_softmax_args *a)
 {
     static const row_op op = {
-        1, true, 2, forward_partial, forward_merge, forward_finish, forward_relate, forward_again, forward_emit, forward_put};
+        1, ROW_KEEPS, forward_partial, forward_merge, forward_finish, forward_relate, forward_again, forward_emit, forward_put};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->y, &a->x});
 }
 
 trine_status TRINE_CPU(log_softmax)(trine_call *call, const trine_log_softmax_args *a)
 {
-    static const row_op op = {1, false, 2, forward_partial, forward_merge, log_finish, NULL, NULL, log_emit, log_put};
+    static const row_op op = {1, ROW_KEEPS_NOTHING, log_partial, forward_merge, log_finish, NULL, NULL, log_emit, log_put};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->y, &a->x});
 }
 
 trine_status TRINE_CPU(softmax_backward)(trine_call *call, const trine_softmax_backward_args *a)
 {
-    static const row_op op = {2, false, 1, dot_partial, sum_merge, sum_finish, NULL, NULL, backward_emit, backward_put};
+    static const row_op op = {2, ROW_KEEPS_NOTHING, dot_partial, sum_merge, sum_finish, NULL, NULL, backward_emit, backward_put};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
 }
 
 trine_status TRINE_CPU(log_softmax_backward)(trine_call *call, const trine_log_softmax_backward_args *a)
 {
-    static const row_op op = {2, false, 1, sum_partial, sum_merge, sum_finish, NULL, NULL, log_backward_emit, log_backward_put};
+    static const row_op op = {2,    ROW_KEEPS_NOTHING, sum_partial,     sum_merge, sum_finish, NULL,
+                              NULL, log_backward_emit, log_backward_put};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
 }
