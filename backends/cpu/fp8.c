@@ -39,12 +39,11 @@ trine_status TRINE_CPU(fp8_quantize)(trine_call *call, const trine_fp8_quantize_
                           .emit = emit_codes,
                           .put = scaled_fp8_put(a->q.dtype, a->x.dtype, false)};
     call->variant = TRINE_CPU_VARIANT;
-    const bool by_tile = a->scaling == TRINE_FP8_PER_128X128;
-    TRINE_END_OF_QUERY(call, given ? 0 : by_row_or_one ? scaled_row_bytes(&j, by_row) : by_tile ? scaled_tile_bytes() : 0);
+    TRINE_END_OF_QUERY(call, given ? 0 : by_row_or_one ? scaled_row_bytes(&j, by_row) : 0);
     if (!given && by_row_or_one)
         scaled_by_row(&j, by_row, call->workspace);
-    else if (!given && by_tile)
-        scaled_by_tile(&j, call->workspace);
+    else if (!given && a->scaling == TRINE_FP8_PER_128X128)
+        scaled_by_tile(&j);
     else
         scaled_all(&j);
     return TRINE_OK;

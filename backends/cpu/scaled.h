@@ -1,6 +1,6 @@
 /* Codes with scales on the CPU: what int8 and fp8 share. A scale is found and used on one span where it can be, else in two passes
- * over tiles of 128 rows or a piece of a row that the L2 cache holds; only scales of more than a piece need a second read from
- * memory. */
+ * over a piece of a row that the L2 cache holds, or tiles of 128 rows that the last-level cache does; only scales of more than a
+ * piece need a second read from memory. */
 #ifndef TRINE_CPU_SCALED_H
 #define TRINE_CPU_SCALED_H
 
@@ -273,103 +273,86 @@ static inline void scaled_by_row(const scaled_job *j, bool by_row, float *most)
     scaled_all(j);
 }
 
-/* ---- A scale for 128 rows of 128 columns: strips of some tiles, kept in the L2 cache. In their own place the rows of a
- * matrix, often a power of two apart, would push each other out of it. ---- */
+/* ---- A scale for 128 rows of 128 columns ----
+ *
+ * Strips of some tiles, short enough to be found in the last-level cache when they are read again, their rows long enough for
+ * memory to see them coming. */
 
-enum {
-    SCALED_STRIP = 512,
-    SCALED_TILES = SCALED_STRIP / TRINE_FP8_BLOCK,
-    SCALED_STRIP_BYTES = SCALED_STRIP * TRINE_FP8_BLOCK * sizeof(float)
-};
-
-static inline size_t scaled_tile_bytes(void) { return (size_t)cpu_threads(INT32_MAX, 1) * 2 * SCALED_STRIP_BYTES; }
+enum { SCALED_STRIP = 8192, SCALED_TILES = SCALED_STRIP / TRINE_FP8_BLOCK };
 
 typedef struct scaled_strip {
-    int64_t row, rows, column, n; /* rows of one matrix, and at most SCALED_STRIP columns */
-    float most[SCALED_TILES];     /* at the end the scales */
-    char *kept;
+    int64_t row, rows; /* of one matrix */
+    cpu_range columns;
+    float most[SCALED_TILES];
 } scaled_strip;
 
-static inline scaled_strip scaled_strip_of(const scaled_job *j, int64_t task, char *kept)
+static inline scaled_strip scaled_strip_of(const scaled_job *j, int64_t task)
 {
     const int64_t strips = trine_blocks(j->shape.k, SCALED_STRIP), bands = trine_blocks(j->shape.m, TRINE_FP8_BLOCK),
-                  band = task / strips, row = band % bands * TRINE_FP8_BLOCK, column = task % strips * SCALED_STRIP;
+                  band = task / strips, row = band % bands * TRINE_FP8_BLOCK, column = task % strips * SCALED_STRIP,
+                  end = column + SCALED_STRIP;
     return (scaled_strip){.row = band / bands * j->shape.m + row,
                           .rows = j->shape.m - row < TRINE_FP8_BLOCK ? j->shape.m - row : TRINE_FP8_BLOCK,
-                          .column = column,
-                          .n = j->shape.k - column < SCALED_STRIP ? j->shape.k - column : SCALED_STRIP,
-                          .kept = kept};
+                          .columns = {column, end < j->shape.k ? end : j->shape.k}};
 }
 
-/* Row i is kept: as it is if it is dense, else as f32. */
-static inline void scaled_take(const scaled_job *j, scaled_strip *s, int64_t i)
+static inline void scaled_strip_most(const scaled_job *j, scaled_strip *s, int64_t row)
 {
-    enum { ROWS_AHEAD = 4 };
-    const scaled_row r = scaled_row_at(j, s->row + i);
-    const bool dense = scaled_is_dense(j, SCALED_REALS);
-    const trine_dtype dtype = dense ? j->real : TRINE_F32;
-    const int64_t size = trine_dtype_bits(dtype) / 8;
-    char *to = s->kept + i * SCALED_STRIP * size;
-    if (dense) { /* too short a piece for the processor to see it coming */
-        const int64_t step = j->shape.row_step[SCALED_REALS] * size;
-        if (i + ROWS_AHEAD < s->rows) span_prefetch(r.reals + ROWS_AHEAD * step + s->column * size, s->n * size);
-        memcpy(to, r.reals + s->column * size, (size_t)(s->n * size));
-    } else {
-        (void)scaled_load(j, &r, (float *)(void *)to, s->column, s->n);
-    }
-    scaled_most_of_blocks(s->most, 1, to, dtype, s->n, TRINE_FP8_BLOCK);
-}
-
-static inline void scaled_strip_scales(const scaled_job *j, scaled_strip *s)
-{
-    const scaled_row first = scaled_row_at(j, s->row);
-    for (int64_t tile = 0, k = 0; k < s->n; tile++, k += TRINE_FP8_BLOCK)
-        *scaled_scale(j, &first, s->column + k) = s->most[tile] = j->scale_of(j->context, s->most[tile]);
-}
-
-static inline void scaled_give(const scaled_job *j, const scaled_strip *s, int64_t i, bool stream)
-{
-    SPAN_BUFFER(in);
-    SPAN_BUFFER(out);
-    const trine_dtype dtype = scaled_is_dense(j, SCALED_REALS) ? j->real : TRINE_F32;
-    const int64_t size = trine_dtype_bits(dtype) / 8;
-    const scaled_row r = scaled_row_at(j, s->row + i);
-    char *from = s->kept + i * SCALED_STRIP * size, *to = r.codes + s->column;
-    if (scaled_puts(j) && s->n % SCALED_PUT == 0) {
-        const bool lines = (uintptr_t)to % 64 == 0;
-        j->put(&(scaled_lines){to, from, s->n, s->most, 1, TRINE_FP8_BLOCK, 0, stream && lines});
+    SPAN_BUFFER(buffer);
+    const scaled_row r = scaled_row_at(j, row);
+    const int64_t n = s->columns.end - s->columns.begin;
+    if (scaled_is_dense(j, SCALED_REALS)) {
+        scaled_most_of_blocks(s->most, 1, r.reals + s->columns.begin * scaled_size(j), j->real, n, TRINE_FP8_BLOCK);
         return;
     }
-    const float *x = span_load(in, from, dtype, s->n);
-    for (int64_t tile = 0, k = 0; k < s->n; tile++, k += TRINE_FP8_BLOCK)
-        j->emit(out + k, x + k, s->n - k < TRINE_FP8_BLOCK ? s->n - k : TRINE_FP8_BLOCK, s->most[tile]);
-    scaled_store(j, &r, out, s->column, s->n, stream);
+    for (int64_t i = 0, m; i < n; i += m) {
+        m = n - i < SPAN_MAX ? n - i : SPAN_MAX;
+        const float *x = scaled_load(j, &r, buffer, s->columns.begin + i, m);
+        scaled_most_of_blocks(s->most + i / TRINE_FP8_BLOCK, 1, (const char *)x, TRINE_F32, m, TRINE_FP8_BLOCK);
+    }
 }
 
-/* Strips one behind the other: while one arrives from memory, row by row, the one before leaves. */
-static inline void scaled_strips(const scaled_job *j, cpu_range range, bool stream, char *workspace)
+static inline void scaled_strip_scales(const scaled_job *j, const scaled_strip *s)
+{
+    const scaled_row first = scaled_row_at(j, s->row);
+    for (int64_t i = s->columns.begin, tile = 0; i < s->columns.end; i += TRINE_FP8_BLOCK, tile++)
+        *scaled_scale(j, &first, i) = j->scale_of(j->context, s->most[tile]);
+}
+
+static inline const char *scaled_strip_at(const scaled_job *j, const scaled_strip *s, int64_t i)
+{
+    return scaled_row_at(j, s->row + i).reals + s->columns.begin * scaled_size(j);
+}
+
+/* Strips one behind the other: while one arrives from memory, row by row, the one before is written. */
+static inline void scaled_strips(const scaled_job *j, cpu_range range, bool stream)
 {
     scaled_strip before = {.rows = 0};
     for (int64_t task = range.begin; task <= range.end; task++) {
         scaled_strip this = {.rows = 0};
-        if (task < range.end) this = scaled_strip_of(j, task, workspace + (task % 2) * SCALED_STRIP_BYTES);
+        if (task < range.end) this = scaled_strip_of(j, task);
         for (int64_t i = 0; i < this.rows || i < before.rows; i++) {
-            if (i < this.rows) scaled_take(j, &this, i);
-            if (i < before.rows) scaled_give(j, &before, i, stream);
+            if (i < this.rows) scaled_strip_most(j, &this, this.row + i);
+            if (i >= before.rows) continue;
+            if (scaled_puts(j)) {
+                const int64_t next = i + 1 < this.rows ? scaled_strip_at(j, &this, i + 1) - scaled_strip_at(j, &before, i) : 0;
+                scaled_write_dense(j, before.row + i, before.columns, false, next, stream);
+            } else {
+                scaled_write(j, before.row + i, before.columns, false, stream);
+            }
         }
         if (this.rows) scaled_strip_scales(j, &this);
         before = this;
     }
 }
 
-/* workspace: of scaled_tile_bytes. */
-static inline void scaled_by_tile(const scaled_job *j, char *workspace)
+static inline void scaled_by_tile(const scaled_job *j)
 {
     const int64_t strips = trine_blocks(j->shape.k, SCALED_STRIP), bands = trine_blocks(j->shape.m, TRINE_FP8_BLOCK);
     const bool stream = scaled_streams(j);
     CPU_PARALLEL_FOR(range, j->shape.outer.numel * bands * strips, 1)
     {
-        scaled_strips(j, range, stream, workspace + 2 * cpu_thread() * SCALED_STRIP_BYTES);
+        scaled_strips(j, range, stream);
         span_fence();
     }
 }
