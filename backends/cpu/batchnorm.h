@@ -4,6 +4,7 @@
 #define TRINE_CPU_BATCHNORM_H
 
 #include "backends/cpu/channel_columns.h"
+#include "backends/cpu/channel_planes.h"
 
 /* ---- Forward ---- */
 
@@ -50,7 +51,7 @@ static void batchnorm_use_running(const trine_batchnorm_args *a, const unit_call
 
 trine_status TRINE_CPU(batchnorm)(trine_call *call, const trine_batchnorm_args *a)
 {
-    static const unit_op op = {unit_moments, unit_merge_moments, batchnorm_finish};
+    static const unit_op op = {unit_moments, unit_merge_moments, batchnorm_finish, NULL};
     batchnorm_context context = {a, NULL};
     const trine_tensor *tensors[] = {&a->y, &a->x};
     unit_call c = units_plan(call, &op, &context, tensors, 1, a->channels_last, 0);
@@ -70,7 +71,7 @@ trine_status TRINE_CPU(batchnorm)(trine_call *call, const trine_batchnorm_args *
     else if (a->inference)
         unit_emit_all(&c);
     else
-        units_run(&c);
+        units_or_planes_run(&c);
     return TRINE_OK;
 }
 
@@ -98,6 +99,12 @@ static void batchnorm_backward_partial(const void *context, int64_t unit, const 
     unit_slopes(x, n, batchnorm_mean(c->a, unit), sums);
 }
 
+static float batchnorm_about(const void *context, int64_t unit)
+{
+    const batchnorm_slopes *c = context;
+    return batchnorm_mean(c->a, unit);
+}
+
 static void batchnorm_backward_finish(const void *context, int64_t set)
 {
     const batchnorm_slopes *c = context;
@@ -118,7 +125,7 @@ static void batchnorm_backward_finish(const void *context, int64_t set)
 
 trine_status TRINE_CPU(batchnorm_backward)(trine_call *call, const trine_batchnorm_backward_args *a)
 {
-    static const unit_op op = {batchnorm_backward_partial, unit_merge_slopes, batchnorm_backward_finish};
+    static const unit_op op = {batchnorm_backward_partial, unit_merge_slopes, batchnorm_backward_finish, batchnorm_about};
     batchnorm_slopes context = {a, NULL};
     unit_call c = units_plan(call, &op, &context, (const trine_tensor *[]){&a->dx, &a->x, &a->dy}, 2, a->channels_last, 0);
     channel_columns columns = columns_plan(&c);
@@ -131,7 +138,7 @@ trine_status TRINE_CPU(batchnorm_backward)(trine_call *call, const trine_batchno
         c.mapped = 1;
     }
     if (!columns.fit) {
-        units_run(&c);
+        units_or_planes_run(&c);
         return TRINE_OK;
     }
     channel_columns_gather(&columns, (a->inference ? &a->running_mean : &a->mean)->data);

@@ -23,7 +23,8 @@ typedef struct unit_affine {
 typedef struct unit_op {
     void (*partial)(const void *context, int64_t unit, const float *const *x, int64_t n, double *sums);
     void (*merge)(double *into, const double *from);
-    void (*finish)(const void *context, int64_t set); /* from the sums of a set's units to their maps */
+    void (*finish)(const void *context, int64_t set);  /* from the sums of a set's units to their maps */
+    float (*about)(const void *context, int64_t unit); /* backward: the saved mean; NULL forward */
 } unit_op;
 
 typedef struct unit_call {
@@ -277,6 +278,13 @@ static float channel_value(const trine_tensor *t, int64_t channel, float otherwi
     float value;
     if (!trine_is_given(t)) return otherwise;
     return *span_load(&value, (const char *)t->data + channel * (trine_dtype_bits(t->dtype) / 8), t->dtype, 1);
+}
+
+/* All of them as f32, at `to`. */
+static const float *channel_values(const trine_tensor *t, int64_t channels, float otherwise, float *to)
+{
+    for (int64_t i = 0; i < channels; i++) to[i] = channel_value(t, i, otherwise);
+    return to;
 }
 
 static void channel_put(const trine_tensor *t, int64_t channel, double value)

@@ -1,5 +1,5 @@
-/* fp8 on the CPU, in the frame of scaled.h: the same bits as backends/simt/fp8.h. Bound by the conversion to fp8, some 15 integer
- * operations an element that vectorise (span_formats.h). */
+/* fp8 on the CPU, in the frame of scaled.h: the same bits as backends/simt/fp8.h. Bound by bytes with AVX-512 (fp8_lanes.h), else by the
+ * conversion to fp8, some 15 integer operations an element that vectorise (span_formats.h). */
 #include "backends/cpu/matmul_register.h"
 #include "backends/cpu/scaled.h"
 #include "core/fp8_product.h"
@@ -36,14 +36,14 @@ trine_status TRINE_CPU(fp8_quantize)(trine_call *call, const trine_fp8_quantize_
                           .real = a->x.dtype,
                           .context = &rule,
                           .scale_of = given ? NULL : scale_of,
-                          .emit = emit_codes};
+                          .emit = emit_codes,
+                          .put = scaled_fp8_put(a->q.dtype, a->x.dtype, false)};
     call->variant = TRINE_CPU_VARIANT;
-    const bool by_tile = a->scaling == TRINE_FP8_PER_128X128;
-    TRINE_END_OF_QUERY(call, given ? 0 : by_row_or_one ? scaled_row_bytes(&j, by_row) : by_tile ? scaled_tile_bytes() : 0);
+    TRINE_END_OF_QUERY(call, given ? 0 : by_row_or_one ? scaled_row_bytes(&j, by_row) : 0);
     if (!given && by_row_or_one)
         scaled_by_row(&j, by_row, call->workspace);
-    else if (!given && by_tile)
-        scaled_by_tile(&j, call->workspace);
+    else if (!given && a->scaling == TRINE_FP8_PER_128X128)
+        scaled_by_tile(&j);
     else
         scaled_all(&j);
     return TRINE_OK;
@@ -58,6 +58,7 @@ trine_status TRINE_CPU(fp8_dequantize)(trine_call *call, const trine_fp8_dequant
                           .code = a->q.dtype,
                           .real = a->y.dtype,
                           .emit = emit_reals,
+                          .put = scaled_fp8_put(a->q.dtype, a->y.dtype, true),
                           .back = true};
     call->variant = TRINE_CPU_VARIANT;
     TRINE_END_OF_QUERY(call, 0);

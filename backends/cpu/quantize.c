@@ -193,7 +193,8 @@ trine_status TRINE_CPU(int8_quantize)(trine_call *call, const trine_int8_quantiz
                           .code = TRINE_I8,
                           .real = a->x.dtype,
                           .scale_of = given ? NULL : int8_scale_of,
-                          .emit = int8_emit};
+                          .emit = int8_emit,
+                          .put = scaled_int8_put(a->x.dtype)};
     call->variant = TRINE_CPU_VARIANT;
     TRINE_END_OF_QUERY(call, given ? 0 : scaled_row_bytes(&j, by_row));
     if (given)

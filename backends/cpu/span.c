@@ -14,7 +14,7 @@
 #include <immintrin.h>
 #endif
 
-#include "backends/cpu/lanes_store.h"
+#include "backends/cpu/fp8_lanes.h"
 
 enum { LINE = 64, PIECE = 4096 };
 
@@ -44,9 +44,9 @@ LOAD(load_f64, double, (float)x)
 LOAD(load_f32, float, x)
 LOAD(load_f16_plain, uint16_t, span_widen(x, SPAN_F16))
 LOAD(load_bf16_plain, uint16_t, trine_bits_bf16_to_f32(x))
-LOAD(load_e4m3fn, uint8_t, span_widen(x, SPAN_E4M3FN))
-LOAD(load_e5m2, uint8_t, span_widen(x, SPAN_E5M2))
-LOAD(load_e4m3fnuz, uint8_t, span_widen_fnuz(x, SPAN_E4M3FNUZ))
+LOAD(load_e4m3fn_plain, uint8_t, span_widen(x, SPAN_E4M3FN))
+LOAD(load_e5m2_plain, uint8_t, span_widen(x, SPAN_E5M2))
+LOAD(load_e4m3fnuz_plain, uint8_t, span_widen_fnuz(x, SPAN_E4M3FNUZ))
 LOAD(load_e5m2fnuz, uint8_t, span_widen_fnuz(x, SPAN_E5M2FNUZ))
 LOAD(load_i64, int64_t, (float)x)
 LOAD(load_i32, int32_t, (float)x)
@@ -58,9 +58,9 @@ STORE(store_f64, double, x)
 STORE(store_f32, float, x)
 STORE(store_f16_plain, uint16_t, (uint16_t)span_narrow(x, SPAN_F16, 0, 0))
 STORE(store_bf16_plain, uint16_t, trine_bits_f32_to_bf16(x))
-STORE(store_e4m3fn, uint8_t, (uint8_t)span_narrow(x, SPAN_E4M3FN, 1, 0))
-STORE(store_e5m2, uint8_t, (uint8_t)span_narrow(x, SPAN_E5M2, 1, 0))
-STORE(store_e4m3fnuz, uint8_t, (uint8_t)span_narrow(x, SPAN_E4M3FNUZ, 1, 1))
+STORE(store_e4m3fn_plain, uint8_t, (uint8_t)span_narrow(x, SPAN_E4M3FN, 1, 0))
+STORE(store_e5m2_plain, uint8_t, (uint8_t)span_narrow(x, SPAN_E5M2, 1, 0))
+STORE(store_e4m3fnuz_plain, uint8_t, (uint8_t)span_narrow(x, SPAN_E4M3FNUZ, 1, 1))
 STORE(store_e5m2fnuz, uint8_t, (uint8_t)span_narrow(x, SPAN_E5M2FNUZ, 1, 1))
 STORE(store_i64, int64_t, trine_f32_to_i64_sat(x))
 STORE(store_i32, int32_t, trine_f32_to_i32_sat(x))
@@ -98,6 +98,47 @@ STORE(store_bool, uint8_t, trine_f32_to_bool(x))
 HALVES(f16, TRINE_F16)
 HALVES(bf16, TRINE_BF16)
 
+/* ---- fp8 ---- */
+
+#if defined __AVX512BW__ && defined __AVX512VL__
+enum { FP8_PUTS = 1 };
+#define EIGHTS(name, dtype) \
+    static void load_##name(float *restrict to, const void *restrict from, int64_t n) \
+    { \
+        int64_t i = 0; \
+        for (; i + FP8_LANES <= n; i += FP8_LANES) { \
+            f32x16 v[2]; \
+            fp8_lanes_load(v, (const char *)from + i, dtype); \
+            memcpy(to + i, v, sizeof v); \
+        } \
+        load_##name##_plain(to + i, (const char *)from + i, n - i); \
+    } \
+    static void put_##name(char *restrict to, const float *restrict from, int64_t n, bool stream) \
+    { \
+        for (int64_t i = 0; i < n; i += LINE) { \
+            f32x16 v[4]; \
+            memcpy(v, from + i, sizeof v); \
+            fp8_lanes_put(to + i, v, dtype, stream); \
+        } \
+    } \
+    static void store_##name(void *restrict to, const float *restrict from, int64_t n) \
+    { \
+        const int64_t whole = n / LINE * LINE; \
+        put_##name(to, from, whole, false); \
+        store_##name##_plain((char *)to + whole, from + whole, n - whole); \
+    } \
+    static void stream_##name(void *restrict to, const float *restrict from, int64_t n) { put_##name(to, from, n, true); }
+#else
+enum { FP8_PUTS = 0 };
+#define EIGHTS(name, dtype) \
+    static void load_##name(float *restrict to, const void *restrict from, int64_t n) { load_##name##_plain(to, from, n); } \
+    static void store_##name(void *restrict to, const float *restrict from, int64_t n) { store_##name##_plain(to, from, n); } \
+    static void stream_##name(void *restrict to, const float *restrict from, int64_t n) { store_##name##_plain(to, from, n); }
+#endif
+EIGHTS(e4m3fn, TRINE_F8_E4M3FN)
+EIGHTS(e4m3fnuz, TRINE_F8_E4M3FNUZ)
+EIGHTS(e5m2, TRINE_F8_E5M2)
+
 /* ---- One row a dtype ---- */
 
 static const struct conversion {
@@ -110,9 +151,9 @@ static const struct conversion {
     [TRINE_F32] = {4, load_f32, store_f32, NULL},
     [TRINE_F16] = {2, load_f16, store_f16, LANES_PUTS ? stream_f16 : NULL},
     [TRINE_BF16] = {2, load_bf16, store_bf16, LANES_PUTS ? stream_bf16 : NULL},
-    [TRINE_F8_E4M3FN] = {1, load_e4m3fn, store_e4m3fn, NULL},
-    [TRINE_F8_E5M2] = {1, load_e5m2, store_e5m2, NULL},
-    [TRINE_F8_E4M3FNUZ] = {1, load_e4m3fnuz, store_e4m3fnuz, NULL},
+    [TRINE_F8_E4M3FN] = {1, load_e4m3fn, store_e4m3fn, FP8_PUTS ? stream_e4m3fn : NULL},
+    [TRINE_F8_E5M2] = {1, load_e5m2, store_e5m2, FP8_PUTS ? stream_e5m2 : NULL},
+    [TRINE_F8_E4M3FNUZ] = {1, load_e4m3fnuz, store_e4m3fnuz, FP8_PUTS ? stream_e4m3fnuz : NULL},
     [TRINE_F8_E5M2FNUZ] = {1, load_e5m2fnuz, store_e5m2fnuz, NULL},
     [TRINE_I64] = {8, load_i64, store_i64, NULL},
     [TRINE_I32] = {4, load_i32, store_i32, NULL},

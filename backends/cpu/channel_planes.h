@@ -1,0 +1,258 @@
+/* Units whose dense pieces ("planes") lie beside each other, [N, C, H, W] say, on the CPU, part of norm.c.
+ *
+ * A block is some neighbouring units, so many that the caches keep them until they are read again; its planes are walked in memory's
+ * order, sums from registers, the map in whole lines whatever the length of a plane. One thread takes a block, so that the order of
+ * sums does not depend on the number of threads: f32 over a part of a plane, f64 above. */
+#ifndef TRINE_CPU_CHANNEL_PLANES_H
+#define TRINE_CPU_CHANNEL_PLANES_H
+
+#include "backends/cpu/channels.h"
+
+/* Bytes of a block at most, for both threads' to fit the last-level cache; elements that are summed up in f32; what is asked for
+ * ahead. */
+enum { PLANE_BLOCK = 512 << 10, PLANE_PART = 4096, PLANE_AHEAD = 2048 };
+
+typedef struct channel_planes {
+    const unit_call *c;
+    bool fit;
+    int64_t samples, block; /* planes of a unit, units of a block */
+} channel_planes;
+
+/* Sets of a block are whole. */
+static channel_planes planes_plan(const unit_call *c)
+{
+    const trine_iter *outer = &c->units.outer;
+    const int32_t last = outer->ndim - 1;
+    const int64_t members = c->units.members, bytes = members * c->units.n * c->size * c->inputs;
+    channel_planes p = {.c = c, .fit = c->units.units > 0 && c->units.n > 0, .samples = c->rows.numel};
+    for (int k = 0; k < 1 + c->inputs; k++)
+        p.fit = p.fit && c->step[k] == 1 && (outer->size[last] == 1 || outer->stride[k][last] == c->length);
+    if (!p.fit) return p;
+    const int64_t most = PLANE_BLOCK / bytes < 1 ? 1 : PLANE_BLOCK / bytes;
+    p.block = outer->size[last] < most * members ? outer->size[last] : most * members;
+    while (outer->size[last] % p.block != 0 || p.block % members != 0) p.block--;
+    /* enough of them for some threads, and no larger than the caches hold; however many threads there are */
+    p.fit = p.block > 0 && bytes <= 2 * PLANE_BLOCK && c->units.units / p.block >= 8;
+    return p;
+}
+
+/* ---- Sums of a plane's part ---- */
+
+typedef struct plane_part {
+    const char *x, *dy; /* dy: NULL forward */
+    int64_t n;
+    float about;
+} plane_part;
+
+/* Forward the sums of x - about and of its squares, backward those of dy and of dy (x - about). */
+LANES_INLINE void plane_sums_as(const plane_part *part, trine_dtype dtype, bool back, double *sums)
+{
+    const plane_part p = *part;
+    f32x16 s[2][2] = {{{0}, {0}}, {{0}, {0}}};
+#define ADD(k, x_, dy_) \
+    do { \
+        const f32x16 d_ = (x_)-p.about, g_ = back ? (dy_) : d_; \
+        s[0][k] += g_; \
+        s[1][k] = lanes_fma(g_, d_, s[1][k]); \
+    } while (0)
+    int64_t i = 0;
+    for (; i + 2 * LANES <= p.n; i += 2 * LANES) {
+        lanes_ask(p.x + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
+        if (back) lanes_ask(p.dy + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
+#pragma GCC unroll 2
+        for (int k = 0; k < 2; k++) {
+            const f32x16 x = lanes_load(p.x, dtype, i + LANES * k);
+            ADD(k, x, lanes_load(p.dy, dtype, i + LANES * k));
+        }
+    }
+    for (int64_t m; i < p.n; i += m) {
+        m = p.n - i < LANES ? p.n - i : LANES;
+        const f32x16 x = m == LANES ? lanes_load(p.x, dtype, i) : lanes_load_part(p.x, dtype, i, m, p.about);
+        ADD(0, x, m == LANES ? lanes_load(p.dy, dtype, i) : lanes_load_part(p.dy, dtype, i, m, 0));
+    }
+#undef ADD
+    sums[0] += (double)lanes_sum(s[0][0] + s[0][1]);
+    sums[1] += (double)lanes_sum(s[1][0] + s[1][1]);
+}
+
+static void plane_sums(const plane_part *p, trine_dtype dtype, double *sums)
+{
+#define SUMS(dtype) (p->dy ? plane_sums_as(p, dtype, true, sums) : plane_sums_as(p, dtype, false, sums))
+    if (dtype == TRINE_F32)
+        SUMS(TRINE_F32);
+    else if (dtype == TRINE_BF16)
+        SUMS(TRINE_BF16);
+    else
+        SUMS(TRINE_F16);
+#undef SUMS
+}
+
+/* Part of a plane at operand k's address, about a number near its mean. */
+static float plane_mean(const unit_call *c, const char *x)
+{
+    double sums[2] = {0, 0};
+    const int64_t n = c->length < PLANE_PART ? c->length : PLANE_PART;
+    plane_sums(&(plane_part){.x = x, .n = n}, c->dtype, sums);
+    return (float)(sums[0] / (double)n);
+}
+
+/* ---- A block: units [first, first + block) ---- */
+
+static char *plane_at(const channel_planes *p, const unit_place *first, const int64_t *sample, int64_t unit, int k)
+{
+    const unit_call *c = p->c;
+    return c->data[k] + (first->offset[k] + sample[k] + unit * c->length) * c->size;
+}
+
+static void planes_gather_sample(const channel_planes *p, int64_t first, const unit_place *place, const int64_t *sample,
+                                 bool begin)
+{
+    const unit_call *c = p->c;
+    for (int64_t u = 0; u < p->block; u++) {
+        const char *x = plane_at(p, place, sample, u, 1), *dy = c->inputs > 1 ? plane_at(p, place, sample, u, 2) : NULL;
+        double *sums = c->sums[first + u];
+        if (begin) {
+            unit_clear(sums);
+            const bool same = u % c->units.members != 0; /* one number for the set */
+            sums[2] = same ? sums[-1] : (double)(c->op->about ? c->op->about(c->context, first + u) : plane_mean(c, x));
+        }
+        for (int64_t i = 0, n; i < c->length; i += n) {
+            n = c->length - i < PLANE_PART ? c->length - i : PLANE_PART;
+            const plane_part part = {x + i * c->size, dy ? dy + i * c->size : NULL, n, (float)sums[2]};
+            plane_sums(&part, c->dtype, sums);
+        }
+    }
+}
+
+/* From a block's sums to its maps. */
+static void planes_finish(const channel_planes *p, int64_t first)
+{
+    const unit_call *c = p->c;
+    const int64_t members = c->units.members;
+    for (int64_t u = 0; u < p->block && c->inputs == 1; u++) { /* to the count, the mean, the squares about it */
+        double *sums = c->sums[first + u];
+        const double n = (double)c->units.n, own[UNIT_SUMS] = {n, sums[2] + sums[0] / n, sums[1] - sums[0] * sums[0] / n};
+        memcpy(sums, own, sizeof own);
+    }
+    for (int64_t set = first / members; set < (first + p->block) / members; set++) c->op->finish(c->context, set);
+}
+
+/* Elements [i, i + n) of a plane to f32. */
+LANES_INLINE void plane_map_as(float *out, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n)
+{
+#define MAP(x_, dy_) (dy ? f.a * (dy_) + (((x_)-f.m) * f.b + f.d) : ((x_)-f.m) * f.b + f.d)
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        if (i % (2 * LANES) == 0) lanes_ask(x + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
+        if (dy && i % (2 * LANES) == 0) lanes_ask(dy + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
+        const f32x16 v = MAP(lanes_load(x, dtype, i), lanes_load(dy, dtype, i));
+        memcpy(out + i, &v, sizeof v);
+    }
+    if (i < n)
+        lanes_store_part(out + i, MAP(lanes_load_part(x, dtype, i, n - i, 0), lanes_load_part(dy, dtype, i, n - i, 0)), n - i);
+#undef MAP
+}
+
+static void plane_map(float *out, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n)
+{
+#define MAP_OF(dtype) (dy ? plane_map_as(out, x, dy, dtype, f, n) : plane_map_as(out, x, NULL, dtype, f, n))
+    if (dtype == TRINE_F32)
+        MAP_OF(TRINE_F32);
+    else if (dtype == TRINE_BF16)
+        MAP_OF(TRINE_BF16);
+    else
+        MAP_OF(TRINE_F16);
+#undef MAP_OF
+}
+
+/* n elements, a multiple of LANES_PUT, straight to lines. */
+LANES_INLINE void plane_put_as(char *to, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n, bool stream)
+{
+#define MAP(x_, dy_) (dy ? f.a * (dy_) + (((x_)-f.m) * f.b + f.d) : ((x_)-f.m) * f.b + f.d)
+    for (int64_t i = 0; i < n; i += LANES_PUT) {
+        f32x16 v[2];
+        lanes_ask(x + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
+        if (dy) lanes_ask(dy + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
+        for (int k = 0; k < 2; k++) v[k] = MAP(lanes_load(x, dtype, i + LANES * k), lanes_load(dy, dtype, i + LANES * k));
+        lanes_put(to + i * lanes_size(dtype), dtype, v[0], v[1], stream);
+    }
+#undef MAP
+}
+
+static void plane_put(char *to, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n, bool stream)
+{
+#define PUT_OF(dtype) (dy ? plane_put_as(to, x, dy, dtype, f, n, stream) : plane_put_as(to, x, NULL, dtype, f, n, stream))
+    if (dtype == TRINE_F32)
+        PUT_OF(TRINE_F32);
+    else if (dtype == TRINE_BF16)
+        PUT_OF(TRINE_BF16);
+    else
+        PUT_OF(TRINE_F16);
+#undef PUT_OF
+}
+
+/* Planes of one sample as one array: lines inside of a plane straight from registers, others by a span. */
+static void planes_emit_sample(const channel_planes *p, int64_t first, const unit_place *place, const int64_t *sample)
+{
+    const unit_call *c = p->c;
+    const int64_t all = p->block * c->length;
+    SPAN_BUFFER(out);
+    char *to = plane_at(p, place, sample, 0, 0);
+    for (int64_t i = 0, m, unit = 0, column = 0; i < all; i += m) {
+        int64_t lines = lanes_to_put(LANES_PUTS, to + i * c->size, c->dtype, c->length - column, &m);
+        if (lines == 0 && LANES_PUTS) { /* as far as the next line, or one that two planes share */
+            const int64_t off = (int64_t)((uintptr_t)(to + i * c->size) % 64);
+            m = off ? (64 - off + c->size - 1) / c->size : LANES_PUT;
+        } else if (lines == 0) {
+            m = span_length(to + i * c->size, c->dtype, all - i);
+        }
+        if (m > all - i) m = all - i;
+        if (lines) m = lines;
+        for (int64_t k = 0, n; k < m; k += n) {
+            n = c->length - column < m - k ? c->length - column : m - k;
+            const char *x = plane_at(p, place, sample, unit, c->from) + column * c->size,
+                       *dy = c->mapped > 1 ? plane_at(p, place, sample, unit, c->from + 1) + column * c->size : NULL;
+            if (lines)
+                plane_put(to + i * c->size, x, dy, c->dtype, c->map[first + unit], n, c->stream);
+            else
+                plane_map(out + k, x, dy, c->dtype, c->map[first + unit], n);
+            column += n;
+            if (column == c->length) column = 0, unit++;
+        }
+        if (!lines) span_store(to + i * c->size, c->dtype, out, m, c->stream);
+    }
+}
+
+/* Blocks one behind the other: while one arrives from memory, the one before is written. */
+static void planes_run(const channel_planes *p)
+{
+    const int64_t each = p->block * p->c->units.n;
+    CPU_PARALLEL_FOR(range, p->c->units.units / p->block, (CPU_GRAIN + each - 1) / each)
+    {
+        unit_place before, this;
+        for (int64_t b = range.begin; b <= range.end; b++) {
+            const int64_t first = b * p->block;
+            if (b < range.end) this = unit_place_of(p->c, first, 0);
+            for (int64_t s = 0; s < p->samples; s++) {
+                int64_t sample[TRINE_ITER_OPERANDS];
+                trine_iter_offsets(&p->c->rows, s, sample);
+                if (b < range.end) planes_gather_sample(p, first, &this, sample, s == 0);
+                if (b > range.begin) planes_emit_sample(p, first - p->block, &before, sample);
+            }
+            if (b < range.end) planes_finish(p, first);
+            before = this;
+        }
+        span_fence();
+    }
+}
+
+static void units_or_planes_run(const unit_call *c)
+{
+    const channel_planes p = planes_plan(c);
+    if (p.fit)
+        planes_run(&p);
+    else
+        units_run(c);
+}
+
+#endif
