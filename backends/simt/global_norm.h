@@ -13,7 +13,7 @@
 
 namespace simt {
 
-/* Rounds: packs that a thread adds, loading the next while it does. */
+/* Rounds: packs that a thread adds, all in flight together. */
 enum { norm_threads = 1024, norm_rounds = 8 };
 template <class T> constexpr int norm_pack = 16 / int(sizeof(T));
 template <class T> constexpr int64_t norm_chunk = int64_t(list_threads) * norm_pack<T> *norm_rounds;
@@ -39,21 +39,21 @@ template <class T> TRINE_KERNEL(list_threads) norm_kernel(const list_table<1> ta
     TRINE_SHARED double scratch[target::max_waves];
     target::let_next_start();
     const list_part part = list_find(table);
-    const T *const x = static_cast<const T *>(table.at[0][part.place]);
+    const T *const from = static_cast<const T *>(table.at[0][part.place]);
     const int thread = target::thread_x(), before = table.before[part.place];
     const int64_t n = table.n[part.place], packs = n / V, begin = part.chunk * (list_threads * norm_rounds) + thread;
     const bool whole = before != list_table<1>::scattered;
+    pack<T, V> x[norm_rounds];
+#pragma unroll
+    for (int k = 0; k < norm_rounds; k++)
+        if (begin + k * list_threads < packs) x[k] = list_load<V>(from + (begin + k * list_threads) * V, whole);
     double sum = 0;
-    pack<T, V> next;
-    if (begin < packs) next = list_load<V>(x + begin * V, whole);
-    for (int64_t i = begin, k = 0; k < norm_rounds && i < packs; k++, i += list_threads) {
-        const pack<T, V> now = next;
-        if (k + 1 < norm_rounds && i + list_threads < packs) next = list_load<V>(x + (i + list_threads) * V, whole);
-        sum += squares(now);
-    }
+#pragma unroll
+    for (int k = 0; k < norm_rounds; k++)
+        if (begin + k * list_threads < packs) sum += squares(x[k]);
     const int ahead = whole ? before : 0; /* what is in no pack */
     if (part.chunk == 0 && thread < ahead + int(n - packs * V))
-        sum += square(x[thread < ahead ? thread - ahead : packs * V + thread - ahead]);
+        sum += square(from[thread < ahead ? thread - ahead : packs * V + thread - ahead]);
     sum = block_reduce(sum, op_sum(), scratch);
     if (thread == 0) partial[target::block_x()] = sum;
 }

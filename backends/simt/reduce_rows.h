@@ -215,16 +215,37 @@ template <class T> TRINE_DEVICE void find_first(reduce_state<reduce_argmax<T>> &
     s.index += first;
 }
 
-/* The state of a group, by one of its threads: to the output, or to where the states of an output's blocks are kept. */
+/* What has to be done with an output's state once all of it is merged: nothing, or find_first(). */
+template <class Kind, bool picks = reduce_picks<Kind>> struct reduce_search {
+    reduce_search() = default;
+    reduce_search(const walk<2, divider_any> &, const reduce_rows_plan &) {}
+    TRINE_DEVICE_METHOD void end(const Kind &, reduce_state<Kind> &, int64_t) const {}
+};
+template <class Kind> struct reduce_search<Kind, true> {
+    bool wanted = false;
+    walk<2, divider_any> rows = walk<2, divider_any>(trine_iter{});
+    reduce_rows_plan plan = {};
+    reduce_search() = default;
+    reduce_search(const walk<2, divider_any> &rows_, const reduce_rows_plan &plan_) : wanted(true), rows(rows_), plan(plan_) {}
+    /* base: of the output's first segment. */
+    TRINE_DEVICE_METHOD void end(const Kind &kind, reduce_state<Kind> &s, int64_t base) const
+    {
+        if (wanted) find_first(s, kind.in[0] + base, rows, plan);
+    }
+};
+
+/* The state of a group, by one of its threads: to the output, or to where the states of an output's blocks are kept, as they are:
+ * of two equal keys the pack that comes first also has the element that does. */
 template <class Kind> TRINE_DEVICE void end_rows(const Kind &kind, reduce_state<Kind> s, const int64_t (&base)[3],
                                                  const walk<2, divider_any> &rows, const reduce_rows_plan &plan,
                                                  reduce_state<Kind> *states)
 {
-    if constexpr (reduce_picks<Kind>) find_first(s, kind.in[0] + base[0], rows, plan);
-    if (plan.blocks > 1)
+    if (plan.blocks > 1) {
         states[target::block_x()] = s;
-    else
-        kind.write(s, base[2]);
+        return;
+    }
+    if constexpr (reduce_picks<Kind>) find_first(s, kind.in[0] + base[0], rows, plan);
+    kind.write(s, base[2]);
 }
 
 template <class Kind> TRINE_KERNEL(reduce_threads)
@@ -266,7 +287,7 @@ reduce_rows_kernel(Kind kind, walk<3, divider_any> kept, walk<2, divider_any> ro
  * neighbouring threads for neighbouring outputs. */
 template <class Kind> TRINE_KERNEL(reduce_threads)
 reduce_finish_kernel(Kind kind, walk<3, divider_any> kept, int64_t outputs, int64_t count, int64_t output_step,
-                     int64_t state_step, int shift, const reduce_state<Kind> *states)
+                     int64_t state_step, int shift, const reduce_state<Kind> *states, reduce_search<Kind> search)
 {
     TRINE_SHARED reduce_state<Kind> list[reduce_threads];
     const int across = reduce_threads >> shift, t = target::thread_x() / across, mine = target::thread_x() & (across - 1);
@@ -284,7 +305,9 @@ reduce_finish_kernel(Kind kind, walk<3, divider_any> kept, int64_t outputs, int6
     if (t != 0 || output >= outputs) return;
     int64_t base[3];
     kept.offsets(output, base);
-    kind.write(list[target::thread_x()], base[2]);
+    s = list[target::thread_x()];
+    search.end(kind, s, base[0]);
+    kind.write(s, base[2]);
 }
 
 } // namespace simt

@@ -70,14 +70,15 @@ template <class Kind> inline reduce_columns_plan plan_columns(const trine_call *
 /* ---- Launches ---- */
 
 template <class Kind> inline trine_status launch_finish(trine_call *call, const Kind &kind, const trine_iter &kept,
-                                                        int64_t outputs, int64_t count, int64_t output_step, int64_t state_step)
+                                                        int64_t outputs, int64_t count, int64_t output_step, int64_t state_step,
+                                                        const reduce_search<Kind> &search = {})
 {
     /* where states of neighbouring outputs are neighbours, 16 of them a block, which is at least a line of the caches */
     const int most = log2_at_least(reduce_threads) - (output_step == 1 ? 4 : 0);
     const int shift = int(clamped(log2_at_least(ceil_div(count, 4)), 0, most));
     return launch_next(call, reduce_finish_kernel<Kind>, ceil_div(outputs, reduce_threads >> shift), reduce_threads, kind,
                        walk<3, divider_any>(kept), outputs, count, output_step, state_step, shift,
-                       static_cast<const reduce_state<Kind> *>(call->workspace));
+                       static_cast<const reduce_state<Kind> *>(call->workspace), search);
 }
 
 template <class Kind> inline trine_status run_rows(trine_call *call, const Kind &kind, const trine_reduction &r)
@@ -89,7 +90,8 @@ template <class Kind> inline trine_status run_rows(trine_call *call, const Kind 
     const trine_status status = launch(call, reduce_rows_kernel<Kind>, grid(blocks), reduce_threads, 0, kind,
                                        walk<3, divider_any>(r.kept), walk<2, divider_any>(r.rows), plan, states);
     if (status != TRINE_OK || plan.blocks <= 1) return status;
-    return launch_finish(call, kind, r.kept, plan.outputs, plan.blocks, plan.blocks, 1);
+    return launch_finish(call, kind, r.kept, plan.outputs, plan.blocks, plan.blocks, 1,
+                         reduce_search<Kind>(walk<2, divider_any>(r.rows), plan));
 }
 
 template <class Kind, int V> inline trine_status launch_columns(trine_call *call, const Kind &kind, const trine_reduction &r,
