@@ -13,8 +13,8 @@
 
 namespace simt {
 
-/* Rounds: packs that a thread adds, loading the next while it does. */
-enum { norm_threads = 1024, norm_rounds = 8 };
+/* Rounds: packs that a thread adds, a batch of them in flight. */
+enum { norm_threads = 1024, norm_rounds = 8, norm_batch = 4 };
 template <class T> constexpr int norm_pack = 16 / int(sizeof(T));
 template <class T> constexpr int64_t norm_chunk = int64_t(list_threads) * norm_pack<T> *norm_rounds;
 
@@ -44,12 +44,15 @@ template <class T> TRINE_KERNEL(list_threads) norm_kernel(const list_table<1> ta
     const int64_t n = table.n[part.place], packs = n / V, begin = part.chunk * (list_threads * norm_rounds) + thread;
     const bool whole = before != list_table<1>::scattered;
     double sum = 0;
-    pack<T, V> next;
-    if (begin < packs) next = list_load<V>(x + begin * V, whole);
-    for (int64_t i = begin, k = 0; k < norm_rounds && i < packs; k++, i += list_threads) {
-        const pack<T, V> now = next;
-        if (k + 1 < norm_rounds && i + list_threads < packs) next = list_load<V>(x + (i + list_threads) * V, whole);
-        sum += squares(now);
+    for (int k = 0; k < norm_rounds; k += norm_batch) {
+        const int64_t first = begin + k * list_threads;
+        pack<T, V> batch[norm_batch];
+#pragma unroll
+        for (int u = 0; u < norm_batch; u++)
+            if (first + u * list_threads < packs) batch[u] = list_load<V>(x + (first + u * list_threads) * V, whole);
+#pragma unroll
+        for (int u = 0; u < norm_batch; u++)
+            if (first + u * list_threads < packs) sum += squares(batch[u]);
     }
     const int ahead = whole ? before : 0; /* what is in no pack */
     if (part.chunk == 0 && thread < ahead + int(n - packs * V))

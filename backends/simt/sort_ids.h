@@ -129,6 +129,21 @@ TRINE_DEVICE uint32_t sort_sum_before(uint32_t value, uint32_t *list)
     return sum - value;
 }
 
+/* All of a thread's ids are under way at once. */
+template <class Id, class Walk> TRINE_DEVICE void sort_make_keys(int32_t (&key)[sort_keys], const Walk &walk_, const id_list &ids,
+                                                                 int64_t first, int left, int64_t rows, int32_t below)
+{
+    Id id[sort_keys];
+#pragma unroll
+    for (int i = 0; i < sort_keys; i++) {
+        int64_t offset[1];
+        walk_.offsets(sort_has(left, i) ? first + i * target::wave_size() : 0, offset);
+        id[i] = sort_has(left, i) ? static_cast<const Id *>(ids.data)[offset[0]] : Id(0);
+    }
+#pragma unroll
+    for (int i = 0; i < sort_keys; i++) key[i] = id[i] < 0 ? below : int64_t(id[i]) < rows ? int32_t(id[i]) : int32_t(rows);
+}
+
 /* Keys of ids, and the first pass's counts. already: the ids are sorted, so that those below 0 become -1 and stay in front, and
  * nothing is counted, but places are made. `Walk` is walk<1, divider_any>. */
 template <class Walk> TRINE_KERNEL(sort_threads)
@@ -139,20 +154,15 @@ sort_keys_kernel(Walk walk_, id_list ids, sort_pass pass, int64_t rows, bool alr
     target::let_next_start();
     const int64_t first = sort_first();
     const int left = sort_left(first, pass.n);
-    int64_t id[sort_keys];
     int32_t key[sort_keys];
-#pragma unroll
-    for (int i = 0; i < sort_keys; i++) {
-        int64_t offset[1];
-        id[i] = 0;
-        if (!sort_has(left, i)) continue;
-        walk_.offsets(first + i * target::wave_size(), offset);
-        id[i] = ids.at(offset[0]);
-    }
+    const int32_t below = already ? -1 : int32_t(rows);
+    if (ids.wide)
+        sort_make_keys<int64_t>(key, walk_, ids, first, left, rows, below);
+    else
+        sort_make_keys<int32_t>(key, walk_, ids, first, left, rows, below);
 #pragma unroll
     for (int i = 0; i < sort_keys; i++) {
         const int64_t at = first + i * target::wave_size();
-        key[i] = id[i] < 0 ? (already ? -1 : int32_t(rows)) : id[i] < rows ? int32_t(id[i]) : int32_t(rows);
         if (!sort_has(left, i)) continue;
         keys[at] = key[i];
         if (already) places[at] = int32_t(at);
