@@ -88,33 +88,100 @@ const char *trine_item_name(const char *list, int32_t i, trine_item_text text)
 #define NAME(field, i) \
     ((field)->flags & TRINE_FIELD_LIST ? trine_item_name((field)->name, (i), (trine_item_text){0}) : (field)->name)
 
-static trine_status check_tensor(const trine_check *check, const trine_op_field *field, int32_t i, const trine_tensor *t)
+/* What a tensor covers, from one walk over its axes. */
+typedef struct extent {
+    int64_t numel, reach; /* elements, and from the first to the last in memory; 0 of an empty tensor */
+    bool steps;           /* each axis steps over all that those behind it cover: no address twice */
+} extent;
+
+/* False where a size or a stride is negative or a product leaves 64 bits. */
+static inline bool measure(const trine_tensor *t, extent *e)
 {
-    if (t->dtype == TRINE_DTYPE_NONE)
-        return field->flags & TRINE_FIELD_OPTIONAL ? TRINE_OK : trine_bad(check, NAME(field, i), "is not given");
-    if ((unsigned)t->dtype >= TRINE_DTYPE_COUNT) return trine_bad(check, NAME(field, i), "%d is no dtype", (int)t->dtype);
-    if (t->ndim < 0 || t->ndim > TRINE_MAX_DIMS)
-        return trine_bad(check, NAME(field, i), "%d axes are not 0 to %d", (int)t->ndim, (int)TRINE_MAX_DIMS);
+    int64_t numel = 1, reach = 1, part;
+    bool out = false, empty = false, steps = true;
+    for (int32_t d = t->ndim - 1; d >= 0; d--) {
+        const int64_t size = t->shape[d], stride = t->stride[d];
+        if ((size | stride) < 0) return false;
+        empty |= size == 0;
+        out |= __builtin_mul_overflow(numel, size, &numel);
+        if (size <= 1) continue;
+        steps &= stride >= reach;
+        out |= __builtin_mul_overflow(size - 1, stride, &part);
+        out |= __builtin_add_overflow(reach, part, &reach);
+    }
+    *e = empty ? (extent){0, 0, true} : (extent){numel, reach, steps};
+    return empty || !out;
+}
+
+/* The bytes that a tensor spans; none: 0 to 0. */
+typedef struct span {
+    uintptr_t begin, end;
+} span;
+
+/* Of all tensors, in the order of the fields. */
+typedef struct spans {
+    span *at;
+    int32_t n;
+    bool steps;        /* of all outputs */
+    trine_dtype dtype; /* of the tensor before, */
+    int32_t bits;      /* and its bits: asking for each would be a good part of a long list's time */
+} spans;
+
+static trine_status bad_extent(const trine_check *check, const trine_op_field *field, int32_t i, const trine_tensor *t)
+{
     for (int32_t d = 0; d < t->ndim; d++) {
         if (t->shape[d] < 0) return trine_bad(check, NAME(field, i), "axis %d has the size %lld", (int)d, (long long)t->shape[d]);
         if (t->stride[d] < 0)
             return trine_bad(check, NAME(field, i), "axis %d has the stride %lld", (int)d, (long long)t->stride[d]);
     }
-    int64_t numel = trine_tensor_numel(t);
-    if (numel < 0 || trine_tensor_extent_bytes(t) < 0) return trine_bad(check, NAME(field, i), "its size overflows 64 bits");
-    if (numel > 0 && !t->data && !check->query) return trine_bad(check, NAME(field, i), "data is NULL");
-    if ((uintptr_t)t->data % (size_t)((trine_dtype_bits(t->dtype) + 7) / 8))
-        return trine_bad(check, NAME(field, i), "data is not aligned to its dtype");
+    return trine_bad(check, NAME(field, i), "its size overflows 64 bits");
+}
+
+static trine_status check_tensor(const trine_check *check, const trine_op_field *field, int32_t i, const trine_tensor *t,
+                                 spans *all)
+{
+    extent e;
+    int64_t bytes;
+    span *const to = &all->at[all->n++];
+    *to = (span){0, 0};
+    if (t->dtype == TRINE_DTYPE_NONE)
+        return field->flags & TRINE_FIELD_OPTIONAL ? TRINE_OK : trine_bad(check, NAME(field, i), "is not given");
+    if ((unsigned)t->dtype >= TRINE_DTYPE_COUNT) return trine_bad(check, NAME(field, i), "%d is no dtype", (int)t->dtype);
+    if (t->ndim < 0 || t->ndim > TRINE_MAX_DIMS)
+        return trine_bad(check, NAME(field, i), "%d axes are not 0 to %d", (int)t->ndim, (int)TRINE_MAX_DIMS);
+    if (t->dtype != all->dtype) {
+        all->dtype = t->dtype;
+        all->bits = trine_dtype_bits(t->dtype);
+    }
+    const int32_t bits = all->bits, size = (bits + 7) / 8; /* a power of two */
+    if (!measure(t, &e)) return bad_extent(check, field, i, t);
+    if (__builtin_mul_overflow(bits == 4 ? e.reach / 2 + e.reach % 2 : e.reach, size, &bytes))
+        return bad_extent(check, field, i, t);
+    if (e.numel > 0 && !t->data && !check->query) return trine_bad(check, NAME(field, i), "data is NULL");
+    if ((uintptr_t)t->data & (uintptr_t)(size - 1)) return trine_bad(check, NAME(field, i), "data is not aligned to its dtype");
+    if (e.numel > 0 && t->data) *to = (span){(uintptr_t)t->data, (uintptr_t)t->data + (uintptr_t)bytes};
+    if (field->flags & TRINE_FIELD_OUT) all->steps &= e.steps;
     return TRINE_OK;
 }
 
-static trine_status check_field(const trine_check *check, const trine_op_field *field, const void *args)
+static trine_status check_count(const trine_check *check, const trine_op_field *field, const void *args)
 {
     const int32_t count = trine_field_count(args, field);
     if (count < 0 || count > TRINE_LIST_MAX)
         return trine_bad(check, field->name, "%d tensors are not 0 to %d", (int)count, (int)TRINE_LIST_MAX);
-    if (count > 0 && !trine_field_tensor(args, field, 0)) return trine_bad(check, field->name, "is NULL");
-    for (int32_t i = 0; i < count; i++) TRY(check_tensor(check, field, i, trine_field_tensor(args, field, i)));
+    return count > 0 && !trine_field_tensor(args, field, 0) ? trine_bad(check, field->name, "is NULL") : TRINE_OK;
+}
+
+static trine_status check_tensors(const trine_check *check, const trine_op_info *info, const void *args, spans *all)
+{
+    all->n = 0;
+    all->steps = true;
+    all->dtype = TRINE_DTYPE_NONE;
+    for (int32_t f = 0; f < info->field_count; f++) {
+        const trine_op_field *field = &info->fields[f];
+        const int32_t count = trine_field_count(args, field);
+        for (int32_t i = 0; i < count; i++) TRY(check_tensor(check, field, i, trine_field_tensor(args, field, i), all));
+    }
     return TRINE_OK;
 }
 
@@ -169,24 +236,25 @@ static bool interleave(const trine_tensor *a, const trine_tensor *b)
     return false;
 }
 
-static bool disjoint(const trine_tensor *a, const trine_tensor *b)
+/* `a` is the number `of_a` among all tensors. */
+static bool disjoint(const spans *all, int32_t of_a, const trine_tensor *a, int32_t of_b, const trine_tensor *b)
 {
-    if (!a->data || !b->data || trine_tensor_numel(a) == 0 || trine_tensor_numel(b) == 0) return true;
-    uintptr_t a0 = (uintptr_t)a->data, b0 = (uintptr_t)b->data;
-    uintptr_t a1 = a0 + (uintptr_t)trine_tensor_extent_bytes(a), b1 = b0 + (uintptr_t)trine_tensor_extent_bytes(b);
-    return a1 <= b0 || b1 <= a0 || interleave(a, b) || interleave(b, a);
+    const span x = all->at[of_a], y = all->at[of_b];
+    return x.end <= y.begin || y.end <= x.begin || interleave(a, b) || interleave(b, a);
 }
 
+/* Tensor i of a field, which is the number `at` among all. */
 static trine_status check_output(const trine_check *check, const trine_op_info *info, const void *args,
-                                 const trine_op_field *field, int32_t i)
+                                 const trine_op_field *field, int32_t i, const spans *all, int32_t at)
 {
     const trine_tensor *t = trine_field_tensor(args, field, i);
-    if (!trine_is_given(t) || trine_tensor_numel(t) == 0) return TRINE_OK;
+    int32_t number = 0;
+    if (all->at[at].end == all->at[at].begin) return TRINE_OK;
     for (int32_t f = 0; f < info->field_count; f++) {
         const trine_op_field *other = &info->fields[f];
-        for (int32_t j = 0; j < trine_field_count(args, other); j++) {
+        for (int32_t j = 0; j < trine_field_count(args, other); j++, number++) {
             const trine_tensor *o = trine_field_tensor(args, other, j);
-            if ((other == field && j == i) || !trine_is_given(o) || disjoint(t, o)) continue;
+            if (number == at || disjoint(all, at, t, number, o)) continue;
             if ((field->flags & TRINE_FIELD_INPLACE) && !(other->flags & TRINE_FIELD_OUT) && same_view(t, o)) continue;
             return trine_bad(check, NAME(field, i), "overlaps %s%s", NAME(other, j),
                              field->flags & TRINE_FIELD_INPLACE ? " without being the same view"
@@ -197,52 +265,72 @@ static trine_status check_output(const trine_check *check, const trine_op_info *
 }
 
 /* By address; Shell's sort, since nothing is allocated here and callers often have them in order. */
-static void sort_by_address(const trine_tensor **t, int32_t n)
+static void sort_by_address(span *s, int32_t n)
 {
     for (int32_t gap = n / 2; gap > 0; gap = gap == 2 ? 1 : gap * 5 / 11)
         for (int32_t i = gap; i < n; i++) {
-            const trine_tensor *moved = t[i];
+            const span moved = s[i];
             int32_t j = i;
-            for (; j >= gap && (uintptr_t)t[j - gap]->data > (uintptr_t)moved->data; j -= gap) t[j] = t[j - gap];
-            t[j] = moved;
+            for (; j >= gap && s[j - gap].begin > moved.begin; j -= gap) s[j] = s[j - gap];
+            s[j] = moved;
         }
 }
 
-/* True if no two of all tensors share a byte of what they span: then the pairs, of which lists have very many, need no look. */
-static bool all_apart(const trine_op_info *info, const void *args)
+/* True if no two of all tensors share a byte of what they span: then the pairs, of which lists have very many, need no look. The
+ * spans lose their order. */
+static bool all_apart(spans *all)
 {
-    enum { MOST = 6 * TRINE_LIST_MAX };
-    const trine_tensor *t[MOST];
-    int32_t n = 0;
-    if (trine_args_tensors(info, args) > MOST) return false;
-    for (int32_t f = 0; f < info->field_count; f++)
-        for (int32_t i = 0; i < trine_field_count(args, &info->fields[f]); i++) {
-            const trine_tensor *one = trine_field_tensor(args, &info->fields[f], i);
-            if (trine_is_given(one) && one->data && trine_tensor_numel(one) > 0) t[n++] = one;
-        }
-    sort_by_address(t, n);
+    sort_by_address(all->at, all->n);
     uintptr_t end = 0;
-    for (int32_t i = 0; i < n; i++) {
-        if ((uintptr_t)t[i]->data < end) return false;
-        end = (uintptr_t)t[i]->data + (uintptr_t)trine_tensor_extent_bytes(t[i]);
+    for (int32_t i = 0; i < all->n; i++) {
+        if (all->at[i].begin < end) return false;
+        end = all->at[i].end;
     }
     return true;
 }
 
-static trine_status check_outputs(const trine_check *check, const trine_op_info *info, const void *args)
+/* apart: no two of all tensors share a byte. */
+static trine_status check_outputs(const trine_check *check, const trine_op_info *info, const void *args, const spans *all,
+                                  bool apart)
 {
-    enum { FEW = 12 }; /* whose pairs are looked at sooner than they are sorted */
-    const bool apart = trine_args_tensors(info, args) > FEW && all_apart(info, args);
+    int32_t number = 0;
+    if (apart && all->steps) return TRINE_OK;
     for (int32_t f = 0; f < info->field_count; f++) {
         const trine_op_field *field = &info->fields[f];
-        for (int32_t i = 0; field->flags & TRINE_FIELD_OUT && i < trine_field_count(args, field); i++) {
+        const int32_t count = trine_field_count(args, field), first = number;
+        number += count;
+        for (int32_t i = 0; field->flags & TRINE_FIELD_OUT && i < count; i++) {
             const trine_tensor *t = trine_field_tensor(args, field, i);
-            if (trine_is_given(t) && trine_tensor_numel(t) > 0 && overlaps_itself(t))
+            if (!all->steps && trine_is_given(t) && trine_tensor_numel(t) > 0 && overlaps_itself(t))
                 return trine_bad(check, NAME(field, i), "its strides make it overlap itself");
-            if (!apart) TRY(check_output(check, info, args, field, i));
+            if (!apart) TRY(check_output(check, info, args, field, i, all, first + i));
         }
     }
     return TRINE_OK;
+}
+
+enum { FEW = 12 }; /* tensors whose pairs are looked at sooner than they are sorted */
+
+static trine_status check_few(const trine_check *check, const trine_op_desc *desc, const void *args)
+{
+    span at[FEW];
+    spans all = {.at = at};
+    TRY(check_tensors(check, &desc->info, args, &all));
+    TRY(desc->check(check, args));
+    return check_outputs(check, &desc->info, args, &all, false);
+}
+
+static trine_status check_many(const trine_check *check, const trine_op_desc *desc, const void *args)
+{
+    enum { MOST = 6 * TRINE_LIST_MAX }; /* no op has more lists */
+    span at[MOST];
+    spans all = {.at = at};
+    if (trine_args_tensors(&desc->info, args) > MOST) return trine_bad(check, "args", "has more than %d tensors", (int)MOST);
+    TRY(check_tensors(check, &desc->info, args, &all));
+    TRY(desc->check(check, args));
+    const bool apart = all_apart(&all);
+    if (!apart) TRY(check_tensors(check, &desc->info, args, &all)); /* the spans in their order again */
+    return check_outputs(check, &desc->info, args, &all, apart);
 }
 
 trine_status trine_check_args(trine_op op, const char *backend, const void *args, bool query)
@@ -250,7 +338,6 @@ trine_status trine_check_args(trine_op op, const char *backend, const void *args
     const trine_op_desc *desc = trine_op_descs[op];
     const trine_check check = {backend, desc->info.name, query};
     if (!args) return trine_bad(&check, "args", "is NULL");
-    for (int32_t f = 0; f < desc->info.field_count; f++) TRY(check_field(&check, &desc->info.fields[f], args));
-    TRY(desc->check(&check, args));
-    return check_outputs(&check, &desc->info, args);
+    for (int32_t f = 0; f < desc->info.field_count; f++) TRY(check_count(&check, &desc->info.fields[f], args));
+    return trine_args_tensors(&desc->info, args) > FEW ? check_many(&check, desc, args) : check_few(&check, desc, args);
 }

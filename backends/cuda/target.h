@@ -70,6 +70,12 @@ template <class T> TRINE_DEVICE T shuffle(T value, int lane) { return __shfl_syn
 /* Over all threads of the wave. */
 TRINE_DEVICE int32_t wave_maximum(int32_t x) { return __reduce_max_sync(0xffffffffu, x); }
 TRINE_DEVICE uint32_t wave_minimum(uint32_t x) { return __reduce_min_sync(0xffffffffu, x); }
+/* A bit for every lane of the wave, of those lanes whose `is` holds; all threads of the wave must take part. */
+using lane_set = uint32_t;
+TRINE_DEVICE lane_set ballot(bool is) { return __ballot_sync(0xffffffffu, is); }
+TRINE_DEVICE int count_lanes(lane_set lanes) { return __popc(lanes); }
+/* What the wave's threads wrote to memory before is seen by them all. */
+TRINE_DEVICE void wave_barrier() { __syncwarp(); }
 
 /* f32 functions. exp2, log2 and rcp: the hardware's, about 2 ulp (exp2 and rcp flush subnormals); the others IEEE. */
 TRINE_DEVICE float exp2_fast(float x)

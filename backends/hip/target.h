@@ -138,6 +138,27 @@ TRINE_DEVICE uint32_t wave_minimum(uint32_t x)
     return x;
 }
 
+/* A bit for every lane of the wave, of those lanes whose `is` holds; all threads of the wave must take part. */
+using lane_set = uint64_t;
+TRINE_DEVICE lane_set ballot(bool is)
+{
+#if defined __GFX9__
+    return __builtin_amdgcn_ballot_w64(is);
+#elif defined __AMDGCN__
+    return __builtin_amdgcn_ballot_w32(is);
+#else
+    return is;
+#endif
+}
+TRINE_DEVICE int count_lanes(lane_set lanes) { return __builtin_popcountll(lanes); }
+/* What the wave's threads wrote to memory before is seen by them all. */
+TRINE_DEVICE void wave_barrier()
+{
+    __builtin_amdgcn_fence(__ATOMIC_RELEASE, "wavefront");
+    __builtin_amdgcn_wave_barrier();
+    __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "wavefront");
+}
+
 /* ---- f32 functions. exp2, log2 and rcp: the hardware's, about 1 ulp, subnormals count as 0; the others IEEE. ---- */
 
 TRINE_DEVICE float exp2_fast(float x) { return __builtin_amdgcn_exp2f(x); }

@@ -4,7 +4,8 @@
  * everything stays in registers. It loads as many rows at once as its ring has, which keeps enough bytes in flight. What lies
  * outside the image counts as 0 and is missing from the total. A box adds bytes in pairs of 16 bits (255 * 7 * 8 < 2^16), down
  * the column as a running sum, and divides by one multiplication: about 14 instructions a byte, so that bytes bound it. A
- * gaussian multiplies in 32 bits along the row and 64 down the column: about 30. */
+ * gaussian multiplies integers along the row, whose sums are exact in f32, and f32 down the column; where the quotient lies so near
+ * the middle between two bytes that f32 can't tell, the word is made again in 64 bits. */
 #ifndef TRINE_SIMT_BLUR_SMALL_H
 #define TRINE_SIMT_BLUR_SMALL_H
 
@@ -105,6 +106,7 @@ template <int step, int radius> struct blur_box {
     uint32_t even[rows] = {}, odd[rows] = {}, even_sum = 0, odd_sum = 0; /* bytes 0 and 2, 1 and 3 */
     uint32_t factor[4], half_even, half_odd;
 
+    TRINE_DEVICE_METHOD void start(const blur_small_weights<uint32_t> &) {}
     template <int d> TRINE_DEVICE_METHOD static void add(const blur_window<step, radius> &w, uint32_t &e, uint32_t &o)
     {
         const uint32_t t = w.template tap<d>();
@@ -144,12 +146,19 @@ template <int step, int radius> struct blur_box {
     }
 };
 
+/* Sums of a row are less than 2^23 and those of two rows less than 2^24: exact. The quotient's error: three roundings of the sum and
+ * the reciprocal's, 255 (3 2^-24 + 2^-22) < 1.1e-4. */
 template <int step, int radius> struct blur_gaussian {
     static constexpr int rows = 2 * radius + 1;
-    uint32_t row[rows][4] = {};
-    uint64_t total[4];
-    float reciprocal[4];
+    static_assert(radius <= 3 && 255 * TRINE_BLUR_ONE * 7 < 1 << 23, "exact sums");
+    float row[rows][4] = {}, weight[radius + 1], reciprocal[4];
+    uint32_t total[4];
 
+    TRINE_DEVICE_METHOD void start(const blur_small_weights<uint32_t> &weights)
+    {
+#pragma unroll
+        for (int d = 0; d <= radius; d++) weight[d] = float(weights.at[d]);
+    }
     template <int d> TRINE_DEVICE_METHOD static void add(const blur_small_weights<uint32_t> &weights,
                                                          const blur_window<step, radius> &w, uint32_t (&sum)[4])
     {
@@ -167,29 +176,50 @@ template <int step, int radius> struct blur_gaussian {
         uint32_t sum[4] = {};
         add<0>(weights, w, sum);
 #pragma unroll
-        for (int i = 0; i < 4; i++) row[k][i] = sum[i];
+        for (int i = 0; i < 4; i++) row[k][i] = float(sum[i]);
     }
     TRINE_DEVICE_METHOD void set_total(const uint32_t (&across)[4], uint32_t down)
     {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            total[i] = uint64_t(across[i]) * down;
+            total[i] = across[i] * down; /* less than 2^30 */
             reciprocal[i] = target::rcp_fast(float(total[i]));
         }
     }
-    template <int k> TRINE_DEVICE_METHOD uint32_t result(const blur_small_weights<uint32_t> &weights) const
+    /* The rows at a distance from the one that is made. */
+    template <int k> static TRINE_METHOD constexpr int above(int d) { return (k + radius + 1 + d) % rows; }
+    template <int k> static TRINE_METHOD constexpr int below(int d) { return (k + radius + 1 + rows - d) % rows; }
+    template <int k> TRINE_DEVICE_METHOD uint32_t exactly(const blur_small_weights<uint32_t> &weights) const
     {
-        constexpr int middle = (k + radius + 1) % rows; /* k - radius */
         uint32_t word = 0;
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            uint64_t sum = uint64_t(weights.at[0]) * row[middle][i];
+            uint64_t sum = uint64_t(weights.at[0]) * uint32_t(row[above<k>(0)][i]);
 #pragma unroll
             for (int d = 1; d <= radius; d++)
-                sum += uint64_t(weights.at[d]) * (row[(middle + d) % rows][i] + row[(middle + rows - d) % rows][i]);
-            word |= blur_quotient(sum, total[i], reciprocal[i]) << 8 * i;
+                sum += uint64_t(weights.at[d]) * uint32_t(row[above<k>(d)][i] + row[below<k>(d)][i]);
+            word |= blur_quotient(sum, uint64_t(total[i]), reciprocal[i]) << 8 * i;
         }
         return word;
+    }
+    template <int k> TRINE_DEVICE_METHOD uint32_t result(const blur_small_weights<uint32_t> &weights) const
+    {
+        constexpr float whole = 0x1p23f; /* added to a small number it leaves the nearest integer in the last bits */
+        uint32_t byte[4];
+        float farthest = 0;
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            float sum = weight[0] * row[above<k>(0)][i];
+#pragma unroll
+            for (int d = 1; d <= radius; d++) sum = target::fma_rn(weight[d], row[above<k>(d)][i] + row[below<k>(d)][i], sum);
+            const float near = target::fma_rn(sum, reciprocal[i], whole);
+            const float off = target::fma_rn(sum, reciprocal[i], whole - near);
+            farthest = target::maximum(farthest, off < 0 ? -off : off);
+            byte[i] = trine_bits_of_f32(near);
+        }
+        if (farthest > 0.4998f) return exactly<k>(weights);
+        return target::byte_permute<0x5410>(target::byte_permute<0x0040>(byte[0], byte[1]),
+                                            target::byte_permute<0x0040>(byte[2], byte[3]));
     }
 };
 
@@ -231,6 +261,7 @@ blur_small_kernel(blur_small_weights<uint32_t> weights, blur_blocks blocks, uint
     const int64_t words = s.row / 4, plane = place.plane * s.height * words;
     if (place.across >= words) return;
     blur_descent<step, radius, Sums> way{blocks, weights, place, words, y + plane + place.across, {}, {}};
+    way.sums.start(weights);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         const int64_t column = (place.across * 4 + i) / step;

@@ -21,9 +21,10 @@ enum {
     scatter_batch = 8, /* at most, see below; what lengths of tiles are multiples of */
     scatter_least = 32,
     scatter_most = 512,
-    scatter_each = 4,         /* packs of an output that a thread finishes */
-    scatter_long = 8,         /* partials */
-    scatter_blocks_a_unit = 4 /* that finish, if there are so many outputs */
+    scatter_each = 4,          /* packs of an output that a thread finishes */
+    scatter_long = 8,          /* partials */
+    scatter_blocks_a_unit = 4, /* that finish, if there are so many outputs */
+    scatter_rounds = 16        /* of groups, at most, of such a block */
 };
 /* Rows of which a thread has loads in flight: 64 bytes of packs. */
 template <class T, int V> constexpr int scatter_unroll = V == 1 ? 4 : 64 / (V * int(sizeof(T)));
@@ -41,7 +42,7 @@ struct scatter_plan {
     int32_t shift;                      /* 2^shift threads in a group */
     int64_t inner[TRINE_ITER_OPERANDS]; /* from one column to the next */
     int64_t step[3];                    /* from one slice to the next; rows that go element by element have a walk instead */
-    int32_t groups;                     /* that a block finishes */
+    int32_t groups, rounds;             /* that a block finishes at once, and how often */
     bool has_x, in_place;
 };
 
@@ -246,16 +247,17 @@ template <class Y, int V> TRINE_DEVICE void scatter_long_run(const scatter_plan 
     target::barrier();
 }
 
-/* begins[v]: where v's run begins in the sorted list. */
-template <class Y, int V> TRINE_KERNEL(scatter_threads)
-scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32_t *begins, const Y *x, Y *y, float *partials)
+/* What a block finishes at once: groups `first` and on. */
+template <class Y, int V> TRINE_DEVICE void scatter_finish_groups(const scatter_plan &plan, const walk<3, divider_any> &outer,
+                                                                  int64_t first, const int32_t *begins, const Y *x, Y *y,
+                                                                  const float *partials)
 {
     TRINE_SHARED int32_t any_long;
-    target::wait_for_previous();
     const int width = 1 << plan.shift, groups = plan.groups, t = target::thread_x();
-    const int64_t first = int64_t(target::block_x()) * groups, group = first + (t >> plan.shift), row = plan.pieces.divide(group),
+    const int64_t group = first + (t >> plan.shift), row = plan.pieces.divide(group),
                   pack_at = (group - row * plan.pieces.d) * (scatter_each * width) + (t & (width - 1));
     const int64_t packs = plan.columns.d < scatter_each * width ? plan.columns.d : scatter_each * width;
+    target::barrier(); /* any_long was read */
     if (t == 0) any_long = 0;
     target::barrier();
     if (row < plan.rows && group < first + groups) {
@@ -279,6 +281,35 @@ scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32
         if (run.is_long(packs))
             scatter_long_run<Y, V>(plan, outer, run, other, from, int(left < packs ? left : packs), x, y, partials);
     }
+}
+
+/* begins[v]: where v's run begins in the sorted list. A block goes through several rounds of groups, and leaves out those rounds in
+ * which all outputs are written: where rows are long a group is a block, and most blocks would live for nothing but that answer. */
+template <class Y, int V> TRINE_KERNEL(scatter_threads)
+scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32_t *begins, const Y *x, Y *y, float *partials)
+{
+    TRINE_SHARED int32_t busy[scatter_rounds];
+    target::wait_for_previous();
+    const int wave_size = target::wave_size(), lane = target::thread_x() % wave_size;
+    const int64_t first = int64_t(target::block_x()) * (plan.groups * plan.rounds);
+    if (plan.rounds == 1) {
+        scatter_finish_groups<Y, V>(plan, outer, first, begins, x, y, partials);
+        return;
+    }
+    for (int r = target::thread_x() / wave_size; r < plan.rounds; r += scatter_threads / wave_size) {
+        bool any = false;
+        for (int g = lane; g < plan.groups; g += wave_size) {
+            const int64_t row = plan.pieces.divide(first + r * plan.groups + g);
+            if (row >= plan.rows) break;
+            const scatter_run run(plan, begins, row);
+            any = any || !(run.whole || (run.empty && plan.in_place));
+        }
+        const target::lane_set yes = target::ballot(any);
+        if (lane == 0) busy[r] = yes != 0;
+    }
+    target::barrier();
+    for (int r = 0; r < plan.rounds; r++)
+        if (busy[r]) scatter_finish_groups<Y, V>(plan, outer, first + r * plan.groups, begins, x, y, partials);
 }
 
 /* ---- Host ---- */
@@ -320,6 +351,8 @@ template <class T, class Y, int V> inline trine_status run_scatter(trine_call *c
     const int64_t groups = plan.rows * plan.pieces.d,
                   share = groups / (int64_t(call->device->props.compute_units) * scatter_blocks_a_unit);
     plan.groups = int32_t(share < 1 ? 1 : share < scatter_threads >> plan.shift ? share : scatter_threads >> plan.shift);
+    const int64_t rounds = share / (2 * plan.groups); /* eight blocks a unit */
+    plan.rounds = int32_t(rounds < 1 ? 1 : rounds < scatter_rounds ? rounds : scatter_rounds);
     trine_status status = sort_ids(call, sort, *c.ids, c.sorted, memory, &sorted);
     if (status == TRINE_OK)
         status = launch_next(call, sort_bounds_kernel<int32_t>, ceil_div(plan.rows + 1, sort_threads), sort_threads, plan.n,
@@ -332,8 +365,8 @@ template <class T, class Y, int V> inline trine_status run_scatter(trine_call *c
                              scatter_threads, plan, columns, walk<1, divider_any>(places), sorted, data_of<T>(*c.rows), x,
                              data_of<Y>(*c.y), partials);
     if (status == TRINE_OK)
-        status = launch_next(call, scatter_finish_kernel<Y, V>, ceil_div(groups, plan.groups), scatter_threads, plan, columns,
-                             first, x, data_of<Y>(*c.y), partials);
+        status = launch_next(call, scatter_finish_kernel<Y, V>, ceil_div(groups, plan.groups * plan.rounds), scatter_threads,
+                             plan, columns, first, x, data_of<Y>(*c.y), partials);
     return status;
 }
 

@@ -1,11 +1,12 @@
 /* Sorts ids stably and remembers where each stood: what a deterministic scatter needs, so that it adds in the order of the list.
  *
- * Algorithm: radix sort from the lowest digit on (6 bits a pass, as many passes as the largest key has digits). A pass counts the
- * digits of every block of 2048 keys, turns the counts of all blocks into first places by a scan of each digit's, and puts each key
- * at its place; inside a block each thread has 8 keys that follow each other and its own counter of every digit, so no atomics are
- * needed and equal keys keep their order, and the block's keys are put in order in shared memory, so that those of a digit are written
- * side by side. Bound by latency: a few small launches; the rows that the ids stand for are far more
- * bytes.
+ * Algorithm: radix sort from the lowest digit on (at most 8 bits a pass, as few passes as the largest key allows). A pass counts the
+ * digits of every block of keys and puts each key at its place: behind the keys of smaller digits, those of blocks before it, and
+ * those before it in its block. In a block, a wave takes its keys one row of lanes after the other; lanes of equal digits find each
+ * other by a ballot a bit, so that a key's rank among them, and the wave's count of the digit so far, are its place in the wave: no
+ * atomics, and equal keys keep their order. The block's keys are put in order in shared memory, so that those of a digit are written
+ * side by side. What precedes a block is added up by each block where blocks are few, else by a kernel between. Bound by latency:
+ * a few small launches; the rows that the ids stand for are far more bytes.
  *
  * Keys are ids as i32; one outside [0, rows) becomes `rows`, which sorts behind all others. */
 #ifndef TRINE_SIMT_SORT_IDS_H
@@ -23,21 +24,20 @@ enum {
     sort_threads = 256,
     sort_keys = 8, /* of a thread */
     sort_block = sort_threads * sort_keys,
-    sort_bits = 6,
-    sort_digits = 1 << sort_bits,
-    sort_shares = sort_threads / sort_digits, /* threads that add up the counters of one digit */
-    /* counters of a digit: a gap after every share, so that the shares of neighbouring digits lie in different banks */
-    sort_part = sort_threads / sort_shares,
-    sort_gap = 16,
-    sort_row = sort_threads + sort_shares * sort_gap + 2
+    sort_bits = 8,
+    sort_digits = 1 << sort_bits, /* at most; a thread has one each */
+    sort_few = 64                 /* blocks whose counts each block adds up itself */
 };
 
 struct sort_plan {
     int64_t n, rows, blocks;
-    int passes;
-    sort_plan(int64_t ids, int64_t rows_) : n(ids), rows(rows_), blocks(ceil_div(ids, sort_block)), passes(0)
+    int passes, bits; /* of a pass */
+    sort_plan(int64_t ids, int64_t rows_) : n(ids), rows(rows_), blocks(ceil_div(ids, sort_block))
     {
-        for (int64_t key = rows; key > 0; key >>= sort_bits) passes++;
+        int all = 1;
+        while (rows >> all) all++;
+        passes = int(ceil_div(all, sort_bits));
+        bits = int(ceil_div(all, passes));
     }
     size_t list_bytes() const { return (size_t(n) * 4 + 15) / 16 * 16; }
     size_t table_bytes() const { return size_t((blocks + 1) * sort_digits) * 4; }
@@ -45,192 +45,259 @@ struct sort_plan {
     size_t bytes() const { return 4 * list_bytes() + table_bytes(); }
 };
 
-/* For ids that are sorted, those below 0 become -1 and stay in front. `Walk` is walk<1, divider_any>. */
-template <class Walk> TRINE_KERNEL(sort_threads)
-sort_keys_kernel(Walk walk_, id_list ids, int64_t n, int64_t rows, int32_t below, int32_t *keys, int32_t *places)
+/* A pass, as its kernels see it. table: [block][digit], and behind it every digit's sum where blocks are many. */
+struct sort_pass {
+    int64_t n, blocks;
+    int shift, bits;
+    TRINE_DEVICE_METHOD int digit(int32_t key) const { return key >> shift & ((1 << bits) - 1); }
+};
+
+/* Where a thread's keys lie: one in every row of lanes of its wave. */
+TRINE_DEVICE int64_t sort_first()
 {
-    target::let_next_start();
-    const int64_t i = int64_t(target::block_x()) * sort_threads + target::thread_x();
-    if (i >= n) return;
-    int64_t offset[1];
-    walk_.offsets(i, offset);
-    const int64_t id = ids.at(offset[0]);
-    keys[i] = id < 0 ? below : id < rows ? int32_t(id) : int32_t(rows);
-    places[i] = int32_t(i);
+    const int t = target::thread_x(), wave_size = target::wave_size();
+    return int64_t(target::block_x()) * sort_block + t / wave_size * (wave_size * sort_keys) + t % wave_size;
+}
+/* Elements from there on, as far as they matter. */
+TRINE_DEVICE int sort_left(int64_t first, int64_t n) { return n - first < sort_block ? int(n - first) : int(sort_block); }
+TRINE_DEVICE bool sort_has(int left, int i) { return i * target::wave_size() < left; }
+TRINE_DEVICE void sort_load(int32_t (&to)[sort_keys], const int32_t *from, int64_t first, int left)
+{
+    from += first;
+#pragma unroll
+    for (int i = 0; i < sort_keys; i++) to[i] = sort_has(left, i) ? from[i * target::wave_size()] : 0;
 }
 
-/* A thread's counters are a column: [digit][slot of the thread]. */
-struct sort_counters {
-    uint16_t at[sort_digits][sort_row];
-    uint32_t share[sort_digits][sort_shares];
+/* How often each wave of a block has each digit. */
+struct sort_counts {
+    uint32_t at[sort_threads / target::wave_size()][sort_digits];
 
-    static TRINE_DEVICE_METHOD int slot(int thread) { return thread + thread / sort_part * sort_gap; }
-    /* Counts the digits of the thread's keys. */
-    TRINE_DEVICE_METHOD void count(const int32_t (&key)[sort_keys], int64_t first, int64_t n, int shift)
+    /* Counts the digits of the block's keys; with `rank`, rank[i] becomes how many of key i's digit precede it in its wave. */
+    TRINE_DEVICE_METHOD void count(const sort_pass &pass, const int32_t (&key)[sort_keys], int left, uint32_t *rank)
     {
-        const int t = slot(target::thread_x());
-        for (int d = 0; d < sort_digits; d++) at[d][t] = 0;
-        for (int i = 0; i < sort_keys; i++)
-            if (first + i < n) at[key[i] >> shift & (sort_digits - 1)][t]++;
+        const int t = target::thread_x(), lane = t % target::wave_size();
+        uint32_t *const mine = at[t / target::wave_size()];
+        for (int d = lane; d < sort_digits; d += target::wave_size()) mine[d] = 0;
+        target::wave_barrier();
+#pragma unroll
+        for (int i = 0; i < sort_keys; i++) {
+            const bool has = sort_has(left, i);
+            const int digit = pass.digit(key[i]);
+            target::lane_set same = target::ballot(has);
+            for (int b = 0; b < pass.bits; b++) {
+                const bool one = digit >> b & 1;
+                const target::lane_set ones = target::ballot(one);
+                same &= one ? ones : ~ones;
+            }
+            const uint32_t before = mine[digit], ahead = target::count_lanes(same & ((target::lane_set(1) << lane) - 1));
+            if (rank) rank[i] = before + ahead;
+            target::wave_barrier();
+            if (has && ahead == 0) mine[digit] = before + target::count_lanes(same);
+            target::wave_barrier();
+        }
         target::barrier();
     }
-    /* Sums of a quarter of each digit's counters; with `places`, the counters become how many stand before them in it. */
-    TRINE_DEVICE_METHOD void add_up(bool places)
+    /* A digit's count in the block; the waves' become what precedes them. */
+    TRINE_DEVICE_METHOD uint32_t add_up(int digit)
     {
-        const int digit = target::thread_x() / sort_shares, mine = target::thread_x() % sort_shares;
         uint32_t sum = 0;
-        for (int i = mine * (sort_part + sort_gap), end = i + sort_part; i < end; i++) {
-            const uint32_t count = at[digit][i];
-            if (places) at[digit][i] = uint16_t(sum);
+        for (int w = 0; w < sort_threads / target::wave_size(); w++) {
+            const uint32_t count = at[w][digit];
+            at[w][digit] = sum;
             sum += count;
         }
-        share[digit][mine] = sum;
-        target::barrier();
+        return sum;
+    }
+    TRINE_DEVICE_METHOD void raise(int digit, uint32_t by)
+    {
+        for (int w = 0; w < sort_threads / target::wave_size(); w++) at[w][digit] += by;
     }
 };
 
-TRINE_DEVICE int64_t sort_first() { return (int64_t(target::block_x()) * sort_threads + target::thread_x()) * sort_keys; }
-TRINE_DEVICE void sort_load(int32_t (&to)[sort_keys], const int32_t *from, int64_t first, int64_t n)
+/* The sum of the values of all threads before this one. list: of a block's waves, free again after the next barrier. */
+TRINE_DEVICE uint32_t sort_sum_before(uint32_t value, uint32_t *list)
 {
-    if (first + sort_keys <= n) {
-        const pack<int32_t, sort_keys> all = load_pack<int32_t, sort_keys>(from + first);
+    const int wave_size = target::wave_size(), lane = target::thread_x() % wave_size, wave = target::thread_x() / wave_size;
+    uint32_t sum = value;
+    for (int apart = 1; apart < wave_size; apart *= 2) {
+        const uint32_t other = target::shuffle(sum, lane < apart ? lane : lane - apart);
+        sum += lane < apart ? 0 : other;
+    }
+    if (lane == wave_size - 1) list[wave] = sum;
+    target::barrier();
+    for (int w = 0; w < wave; w++) sum += list[w];
+    return sum - value;
+}
+
+/* All of a thread's ids are under way at once. */
+template <class Id, class Walk> TRINE_DEVICE void sort_make_keys(int32_t (&key)[sort_keys], const Walk &walk_, const id_list &ids,
+                                                                 int64_t first, int left, int64_t rows, int32_t below)
+{
+    Id id[sort_keys];
 #pragma unroll
-        for (int i = 0; i < sort_keys; i++) to[i] = all.at[i];
-        return;
+    for (int i = 0; i < sort_keys; i++) {
+        int64_t offset[1];
+        walk_.offsets(sort_has(left, i) ? first + i * target::wave_size() : 0, offset);
+        id[i] = sort_has(left, i) ? static_cast<const Id *>(ids.data)[offset[0]] : Id(0);
     }
 #pragma unroll
-    for (int i = 0; i < sort_keys; i++) to[i] = first + i < n ? from[first + i] : 0;
+    for (int i = 0; i < sort_keys; i++) key[i] = id[i] < 0 ? below : int64_t(id[i]) < rows ? int32_t(id[i]) : int32_t(rows);
 }
 
-/* table[digit * blocks + block] */
-template <class Key> TRINE_KERNEL(sort_threads)
-sort_count_kernel(int64_t n, int64_t blocks, int shift, const Key *keys, Key *table)
+/* Keys of ids, and the first pass's counts. already: the ids are sorted, so that those below 0 become -1 and stay in front, and
+ * nothing is counted, but places are made. `Walk` is walk<1, divider_any>. */
+template <class Walk> TRINE_KERNEL(sort_threads)
+sort_keys_kernel(Walk walk_, id_list ids, sort_pass pass, int64_t rows, bool already, int32_t *keys, int32_t *places,
+                 int32_t *table)
 {
+    TRINE_SHARED sort_counts counts;
+    target::let_next_start();
+    const int64_t first = sort_first();
+    const int left = sort_left(first, pass.n);
+    int32_t key[sort_keys];
+    const int32_t below = already ? -1 : int32_t(rows);
+    if (ids.wide)
+        sort_make_keys<int64_t>(key, walk_, ids, first, left, rows, below);
+    else
+        sort_make_keys<int32_t>(key, walk_, ids, first, left, rows, below);
+#pragma unroll
+    for (int i = 0; i < sort_keys; i++) {
+        const int64_t at = first + i * target::wave_size();
+        if (!sort_has(left, i)) continue;
+        keys[at] = key[i];
+        if (already) places[at] = int32_t(at);
+    }
+    if (already) return;
+    counts.count(pass, key, left, nullptr);
+    const int digit = target::thread_x();
+    if (digit < sort_digits) table[int64_t(target::block_x()) * sort_digits + digit] = int32_t(counts.add_up(digit));
+}
+
+template <class Key> TRINE_KERNEL(sort_threads) sort_count_kernel(sort_pass pass, const Key *keys, Key *table)
+{
+    TRINE_SHARED sort_counts counts;
     target::let_next_start();
     target::wait_for_previous();
-    TRINE_SHARED sort_counters counters;
     int32_t key[sort_keys];
-    sort_load(key, keys, sort_first(), n);
-    counters.count(key, sort_first(), n, shift);
-    counters.add_up(false);
+    const int64_t first = sort_first();
+    const int left = sort_left(first, pass.n);
+    sort_load(key, keys, first, left);
+    counts.count(pass, key, left, nullptr);
     const int digit = target::thread_x();
-    if (digit >= sort_digits) return;
-    uint32_t sum = 0;
-    for (int i = 0; i < sort_shares; i++) sum += counters.share[digit][i];
-    table[digit * blocks + target::block_x()] = Key(sum);
+    if (digit < sort_digits) table[int64_t(target::block_x()) * sort_digits + digit] = Key(counts.add_up(digit));
 }
 
-/* Exclusive sums of a digit's counts, by a block; behind the table goes the sum of them all. */
+/* A digit's counts become the sums of those before them, by a block; behind the table goes the sum of them all. */
 template <class Key> TRINE_KERNEL(sort_threads) sort_scan_kernel(int64_t blocks, Key *table)
 {
+    TRINE_SHARED uint32_t sums[2][target::max_waves];
+    TRINE_SHARED uint32_t all[2];
     target::let_next_start();
     target::wait_for_previous();
-    TRINE_SHARED Key sums[sort_threads];
     const int t = target::thread_x(), digit = int(target::block_x());
-    Key *const counts = table + digit * blocks;
-    Key before = 0;
+    uint32_t before = 0;
+    int turn = 0;
     for (int64_t i = t; i - t < blocks; i += sort_threads) {
-        const Key count = i < blocks ? counts[i] : 0;
-        Key sum = count;
-        for (int apart = 1; apart < sort_threads; apart *= 2) {
-            sums[t] = sum;
-            target::barrier();
-            if (t >= apart) sum += sums[t - apart];
-            target::barrier();
-        }
-        if (i < blocks) counts[i] = before + sum - count;
-        sums[t] = sum;
+        const uint32_t count = i < blocks ? uint32_t(table[i * sort_digits + digit]) : 0;
+        const uint32_t sum = before + sort_sum_before(count, sums[turn]);
+        if (i < blocks) table[i * sort_digits + digit] = Key(sum);
+        if (t == sort_threads - 1) all[turn] = sum + count;
         target::barrier();
-        before += sums[sort_threads - 1];
-        target::barrier();
+        before = all[turn];
+        turn ^= 1;
     }
-    if (t == 0) table[sort_digits * blocks + digit] = before;
+    if (t == 0) table[blocks * sort_digits + digit] = Key(before);
 }
 
-/* A block's keys and places in the order of their digits, where its counters were. */
+/* A digit's keys: of all blocks, and of those before this one. */
+struct sort_digit_sums {
+    uint32_t all = 0, before = 0;
+    template <class Key> TRINE_DEVICE_METHOD sort_digit_sums(const Key *table, int64_t blocks, int digit)
+    {
+        const int64_t block = target::block_x();
+        if (blocks > sort_few) {
+            all = uint32_t(table[blocks * sort_digits + digit]);
+            before = uint32_t(table[block * sort_digits + digit]);
+            return;
+        }
+#pragma unroll 8
+        for (int b = 0; b < int(blocks); b++) {
+            const uint32_t count = uint32_t(table[b * sort_digits + digit]);
+            all += count;
+            before += b < int(block) ? count : 0;
+        }
+    }
+};
+
+/* A block's keys and places in the order of their digits, where its counts were. */
 struct sort_ordered {
     int32_t key[sort_block], place[sort_block];
 };
 
-template <class Key> TRINE_KERNEL(sort_threads)
-sort_place_kernel(int64_t n, int64_t blocks, int shift, const Key *table, const Key *keys, const Key *places, Key *keys_to,
-                  Key *places_to)
+/* places: NULL in the first pass, where each key still stands in its place. */
+template <class Key> TRINE_CROWDED_KERNEL(sort_threads, 4)
+sort_place_kernel(sort_pass pass, const Key *table, const Key *keys, const Key *places, Key *keys_to, Key *places_to)
 {
-    target::let_next_start();
-    target::wait_for_previous();
     union both {
-        sort_counters counters;
+        sort_counts counts;
         sort_ordered ordered;
     };
     TRINE_SHARED both memory;
-    TRINE_SHARED uint32_t all[sort_digits], here[sort_digits]; /* a digit's keys: how many; of those in the block */
-    TRINE_SHARED uint32_t begin[sort_digits];                  /* where those of the block go, less those of the digits before */
+    TRINE_SHARED uint32_t begin[sort_digits]; /* where a digit's keys of the block go, less where they lie in it */
+    TRINE_SHARED uint32_t lists[2][target::max_waves];
+    target::let_next_start();
+    target::wait_for_previous();
     const int64_t first = sort_first();
-    const int t = target::thread_x();
+    const int left = sort_left(first, pass.n);
+    const int t = target::thread_x(), wave = t / target::wave_size();
     int32_t key[sort_keys], place[sort_keys];
     uint32_t at[sort_keys];
-    sort_load(key, keys, first, n);
-    sort_load(place, places, first, n);
-    sort_counters &counters = memory.counters;
-    counters.count(key, first, n, shift);
-    counters.add_up(true);
-    if (t < sort_digits) {
-        uint32_t sum = 0;
-        for (int k = 0; k < sort_shares; k++) sum += counters.share[t][k];
-        here[t] = sum;
-        all[t] = uint32_t(table[sort_digits * blocks + t]);
-    }
+    sort_load(key, keys, first, left);
+    const sort_digit_sums sums(table, pass.blocks, t);
+    sort_counts &counts = memory.counts;
+    counts.count(pass, key, left, at);
+    if (places) sort_load(place, places, first, left);
+    const uint32_t here = sort_sum_before(counts.add_up(t), lists[0]), before = sort_sum_before(sums.all, lists[1]);
+    counts.raise(t, here);
+    begin[t] = before + sums.before - here;
     target::barrier();
-    uint32_t before = 0, local = 0;
-    if (t < sort_digits) {
-#pragma unroll 8
-        for (int digit = 0; digit < sort_digits; digit++) {
-            before += digit < t ? all[digit] : 0;
-            local += digit < t ? here[digit] : 0;
-        }
-        begin[t] = uint32_t(table[t * blocks + target::block_x()]) + before - local;
-    }
-    target::barrier();
-    if (t < sort_digits) here[t] = local;
+#pragma unroll
+    for (int i = 0; i < sort_keys; i++) at[i] += counts.at[wave][pass.digit(key[i])];
     target::barrier();
 #pragma unroll
     for (int i = 0; i < sort_keys; i++) {
-        if (first + i >= n) break;
-        const int digit = key[i] >> shift & (sort_digits - 1), share = t / sort_part;
-        at[i] = here[digit] + counters.at[digit][counters.slot(t)]++;
-        for (int k = 0; k < share; k++) at[i] += counters.share[digit][k];
-    }
-    target::barrier();
-#pragma unroll
-    for (int i = 0; i < sort_keys; i++) {
-        if (first + i >= n) break;
+        if (!sort_has(left, i)) break;
         memory.ordered.key[at[i]] = key[i];
-        memory.ordered.place[at[i]] = place[i];
+        memory.ordered.place[at[i]] = places ? place[i] : int32_t(first + i * target::wave_size());
     }
     target::barrier();
-    const int64_t left = n - int64_t(target::block_x()) * sort_block;
-    for (int i = t; i < sort_block && i < left; i += sort_threads) {
+    const int here_left = sort_left(int64_t(target::block_x()) * sort_block, pass.n);
+#pragma unroll
+    for (int i = t; i < sort_block; i += sort_threads) {
+        if (i >= here_left) break;
         const int32_t k = memory.ordered.key[i];
-        const uint32_t to = begin[k >> shift & (sort_digits - 1)] + uint32_t(i);
+        const uint32_t to = begin[pass.digit(k)] + uint32_t(i);
         keys_to[to] = k;
         places_to[to] = memory.ordered.place[i];
     }
 }
 
-/* first[v]: how many sorted keys are below v, for v = 0 to rows. */
+/* first[v]: how many sorted keys are below v, for v = 0 to rows. Seven keys are asked for at once, which leave an eighth. */
 template <class Key> TRINE_KERNEL(sort_threads) sort_bounds_kernel(int64_t n, int64_t rows, const Key *keys, Key *first)
 {
     target::let_next_start();
     target::wait_for_previous();
     const int64_t v = int64_t(target::block_x()) * sort_threads + target::thread_x();
     if (v > rows) return;
-    int64_t low = 0, high = n;
-    while (low < high) {
-        const int64_t middle = (low + high) / 2;
-        if (keys[middle] < v)
-            low = middle + 1;
-        else
-            high = middle;
+    int32_t low = 0, size = int32_t(n); /* the answer lies in [low, low + size] */
+    while (size > 0) {
+        const int32_t part = size / 8 + 1;
+        int32_t below = 0;
+#pragma unroll
+        for (int k = 1; k < 8; k++) below += k * part <= size && keys[low + k * part - 1] < v;
+        low += below * part;
+        size -= below * part;
+        if (below < 7 && size >= part) size = part - 1;
     }
     first[v] = Key(low);
 }
@@ -239,30 +306,30 @@ struct sorted_ids {
     const int32_t *keys, *places;
 };
 
-/* Every kernel is launched beside the end of the one before. `memory`: plan.bytes(), aligned to 16. already: the ids are sorted, so that only keys are made. */
+/* Every kernel is launched beside the end of the one before. `memory`: plan.bytes(), aligned to 16. already: the ids are sorted, so
+ * that only keys are made. */
 inline trine_status sort_ids(trine_call *call, const sort_plan &plan, const trine_tensor &ids, bool already, char *memory,
                              sorted_ids *sorted)
 {
     const auto list = [&](int k) { return reinterpret_cast<int32_t *>(memory + size_t(k) * plan.list_bytes()); };
     const trine_tensor *operand[] = {&ids};
     int32_t *keys = list(0), *places = list(1), *other_keys = list(2), *other_places = list(3), *table = list(4);
-    trine_status status = launch(call, sort_keys_kernel<walk<1, divider_any>>, grid(ceil_div(plan.n, sort_threads)), sort_threads,
-                                 0, walk<1, divider_any>(trine_iter_make(operand, 1, 1)), id_list(ids), plan.n, plan.rows,
-                                 already ? -1 : int32_t(plan.rows), keys, places);
-    for (int pass = 0; pass < plan.passes && !already && status == TRINE_OK; pass++) {
-        const int shift = pass * sort_bits;
-        status =
-            launch_next(call, sort_count_kernel<int32_t>, plan.blocks, sort_threads, plan.n, plan.blocks, shift, keys, table);
-        if (status == TRINE_OK && plan.n)
+    sort_pass pass = {plan.n, plan.blocks, 0, plan.bits};
+    trine_status status =
+        launch(call, sort_keys_kernel<walk<1, divider_any>>, grid(plan.blocks), sort_threads, 0,
+               walk<1, divider_any>(trine_iter_make(operand, 1, 1)), id_list(ids), pass, plan.rows, already, keys, places, table);
+    for (int k = 0; k < plan.passes && !already && status == TRINE_OK; k++, pass.shift += pass.bits) {
+        if (k) status = launch_next(call, sort_count_kernel<int32_t>, plan.blocks, sort_threads, pass, keys, table);
+        if (status == TRINE_OK && plan.blocks > sort_few)
             status = launch_next(call, sort_scan_kernel<int32_t>, sort_digits, sort_threads, plan.blocks, table);
         if (status == TRINE_OK)
-            status = launch_next(call, sort_place_kernel<int32_t>, plan.blocks, sort_threads, plan.n, plan.blocks, shift, table,
-                                 keys, places, other_keys, other_places);
-        int32_t *const k = keys, *const p = places;
+            status = launch_next(call, sort_place_kernel<int32_t>, plan.blocks, sort_threads, pass, table, keys,
+                                 k ? places : nullptr, other_keys, other_places);
+        int32_t *const from_keys = keys, *const from_places = places;
         keys = other_keys;
         places = other_places;
-        other_keys = k;
-        other_places = p;
+        other_keys = from_keys;
+        other_places = from_places;
     }
     *sorted = sorted_ids{keys, places};
     return status;

@@ -246,6 +246,11 @@ void cases_segment_sum(case_list *list, case_kind kind)
         new_segments(list, TRINE_F32, TRINE_F32, TRINE_I64, 4000000, 64, 256, 0, true, LAYOUT_DENSE);
         return;
     }
+    /* sorts of more than one block, of so many that a kernel of its own adds up their counts, of three passes */
+    new_segments(list, TRINE_F32, TRINE_F32, TRINE_I32, 40009, 3, 200, 1, false, LAYOUT_DENSE);
+    new_segments(list, TRINE_BF16, TRINE_F32, TRINE_I64, 150001, 1, 300, 2, false, LAYOUT_DENSE);
+    new_segments(list, TRINE_F32, TRINE_F32, TRINE_I32, 150001, 1, 3, 0, true, LAYOUT_DENSE);
+    new_segments(list, TRINE_F32, TRINE_F32, TRINE_I64, 307, 1, 70001, 5, false, LAYOUT_DENSE);
     for (int d = 0; d < 3; d++)
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
             for (int sorted = 0; sorted < 2; sorted++)
