@@ -34,6 +34,9 @@ static const trine_variant matmul_variants[] = {
     {"sm90_64x128_split", sm90::matmul_of_tile<2, true>},
     {"sm90_64x64_split", sm90::matmul_of_tile<3, true>},
     {"sm90_128x64_split", sm90::matmul_of_tile<4, true>},
+    {"sm80_128x256", sm80::matmul_of_tile<0>},
+    {"sm80_128x128", sm80::matmul_of_tile<1>},
+    {"sm80_64x64", sm80::matmul_of_tile<2>},
 };
 
 extern "C" trine_status TRINE_BACKEND_FN(matmul)(trine_call *call, const trine_matmul_args *args)

@@ -9,6 +9,7 @@
 #define TRINE_CUDA_MATMUL_SM80_H
 
 #include "backends/cuda/matmul_finish.h"
+#include "backends/cuda/matmul_sm80_plan.h"
 #include "backends/cuda/matmul_sm80_tile.h"
 #include "backends/simt/matmul_split.h"
 
@@ -17,87 +18,138 @@ namespace sm80 {
 using simt::product;
 using simt::split_sink;
 
-enum { warp_side = 64, across = warp_side / 16, pitch = warp_side + 8, round_rows = 32 };
-
-template <class T, tile_axis A, tile_axis B> struct multiplier {
-    reader<T, A> a;
-    reader<T, B> b;
-    float sum[across][2 * across][4];
-    uint32_t x[2][across][4], y[2][across][4];
+/* A warp's fragments and sums. While one half of a stage is multiplied, the next one's fragments are read into the other half's
+ * registers, a few before each row of instructions: the tensor cores do not wait, nor do the reads come all at once. */
+template <class T, tile_axis A, tile_axis B, class Shape> struct multiplier {
+    reader<T, A, Shape::rows, true> a;
+    reader<T, B, Shape::columns, false> b;
+    float sum[Shape::across_m][2 * Shape::across_n][4];
+    uint32_t x[2][Shape::across_m][4], y[2][Shape::across_n][4];
 
     TRINE_DEVICE_METHOD multiplier(uint32_t tiles, int warp)
-        : a(warp / 2 * warp_side, tiles), b(warp % 2 * warp_side, tiles + tile_bytes), sum{}
+        : a(warp / Shape::warps_n * Shape::warp_rows, tiles),
+          b(warp % Shape::warps_n * Shape::warp_columns, tiles + Shape::rows * step_bytes), sum{}
     {
     }
-    TRINE_DEVICE_METHOD void load(uint32_t slot, int k)
+    /* The i-th share of the fragments of a half. */
+    TRINE_DEVICE_METHOD void load(uint32_t slot, int half, int i)
     {
+        a.load(x[half][i], slot, i, half);
 #pragma unroll
-        for (int i = 0; i < across; i++) a.load(x[k][i], slot, i, k);
-#pragma unroll
-        for (int i = 0; i < across; i++) b.load(y[k][i], slot, i, k);
+        for (int j = i; j < Shape::across_n; j += Shape::across_m) b.load(y[half][j], slot, j, half);
     }
-    TRINE_DEVICE_METHOD void multiply(int k)
+    TRINE_DEVICE_METHOD void load_all(uint32_t slot, int half)
     {
 #pragma unroll
-        for (int i = 0; i < across; i++)
+        for (int i = 0; i < Shape::across_m; i++) load(slot, half, i);
+    }
+    /* A row of instructions; every other row goes backwards, so that a fragment of b stays for two. */
+    TRINE_DEVICE_METHOD void multiply(int half, int i)
+    {
 #pragma unroll
-            for (int j = 0; j < across; j++) {
-                mma_sync::multiply(sum[i][2 * j], x[k][i], y[k][j][0], y[k][j][2], T{});
-                mma_sync::multiply(sum[i][2 * j + 1], x[k][i], y[k][j][1], y[k][j][3], T{});
-            }
+        for (int n = 0; n < Shape::across_n; n++) {
+            const int j = i % 2 ? Shape::across_n - 1 - n : n;
+            mma_sync::multiply(sum[i][2 * j], x[half][i], y[half][j][0], y[half][j][1], T{});
+            mma_sync::multiply(sum[i][2 * j + 1], x[half][i], y[half][j][2], y[half][j][3], T{});
+        }
     }
 };
 
-TRINE_DEVICE uint32_t next_slot(uint32_t slot) { return slot == (stages - 1) * 2 * tile_bytes ? 0 : slot + 2 * tile_bytes; }
-
-template <class T, tile_axis A, tile_axis B>
-TRINE_DEVICE void multiply_steps(multiplier<T, A, B> &m, copier<T, A> &a, copier<T, B> &b, int steps)
+/* Until the next stage has come; as many others are under way as the ring has room for. */
+TRINE_DEVICE void wait_for_stage(int stages)
 {
-    uint32_t now = 0, filled = 0;
+    if (stages == 6)
+        mma_sync::wait_copies<4>();
+    else if (stages == 4)
+        mma_sync::wait_copies<2>();
+    else
+        mma_sync::wait_copies<1>();
+    __syncthreads();
+}
+
+/* The ring: its stages, the one that is read and the one that is filled. */
+struct ring {
+    int stages;
+    uint32_t last, now, filled;
+    TRINE_DEVICE_METHOD ring(int stages_, uint32_t bytes) : stages(stages_), last((stages_ - 1) * bytes), now(0), filled(bytes) {}
+    TRINE_DEVICE_METHOD void step(uint32_t *slot, uint32_t bytes) const { *slot = *slot == last ? 0 : *slot + bytes; }
+};
+
+/* A thread's copies of both operands, in `shares` that lie between rows of instructions. */
+template <class Shape, class CopierA, class CopierB> struct copies {
+    CopierA a;
+    CopierB b;
+    enum { shares = 2 * Shape::across_m };
+    TRINE_DEVICE_METHOD void start(uint32_t slot, int share, bool some) const
+    {
 #pragma unroll
-    for (int i = 0; i < stages - 1; i++, filled = next_slot(filled)) {
-        a.start(filled);
-        b.start(filled);
+        for (int j = 0; j < CopierA::copies; j++)
+            if (j % shares == share) a.copy(slot, j, some);
+#pragma unroll
+        for (int j = 0; j < CopierB::copies; j++)
+            if ((j + CopierA::copies) % shares == share) b.copy(slot, j, some);
+    }
+    TRINE_DEVICE_METHOD void end_stage()
+    {
+        a.next();
+        b.next();
         mma_sync::commit_copies();
     }
-    mma_sync::wait_copies<stages - 2>();
-    __syncthreads();
-    m.load(now, 0);
+};
+
+/* The caller has begun the last terms' copies. A stage has been read by all when the barrier before its second half is passed, so
+ * that half's rows begin to fill it again, and the next stage's first half goes on with it. */
+template <class Shape, class M, class Copies> TRINE_DEVICE void multiply_steps(M &m, Copies &c, ring r, int steps)
+{
+    mma_sync::commit_copies();
+#pragma unroll 1
+    for (int i = 1; i < r.stages - 1; i++, r.step(&r.filled, Shape::stage_bytes)) {
+#pragma unroll
+        for (int share = 0; share < Copies::shares; share++) c.start(r.filled, share, i < steps);
+        c.end_stage();
+    }
+    wait_for_stage(r.stages);
+    m.load_all(r.now, 0);
+#pragma unroll
+    for (int row = 0; row < Shape::across_m; row++) c.start(r.filled, row, r.stages - 1 < steps);
 #pragma unroll 1
     for (int i = 0; i < steps; i++) {
-        m.load(now, 1);
-        a.start(filled); /* past the end of K these write zeros */
-        b.start(filled);
-        mma_sync::commit_copies();
-        m.multiply(0);
-        /* all have read this stage; the next one has come */
-        mma_sync::wait_copies<stages - 2>();
-        __syncthreads();
-        now = next_slot(now);
-        filled = next_slot(filled);
-        m.load(now, 0);
-        m.multiply(1);
+        const int ahead = i + r.stages - 1;
+#pragma unroll
+        for (int row = 0; row < Shape::across_m; row++) {
+            m.load(r.now, 1, row);
+            c.start(r.filled, Shape::across_m + row, ahead < steps);
+            m.multiply(0, row);
+        }
+        c.end_stage();
+        wait_for_stage(r.stages);
+        r.step(&r.now, Shape::stage_bytes);
+        r.step(&r.filled, Shape::stage_bytes);
+#pragma unroll
+        for (int row = 0; row < Shape::across_m; row++) {
+            m.load(r.now, 0, row);
+            c.start(r.filled, row, ahead + 1 < steps);
+            m.multiply(1, row);
+        }
     }
     mma_sync::wait_copies<0>();
     __syncthreads();
 }
 
-/* 32 of a warp's rows of sums to shared memory. */
-template <int n> TRINE_DEVICE void stage_sums(const float (&sum)[across][n][4], int round, float *staged, int lane)
+/* Some of a warp's rows of sums to shared memory. */
+template <class Shape>
+TRINE_DEVICE void stage_sums(const float (&sum)[Shape::across_m][2 * Shape::across_n][4], int round, float *staged, int lane)
 {
+    enum { some = Shape::staged_rows / 16 };
 #pragma unroll
-    for (int r = 0; r < warp_side / round_rows; r++)
-        if (r == round)
+    for (int i = 0; i < Shape::across_m; i++)
+        if (i / some == round)
 #pragma unroll
-            for (int i = 0; i < 2; i++)
+            for (int j = 0; j < 2 * Shape::across_n; j++)
 #pragma unroll
-                for (int j = 0; j < n; j++)
-#pragma unroll
-                    for (int h = 0; h < 2; h++) {
-                        const float *from = &sum[2 * r + i][j][2 * h];
-                        *reinterpret_cast<simt::pack<float, 2> *>(staged + (16 * i + 8 * h + lane / 4) * pitch + 8 * j +
-                                                                  lane % 4 * 2) = {from[0], from[1]};
-                    }
+                for (int h = 0; h < 2; h++)
+                    *reinterpret_cast<simt::pack<float, 2> *>(staged + (16 * (i % some) + 8 * h + lane / 4) * Shape::pitch +
+                                                              8 * j + lane % 4 * 2) = {sum[i][j][2 * h], sum[i][j][2 * h + 1]};
 }
 
 template <class T> TRINE_DEVICE void write_four(float4 v, int64_t row, int64_t column, const product<T> &p,
@@ -119,47 +171,58 @@ template <class T> TRINE_DEVICE void write_four(float4 v, int64_t row, int64_t c
         if (column + j < p.n) sink.store(simt::pack<float, 1>{{sums[j]}}, p, part, row, column + j);
 }
 
-template <class T, int n> TRINE_DEVICE void write_tile(const float (&sum)[across][n][4], float *staged, int64_t first_row,
-                                                       int64_t first_column, const product<T> &p, const split_sink &sink,
-                                                       const simt::split_place &part)
+template <class Shape, class T>
+TRINE_DEVICE void write_tile(const float (&sum)[Shape::across_m][2 * Shape::across_n][4], float *staged, int64_t first_row,
+                             int64_t first_column, const product<T> &p, const split_sink &sink, const simt::split_place &part)
 {
-    const int lane = int(threadIdx.x) % 32, lanes = warp_side / 4;
+    enum { lanes = Shape::warp_columns / 4, at_once = 32 / lanes };
+    const int lane = int(threadIdx.x) % 32;
     const simt::product_offsets at = p.offsets(part.index);
 #pragma unroll 1
-    for (int round = 0; round < warp_side / round_rows; round++) {
-        stage_sums(sum, round, staged, lane);
+    for (int round = 0; round < Shape::warp_rows / Shape::staged_rows; round++) {
+        stage_sums<Shape>(sum, round, staged, lane);
         __syncwarp();
 #pragma unroll 1
-        for (int line = lane / lanes; line < round_rows; line += 32 / lanes)
-            write_four(*reinterpret_cast<const float4 *>(staged + line * pitch + lane % lanes * 4),
-                       first_row + round * round_rows + line, first_column + lane % lanes * 4, p, sink, at, part);
+        for (int line = lane / lanes; line < Shape::staged_rows; line += at_once)
+            write_four(*reinterpret_cast<const float4 *>(staged + line * Shape::pitch + lane % lanes * 4),
+                       first_row + round * Shape::staged_rows + line, first_column + lane % lanes * 4, p, sink, at, part);
         __syncwarp();
     }
 }
 
-template <class T, tile_axis A, tile_axis B> __global__ void __launch_bounds__(threads, 2)
-    matmul_kernel(product<T> p, unsigned tiles_m, unsigned tiles_n, unsigned blocks, split_sink sink)
+TRINE_DEVICE int rows_of_tile(int64_t all, int64_t first, int rows) { return all - first < rows ? int(all - first) : rows; }
+
+template <class T, tile_axis A, tile_axis B, class Shape> __global__ void __launch_bounds__(Shape::threads, Shape::blocks)
+    matmul_kernel(product<T> p, unsigned tiles_m, unsigned tiles_n, unsigned blocks, int stages, split_sink sink)
 {
-    alignas(128) __shared__ unsigned char shared[stages * 2 * tile_bytes];
-    static_assert(sizeof shared >= 4 * round_rows * pitch * sizeof(float), "the epilogue's sums fit");
+    extern __shared__ __align__(128) unsigned char sm80_shared[];
     const simt::block_place place = simt::place_of_block(p, blocks);
     const unsigned split = place.part / (tiles_m * tiles_n);
     unsigned tile_m, tile_n;
-    simt::tile_of_block(place.part - split * (tiles_m * tiles_n), tiles_m, tiles_n, 8, &tile_m, &tile_n);
-    const int64_t first_row = int64_t(tile_m) * tile_rows, first_column = int64_t(tile_n) * tile_rows;
+    simt::tile_of_block(place.part - split * (tiles_m * tiles_n), tiles_m, tiles_n, 1024 / Shape::rows, &tile_m, &tile_n);
+    const int64_t first_row = int64_t(tile_m) * Shape::rows, first_column = int64_t(tile_n) * Shape::columns;
     const int64_t first_k = split * sink.terms, some = p.k - first_k < sink.terms ? p.k - first_k : sink.terms,
                   terms = some > 0 ? some : 0;
     const int warp = int(threadIdx.x) / 32;
-    const uint32_t tiles = uint32_t(__cvta_generic_to_shared(shared));
-    multiplier<T, A, B> m(tiles, warp);
+    const uint32_t tiles = uint32_t(__cvta_generic_to_shared(sm80_shared));
+    multiplier<T, A, B, Shape> m(tiles, warp);
     {
         const simt::product_offsets at = p.offsets(place.index);
-        copier<T, A> a(p.a + at.a, p.a_m, p.a_k, first_row, p.m, first_k, terms, tiles);
-        copier<T, B> b(p.b + at.b, p.b_n, p.b_k, first_column, p.n, first_k, terms, tiles + tile_bytes);
-        multiply_steps(m, a, b, int((terms + step_terms<T> - 1) / step_terms<T>));
+        const int rows = rows_of_tile(p.m, first_row, Shape::rows), columns = rows_of_tile(p.n, first_column, Shape::columns);
+        const int steps = terms > 0 ? int((terms + step_terms<T> - 1) / step_terms<T>) : 1,
+                  last = int(terms) - (steps - 1) * step_terms<T>;
+        using copier_a = copier<T, A, Shape::rows, Shape::threads>;
+        using copier_b = copier<T, B, Shape::columns, Shape::threads>;
+        copies<Shape, copier_a, copier_b> c{
+            copier_a(p.a + at.a, p.a_m, p.a_k, first_row, rows, first_k, tiles),
+            copier_b(p.b + at.b, p.b_n, p.b_k, first_column, columns, first_k, tiles + Shape::rows * step_bytes)};
+        c.a.copy_last(rows, steps, last);
+        c.b.copy_last(columns, steps, last);
+        multiply_steps<Shape>(m, c, ring(stages, Shape::stage_bytes), steps);
     }
-    write_tile(m.sum, reinterpret_cast<float *>(shared) + warp * round_rows * pitch, first_row + warp / 2 * warp_side,
-               first_column + warp % 2 * warp_side, p, sink, simt::split_place{place.index, split});
+    write_tile<Shape>(m.sum, reinterpret_cast<float *>(sm80_shared) + warp * Shape::staged_rows * Shape::pitch,
+                      first_row + warp / Shape::warps_n * Shape::warp_rows,
+                      first_column + warp % Shape::warps_n * Shape::warp_columns, p, sink, simt::split_place{place.index, split});
 }
 
 /* ---- Host ---- */
@@ -181,39 +244,29 @@ inline tile_axis axis_of(const trine_product &p, int which, int64_t rows, int64_
     return simt::tile_along_any;
 }
 
-/* Parts of K: the fewest rounds of tiles, of which two are on a multiprocessor; a tile has about 10 steps beside its own. */
-inline int64_t choose_splits(const trine_call *call, const trine_product &p)
+template <class T, class Shape, tile_axis A> inline auto kernel_along(tile_axis b)
 {
-    const int64_t units = call->device->props.compute_units > 0 ? call->device->props.compute_units : 1;
-    const int64_t tiles = simt::ceil_div(p.m, tile_rows) * simt::ceil_div(p.n, tile_rows) * p.batch.numel;
-    const double step = double(tile_rows) * tile_rows * step_bytes / 1024; /* cycles, of 512 bytes' products a cycle and block */
-    const int64_t steps = simt::ceil_div(p.k * (trine_dtype_bits(p.dtype) / 8), step_bytes);
-    double least = 1e300;
-    int64_t best = 1;
-    for (int64_t splits = 1; splits <= 32; splits *= 2) {
-        if (splits > 1 && !simt::split_fits(p, splits)) break;
-        const double rounds = double(simt::ceil_div(tiles * splits, 2 * units));
-        const double cost = rounds * double(simt::ceil_div(steps, splits) + 10) * step + simt::split_cost(p, splits, units);
-        if (cost >= least) continue;
-        least = cost;
-        best = splits;
-    }
-    return best;
+    return b == tile_along_k ? matmul_kernel<T, A, tile_along_k, Shape> : matmul_kernel<T, A, tile_along_rows, Shape>;
 }
 
-template <class T, tile_axis A> inline auto kernel_along(tile_axis b)
-{
-    return b == tile_along_k ? matmul_kernel<T, A, tile_along_k> : matmul_kernel<T, A, tile_along_rows>;
-}
-
-template <class T>
+template <class Shape, class T>
 inline trine_status launch(trine_call *call, const trine_product &p, tile_axis a, tile_axis b, const split_sink &sink)
 {
-    const int64_t tiles_m = simt::ceil_div(p.m, tile_rows), tiles_n = simt::ceil_div(p.n, tile_rows),
+    const int64_t tiles_m = simt::ceil_div(p.m, int64_t(Shape::rows)), tiles_n = simt::ceil_div(p.n, int64_t(Shape::columns)),
                   blocks = tiles_m * tiles_n * sink.splits;
-    const auto kernel = a == tile_along_k ? kernel_along<T, tile_along_k>(b) : kernel_along<T, tile_along_rows>(b);
-    const trine_status status =
-        simt::launch_products(call, kernel, blocks, threads, product<T>(p), tiles_m, tiles_n, blocks, sink);
+    const int stages = stages_of<Shape>(call);
+    const size_t shared = size_t(stages) * Shape::stage_bytes;
+    static_assert(3 * Shape::stage_bytes >= int(Shape::staged_bytes), "the epilogue's sums fit");
+    const auto kernel = a == tile_along_k ? kernel_along<T, Shape, tile_along_k>(b) : kernel_along<T, Shape, tile_along_rows>(b);
+    target::allow_shared(kernel, shared);
+    const int64_t most = 0x7fffffff / blocks;
+    TRINE_REQUIRE_THAT(call, most > 0, "the grid is too large");
+    product<T> some(p);
+    trine_status status = TRINE_OK;
+    for (; some.first < some.batches && status == TRINE_OK; some.first += most)
+        status =
+            simt::launch(call, kernel, simt::grid((some.batches - some.first < most ? some.batches - some.first : most) * blocks),
+                         Shape::threads, shared, some, tiles_m, tiles_n, blocks, stages, sink);
     return status == TRINE_OK ? simt::sum_splits<T>(call, p, sink) : status;
 }
 

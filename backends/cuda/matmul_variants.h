@@ -18,6 +18,7 @@ template <int tile, bool split> trine_status matmul_of_tile(trine_call *call, co
 namespace sm80 {
 
 trine_status matmul(trine_call *call, const void *args);
+template <int tile> trine_status matmul_of_tile(trine_call *call, const void *args); /* matmul_sm80_plan.h has which */
 
 } // namespace sm80
 

@@ -18,9 +18,37 @@ TRINE_DEVICE void copy16(uint32_t to, const void *p, int bytes)
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(__cvta_generic_to_global(p)), "r"(bytes)
                  : "memory");
 }
+/* All 16 bytes, or zeros. Without a number of bytes the machine code has no address to mend. */
+TRINE_DEVICE void copy16_if(uint32_t to, const void *p, bool some)
+{
+    asm volatile("{ .reg .pred none; setp.eq.u32 none, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, none; }" ::"r"(to),
+                 "l"(__cvta_generic_to_global(p)), "r"(uint32_t(some))
+                 : "memory");
+}
 TRINE_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /* Until all but the last `pending` groups of this thread's copies have come. */
 template <int pending> TRINE_DEVICE void wait_copies() { asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory"); }
+
+/* Barriers in shared memory, as compute capability 8.0 has them: every `arrivals` of them end a phase; the wait is for the end of the
+ * phase with that parity, the first one's being 0. What a warp wrote before its __syncwarp() and an arrival can be seen after it. */
+TRINE_DEVICE void barrier_init(uint32_t barrier, int arrivals)
+{
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+TRINE_DEVICE void barrier_arrive(uint32_t barrier)
+{
+    asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(barrier) : "memory");
+}
+TRINE_DEVICE void barrier_wait(uint32_t barrier, uint32_t parity)
+{
+    uint32_t done;
+    do {
+        asm volatile("{ .reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+                     : "=r"(done)
+                     : "r"(barrier), "r"(parity)
+                     : "memory");
+    } while (!done);
+}
 
 /* Four 8 x 8 matrices of 16 bits: lane l gives the address of line l % 8 of matrix l / 8, and gets of matrix i the elements
  * 2 (l % 4) and the next of line l / 4 as x[i]; turned: of column l / 4. */

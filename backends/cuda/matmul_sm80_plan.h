@@ -1,0 +1,87 @@
+/* The tiles of sm80, and the model that chooses one and the parts of K. */
+#ifndef TRINE_CUDA_MATMUL_SM80_PLAN_H
+#define TRINE_CUDA_MATMUL_SM80_PLAN_H
+
+#include "backends/simt/matmul_split.h"
+
+namespace sm80 {
+
+enum { step_bytes = 64, halves = step_bytes / 32 };
+
+/* How a block works: its tile, and the rows and columns of it that a warp has. */
+template <int ROWS, int COLUMNS, int WARP_ROWS, int WARP_COLUMNS> struct shape {
+    enum {
+        rows = ROWS,
+        columns = COLUMNS,
+        warp_rows = WARP_ROWS,
+        warp_columns = WARP_COLUMNS,
+        across_m = WARP_ROWS / 16, /* fragments of a warp */
+        across_n = WARP_COLUMNS / 16,
+        warps_n = COLUMNS / WARP_COLUMNS,
+        warps = ROWS / WARP_ROWS * warps_n,
+        threads = 32 * warps,
+        stage_bytes = (ROWS + COLUMNS) * step_bytes,
+        blocks = threads >= 256 ? 1 : 2, /* that a multiprocessor's registers have room for */
+        staged_rows = 32,                /* of a warp's sums at a time */
+        pitch = WARP_COLUMNS + 8,
+        staged_bytes = warps * staged_rows * pitch * 4
+    };
+};
+
+using wide = shape<128, 256, 64, 64>;
+using square = shape<128, 128, 64, 64>;
+using small = shape<64, 64, 32, 32>;
+
+/* What the choice knows of a tile. */
+struct tile_facts {
+    int64_t rows, columns, blocks; /* that run at once on a multiprocessor */
+    double step;                   /* cycles of a step where they all do */
+    double around;                 /* cycles of what a tile has beside its steps */
+};
+
+struct plan {
+    int tile;
+    int64_t splits;
+};
+
+const tile_facts tiles[] = {
+    {wide::rows, wide::columns, wide::blocks, 840, 6000},
+    {square::rows, square::columns, square::blocks, 850, 6000},
+    {small::rows, small::columns, small::blocks, 280, 3000},
+};
+enum { tile_count = 3, any_tile = -1, any_splits = 0 };
+
+/* As many stages as all blocks of a multiprocessor have room for, beside 1 KiB each of the system's. */
+template <class Shape> inline int stages_of(const trine_call *call)
+{
+    const int64_t room = (call->device->props.shared_bytes + 1024) / Shape::blocks - 1024;
+    return room >= 6 * Shape::stage_bytes ? 6 : room >= 4 * Shape::stage_bytes ? 4 : 3;
+}
+
+/* The least cycles: rounds of tiles on all multiprocessors, and the parts' way through memory. `tile`: one, or any_tile. */
+inline plan choose(const trine_call *call, const trine_product &p, int tile)
+{
+    const int64_t units = call->device->props.compute_units > 0 ? call->device->props.compute_units : 1;
+    const int64_t steps = simt::ceil_div(p.k * (trine_dtype_bits(p.dtype) / 8), int64_t(step_bytes));
+    double least = 1e300;
+    plan best = {0, 1};
+    for (int i = 0; i < tile_count; i++) {
+        if (tile != any_tile && tile != i) continue;
+        const tile_facts &t = tiles[i];
+        const int64_t all = simt::ceil_div(p.m, t.rows) * simt::ceil_div(p.n, t.columns) * p.batch.numel;
+        for (int64_t splits = 1; splits <= 32; splits *= 2) {
+            if (splits > 1 && !simt::split_fits(p, splits)) break;
+            const double rounds = double(simt::ceil_div(all * splits, t.blocks * units));
+            const double cost =
+                rounds * (double(simt::ceil_div(steps, splits)) * t.step + t.around) + simt::split_cost(p, splits, units);
+            if (cost >= least) continue;
+            least = cost;
+            best = plan{i, splits};
+        }
+    }
+    return best;
+}
+
+} // namespace sm80
+
+#endif
