@@ -21,7 +21,7 @@ static constexpr weight_tile weight_tiles[] = {{64, 128, 2, 0.70}, {128, 128, 1,
 inline bool lies_as_matrix(const conv_images &y)
 {
     const int64_t column = y.size[1] > 1 ? y.stride[1] : y.stride[0];
-    return lies_well(y) && (y.size[0] == 1 || y.size[1] == 1 || y.stride[0] == y.size[1] * column) &&
+    return lies_well(y, 2) && (y.size[0] == 1 || y.size[1] == 1 || y.stride[0] == y.size[1] * column) &&
            (y.n == 1 || y.image == y.size[0] * y.size[1] * column) && y.size[0] * y.size[1] > 1;
 }
 
@@ -65,7 +65,7 @@ inline weight_layout weight_layout_of(const trine_call *call, const conv_task &t
     const int64_t units = call->device->props.compute_units > 0 ? call->device->props.compute_units : 1;
     l.images = layout_of(t, 64, false);
     l.copy_x = l.images.copy_x;
-    l.copy_y = !(l.images.windows ? lies_well(dy) : lies_as_matrix(dy));
+    l.copy_y = !(l.images.windows ? lies_well(dy, 2) : lies_as_matrix(dy));
     l.parts.rows = int(dy.c);
     l.parts.blocks = l.images.steps;
     l.parts.steps = int(tile_rows(t, l.images, 64));
@@ -124,7 +124,7 @@ inline trine_status run_weight(trine_call *call, const conv_task &t, const conv_
     trine_status status = TRINE_OK;
     l.parts.sums = reinterpret_cast<float *>(memory + l.x_bytes + l.y_bytes);
     if (l.copy_x) status = copy_images(call, t, l.images, memory);
-    if (l.copy_y && status == TRINE_OK) status = pack_channels(call, image_pack_of(dy), padded_to(dy.c, 8), memory + l.x_bytes);
+    if (l.copy_y && status == TRINE_OK) status = copy_pixels(call, dy, 2, memory + l.x_bytes);
     if (status != TRINE_OK) return status;
     maps m = {};
     TRINE_REQUIRE_THAT(call, make_dy(&m.a, t, dy, y, l) && make_a(&m.b, t, l.images, x, 64),
@@ -142,11 +142,12 @@ trine_status conv_weight(trine_call *call, const void *args)
     forward.x = a->x;
     forward.weight = a->dweight;
     forward.y = a->dy;
-    const conv_task t = forward_task(s, &forward);
+    conv_task t = forward_task(s, &forward);
     const conv_images dy = images_of_y(s, a->dy.data);
-    trine_status status = check_task(call, t, s.groups);
+    trine_status status = check_task(call, t, s.groups, TRINE_MATMUL_DEFAULT);
     if (status != TRINE_OK) return status;
     TRINE_REQUIRE_THAT(call, !task_is_empty(t), "needs outputs");
+    take_steps(&t);
     const weight_layout l = weight_layout_of(call, t, dy);
     status = check_layout(call, t, l.images);
     if (status != TRINE_OK) return status;
