@@ -77,7 +77,7 @@ struct conv_launch {
     const void *x, *f;
 };
 
-template <class T, class Tile, wgmma::axis B, bool PAIRS = false>
+template <class T, class Tile, wgmma::axis B, conv_way WAY = conv_way::plain>
 inline trine_status launch_conv(trine_call *call, const conv_launch &c, const conv_layout &l, bool forced)
 {
     static_assert(Tile::M == 128, "boxes of 128 pixels");
@@ -109,7 +109,7 @@ inline trine_status launch_conv(trine_call *call, const conv_launch &c, const co
     s.by_tma = make_d(m.d, c.tasks, c.phases, l, &g.store);
     const unsigned resident = unsigned(call->device->props.compute_units) * Tile::together / unsigned(s.share);
     const unsigned clusters = s.units < resident ? s.units : resident;
-    return launch_clusters<Tile>(call, conv_kernel<T, Tile, B, PAIRS>, clusters * unsigned(s.share), s.share, m, g, t.finish, s);
+    return launch_clusters<Tile>(call, conv_kernel<T, Tile, B, WAY>, clusters * unsigned(s.share), s.share, m, g, t.finish, s);
 }
 
 /* Rounds of tiles times their cost; tiles of several phases fill the rounds better. */
@@ -117,9 +117,11 @@ inline int choose_tile(const trine_call *call, const conv_launch &c, const conv_
 {
     static constexpr struct {
         int n, together;
-        double rate; /* part of the tensor cores' rate, as for matmul (matmul_sm90_plan.h) */
-    } tiles[] = {{256, 1, 0.88}, {128, 1, 0.80}, {64, 2, 0.55}};
+        double rate;  /* part of the tensor cores' rate, as for matmul (matmul_sm90_plan.h) */
+        double exact; /* part of the multiply-adds', by what else is issued */
+    } tiles[] = {{256, 1, 0.88, 0.95}, {128, 1, 0.80, 0.92}, {64, 2, 0.55, 0.87}};
     const int64_t units = call->device->props.compute_units > 0 ? call->device->props.compute_units : 1;
+    const bool exact = c.tasks[0].exact && c.tasks[0].dtype == TRINE_F32;
     double least = 1e300;
     int best = 0;
     for (int i = 0; i < 3; i++) {
@@ -128,7 +130,7 @@ inline int choose_tile(const trine_call *call, const conv_launch &c, const conv_
         for (int p = 0; p < c.phases; p++) blocks += tile_rows(c.tasks[p], l, 128) * columns;
         double rounds = double(simt::ceil_div(blocks, units * tiles[i].together));
         if (c.phases > 1) rounds = double(blocks) / double(units * tiles[i].together) + 0.5;
-        const double cost = rounds * tiles[i].n * tiles[i].together / tiles[i].rate;
+        const double cost = rounds * tiles[i].n * tiles[i].together / (exact ? tiles[i].exact : tiles[i].rate);
         if (cost >= least) continue;
         least = cost;
         best = i;
@@ -136,21 +138,23 @@ inline int choose_tile(const trine_call *call, const conv_launch &c, const conv_
     return best;
 }
 
-template <class T, wgmma::axis B>
+template <class T, wgmma::axis B, conv_way WAY = conv_way::plain>
 inline trine_status launch_tile(trine_call *call, const conv_launch &c, const conv_layout &l, int tile)
 {
     switch (tile < 0 ? choose_tile(call, c, l) : tile) {
-    case 0: return launch_conv<T, conv_128x256, B>(call, c, l, tile >= 0);
-    case 1: return launch_conv<T, conv_128x128, B>(call, c, l, tile >= 0);
-    default: return launch_conv<T, conv_128x64, B>(call, c, l, tile >= 0);
+    case 0: return launch_conv<T, conv_128x256, B, WAY>(call, c, l, tile >= 0);
+    case 1: return launch_conv<T, conv_128x128, B, WAY>(call, c, l, tile >= 0);
+    default: return launch_conv<T, conv_128x64, B, WAY>(call, c, l, tile >= 0);
     }
 }
 
 template <class T> inline trine_status launch_task(trine_call *call, const conv_launch &c, const conv_layout &l, int tile)
 {
     if constexpr (sizeof(T) == 2) {
-        if (l.lines == 2) return launch_conv<T, conv_128x64, wgmma::along_k, true>(call, c, l, false);
+        if (l.lines == 2) return launch_conv<T, conv_128x64, wgmma::along_k, conv_way::pairs>(call, c, l, false);
         if (c.tasks[0].turned) return launch_tile<T, wgmma::along_rows>(call, c, l, tile);
+    } else {
+        if (c.tasks[0].exact) return launch_tile<T, wgmma::along_k, conv_way::exact>(call, c, l, tile);
     }
     return launch_tile<T, wgmma::along_k>(call, c, l, tile);
 }
@@ -284,6 +288,7 @@ inline conv_task forward_task(const trine_conv_shape &s, const trine_conv_args *
 {
     conv_task t = {};
     t.dtype = a->x.dtype;
+    t.exact = a->precision != TRINE_MATMUL_TF32;
     t.x = images_of_x(s, a->x.data);
     t.f = conv_filters{a->weight.data, s.k, s.f_k, s.f_c, {s.f_at[0], s.f_at[1]}, {s.taps[0], s.taps[1]}};
     t.filter_step[0] = s.taps[1];
@@ -331,7 +336,7 @@ template <int tile> trine_status conv_forward(trine_call *call, const void *args
     const trine_conv_args *a = static_cast<const trine_conv_args *>(args);
     trine_conv_shape s = trine_conv_shape_make(&a->x, &a->weight, &a->y, &a->window, a->channels_last);
     conv_task t = forward_task(s, a);
-    trine_status status = check_task(call, t, s.groups, a->precision);
+    trine_status status = check_task(call, t, s.groups);
     if (status != TRINE_OK) return status;
     if (task_is_empty(t)) {
         TRINE_END_OF_QUERY(call, 0);

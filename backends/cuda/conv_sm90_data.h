@@ -17,6 +17,7 @@ inline conv_task data_task(const trine_conv_shape &s, const trine_conv_backward_
 {
     conv_task t = {};
     t.dtype = a->dy.dtype;
+    t.exact = a->precision != TRINE_MATMUL_TF32;
     t.x = images_of_y(s, a->dy.data);
     t.f = conv_filters{a->weight.data, s.c, s.f_c, s.f_k, {s.f_at[0], s.f_at[1]}, {s.taps[0], s.taps[1]}};
     t.step[0] = t.step[1] = 1;
@@ -38,7 +39,7 @@ inline conv_task phase_task(const conv_task &all, const trine_conv_shape &s, int
     const int64_t line[2] = {s.taps[1], 1};
     const bool met = p[0].taps > 0 && p[1].taps > 0;
     conv_task t = all;
-    t.turned = t.dtype != TRINE_F32; /* tf32 wants terms that lie densely */
+    t.turned = t.dtype != TRINE_F32; /* f32 is multiplied along dense terms */
     t.backwards = true;
     for (int i = 0; i < 2; i++) {
         t.taps[i] = met ? p[i].taps : 0;
@@ -183,7 +184,7 @@ template <int tile> trine_status conv_data(trine_call *call, const void *args)
     conv_task all = data_task(s, a);
     all.outputs[0] = s.in[0];
     all.outputs[1] = s.in[1];
-    trine_status status = check_task(call, all, s.groups, a->precision);
+    trine_status status = check_task(call, all, s.groups);
     if (status != TRINE_OK) return status;
     TRINE_REQUIRE_THAT(call, trine_conv_phases(&s, 0) * trine_conv_phases(&s, 1) <= data_phases, "needs strides of at most 8");
     TRINE_REQUIRE_THAT(call, s.out[0] > 0 && s.out[1] > 0, "needs an output");

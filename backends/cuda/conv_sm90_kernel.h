@@ -5,6 +5,7 @@
 #ifndef TRINE_CUDA_CONV_SM90_KERNEL_H
 #define TRINE_CUDA_CONV_SM90_KERNEL_H
 
+#include "backends/cuda/conv_sm90_exact.h"
 #include "backends/cuda/conv_sm90_store.h"
 #include "backends/cuda/matmul_sm90_kernel.h"
 
@@ -134,8 +135,10 @@ template <class Tile> TRINE_DEVICE void begin_conv_ring(uint32_t base, int share
     ptx::cluster_barrier();
 }
 
-/* PAIRS: a step is two filter rows. */
-template <class T, class Tile, wgmma::axis B, bool PAIRS> __global__ void __launch_bounds__(Tile::threads, Tile::together)
+/* pairs: a step is two filter rows; exact: f32 is not rounded. */
+enum class conv_way { plain, pairs, exact };
+
+template <class T, class Tile, wgmma::axis B, conv_way WAY> __global__ void __launch_bounds__(Tile::threads, Tile::together)
     conv_kernel(const __grid_constant__ conv_maps m, const __grid_constant__ conv_geometry g,
                 const __grid_constant__ conv_finish f, const __grid_constant__ schedule s)
 {
@@ -163,11 +166,16 @@ template <class T, class Tile, wgmma::axis B, bool PAIRS> __global__ void __laun
         for (; unit < s.units; unit += units_apart) {
             const conv_work w = conv_work_of<Tile>(g, s, unit, rank);
             const int steps = g.phase[w.phase].steps;
-            if constexpr (PAIRS)
-                multiply_pairs<T, Tile>(sum, at, s, steps, rank, me);
-            else
-                multiply_tile<T, Tile, wgmma::along_k, B>(sum, at, s, steps, rank, me);
-            conv_store<Tile, T>(sum, m, g, f, s, w, staging, me);
+            if constexpr (WAY == conv_way::exact) {
+                multiply_exactly<Tile>(sum, at, s, steps, rank, me);
+                conv_store<lane_sums, Tile, T>(sum, m, g, f, s, w, staging, me);
+            } else {
+                if constexpr (WAY == conv_way::pairs)
+                    multiply_pairs<T, Tile>(sum, at, s, steps, rank, me);
+                else
+                    multiply_tile<T, Tile, wgmma::along_k, B>(sum, at, s, steps, rank, me);
+                conv_store<fragment_sums, Tile, T>(sum, m, g, f, s, w, staging, me);
+            }
         }
         if (me.thread == 0) ptx::wait_stores_read<0>();
     }

@@ -23,6 +23,7 @@ struct conv_filters {
 /* A phase of a data gradient, or the whole of everything else. */
 struct conv_task {
     trine_dtype dtype;
+    bool exact; /* f32 is not rounded */
     conv_images x;
     conv_filters f;
     bool turned;    /* the filters lie, or are copied, along their rows, taps in their own order */
@@ -152,14 +153,13 @@ inline tensor_map::images images_of(const conv_task &t, const conv_layout &l, co
 
 /* ---- Guards ---- */
 
-inline trine_status check_task(trine_call *call, const conv_task &t, int64_t groups, trine_matmul_precision precision)
+inline trine_status check_task(trine_call *call, const conv_task &t, int64_t groups)
 {
     enum { largest = 1 << 30 };
 #ifndef TRINE_CODE_SM90A
     return trine_refuse(call, "needs a build with machine code for sm_90a");
 #endif
     TRINE_REQUIRE_THAT(call, strcmp(call->device->props.arch, "sm_90") == 0, "needs a GPU of compute capability 9.0");
-    TRINE_REQUIRE_THAT(call, t.dtype != TRINE_F32 || precision == TRINE_MATMUL_TF32, "needs f16, bf16, or f32 with precision TF32");
     TRINE_REQUIRE_THAT(call, groups == 1, "needs one group");
     TRINE_REQUIRE_THAT(call, t.x.c > 0, "needs a channel");
     TRINE_REQUIRE_THAT(call, t.x.n * t.outputs[0] * t.outputs[1] <= largest && t.f.rows <= largest, "needs at most 2^30 pixels");
@@ -259,14 +259,16 @@ inline bool finishes_simply(const conv_task &t)
     return !f.spread.phases[0] && (f.activation == TRINE_ACT_IDENTITY || f.activation == TRINE_ACT_RELU);
 }
 
-/* Planes of dense pixels, that TMA can write but for their address. */
+/* Planes of dense pixels, that TMA can write but for their address; a line of a box is of one image. */
 inline bool writes_planes(const conv_task &t, int phases, const conv_layout &l)
 {
     const conv_finish &f = t.finish;
     const int64_t size = f.wide ? 4 : 2;
     const auto fits = [size](int64_t count, int64_t stride) { return count == 1 || tensor_map::stride_fits(stride, int(size)); };
-    const bool dense = t.outputs[1] > 1 && f.column == 1, lines = l.windows ? fits(t.outputs[0], f.row) && l.box[1] * size % 16 == 0
-                                                                            : t.outputs[0] == 1 || f.row == t.outputs[1];
+    const int64_t line = wgmma::line_bytes / size;
+    const bool dense = t.outputs[1] > 1 && f.column == 1;
+    bool lines = (t.outputs[0] == 1 || f.row == t.outputs[1]) && (t.x.n == 1 || t.outputs[0] * t.outputs[1] % line == 0);
+    if (l.windows) lines = fits(t.outputs[0], f.row) && l.box[1] * size % 16 == 0;
     return finishes_simply(t) && phases == 1 && dense && lines && fits(t.f.rows, f.channel) && fits(t.x.n, f.image);
 }
 

@@ -144,8 +144,9 @@ trine_status conv_weight(trine_call *call, const void *args)
     forward.y = a->dy;
     conv_task t = forward_task(s, &forward);
     const conv_images dy = images_of_y(s, a->dy.data);
-    trine_status status = check_task(call, t, s.groups, TRINE_MATMUL_DEFAULT);
+    trine_status status = check_task(call, t, s.groups);
     if (status != TRINE_OK) return status;
+    TRINE_REQUIRE_THAT(call, t.dtype != TRINE_F32, "needs f16 or bf16");
     TRINE_REQUIRE_THAT(call, !task_is_empty(t), "needs outputs");
     take_steps(&t);
     const weight_layout l = weight_layout_of(call, t, dy);
