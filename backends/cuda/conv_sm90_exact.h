@@ -50,6 +50,42 @@ template <class Tile> TRINE_DEVICE void multiply_exactly(float (&sum)[Tile::N / 
     }
 }
 
+/* The same where operands lie along their rows: a term of 16 rows is four loads for all lanes, that of 32 columns one. */
+template <class Tile> TRINE_DEVICE void multiply_rows_exactly(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s,
+                                                              int steps, uint32_t rank, const lane_place &me)
+{
+    constexpr int terms = 32, box = terms * wgmma::line_bytes, columns = Tile::N / 32, rows = lane_sums::rows;
+    const int first = me.group * 64 + me.warp() * rows, lane = me.lane();
+#pragma unroll
+    for (int i = 0; i < Tile::N / 2; i++) sum[i] = 0;
+#pragma unroll 1
+    for (int i = 0; i < steps; i++) {
+        ptx::barrier_wait(at.full(), at.parity);
+        const uint32_t a = at.a() + uint32_t(first / 32 * box), b = at.b() + uint32_t(lane % 4 * 4);
+#pragma unroll 1
+        for (int eight = 0; eight < terms * wgmma::line_bytes; eight += wgmma::pattern_bytes)
+#pragma unroll
+            for (int k = 0; k < 8; k++) {
+                const uint32_t line = uint32_t(eight + k * wgmma::line_bytes);
+                float x[rows], y[columns];
+#pragma unroll
+                for (int r = 0; r < rows; r += 4) {
+                    const float4 v = ptx::load_shared(a + line + (((first % 32 + r) / 4 ^ k) << 4));
+                    x[r] = v.x, x[r + 1] = v.y, x[r + 2] = v.z, x[r + 3] = v.w;
+                }
+#pragma unroll
+                for (int j = 0; j < columns; j++) y[j] = ptx::load_shared_one(b + j * box + line + ((lane / 4 ^ k) << 4));
+#pragma unroll
+                for (int r = 0; r < rows; r++)
+#pragma unroll
+                    for (int j = 0; j < columns; j++) sum[rows * j + r] = target::fma_rn(x[r], y[j], sum[rows * j + r]);
+            }
+        me.meet();
+        give_back<Tile>(s, at.empty(), rank, me);
+        at.advance();
+    }
+}
+
 } // namespace sm90
 
 #endif

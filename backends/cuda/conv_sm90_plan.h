@@ -81,7 +81,7 @@ struct conv_layout {
 inline void choose_box(const int64_t *outputs, int pixels, int *box)
 {
     int64_t least = INT64_MAX;
-    for (int columns = 64; columns >= 8; columns /= 2) {
+    for (int columns = pixels < 64 ? pixels : 64; columns >= 8; columns /= 2) {
         const int rows = pixels / columns;
         const int64_t made = simt::ceil_div(outputs[0], rows) * simt::ceil_div(outputs[1], columns);
         if (made < least) {
