@@ -17,7 +17,7 @@ extern "C" {
 #endif
 
 /* Raise it with every change of this file or of a struct in a public header: a plugin with another number is refused. */
-enum { TRINE_BACKEND_ABI = 3 };
+enum { TRINE_BACKEND_ABI = 4 };
 
 typedef struct trine_device trine_device; /* a backend's own description of one device, or of an assumed one */
 

@@ -17,6 +17,7 @@ inline conv_task data_task(const trine_conv_shape &s, const trine_conv_backward_
 {
     conv_task t = {};
     t.dtype = a->dy.dtype;
+    t.exact = a->precision != TRINE_MATMUL_TF32;
     t.x = images_of_y(s, a->dy.data);
     t.f = conv_filters{a->weight.data, s.c, s.f_c, s.f_k, {s.f_at[0], s.f_at[1]}, {s.taps[0], s.taps[1]}};
     t.step[0] = t.step[1] = 1;
@@ -38,7 +39,8 @@ inline conv_task phase_task(const conv_task &all, const trine_conv_shape &s, int
     const int64_t line[2] = {s.taps[1], 1};
     const bool met = p[0].taps > 0 && p[1].taps > 0;
     conv_task t = all;
-    t.turned = true;
+    t.turned = t.dtype != TRINE_F32; /* f32 is multiplied along dense terms */
+    t.backwards = true;
     for (int i = 0; i < 2; i++) {
         t.taps[i] = met ? p[i].taps : 0;
         t.outputs[i] = p[i].count;
@@ -60,8 +62,8 @@ inline conv_task window_task(conv_task t)
         first += (t.taps[i] - 1) * t.f.tap[i];
         t.f.tap[i] = -t.f.tap[i];
     }
-    if (t.f.data) t.f.data = static_cast<const uint16_t *>(t.f.data) + first;
-    t.turned = false;
+    if (t.f.data) t.f.data = static_cast<const char *>(t.f.data) + first * bytes_of(t);
+    t.turned = t.backwards = false;
     t.filter = 0;
     t.filter_step[0] = t.taps[1];
     t.filter_step[1] = 1;
@@ -135,7 +137,7 @@ inline bool spread_task(const trine_conv_shape &s, const conv_task &all, conv_ta
         p.stride[i] = s.f_at[i];
         columns *= s.stride[i];
     }
-    p.from = static_cast<const uint16_t *>(all.f.data);
+    p.from = all.f.data;
     p.k = s.f_k;
     p.c = s.f_c;
     p.terms = int(s.k);
@@ -155,12 +157,30 @@ inline bool spread_task(const trine_conv_shape &s, const conv_task &all, conv_ta
     return true;
 }
 
+/* The gradient's tasks: phases, or (spread) one whose columns they are. */
+struct data_plan {
+    conv_task tasks[data_phases];
+    spread_pack pack;
+    int phases;
+    bool spread;
+};
+
+inline void plan_data(data_plan *p, const trine_conv_shape &s, const trine_conv_backward_data_args *a)
+{
+    conv_task all = data_task(s, a);
+    all.outputs[0] = s.in[0];
+    all.outputs[1] = s.in[1];
+    p->phases = 1;
+    p->spread = spread_task(s, all, p->tasks, &p->pack);
+    if (p->spread) return;
+    p->phases = phase_tasks(s, all, p->tasks);
+    if (p->phases == 1 && takes_windows(window_task(p->tasks[0]))) p->tasks[0] = window_task(p->tasks[0]);
+}
+
 template <int tile> trine_status conv_data(trine_call *call, const void *args)
 {
     const trine_conv_backward_data_args *a = static_cast<const trine_conv_backward_data_args *>(args);
-    const trine_conv_shape s = trine_conv_shape_make(&a->dx, &a->weight, &a->dy, &a->window, a->channels_last);
-    conv_task tasks[data_phases];
-    spread_pack pack = {};
+    trine_conv_shape s = trine_conv_shape_make(&a->dx, &a->weight, &a->dy, &a->window, a->channels_last);
     conv_task all = data_task(s, a);
     all.outputs[0] = s.in[0];
     all.outputs[1] = s.in[1];
@@ -172,19 +192,25 @@ template <int tile> trine_status conv_data(trine_call *call, const void *args)
         TRINE_END_OF_QUERY(call, 0);
         return TRINE_OK;
     }
-    int phases = 1;
-    const bool spread = spread_task(s, all, tasks, &pack);
-    if (!spread) phases = phase_tasks(s, all, tasks);
-    TRINE_REQUIRE_THAT(call, tasks[0].taps[0] > 0, "needs a tap that meets an element");
-    if (phases == 1 && !spread && takes_windows(window_task(tasks[0]))) tasks[0] = window_task(tasks[0]);
-    const conv_layout l = layout_of(tasks[0]);
-    for (int i = 0; i < phases && status == TRINE_OK; i++)
-        if (tasks[i].taps[0]) status = check_layout(call, tasks[i], l);
+    data_plan p = {};
+    plan_data(&p, s, a);
+    TRINE_REQUIRE_THAT(call, p.tasks[0].taps[0] > 0, "needs a tap that meets an element");
+    const conv_images dx = images_of_x(s, a->dx.data);
+    conv_images made = dx;
+    conv_layout l = layout_of(p.tasks[0]);
+    if (turn_d(&l, p.tasks[0], p.phases, dx, &made)) {
+        s.x_n = made.image;
+        s.x_c = made.channel;
+        for (int i = 0; i < 2; i++) s.x_at[i] = made.stride[i];
+        plan_data(&p, s, a);
+    }
+    for (int i = 0; i < p.phases && status == TRINE_OK; i++)
+        if (p.tasks[i].taps[0]) status = check_layout(call, p.tasks[i], l);
     if (status != TRINE_OK) return status;
     /* a query accepted the strides without the addresses */
-    if (!aligned_for(tasks[0], l)) return trine_cuda_conv_data_portable(call, args);
+    if (!aligned_for(p.tasks[0], l)) return trine_cuda_conv_data_portable(call, args);
     TRINE_END_OF_QUERY(call, workspace_of(l));
-    return run_tasks(call, tasks, phases, l, tile, spread ? &pack : nullptr);
+    return run_tasks(call, p.tasks, p.phases, l, tile, dx, p.spread ? &p.pack : nullptr);
 }
 
 } // namespace sm90

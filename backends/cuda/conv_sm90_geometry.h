@@ -25,10 +25,13 @@ struct conv_phase {
     int64_t d;                  /* elements from the beginning of d */
 };
 
+/* How TMA writes d (conv_sm90_store.h). */
+enum conv_store_kind { store_kind_rows, store_kind_pixels, store_kind_planes };
+
 /* How the tile's rows are pixels (p, q) of images, and its steps are taps and channels. */
 struct conv_geometry {
     bool windows;
-    bool store_pixels; /* d's maps are im2col's */
+    conv_store_kind store;
     int step[2];       /* between outputs */
     int apart[2];      /* between taps */
     int filter_step[2], chunks;

@@ -1,19 +1,20 @@
 /* sm90, the gradient of the filters: dweight[k, (tap, c)] = sum over pixels of dy[pixel, k] x[pixel moved by tap, c]. Both operands
- * lie along their rows (channels), 64 pixels a stage; TMA's im2col mode brings x. The tiles are few and the sums long, so that
+ * lie along their rows (channels), 64 pixels a stage (f32, which is multiplied exactly: 32); TMA's im2col mode brings x. The tiles are few and the sums long, so that
  * pixels are divided among blocks: each stores its sums as f32, and a second kernel adds them in order. Bound by L2, from which
  * every column of tiles reads dy again and every row of them (with clusters of two, every second one) x. */
 #ifndef TRINE_CUDA_CONV_SM90_WEIGHT_H
 #define TRINE_CUDA_CONV_SM90_WEIGHT_H
 
+#include "backends/cuda/conv_sm90_exact.h"
 #include "backends/cuda/conv_sm90_kernel.h"
 
 namespace sm90 {
 
 struct weight_parts {
-    float *sums; /* [split][row][column]: columns are (tap, channel), channels rounded up to 64 */
+    float *sums; /* [split][row][column]: columns are (tap, channel), channels in whole boxes */
     unsigned tiles_m, tiles_n, splits;
     int rows, pitch, steps;
-    int blocks; /* of 64 columns that there are */
+    int blocks; /* of a box's columns that there are */
     int share;  /* blocks of a cluster, whose tiles are neighbours along the rows and which load x together */
 };
 
@@ -34,9 +35,13 @@ template <class Tile> TRINE_DEVICE weight_work weight_work_of(const weight_parts
     return w;
 }
 
-/* The taps and channels of a tile's columns, 64 to a box, and which of the boxes this block loads. */
-template <class Tile> struct weight_boxes {
-    enum { count = Tile::N / 64 };
+/* Boxes have as many pixels as channels, those of a line of 128 bytes. */
+template <class T> constexpr int weight_unit = wgmma::elements_of_line<T>;
+template <class T> constexpr int weight_box_bytes = weight_unit<T> *wgmma::line_bytes;
+
+/* The taps and channels of a tile's columns, a line's to a box, and which of the boxes this block loads. */
+template <class T, class Tile> struct weight_boxes {
+    enum { unit = weight_unit<T>, count = Tile::N / unit };
     int channel[count];
     uint16_t tap_row[count], tap_column[count];
     bool own[count];
@@ -46,9 +51,9 @@ template <class Tile> struct weight_boxes {
         const int taps = g.phase[0].taps[1];
 #pragma unroll
         for (int j = 0; j < count; j++) {
-            const int wanted = column / 64 + j, block = wanted < p.blocks ? wanted : p.blocks - 1;
+            const int wanted = column / unit + j, block = wanted < p.blocks ? wanted : p.blocks - 1;
             const int tap = block / g.chunks, row = tap / taps;
-            channel[j] = (block - tap * g.chunks) * 64;
+            channel[j] = (block - tap * g.chunks) * unit;
             tap_row[j] = uint16_t(row * g.apart[0]);
             tap_column[j] = uint16_t((tap - row * taps) * g.apart[1]);
             own[j] = p.share == 1 || j / (count / 2) == int(rank);
@@ -56,61 +61,87 @@ template <class Tile> struct weight_boxes {
     }
 };
 
-/* 64 pixels from `first` on: dy's, and what each tap meets of x. */
-template <class Tile> TRINE_DEVICE void load_weight_pixels(const maps &m, const conv_geometry &g, const weight_parts &p,
-                                                           const ring_place<Tile> &at, const weight_boxes<Tile> &boxes, int row,
+/* A box's pixels from `first` on: dy's, and what each tap meets of x. */
+template <class T, class Tile> TRINE_DEVICE void load_weight_pixels(const maps &m, const conv_geometry &g, const weight_parts &p,
+                                                           const ring_place<Tile> &at, const weight_boxes<T, Tile> &boxes, int row,
                                                            int first)
 {
+    constexpr int unit = weight_unit<T>, bytes = weight_box_bytes<T>;
     const conv_phase &phase = g.phase[0];
     const pixel begin = pixel_of(phase, first);
     const int w = begin.column * g.step[1] + phase.first[1], h = begin.row * g.step[0] + phase.first[0];
 #pragma unroll
-    for (int j = 0; j < Tile::M / 64; j++)
-        ptx::load_box(at.a() + j * wgmma::block_bytes, &m.a, ptx::coordinates{row + 64 * j, first, {0, 0, 0}}, true, at.full());
+    for (int j = 0; j < Tile::M / unit; j++)
+        ptx::load_box(at.a() + j * bytes, &m.a, ptx::coordinates{row + unit * j, first, {0, 0, 0}}, true, at.full());
 #pragma unroll
-    for (int j = 0; j < weight_boxes<Tile>::count; j++) {
+    for (int j = 0; j < weight_boxes<T, Tile>::count; j++) {
         const ptx::pixels from = {boxes.channel[j], w, h, begin.image, boxes.tap_column[j], boxes.tap_row[j]};
         if (!boxes.own[j]) continue;
         if (p.share > 1)
-            ptx::load_pixels_shared(at.b() + j * wgmma::block_bytes, &m.b, from, at.full(), 3);
+            ptx::load_pixels_shared(at.b() + j * bytes, &m.b, from, at.full(), 3);
         else
-            ptx::load_pixels(at.b() + j * wgmma::block_bytes, &m.b, from, at.full());
+            ptx::load_pixels(at.b() + j * bytes, &m.b, from, at.full());
     }
 }
 
 /* The same for a box of pixels whose channels are few: a filter row's taps lie side by side. Blocks load for themselves. */
-template <class Tile> TRINE_DEVICE void load_weight_windows(const maps &m, const conv_geometry &g, const weight_parts &p,
+template <class T, class Tile> TRINE_DEVICE void load_weight_windows(const maps &m, const conv_geometry &g, const weight_parts &p,
                                                             const ring_place<Tile> &at, const weight_work &w, const pixel &box)
 {
+    constexpr int unit = weight_unit<T>, bytes = weight_box_bytes<T>;
     const int row = box.row * g.box[0], column = box.column * g.box[1];
 #pragma unroll
-    for (int j = 0; j < Tile::M / 64; j++)
-        ptx::load_box(at.a() + j * wgmma::block_bytes, &m.a, ptx::coordinates{w.row + 64 * j, column, {row, box.image, 0}}, false,
+    for (int j = 0; j < Tile::M / unit; j++)
+        ptx::load_box(at.a() + j * bytes, &m.a, ptx::coordinates{w.row + unit * j, column, {row, box.image, 0}}, false,
                       at.full());
 #pragma unroll 1
-    for (int j = 0; j < Tile::N / 64; j++) {
-        const int wanted = w.column / 64 + j, block = wanted < p.blocks ? wanted : p.blocks - 1, line = block / g.chunks;
-        ptx::load_box(at.b() + j * wgmma::block_bytes, &m.b,
-                      ptx::coordinates{(block - line * g.chunks) * 64, column, {row, line, box.image}}, false, at.full());
+    for (int j = 0; j < Tile::N / unit; j++) {
+        const int wanted = w.column / unit + j, block = wanted < p.blocks ? wanted : p.blocks - 1, line = block / g.chunks;
+        ptx::load_box(at.b() + j * bytes, &m.b,
+                      ptx::coordinates{(block - line * g.chunks) * unit, column, {row, line, box.image}}, false, at.full());
     }
 }
 
-template <class Tile> TRINE_DEVICE void load_weight_stages(const maps &m, const conv_geometry &g, const weight_parts &p,
+template <class T, class Tile> TRINE_DEVICE void load_weight_stages(const maps &m, const conv_geometry &g, const weight_parts &p,
                                                            uint32_t base, uint32_t rank, unsigned unit, unsigned units_apart)
 {
     ring_place<Tile> at(base);
     const unsigned units = p.tiles_m / unsigned(p.share) * p.tiles_n * p.splits;
     for (; unit < units; unit += units_apart) {
         const weight_work w = weight_work_of<Tile>(p, unit, rank);
-        const weight_boxes<Tile> boxes(g, p, w.column, rank);
+        const weight_boxes<T, Tile> boxes(g, p, w.column, rank);
         for (int i = 0; i < w.steps; i++) {
             ptx::barrier_wait(at.empty(), at.parity ^ 1);
             ptx::barrier_expect(at.full(), Tile::bytes_stage);
             if (g.windows)
-                load_weight_windows<Tile>(m, g, p, at, w, pixel_of(g.phase[0], w.first + i));
+                load_weight_windows<T, Tile>(m, g, p, at, w, pixel_of(g.phase[0], w.first + i));
             else
-                load_weight_pixels<Tile>(m, g, p, at, boxes, w.row, (w.first + i) * 64);
+                load_weight_pixels<T, Tile>(m, g, p, at, boxes, w.row, (w.first + i) * weight_unit<T>);
             at.advance();
+        }
+    }
+}
+
+template <class T, class Tile> TRINE_DEVICE void put_weight_sums(const float (&sum)[Tile::N / 2], const weight_parts &p,
+                                                               const weight_work &w, const lane_place &me)
+{
+    float *const parts = p.sums + int64_t(w.split) * p.rows * p.pitch + w.column;
+    if constexpr (sizeof(T) == 4) {
+        const int row = w.row + me.group * 64 + me.warp() * lane_sums::rows;
+        float *to = parts + int64_t(row) * p.pitch + me.lane();
+#pragma unroll
+        for (int r = 0; r < lane_sums::rows; r++)
+#pragma unroll
+            for (int j = 0; j < Tile::N / 32; j++)
+                if (row + r < p.rows) to[int64_t(r) * p.pitch + 32 * j] = sum[lane_sums::rows * j + r];
+    } else {
+        const int row = w.row + me.group * 64 + me.row();
+        float *to = parts + int64_t(row) * p.pitch + me.column();
+#pragma unroll
+        for (int j = 0; j < Tile::N / 8; j++) {
+            if (row < p.rows) *reinterpret_cast<float2 *>(to + 8 * j) = float2{sum[4 * j], sum[4 * j + 1]};
+            if (row + 8 < p.rows)
+                *reinterpret_cast<float2 *>(to + 8 * int64_t(p.pitch) + 8 * j) = float2{sum[4 * j + 2], sum[4 * j + 3]};
         }
     }
 }
@@ -128,7 +159,7 @@ template <class T, class Tile> __global__ void __launch_bounds__(Tile::threads, 
     begin_conv_ring<Tile>(base, p.share);
     if (threadIdx.x >= Tile::multipliers) {
         if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
-        if (threadIdx.x == Tile::multipliers) load_weight_stages<Tile>(m, g, p, base, rank, unit, units_apart);
+        if (threadIdx.x == Tile::multipliers) load_weight_stages<T, Tile>(m, g, p, base, rank, unit, units_apart);
         __syncwarp();
     } else {
         if constexpr (Tile::trades_registers) ptx::take_registers<224>();
@@ -141,15 +172,11 @@ template <class T, class Tile> __global__ void __launch_bounds__(Tile::threads, 
         float sum[Tile::N / 2];
         for (; unit < units; unit += units_apart) {
             const weight_work w = weight_work_of<Tile>(p, unit, rank);
-            multiply_tile<T, Tile, wgmma::along_rows, wgmma::along_rows>(sum, at, s, w.steps, rank, me);
-            const int row = w.row + me.group * 64 + me.row();
-            float *to = p.sums + (int64_t(w.split) * p.rows + row) * p.pitch + w.column + me.column();
-#pragma unroll
-            for (int j = 0; j < Tile::N / 8; j++) {
-                if (row < p.rows) *reinterpret_cast<float2 *>(to + 8 * j) = float2{sum[4 * j], sum[4 * j + 1]};
-                if (row + 8 < p.rows)
-                    *reinterpret_cast<float2 *>(to + 8 * int64_t(p.pitch) + 8 * j) = float2{sum[4 * j + 2], sum[4 * j + 3]};
-            }
+            if constexpr (sizeof(T) == 4)
+                multiply_rows_exactly<Tile>(sum, at, s, w.steps, rank, me);
+            else
+                multiply_tile<T, Tile, wgmma::along_rows, wgmma::along_rows>(sum, at, s, w.steps, rank, me);
+            put_weight_sums<T, Tile>(sum, p, w, me);
         }
     }
     if (p.share > 1) ptx::cluster_barrier();

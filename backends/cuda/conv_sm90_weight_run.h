@@ -13,15 +13,16 @@ using weight_128x256 = tile<128, 256, 4, 1>;
 
 struct weight_tile {
     int m, n, together;
-    double rate; /* part of the tensor cores' rate */
+    double rate, exact; /* part of the tensor cores' rate, of the multiply-adds' */
 };
-static constexpr weight_tile weight_tiles[] = {{64, 128, 2, 0.70}, {128, 128, 1, 0.75}, {128, 256, 1, 0.85}};
+static constexpr weight_tile weight_tiles[] = {
+    {64, 128, 2, 0.70, 0.85}, {128, 128, 1, 0.75, 0.87}, {128, 256, 1, 0.85, 0.90}};
 
 /* dy as a matrix [pixels][channels] in memory. */
-inline bool lies_as_matrix(const conv_images &y)
+inline bool lies_as_matrix(const conv_images &y, int64_t bytes)
 {
     const int64_t column = y.size[1] > 1 ? y.stride[1] : y.stride[0];
-    return lies_well(y) && (y.size[0] == 1 || y.size[1] == 1 || y.stride[0] == y.size[1] * column) &&
+    return lies_well(y, bytes) && (y.size[0] == 1 || y.size[1] == 1 || y.stride[0] == y.size[1] * column) &&
            (y.n == 1 || y.image == y.size[0] * y.size[1] * column) && y.size[0] * y.size[1] > 1;
 }
 
@@ -34,14 +35,16 @@ struct weight_layout {
 };
 
 /* Rounds of blocks, and the parts' way through memory at about 1700 bytes a cycle; at most 128 MiB of them. */
-inline void choose_weight_tile(weight_layout *l, int64_t units)
+inline void choose_weight_tile(weight_layout *l, const conv_task &task, int64_t units)
 {
+    const bool wide = task.dtype == TRINE_F32;
+    const int unit = terms_of(task);
     double least = 1e300;
     weight_parts &p = l->parts;
     for (int i = 0; i < 3; i++) {
         const weight_tile &t = weight_tiles[i];
-        const int64_t m = simt::ceil_div(p.rows, t.m), n = simt::ceil_div(p.blocks, t.n / 64), bytes = m * t.m * n * t.n * 4;
-        const double step = double(t.m) * t.n * 64 / 2048 / t.rate * t.together;
+        const int64_t m = simt::ceil_div(p.rows, t.m), n = simt::ceil_div(p.blocks, t.n / unit), bytes = m * t.m * n * t.n * 4;
+        const double step = double(t.m) * t.n * unit / (wide ? 128 * t.exact : 2048 * t.rate) * t.together;
         for (int64_t splits = 1; splits <= 64; splits++) {
             if (splits > 1 && (8 * splits > p.steps || splits * bytes > int64_t(128) << 20)) break;
             const double rounds = double(simt::ceil_div(m * n * splits, units * t.together));
@@ -63,15 +66,17 @@ inline weight_layout weight_layout_of(const trine_call *call, const conv_task &t
 {
     weight_layout l = {};
     const int64_t units = call->device->props.compute_units > 0 ? call->device->props.compute_units : 1;
-    l.images = layout_of(t, 64, false);
+    const int64_t bytes = bytes_of(t);
+    const int unit = terms_of(t);
+    l.images = layout_of(t, unit, false);
     l.copy_x = l.images.copy_x;
-    l.copy_y = !(l.images.windows ? lies_well(dy) : lies_as_matrix(dy));
+    l.copy_y = !(l.images.windows ? lies_well(dy, bytes) : lies_as_matrix(dy, bytes));
     l.parts.rows = int(dy.c);
     l.parts.blocks = l.images.steps;
-    l.parts.steps = int(tile_rows(t, l.images, 64));
-    choose_weight_tile(&l, units);
+    l.parts.steps = int(tile_rows(t, l.images, unit));
+    choose_weight_tile(&l, t, units);
     l.x_bytes = l.images.x_bytes;
-    l.y_bytes = l.copy_y ? size_t(align256(t.x.n * t.outputs[0] * t.outputs[1] * padded_to(dy.c, 8) * 2)) : 0;
+    l.y_bytes = l.copy_y ? size_t(align256(t.x.n * t.outputs[0] * t.outputs[1] * padded_to(dy.c, 16 / bytes) * bytes)) : 0;
     l.sums_bytes = size_t(align256(int64_t(l.parts.splits) * dy.c * l.parts.pitch * 4));
     return l;
 }
@@ -101,19 +106,19 @@ template <class T> inline trine_status launch_weight_tile(trine_call *call, cons
 
 inline bool make_dy(CUtensorMap *map, const conv_task &t, const conv_images &dy, const void *data, const weight_layout &l)
 {
-    const CUtensorMapDataType type = t.dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-    const int64_t channels = l.copy_y ? padded_to(dy.c, 8) : dy.c;
+    const CUtensorMapDataType type = type_of(t.dtype);
+    const int64_t bytes = bytes_of(t), channels = l.copy_y ? padded_to(dy.c, 16 / bytes) : dy.c;
     const int64_t stride[2] = {l.copy_y ? dy.size[1] * channels : dy.stride[0], l.copy_y ? channels : dy.stride[1]};
     if (l.images.windows)
-        return make_outputs(map, data, type, 2, channels, t, stride, l.copy_y ? dy.size[0] * stride[0] : dy.image, l.images.box);
+        return make_outputs(map, data, type, bytes, channels, t, stride, l.copy_y ? dy.size[0] * stride[0] : dy.image, l.images.box);
     tensor_map::matrices m = {};
     m.data = data;
     m.type = type;
-    m.element_bytes = 2;
+    m.element_bytes = int(bytes);
     m.inner = channels;
     m.outer = t.x.n * t.outputs[0] * t.outputs[1];
     m.outer_stride = dy.size[1] > 1 || l.copy_y ? stride[1] : stride[0];
-    return tensor_map::make(map, m, 64, 64);
+    return tensor_map::make(map, m, terms_of(t), terms_of(t));
 }
 
 inline trine_status run_weight(trine_call *call, const conv_task &t, const conv_images &dy, weight_layout l,
@@ -124,12 +129,13 @@ inline trine_status run_weight(trine_call *call, const conv_task &t, const conv_
     trine_status status = TRINE_OK;
     l.parts.sums = reinterpret_cast<float *>(memory + l.x_bytes + l.y_bytes);
     if (l.copy_x) status = copy_images(call, t, l.images, memory);
-    if (l.copy_y && status == TRINE_OK) status = pack_channels(call, image_pack_of(dy), padded_to(dy.c, 8), memory + l.x_bytes);
+    if (l.copy_y && status == TRINE_OK) status = copy_pixels(call, dy, bytes_of(t), memory + l.x_bytes);
     if (status != TRINE_OK) return status;
     maps m = {};
-    TRINE_REQUIRE_THAT(call, make_dy(&m.a, t, dy, y, l) && make_a(&m.b, t, l.images, x, 64),
+    TRINE_REQUIRE_THAT(call, make_dy(&m.a, t, dy, y, l) && make_a(&m.b, t, l.images, x, terms_of(t)),
                        "the driver makes no tensor map of it");
     const conv_geometry g = geometry_of(&t, 1, l.images);
+    if (t.dtype == TRINE_F32) return launch_weight_tile<float>(call, m, g, l, o);
     return t.dtype == TRINE_F16 ? launch_weight_tile<simt::f16>(call, m, g, l, o)
                                 : launch_weight_tile<simt::bf16>(call, m, g, l, o);
 }
@@ -142,11 +148,12 @@ trine_status conv_weight(trine_call *call, const void *args)
     forward.x = a->x;
     forward.weight = a->dweight;
     forward.y = a->dy;
-    const conv_task t = forward_task(s, &forward);
+    conv_task t = forward_task(s, &forward);
     const conv_images dy = images_of_y(s, a->dy.data);
     trine_status status = check_task(call, t, s.groups);
     if (status != TRINE_OK) return status;
     TRINE_REQUIRE_THAT(call, !task_is_empty(t), "needs outputs");
+    take_steps(&t);
     const weight_layout l = weight_layout_of(call, t, dy);
     status = check_layout(call, t, l.images);
     if (status != TRINE_OK) return status;
@@ -160,8 +167,8 @@ trine_status conv_weight(trine_call *call, const void *args)
                              int(s.c),
                              int(s.taps[0] * s.taps[1]),
                              int(s.taps[1]),
-                             l.images.windows ? l.images.cell : l.images.chunks * 64,
-                             l.images.chunks * 64 * (l.images.windows ? 1 : int(s.taps[1])),
+                             l.images.windows ? l.images.cell : l.images.chunks * terms_of(t),
+                             l.images.chunks * terms_of(t) * (l.images.windows ? 1 : int(s.taps[1])),
                              a->dweight.dtype == TRINE_F32};
     return run_weight(call, t, dy, l, o);
 }

@@ -101,23 +101,36 @@ TRINE_DEVICE void put_box(const CUtensorMap *map, const ptx::coordinates &at, co
         ptx::store_box(map, at, s.single, from);
 }
 
-template <class Tile, class D> TRINE_DEVICE void store_by_tma(const float (&sum)[Tile::N / 2], const CUtensorMap *map,
-                                                              const schedule &s, ptx::coordinates at, uint32_t staging,
-                                                              const lane_place &me, D type)
+/* Sums of 64 rows in boxes of 8 KB, as many columns as lines of 128 bytes have elements: fill(sums, box) writes them to shared
+ * memory, put(column, box) has TMA bring them to d, by one thread. */
+template <class Tile, class D, class Fill, class Put>
+TRINE_DEVICE void store_boxes(const float (&sum)[Tile::N / 2], uint32_t staging, const lane_place &me, const Fill &fill,
+                              const Put &put)
 {
     constexpr int columns = wgmma::line_bytes / int(sizeof(D));
-    const int first = at.inner;
 #pragma unroll
     for (int i = 0; i < Tile::N / columns; i++) {
         const uint32_t box = staging + i % Tile::boxes * wgmma::block_bytes;
         if (me.thread == 0) ptx::wait_stores_read<Tile::boxes - 1>();
         me.meet();
-        fill_box(sum + i * columns / 2, box, me, type);
+        fill(sum + i * columns / 2, box);
         ptx::fence_async();
         me.meet();
-        at.inner = first + i * columns;
-        if (me.thread == 0) put_box(map, at, s, box);
+        if (me.thread == 0) put(i * columns, box);
     }
+}
+
+template <class Tile, class D> TRINE_DEVICE void store_by_tma(const float (&sum)[Tile::N / 2], const CUtensorMap *map,
+                                                              const schedule &s, ptx::coordinates at, uint32_t staging,
+                                                              const lane_place &me, D type)
+{
+    const int first = at.inner;
+    store_boxes<Tile, D>(
+        sum, staging, me, [&](const float *own, uint32_t box) { fill_box(own, box, me, type); },
+        [&](int column, uint32_t box) {
+            at.inner = first + column;
+            put_box(map, at, s, box);
+        });
 }
 
 /* A tile's sums in 16 bits, which wait in registers: they are stored box by box while the tensor cores have the next tile. */

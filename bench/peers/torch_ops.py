@@ -247,7 +247,7 @@ def conv_call(c):
     number = {key: max(int(re.search(rf"{key} (\d+)", c.name).group(1)), 0 if key == "padding" else 1)
               for key in ("stride", "padding", "dilation", "groups")}
     torch.backends.cudnn.benchmark = True  # the fastest of its algorithms
-    torch.backends.cudnn.allow_tf32 = False  # as ours: f32 is f32
+    torch.backends.cudnn.allow_tf32 = "as tf32" in c.name
     last = "channels last" in c.name
 
     def view(name):

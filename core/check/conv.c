@@ -79,6 +79,12 @@ static trine_status check_sizes(const trine_check *check, const conv_tensors *t)
     return trine_check_same_shape(check, t->y_name, t->y, "the convolved input", &wanted);
 }
 
+static trine_status check_precision(const trine_check *check, trine_matmul_precision precision)
+{
+    if (precision == TRINE_MATMUL_DEFAULT || precision == TRINE_MATMUL_TF32) return TRINE_OK;
+    return trine_bad(check, "precision", "there is no precision %d", (int)precision);
+}
+
 static trine_status check_forward(const trine_check *check, const void *args)
 {
     const trine_conv_args *a = args;
@@ -89,6 +95,7 @@ static trine_status check_forward(const trine_check *check, const void *args)
     TRY(check_sizes(check, &t));
     if ((unsigned)a->activation >= TRINE_ACT_COUNT)
         return trine_bad(check, "activation", "there is no activation %d", (int)a->activation);
+    TRY(check_precision(check, a->precision));
     if (!trine_is_given(&a->bias)) return TRINE_OK;
     TRY(trine_check_dtype(check, "bias", &a->bias, DT(F32) | 1u << a->x.dtype));
     return trine_check_is_vector(check, "bias", &a->bias, a->weight.shape[0]);
@@ -100,6 +107,7 @@ static trine_status check_data(const trine_check *check, const void *args)
     const conv_tensors t = {&a->dx, &a->weight, &a->dy, "dx", "weight", "dy", &a->window, a->channels_last};
     TRY(trine_check_dtype(check, "dy", &a->dy, DT_FLOATS));
     TRY(trine_check_same_dtype(check, "weight", &a->weight, "dy", &a->dy));
+    TRY(check_precision(check, a->precision));
     TRY(trine_check_dtype(check, "dx", &a->dx, DT(F32) | 1u << a->dy.dtype));
     return check_sizes(check, &t);
 }
@@ -110,6 +118,7 @@ static trine_status check_weight(const trine_check *check, const void *args)
     const conv_tensors t = {&a->x, &a->dweight, &a->dy, "x", "dweight", "dy", &a->window, a->channels_last};
     TRY(trine_check_dtype(check, "x", &a->x, DT_FLOATS));
     TRY(trine_check_same_dtype(check, "dy", &a->dy, "x", &a->x));
+    TRY(check_precision(check, a->precision));
     TRY(trine_check_dtype(check, "dweight", &a->dweight, DT(F32) | 1u << a->x.dtype));
     TRY(check_sizes(check, &t));
     if (!trine_is_given(&a->dbias)) return TRINE_OK;

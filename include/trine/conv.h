@@ -3,6 +3,7 @@
 #define TRINE_CONV_H
 
 #include "trine/activation.h"
+#include "trine/matmul.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -27,12 +28,13 @@ typedef struct trine_conv_window {
  * With channels_last the channels are the last axis of each: [N, H, W, C], [K, R, S, C/groups], [N, P, Q, K]. Any strides on all
  * but bias, so that either form can be a view of the other; fast are those in which channels lie densely.
  *   activation  with activation_alpha, as in activation.h; 0 is identity
+ *   precision   as in matmul.h: what f32 tensors are multiplied as
  * Products and sums in f32, one rounding. A NaN or inf of x counts where a tap meets it and nowhere else; whether one of the weight,
  * or of dy in the filters' gradient, counts over padding (0 times it is NaN) is not defined. Asynchronous in the stream's order.
  * Errors: INVALID_ARGUMENT for attributes out of range (stride and dilation 1 to 2^20, padding 0 to 2^20), groups that do not
- * divide C and K, sizes that don't go together, an unknown activation, an axis of 2^30 or more. UNSUPPORTED on GPUs for 2^31
+ * divide C and K, sizes that don't go together, an unknown activation or precision, an axis of 2^30 or more. UNSUPPORTED on GPUs for 2^31
  * pixels or more.
- * Variants on NVIDIA: sm90 (Hopper's tensor cores, f16 and bf16), depthwise (a filter a channel, 3x3, 5x5, 7x7), implicit_gemm; on
+ * Variants on NVIDIA: sm90 (Hopper's tensor cores: f16, bf16, and f32 as tf32), depthwise (a filter a channel, 3x3, 5x5, 7x7), implicit_gemm; on
  * AMD: mfma, wmma (channels last, in eights), depthwise, implicit_gemm. */
 typedef struct trine_conv_args {
     trine_tensor x, weight, bias, y;
@@ -40,6 +42,7 @@ typedef struct trine_conv_args {
     int32_t channels_last;
     trine_activation_kind activation;
     float activation_alpha;
+    trine_matmul_precision precision;
 } trine_conv_args;
 TRINE_API trine_status trine_conv(trine_stream *stream, const trine_conv_args *args);
 
@@ -49,6 +52,7 @@ typedef struct trine_conv_backward_data_args {
     trine_tensor dy, weight, dx;
     trine_conv_window window;
     int32_t channels_last;
+    trine_matmul_precision precision;
 } trine_conv_backward_data_args;
 TRINE_API trine_status trine_conv_backward_data(trine_stream *stream, const trine_conv_backward_data_args *args);
 
@@ -58,6 +62,7 @@ typedef struct trine_conv_backward_weight_args {
     trine_tensor x, dy, dweight, dbias;
     trine_conv_window window;
     int32_t channels_last;
+    trine_matmul_precision precision;
 } trine_conv_backward_weight_args;
 TRINE_API trine_status trine_conv_backward_weight(trine_stream *stream, const trine_conv_backward_weight_args *args);
 

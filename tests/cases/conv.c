@@ -101,6 +101,7 @@ typedef enum form_kind { FORWARD, DATA, WEIGHT } form_kind;
 
 typedef struct conv_case {
     trine_dtype dtype, out, bias; /* NONE: dtype; no bias */
+    bool tf32; /* f32 that may be rounded first */
     bool last;
     int64_t n, c, k, h, w; /* h 0: rank 1 */
     int32_t r, s, stride, padding, dilation, groups;
@@ -147,6 +148,7 @@ static double bound_of_sum(double terms, trine_dtype dtype)
 static void set_tolerance(test_case *c, const conv_case *p, double terms, trine_dtype out)
 {
     double rtol = 0x1p-22, atol = bound_of_sum(terms, p->dtype);
+    if (p->tf32) atol += terms / 16 * sqrt(terms) * 0x1p-23 + (7 * sqrt(terms) + 20) * 0x1p-10;
     if (p->bias) atol += 0x1p-23 * (5 * sqrt(terms) + 5);
     if (p->activation != TRINE_ACT_IDENTITY) {
         const activation_error e = case_activation_error(p->activation, TRINE_F32, false);
@@ -165,8 +167,8 @@ static test_case *new_case(case_list *list, conv_case p, form_kind form)
     const int32_t ndim = w.rank + 2;
     int64_t x[4], f[4], y[4];
     test_case *c = case_new(
-        list, ops[form], "%s%s%s %lldx%lldx%lldx%lld to %lld, %dx%d stride %d padding %d dilation %d groups %d%s%s%s",
-        trine_dtype_name(p.dtype), p.out ? " to f32" : "", p.last ? " channels last" : "", (long long)p.n, (long long)p.c,
+        list, ops[form], "%s%s%s%s %lldx%lldx%lldx%lld to %lld, %dx%d stride %d padding %d dilation %d groups %d%s%s%s",
+        trine_dtype_name(p.dtype), p.tf32 ? " as tf32" : "", p.out ? " to f32" : "", p.last ? " channels last" : "", (long long)p.n, (long long)p.c,
         (long long)p.h, (long long)p.w, (long long)p.k, (int)p.r, (int)p.s, (int)p.stride, (int)p.padding, (int)p.dilation,
         (int)p.groups, p.other ? " (one more along the height)" : "", p.bias ? " bias" : "", p.what ? p.what : "");
     shape_of(&p, p.n, p.c, p.h, p.w, x);
@@ -182,18 +184,22 @@ static test_case *new_case(case_list *list, conv_case p, form_kind form)
     const int64_t numel = made->numel, line = made->shape[ndim - 1];
     const double taps = (double)p.r * (double)p.s, pixels = (double)(p.n * oh * ow);
     const double terms = form == WEIGHT ? pixels : taps * (double)((form == FORWARD ? p.c : p.k) / groups);
+    const trine_matmul_precision precision = p.tf32 ? TRINE_MATMUL_TF32 : TRINE_MATMUL_DEFAULT;
     if (form == FORWARD) {
         trine_conv_args *a = CASE_ARGS(c, conv);
         a->window = w;
         a->channels_last = p.last;
         a->activation = p.activation;
         a->activation_alpha = 0.1f;
+        a->precision = precision;
     } else if (form == DATA) {
         CASE_ARGS(c, conv_backward_data)->window = w;
         CASE_ARGS(c, conv_backward_data)->channels_last = p.last;
+        CASE_ARGS(c, conv_backward_data)->precision = precision;
     } else {
         CASE_ARGS(c, conv_backward_weight)->window = w;
         CASE_ARGS(c, conv_backward_weight)->channels_last = p.last;
+        CASE_ARGS(c, conv_backward_weight)->precision = precision;
         if (p.bias) case_tensor_tolerance(case_out(c, "dbias", p.bias, SHAPE(p.k)), 0x1p-22, bound_of_sum(pixels, TRINE_F32));
     }
     set_tolerance(c, &p, terms, out);
@@ -257,12 +263,14 @@ static test_case *with_layout(test_case *c, case_layout layout)
 static void check_forms(case_list *list, form_kind form)
 {
     for (int f = 0; f < FORMS; f++)
-        for (int d = 0; d < 3; d++)
+        for (int d = 0; d < 4; d++)
             for (int last = 0; last < 2; last++) {
                 conv_case p = forms[f];
-                p.dtype = case_floats[d];
+                if (d == 3 && p.groups > 1) continue; /* no variant of theirs has less precision */
+                p.dtype = d == 3 ? TRINE_F32 : case_floats[d];
+                p.tf32 = d == 3;
                 p.last = last;
-                p.out = d && (f + last) % 4 == 1 ? TRINE_F32 : TRINE_DTYPE_NONE;
+                p.out = d && d < 3 && (f + last) % 4 == 1 ? TRINE_F32 : TRINE_DTYPE_NONE;
                 p.bias = form == DATA || f % 3 == 0 ? TRINE_DTYPE_NONE : f % 3 == 1 ? TRINE_F32 : p.dtype;
                 new_case(list, p, form);
             }
@@ -336,11 +344,13 @@ static const conv_case bench[] = {
 
 static void bench_cases(case_list *list, form_kind form)
 {
-    static const trine_dtype dtypes[] = {TRINE_BF16, TRINE_F16, TRINE_F32};
+    static const trine_dtype dtypes[] = {TRINE_BF16, TRINE_F16, TRINE_F32, TRINE_F32};
     for (size_t i = 0; i < sizeof bench / sizeof bench[0]; i++)
-        for (int d = 0; d < 3; d++)
+        for (int d = 0; d < 4; d++)
             for (int first = 0; first < 2; first++) {
                 conv_case p = bench[i];
+                p.tf32 = d == 3;
+                if (p.tf32 && p.groups > 1) continue;
                 if (d == 1 && (first || i > 3)) continue; /* f16 runs the same code */
                 p.dtype = dtypes[d];
                 p.last = !first;

@@ -33,6 +33,14 @@ TRINE_DEVICE void load_pixels_shared(uint32_t to, const CUtensorMap *map, const 
                  : "memory");
 }
 
+/* As store_matrices of what the sums hold, each matrix turned: lane l gives the address of column l % 8 of matrix l / 8. */
+TRINE_DEVICE void store_matrices_turned(uint32_t address, uint32_t m0, uint32_t m1, uint32_t m2, uint32_t m3)
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(m0), "r"(m1),
+                 "r"(m2), "r"(m3)
+                 : "memory");
+}
+
 /* Pixels, one after the other along columns, rows and images, from shared memory; the taps count for nothing. */
 TRINE_DEVICE void store_pixels(const CUtensorMap *map, const pixels &at, uint32_t from)
 {
@@ -113,21 +121,24 @@ inline bool make(CUtensorMap *map, const images &m, int pixels)
 }
 
 /* A map of five axes, the first of them dense; strides in bytes, of the others. Swizzled in lines of 128 bytes, or of 64 if a box is
- * no wider. */
+ * no wider; or `plain`, one element after the other. */
 struct boxes {
     const void *data;
     CUtensorMapDataType type;
     cuuint64_t size[5], stride[4];
     cuuint32_t box[5];
+    bool plain = false;
 };
 inline bool make(CUtensorMap *map, const boxes &m)
 {
     static const encode_function encode = find_encode();
     const cuuint32_t step[5] = {1, 1, 1, 1, 1};
     const bool half = m.box[0] * (m.type == CU_TENSOR_MAP_DATA_TYPE_FLOAT32 ? 4 : 2) == 64;
+    const CUtensorMapSwizzle swizzle = m.plain ? CU_TENSOR_MAP_SWIZZLE_NONE
+                                       : half  ? CU_TENSOR_MAP_SWIZZLE_64B
+                                               : CU_TENSOR_MAP_SWIZZLE_128B;
     return encode && encode(map, m.type, 5, const_cast<void *>(m.data), m.size, m.stride, m.box, step,
-                            CU_TENSOR_MAP_INTERLEAVE_NONE, half ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_128B,
-                            CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+                            CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
 } // namespace tensor_map
