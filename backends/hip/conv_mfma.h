@@ -4,7 +4,8 @@
 #ifndef TRINE_HIP_CONV_MFMA_H
 #define TRINE_HIP_CONV_MFMA_H
 
-#include "backends/hip/matmul_mfma.h"
+#include "backends/hip/matmul_mfma_kernel.h"
+#include "backends/hip/matmul_mfma_plan.h"
 #include "backends/simt/conv.h"
 
 namespace mfma {
