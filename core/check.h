@@ -23,6 +23,7 @@ const char *trine_item_name(const char *list, int32_t i, trine_item_text text);
 #define DT(name) (1u << TRINE_##name)
 enum {
     DT_FLOATS = DT(F32) | DT(F16) | DT(BF16),
+    DT_FP8 = DT(F8_E4M3FN) | DT(F8_E5M2) | DT(F8_E4M3FNUZ) | DT(F8_E5M2FNUZ),
     DT_INTS = DT(I64) | DT(I32) | DT(I8) | DT(U8),
     DT_ANY = (1u << TRINE_NF4) - 2u, /* all but NONE and nf4 */
 };
@@ -39,6 +40,10 @@ trine_status trine_check_ndim_at_least(const trine_check *check, const char *nam
 trine_status trine_check_is_vector(const trine_check *check, const char *name, const trine_tensor *t, int64_t length);
 /* Matrices a, b, d of one product, with batch axes that broadcast to d's (check/matmul.c). */
 trine_status trine_check_product(const trine_check *check, const trine_tensor *a, const trine_tensor *b, const trine_tensor *d);
+/* An fp8 operand's scale: one element, or for each matrix of `of`, whose batch it broadcasts to, as many as `rows` and K ask for.
+ * k_axis: K's place from the end (check/fp8.c). */
+trine_status trine_check_product_scale(const trine_check *check, const char *name, const trine_tensor *t, const trine_tensor *of,
+                                       int64_t rows, int64_t k, int32_t k_axis);
 
 /* One of the two is given: *given says whether the second is. */
 static inline trine_status trine_check_one_scale(const trine_check *check, const trine_tensor *scale,

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "core/matmul_shape.h"
+#include "core/fp8_product.h"
 #include "trine/grouped.h"
 
 typedef enum trine_grouped_layout { TRINE_GROUPED_ROWS, TRINE_GROUPED_MASKED, TRINE_GROUPED_SUMS } trine_grouped_layout;
@@ -19,6 +19,16 @@ typedef struct trine_grouped {
     bool sizes_wide;    /* i64 */
     bool from_zero;     /* offsets are ends */
 } trine_grouped;
+
+/* A set a group; a's, of rows sorted by group, is one for all. */
+static inline void trine_grouped_take_scales(trine_product *p, const trine_grouped_matmul_args *args)
+{
+    p->a_scale = trine_fp8_product_scale(&args->a_scale, 2, p->m);
+    p->b_scale = trine_fp8_product_scale(&args->b_scale, 1, p->n);
+    p->batch.operands = TRINE_PRODUCT_SCALED_OPERANDS;
+    p->batch.stride[TRINE_PRODUCT_A_SCALE][0] = trine_product_stride(&args->a_scale, 3);
+    p->batch.stride[TRINE_PRODUCT_B_SCALE][0] = trine_product_stride(&args->b_scale, 3);
+}
 
 /* Fills *g from arguments that passed the core's checks. False if d is not dense along n. */
 static inline bool trine_grouped_make(trine_grouped *g, const trine_grouped_matmul_args *args)
@@ -43,7 +53,8 @@ static inline bool trine_grouped_make(trine_grouped *g, const trine_grouped_matm
     p->b = b->data;
     p->bias = p->has_bias ? args->bias.data : NULL;
     p->d = d->data;
-    p->dtype = p->b_dtype = a->dtype;
+    p->dtype = a->dtype;
+    p->b_dtype = b->dtype;
     p->d_dtype = p->c_dtype = d->dtype;
     p->bias_dtype = p->has_bias ? args->bias.dtype : d->dtype;
     p->alpha = 1;
@@ -55,6 +66,9 @@ static inline bool trine_grouped_make(trine_grouped *g, const trine_grouped_matm
     p->batch.stride[TRINE_PRODUCT_A][0] = trine_product_stride(a, 3);
     p->batch.stride[TRINE_PRODUCT_B][0] = trine_product_stride(b, 3);
     p->batch.stride[TRINE_PRODUCT_D][0] = trine_product_stride(d, 3);
+    p->a_scale = p->b_scale = trine_product_scale_none();
+    p->has_scales = trine_is_given(&args->a_scale);
+    if (p->has_scales) trine_grouped_take_scales(p, args);
     g->bias_group = p->has_bias ? p->n : 0;
     g->sizes = sizes->data;
     g->sizes_wide = sizes->dtype == TRINE_I64;

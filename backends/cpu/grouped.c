@@ -1,5 +1,5 @@
 /* Grouped products on the CPU: the matmul family's kernels, group by group; a team of all threads makes each, as gemv where it has
- * few rows, else register_tiled. */
+ * few rows, else register_tiled, which decodes and scales fp8 on the way. */
 #include "backends/cpu/ids.h"
 #include "backends/cpu/matmul_gemv.h"
 #include "backends/cpu/matmul_register.h"
@@ -53,11 +53,12 @@ static void make_group(const void *context, int64_t index, cpu_team *team)
     } else {
         at.a += rows.begin * p.a_m;
         at.d += rows.begin * p.d_m;
+        at.a_scale += rows.begin * p.a_scale.row; /* where rows begin past the first, scales are one a row or one for all */
         p.m = rows.end - rows.begin;
     }
     if (p.m == 0) return;
     team_barrier(team); /* the last group had the memory divided in another way */
-    if (trine_thin_make(&thin, &p))
+    if (!p.has_scales && trine_thin_make(&thin, &p))
         gemv_product(&p, &at, team);
     else
         register_product(&p, &at, team);

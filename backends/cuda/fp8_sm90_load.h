@@ -116,41 +116,46 @@ TRINE_DEVICE void load_tiles(const maps &m, const f8_product &p, const schedule 
     }
 }
 
-/* One warp's loop: the scales of every stage. */
+/* One warp: the scales of a tile's stages. */
 template <class Tile>
-TRINE_DEVICE void load_scales(const f8_product &p, const f8_scaling &scaling, const schedule &s, uint32_t base, uint32_t rank)
+TRINE_DEVICE void load_tile_scales(ring_place<Tile> &at, const f8_product &p, const f8_scaling &scaling, const work &w)
 {
     constexpr int rows = Tile::M / 32;
     const int lane = int(threadIdx.x) % 32;
-    ring_place<Tile> at(base);
-    for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
-        const work w = tile_of<Tile>(s, unit, rank);
-        int64_t offset[2];
-        scaling.offsets(w.index, offset);
-        const int column = w.column + lane * part;
-        const bool of_b = in_loop(scaling.b) && lane < Tile::parts, b_there = of_b && column < p.n;
-        const float *from_b = b_there ? scaling.b.at(column) + offset[1] + w.first_step * scaling.b.k_step : scaling.b.data;
-        /* a tile's rows are one each, or lie in one block */
-        const float *from = scaling.a.at(w.row + lane < p.m ? w.row + lane : 0) + offset[0] + w.first_step * scaling.a.k_step;
-        const int inside = (p.m - w.row - lane + 31) / 32;
-        const int64_t rows_apart = scaling.a.row_block == 1 ? 32 * scaling.a.row : 0;
+    int64_t offset[2];
+    scaling.offsets(w.index, offset);
+    const int column = w.column + lane * part;
+    const bool of_b = in_loop(scaling.b) && lane < Tile::parts, b_there = of_b && column < p.n;
+    const float *from_b = b_there ? scaling.b.at(column) + offset[1] + w.first_step * scaling.b.k_step : scaling.b.data;
+    /* a tile's rows are one each, or lie in one block */
+    const float *from = scaling.a.at(w.row + lane < p.m ? w.row + lane : 0) + offset[0] + w.first_step * scaling.a.k_step;
+    const int inside = (p.m - w.row - lane + 31) / 32;
+    const int64_t rows_apart = scaling.a.row_block == 1 ? 32 * scaling.a.row : 0;
 #pragma unroll 1
-        for (int step = 0; step < w.steps; step++) {
-            const uint32_t to = base + Tile::at_scales + at.slot * Tile::bytes_scales;
-            ptx::barrier_wait(at.empty(), at.parity ^ 1);
-            if (in_loop(scaling.a)) {
+    for (int step = 0; step < w.steps; step++) {
+        const uint32_t to = at.base + Tile::at_scales + at.slot * Tile::bytes_scales;
+        ptx::barrier_wait(at.empty(), at.parity ^ 1);
+        if (in_loop(scaling.a)) {
 #pragma unroll
-                for (int i = 0; i < rows; i++) ptx::copy_word(to + (lane + 32 * i) * 4, from + i * rows_apart, i < inside);
-                from += scaling.a.k_step;
-            }
-            if (of_b) {
-                ptx::copy_word(to + (Tile::M + lane) * 4, from_b, b_there);
-                from_b += b_there ? scaling.b.k_step : 0;
-            }
-            ptx::barrier_arrive_after_copies(at.full());
-            at.advance();
+            for (int i = 0; i < rows; i++) ptx::copy_word(to + (lane + 32 * i) * 4, from + i * rows_apart, i < inside);
+            from += scaling.a.k_step;
         }
+        if (of_b) {
+            ptx::copy_word(to + (Tile::M + lane) * 4, from_b, b_there);
+            from_b += b_there ? scaling.b.k_step : 0;
+        }
+        ptx::barrier_arrive_after_copies(at.full());
+        at.advance();
     }
+}
+
+/* The scales of every stage. */
+template <class Tile>
+TRINE_DEVICE void load_scales(const f8_product &p, const f8_scaling &scaling, const schedule &s, uint32_t base, uint32_t rank)
+{
+    ring_place<Tile> at(base);
+    for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count())
+        load_tile_scales<Tile>(at, p, scaling, tile_of<Tile>(s, unit, rank));
 }
 
 } // namespace sm90f8

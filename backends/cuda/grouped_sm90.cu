@@ -1,8 +1,9 @@
-/* Hopper's grouped products: what they take, and the launch. The kernel is in grouped_sm90_kernel.h. */
+/* Hopper's grouped products: what they take, and the launch. The kernels are in grouped_sm90_kernel.h and grouped_f8_sm90_kernel.h. */
 #include "backends/cuda/target.h"
 
-#include "backends/cuda/grouped_sm90_kernel.h"
+#include "backends/cuda/grouped_f8_sm90_kernel.h"
 #include "backends/cuda/grouped_variants.h"
+#include "backends/cuda/matmul_sm90_operand.h"
 #include "backends/cuda/matmul_sm90_plan.h"
 #include "backends/cuda/mma/launch.h"
 
@@ -14,6 +15,7 @@ struct group_request {
     tensor_map::matrices a, b, d;
     wgmma::axis b_axis;
     bool by_tma;
+    int step_terms; /* of a stage: 128 bytes */
 };
 
 static tensor_map::matrices matrices_of(const trine_grouped &g, int which, trine_dtype dtype, const void *data, int64_t inner,
@@ -22,9 +24,7 @@ static tensor_map::matrices matrices_of(const trine_grouped &g, int which, trine
     const int64_t groups = g.p.batch.numel, apart = g.p.batch.stride[which][0];
     tensor_map::matrices m = {};
     m.data = data;
-    m.type = dtype == TRINE_F32   ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
-             : dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
-                                  : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    m.type = trine_dtype_bits(dtype) == 8 ? CU_TENSOR_MAP_DATA_TYPE_UINT8 : type_of(dtype);
     m.element_bytes = int(trine_dtype_bits(dtype) / 8);
     m.inner = inner;
     m.outer = outer;
@@ -47,7 +47,10 @@ static trine_status make_group_request(trine_call *call, const void *args, group
     return trine_refuse(call, "needs a build with machine code for sm_90a");
 #endif
     TRINE_REQUIRE_THAT(call, strcmp(call->device->props.arch, "sm_90") == 0, "needs a GPU of compute capability 9.0");
-    TRINE_REQUIRE_THAT(call, p.dtype == TRINE_F16 || p.dtype == TRINE_BF16, "needs f16 or bf16");
+    const bool is_f8 = p.dtype == TRINE_F8_E4M3FN && p.b_dtype == TRINE_F8_E4M3FN;
+    TRINE_REQUIRE_THAT(call, p.dtype == TRINE_F16 || p.dtype == TRINE_BF16 || is_f8, "needs f16, bf16 or e4m3fn");
+    TRINE_REQUIRE_THAT(call, p.b_scale.k_step == 0 || p.b_scale.row == 0 || p.b_scale.row_block != 1,
+                       "needs b_scale in blocks of 128 columns where it depends on k");
     TRINE_REQUIRE_THAT(call, g.layout != TRINE_GROUPED_SUMS, "needs groups of rows, not of terms");
     TRINE_REQUIRE_THAT(call, p.k > 0, "needs K > 0");
     TRINE_REQUIRE_THAT(call, p.m <= largest && p.n <= largest && p.k <= largest, "needs sizes of at most 2^30");
@@ -56,6 +59,8 @@ static trine_status make_group_request(trine_call *call, const void *args, group
     const bool along_k = p.b_k == 1 || p.k == 1;
     TRINE_REQUIRE_THAT(call, (p.a_k == 1 || p.k == 1) && (along_k || p.b_n == 1 || p.n == 1),
                        "needs a with stride 1 along K, b along K or N");
+    TRINE_REQUIRE_THAT(call, !is_f8 || along_k, "needs b with stride 1 along K where it is fp8");
+    r->step_terms = is_f8 ? int(sm90f8::terms) : 64;
     r->b_axis = along_k ? wgmma::along_k : wgmma::along_rows;
     r->a = matrices_of(g, TRINE_PRODUCT_A, p.dtype, p.a, p.k, p.m, p.a_m);
     r->b = matrices_of(g, TRINE_PRODUCT_B, p.dtype, p.b, along_k ? p.k : p.n, along_k ? p.n : p.k, along_k ? p.b_n : p.b_k);
@@ -77,23 +82,23 @@ template <class Tile> static group_schedule schedule_of(const group_request &r)
     s.masked = r.g.layout == TRINE_GROUPED_MASKED;
     s.tiles.single = !s.masked;
     s.columns = int(simt::ceil_div(r.g.p.n, Tile::N));
-    s.steps = int(simt::ceil_div(r.g.p.k, group_step_terms));
+    s.steps = int(simt::ceil_div(r.g.p.k, r.step_terms));
     s.bias_group = r.g.bias_group;
     return s;
 }
 
 template <class Tile> static bool make_maps(maps *m, const group_request &r)
 {
-    const int line = 64, half_a = Tile::M / 2, half_b = Tile::N / 2;
+    const int line = r.step_terms, half_a = Tile::M / 2, half_b = Tile::N / 2;
     return tensor_map::make(&m->a, r.a, line, half_a) &&
-           tensor_map::make(&m->b, r.b, line, r.b_axis == wgmma::along_k ? half_b : int(group_step_terms)) &&
+           tensor_map::make(&m->b, r.b, line, r.b_axis == wgmma::along_k ? half_b : line) &&
            (!r.by_tma || tensor_map::make(&m->d, r.d, wgmma::line_bytes / r.d.element_bytes, 64));
 }
 
-/* Clusters of two; no more than there may be units. */
-template <class T, class Tile, wgmma::axis B> static trine_status launch_groups(trine_call *call, const group_request &r)
+/* Clusters of two; no more than there may be units. given: what the kernel has beside maps, schedule and sizes. */
+template <class Tile, class... P, class... A>
+static trine_status launch_groups(trine_call *call, const group_request &r, void (*kernel)(P...), const A &...given)
 {
-    const auto kernel = grouped_kernel<T, Tile, B>;
     const group_schedule s = schedule_of<Tile>(r);
     const trine_product &p = r.g.p;
     const int64_t each = s.masked ? p.batch.numel * simt::ceil_div(p.m, Tile::M) : p.m / Tile::M + p.batch.numel;
@@ -101,19 +106,30 @@ template <class T, class Tile, wgmma::axis B> static trine_status launch_groups(
     maps m = {};
     const bool made = make_maps<Tile>(&m, r);
     TRINE_REQUIRE_THAT(call, made, "the driver makes no tensor map of it");
-    return launch_clusters<Tile>(call, kernel, unsigned(2 * (units < resident ? units : resident)), 2, m, product<T>(p), s,
+    return launch_clusters<Tile>(call, kernel, unsigned(2 * (units < resident ? units : resident)), 2, m, given..., s,
                                  simt::group_list(r.g));
 }
 
 template <class T, class Tile> static trine_status launch_axis(trine_call *call, const group_request &r)
 {
-    return r.b_axis == wgmma::along_k ? launch_groups<T, Tile, wgmma::along_k>(call, r)
-                                      : launch_groups<T, Tile, wgmma::along_rows>(call, r);
+    const product<T> p(r.g.p);
+    return r.b_axis == wgmma::along_k ? launch_groups<Tile>(call, r, grouped_kernel<T, Tile, wgmma::along_k>, p)
+                                      : launch_groups<Tile>(call, r, grouped_kernel<T, Tile, wgmma::along_rows>, p);
 }
 
 template <class T> static trine_status launch_tile(trine_call *call, const group_request &r, grouped_tile tile)
 {
     return tile == grouped_64x128 ? launch_axis<T, tile_64x128>(call, r) : launch_axis<T, tile_128x256>(call, r);
+}
+
+static trine_status launch_f8_tile(trine_call *call, const group_request &r, grouped_tile tile)
+{
+    using small = sm90f8::group_tile_64x128;
+    using large = sm90f8::group_tile_128x256;
+    const sm90f8::f8_product p(r.g.p);
+    const sm90f8::f8_scaling scaling(r.g.p);
+    return tile == grouped_64x128 ? launch_groups<small>(call, r, sm90f8::grouped_f8_kernel<small>, p, scaling)
+                                  : launch_groups<large>(call, r, sm90f8::grouped_f8_kernel<large>, p, scaling);
 }
 
 /* Where groups are small on average, so are the tiles: b's bytes are the bound, and more of them are on their way so. */
@@ -133,6 +149,7 @@ template <grouped_tile tile> trine_status grouped_matmul(trine_call *call, const
     TRINE_END_OF_QUERY(call, 0);
     if (simt::product_is_empty(r.g.p)) return TRINE_OK;
     const grouped_tile how = tile == grouped_any ? choose_tile(r.g) : tile;
+    if (r.g.p.has_scales) return launch_f8_tile(call, r, how);
     return r.g.p.dtype == TRINE_F16 ? launch_tile<simt::f16>(call, r, how) : launch_tile<simt::bf16>(call, r, how);
 }
 

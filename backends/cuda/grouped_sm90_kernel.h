@@ -1,4 +1,4 @@
-/* sm90: grouped products of 16-bit floats on Hopper's tensor cores. The ring, the multiplying warpgroups and the epilogues are
+/* sm90: grouped products on Hopper's tensor cores. The ring, the multiplying warpgroups and the epilogues are
  * matmul's (docs/matmul-hopper.md); what differs is which tile a block works on, and what the two blocks of a cluster share.
  *
  * A unit of work is two tiles, one for each block of a cluster: two rows of tiles of one group, which share the tile of b (each
@@ -14,11 +14,12 @@
 #define TRINE_CUDA_GROUPED_SM90_KERNEL_H
 
 #include "backends/cuda/matmul_sm90_kernel.h"
+#include "backends/simt/fp8_product.h"
 #include "backends/simt/groups.h"
 
 namespace sm90 {
 
-enum { group_step_terms = 64, group_rows_of_units = 8 };
+enum { group_rows_of_units = 8 };
 
 /* Units of a group. `columns`: of tiles. */
 template <class Tile> struct units_of_rows {
@@ -67,8 +68,8 @@ struct group_schedule {
     int64_t bias_group;
 };
 
-/* The loading warp: one thread keeps the ring full, all walk. */
-template <class Tile, wgmma::axis B> struct group_producer {
+/* The loading warp: one thread keeps the ring full, all walk. TERMS: of a stage. */
+template <class Tile, wgmma::axis B, int TERMS> struct group_producer {
     enum { half_a = Tile::M / 2, half_b = Tile::N / 2, box = 64 };
 
     /* Half i of a stage's rows of a. */
@@ -104,7 +105,7 @@ template <class Tile, wgmma::axis B> struct group_producer {
     {
 #pragma unroll 1
         for (int i = 0; i < s.steps; i++, at.advance()) {
-            const int k = i * group_step_terms;
+            const int k = i * TERMS;
             const ptx::coordinates from_a = {k, t.row, {t.group, 0, 0}};
             ptx::barrier_wait(at.empty(), at.parity ^ 1);
             ptx::barrier_expect(at.full(), Tile::bytes_stage);
@@ -156,6 +157,24 @@ template <class Tile, class T, class D> TRINE_DEVICE void store_rows(const float
     }
 }
 
+/* f(type) with the type of d, a value that means nothing. */
+template <class T, class F> TRINE_DEVICE void with_type_of_d(const simt::epilogue<T> &out, F f)
+{
+    if (out.d_wide)
+        f(float{});
+    else
+        f(T{});
+}
+template <class F> TRINE_DEVICE void with_type_of_d(const simt::epilogue<simt::f8_any> &out, F f)
+{
+    if (out.d_dtype == TRINE_F32)
+        f(float{});
+    else if (out.d_dtype == TRINE_F16)
+        f(simt::f16{});
+    else
+        f(simt::bf16{});
+}
+
 /* A tile's sums to d: by TMA if the warpgroup's rows are all the group's, else as far as they are. */
 template <class Tile, class T> TRINE_DEVICE void store_group_tile(const float (&sum)[Tile::N / 2], const maps &m,
                                                                   const product<T> &p, const group_schedule &s,
@@ -164,20 +183,14 @@ template <class Tile, class T> TRINE_DEVICE void store_group_tile(const float (&
     const int row = t.row + me.group * 64;
     if (s.tiles.by_tma && row + 64 <= t.end) {
         const ptx::coordinates to = {t.column, row, {t.group, 0, 0}};
-        if (p.out.d_wide)
-            store_by_tma<Tile>(sum, &m.d, s.tiles, to, staging, me, float{});
-        else
-            store_by_tma<Tile>(sum, &m.d, s.tiles, to, staging, me, T{});
+        with_type_of_d(p.out, [&](auto type) { store_by_tma<Tile>(sum, &m.d, s.tiles, to, staging, me, type); });
         return;
     }
     if (me.thread == 0) ptx::wait_stores_read<0>(); /* of the tile before, which lay in the same memory */
     me.meet();
     simt::product_offsets at = p.offsets(t.group);
     if (s.tiles.by_tma) { /* whole pieces */
-        if (p.out.d_wide)
-            store_rows<Tile>(sum, p, t, at.d, row, staging, me, float{});
-        else
-            store_rows<Tile>(sum, p, t, at.d, row, staging, me, T{});
+        with_type_of_d(p.out, [&](auto type) { store_rows<Tile>(sum, p, t, at.d, row, staging, me, type); });
         me.meet();
         return;
     }
@@ -238,7 +251,8 @@ template <class T, class Tile, wgmma::axis B> __global__ void __launch_bounds__(
     ptx::cluster_barrier();
     if (threadIdx.x >= Tile::multipliers) {
         if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
-        if (threadIdx.x < Tile::multipliers + 32) group_producer<Tile, B>::run(m, s, list, base, rank, unit, units_apart);
+        if (threadIdx.x < Tile::multipliers + 32)
+            group_producer<Tile, B, step_terms<T>>::run(m, s, list, base, rank, unit, units_apart);
     } else {
         if constexpr (Tile::trades_registers) ptx::take_registers<224>();
         consume_groups<T, Tile, B>(m, p, s, list, base, rank, unit, units_apart);

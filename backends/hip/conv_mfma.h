@@ -4,27 +4,46 @@
 #ifndef TRINE_HIP_CONV_MFMA_H
 #define TRINE_HIP_CONV_MFMA_H
 
-#include "backends/hip/matmul_mfma.h"
+#include "backends/hip/matmul_mfma_kernel.h"
+#include "backends/hip/matmul_mfma_plan.h"
 #include "backends/simt/conv.h"
 
 namespace mfma {
 
+/* The kernel's first argument, loaded where it is asked for: what the loop knows of two operands' axes are more scalars than there
+ * are registers, and the compiler would spill them rather than load them again. */
+template <class T> TRINE_DEVICE const T &argument_again()
+{
+#if defined __AMDGCN__
+    auto *at = (const __attribute__((address_space(4))) T *)__builtin_amdgcn_kernarg_segment_ptr();
+    __asm__ volatile("" : "+s"(at));
+    return *(const T *)at;
+#else
+    return *static_cast<const T *>(nullptr); /* the host's pass compiles no kernel */
+#endif
+}
+
 /* ---- Operands ---- */
 
 /* matmul's loader with places of its own. */
-template <class E, int ROWS, int THREADS> struct gatherer : mma::loader<E, ROWS, THREADS> {
+template <class E, int ROWS, int THREADS, bool OF_B> struct gatherer : mma::loader<E, ROWS, THREADS> {
     using base = mma::loader<E, ROWS, THREADS>;
     enum { pieces = base::pieces, bytes = sizeof(E), half = mma::half_terms<E>, packs_of_four = bytes == 4 };
     static_assert(pieces == 2, "two pieces a half");
     using typename base::unaligned16;
 
-    const simt::conv_operand<E> &o;
     const E *from[pieces]; /* along K: of the thread's rows; along rows: of its pack */
     int32_t h[pieces], w[pieces];
 
-    TRINE_DEVICE_METHOD gatherer(const simt::conv_operand<E> &operand, int32_t first_row, int32_t rows, int64_t group)
-        : base(mma::operand<E>{operand.data, operand.along_k ? 0 : 1, operand.along_k ? 1 : 0, ROWS, 0, false}, 0, 0), o(operand)
+    static TRINE_DEVICE_METHOD const simt::conv_operand<E> &operand()
     {
+        const auto &p = argument_again<simt::conv_problem<E>>();
+        return OF_B ? p.b : p.a;
+    }
+    TRINE_DEVICE_METHOD gatherer(int32_t first_row, int32_t rows, int64_t group)
+        : base(mma::operand<E>{operand().data, operand().along_k ? 0 : 1, operand().along_k ? 1 : 0, ROWS, 0, false}, 0, 0)
+    {
+        const simt::conv_operand<E> &o = operand();
 #pragma unroll
         for (int i = 0; i < pieces; i++) {
             const int own = o.along_k ? target::thread_x() / 4 + i * (THREADS / 4) : base::pack() * 8;
@@ -37,6 +56,7 @@ template <class E, int ROWS, int THREADS> struct gatherer : mma::loader<E, ROWS,
     /* Of the step from term `first` on, zeros from `end` on. */
     TRINE_DEVICE_METHOD void load(int32_t first, int32_t end)
     {
+        const simt::conv_operand<E> &o = operand();
 #pragma unroll
         for (int half_number = 0; half_number < mma::halves; half_number++) {
             simt::conv_place at = {};
@@ -109,8 +129,8 @@ TRINE_DEVICE void store_conv(const Sums (&sum)[Tile::rows][Tile::columns], unsig
 }
 
 template <class Type, class Tile>
-TRINE_DEVICE void multiply_gathered(multiplier<Type, Tile> &m, gatherer<typename Type::element, Tile::M, Tile::threads> &a,
-                                    gatherer<typename Type::element, Tile::N, Tile::threads> &b, int32_t begin, int32_t end)
+TRINE_DEVICE void multiply_gathered(multiplier<Type, Tile> &m, gatherer<typename Type::element, Tile::M, Tile::threads, false> &a,
+                                    gatherer<typename Type::element, Tile::N, Tile::threads, true> &b, int32_t begin, int32_t end)
 {
     constexpr int32_t step = mma::step_terms<typename Type::element>;
     unsigned char *const second = m.shared + Tile::bytes_half;
@@ -158,11 +178,12 @@ conv_kernel(simt::conv_problem<typename Type::element> p, unsigned tiles_m, unsi
         const int32_t begin = int32_t(split) * p.terms, end = p.k - begin < p.terms ? p.k : begin + p.terms;
         multiplier<Type, Tile> m(shared);
         if (begin < end) {
-            gatherer<element, Tile::M, Tile::threads> a(p.a, first_row, p.m, group);
-            gatherer<element, Tile::N, Tile::threads> b(p.b, first_column, p.n, group);
+            gatherer<element, Tile::M, Tile::threads, false> a(first_row, p.m, group);
+            gatherer<element, Tile::N, Tile::threads, true> b(first_column, p.n, group);
             multiply_gathered(m, a, b, begin, end);
         }
-        store_conv<mma::unit<Type>, Tile>(m.sum, shared, p, first_row, first_column, group, split, m.wave, m.lane);
+        store_conv<mma::unit<Type>, Tile>(m.sum, shared, argument_again<simt::conv_problem<element>>(), first_row, first_column,
+                                          group, split, m.wave, m.lane);
     }
 }
 

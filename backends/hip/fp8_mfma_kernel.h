@@ -30,10 +30,12 @@ template <class Tile, class Unit> struct step_scales {
     int row, column; /* of the lane's first sums, in LDS */
     sums total[Tile::rows][Tile::columns] = {};
 
-    TRINE_DEVICE_METHOD step_scales(float *lds_, const simt::f8_scaling &s, const int64_t (&begins)[2],
-                                    const simt::product<simt::f8_any> &p, const work &w, int wave, int lane)
+    TRINE_DEVICE_METHOD step_scales(float *lds_, const simt::f8_scaling &s, const simt::product<simt::f8_any> &p, const work &w,
+                                    int wave, int lane)
         : lds(lds_)
     {
+        int64_t begins[2];
+        s.offsets(w.part.index, begins);
         const int t = target::thread_x();
         const bool of_a = t < Tile::M;
         const simt::operand_scale &scale = of_a ? s.a : s.b;
@@ -71,25 +73,20 @@ template <class Tile, class Unit> struct step_scales {
     }
 };
 
+TRINE_DEVICE bool relabels(trine_dtype dtype) { return dtype == TRINE_F8_E4M3FN; }
+
 template <class Type, class Tile>
 __attribute__((global, amdgpu_flat_work_group_size(Tile::threads, Tile::threads), amdgpu_waves_per_eu(Tile::waves_a_simd))) void
 fp8_matmul_kernel(simt::product<simt::f8_any> p, simt::f8_scaling scaling, schedule s, simt::split_sink sink)
 {
     if constexpr (mma::unit<Type>::available) {
-        using unit = mma::unit<Type>;
-        using scales = step_scales<Tile, unit>;
+        using scales = step_scales<Tile, mma::unit<Type>>;
         alignas(16) TRINE_SHARED unsigned char shared[Tile::shared + scales::bytes];
         const work w = work_of_block<Tile>(p, s, sink);
-        const product_offsets at = p.offsets(w.part.index);
-        const bool a_relabels = scaling.a_dtype == TRINE_F8_E4M3FN, b_relabels = scaling.b_dtype == TRINE_F8_E4M3FN;
-        int64_t begins[2];
-        scaling.offsets(w.part.index, begins);
         multiplier<Type, Tile> m(shared);
-        scales also(reinterpret_cast<float *>(shared + Tile::shared), scaling, begins, p, w, m.wave, m.lane);
-        const mma::operand<simt::f8_any> a = {p.a + at.a, p.a_m, p.a_k, p.m, p.k, a_relabels};
-        const mma::operand<simt::f8_any> b = {p.b + at.b, p.b_n, p.b_k, p.n, p.k, b_relabels};
-        if (w.terms > 0) m.run(a, b, w, also);
-        store_sums<unit, Tile>(also.total, shared, p, sink, w, m.wave, m.lane);
+        scales also(reinterpret_cast<float *>(shared + Tile::shared), scaling, p, w, m.wave, m.lane);
+        multiply_product(m, p, w, p.m, relabels(scaling.a_dtype), relabels(scaling.b_dtype), also);
+        store_sums<mma::unit<Type>, Tile>(also.total, shared, p, sink, w, m.wave, m.lane);
     }
 }
 

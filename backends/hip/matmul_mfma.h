@@ -9,8 +9,6 @@ namespace mfma {
 
 /* ---- What it takes ---- */
 
-enum instruction { by_mfma, by_wmma };
-
 /* A product with what its launch needs. */
 struct request {
     trine_product p;
@@ -24,14 +22,6 @@ struct request {
 inline bool has_less(trine_dtype dtype, bool is_gfx942, bool is_gfx90a)
 {
     return (is_gfx942 && dtype == TRINE_F32) || (is_gfx90a && dtype == TRINE_F16);
-}
-
-/* Of the chip's compute unit, which on RDNA is a pair. Sources: the white papers of CDNA2, CDNA3 and RDNA3. */
-inline unit_rate rate_of(trine_dtype dtype, bool is_gfx942, bool is_gfx90a, bool less)
-{
-    if (dtype == TRINE_F32) return unit_rate{less ? 512.0 : 128.0, 4};
-    if (dtype == TRINE_F16 && is_gfx90a && !less) return unit_rate{128.0, 2};
-    return unit_rate{is_gfx942 ? 1024.0 : 512.0, 2};
 }
 
 template <instruction by> inline trine_status make_request(trine_call *call, const void *args, request *r)

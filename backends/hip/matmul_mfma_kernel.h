@@ -157,20 +157,28 @@ template <class Type, class Tile> struct multiplier {
     }
 };
 
+/* The block's sums; rows: the first that a lacks. relabels: of codes, by operand. */
+template <class Type, class Tile, class More>
+TRINE_DEVICE void multiply_product(multiplier<Type, Tile> &m, const product<typename Type::element> &p, const work &w,
+                                   int64_t rows, bool a_relabels, bool b_relabels, More &also)
+{
+    using element = typename Type::element;
+    const product_offsets at = p.offsets(w.part.index);
+    const mma::operand<element> a = {p.a + at.a, p.a_m, p.a_k, rows, p.k, a_relabels};
+    const mma::operand<element> b = {p.b + at.b, p.b_n, p.b_k, p.n, p.k, b_relabels};
+    if (w.terms > 0) m.run(a, b, w, also);
+}
+
 template <class Type, class Tile>
 __attribute__((global, amdgpu_flat_work_group_size(Tile::threads, Tile::threads), amdgpu_waves_per_eu(Tile::waves_a_simd))) void
 matmul_kernel(product<typename Type::element> p, schedule s, simt::split_sink sink)
 {
     if constexpr (mma::unit<Type>::available && (mma::wave == 64 || !Tile::ping_pong)) {
-        using element = typename Type::element;
         alignas(16) TRINE_SHARED unsigned char shared[Tile::shared];
         const work w = work_of_block<Tile>(p, s, sink);
-        const product_offsets at = p.offsets(w.part.index);
         multiplier<Type, Tile> m(shared);
-        const mma::operand<element> a = {p.a + at.a, p.a_m, p.a_k, p.m, p.k, false},
-                                    b = {p.b + at.b, p.b_n, p.b_k, p.n, p.k, false};
         nothing_more also;
-        if (w.terms > 0) m.run(a, b, w, also);
+        multiply_product(m, p, w, p.m, false, false, also);
         store_sums<mma::unit<Type>, Tile>(m.sum, shared, p, sink, w, m.wave, m.lane);
     }
 }

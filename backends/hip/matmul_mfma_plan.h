@@ -27,6 +27,8 @@ inline bool strides_fit(int64_t row, int64_t k, int64_t rows, int bytes)
     return other >= 0 && other < most && (k == 1 || rows % 8 == 0 || k >= 8);
 }
 
+enum instruction { by_mfma, by_wmma };
+
 inline bool is_arch(const trine_call *call, const char *arch) { return strcmp(call->device->props.arch, arch) == 0; }
 
 /* Dies with a cache of their own. */
@@ -65,6 +67,14 @@ struct unit_rate {
     double multiply;
     int bytes;
 };
+
+/* Of the chip's compute unit, which on RDNA is a pair. Sources: the white papers of CDNA2, CDNA3 and RDNA3. */
+inline unit_rate rate_of(trine_dtype dtype, bool is_gfx942, bool is_gfx90a, bool less)
+{
+    if (dtype == TRINE_F32) return unit_rate{less ? 512.0 : 128.0, 4};
+    if (dtype == TRINE_F16 && is_gfx90a && !less) return unit_rate{128.0, 2};
+    return unit_rate{is_gfx942 ? 1024.0 : 512.0, 2};
+}
 
 /* Cycles that a product takes. */
 inline double cycles_of(const trine_product &p, const tile_row &t, int splits, const unit_rate &unit, int64_t units)

@@ -39,12 +39,13 @@ struct schedule {
     unsigned group;                    /* rows of tiles that are worked on together */
 };
 
-/* The block's number such that each die has a run of neighbours. */
-TRINE_DEVICE unsigned block_of_die(unsigned xcds)
+/* The block's number such that each die has a run of neighbours, of `blocks` that there are; as many or more where there is none
+ * for it. */
+TRINE_DEVICE unsigned block_of_die(unsigned xcds, unsigned blocks)
 {
-    const unsigned id = target::block_x(), blocks = target::grid_x(), die = uniform(id % xcds), each = uniform(blocks / xcds),
-                   more = blocks - each * xcds;
-    return die * each + (die < more ? die : more) + uniform(id / xcds);
+    const unsigned id = target::block_x(), die = uniform(id % xcds), each = uniform(blocks / xcds), more = blocks - each * xcds;
+    const unsigned inside = uniform(id / xcds), own = each + (die < more);
+    return inside < own ? die * each + (die < more ? die : more) + inside : blocks;
 }
 
 /* Where a block's tile begins. */
@@ -57,7 +58,7 @@ struct work {
 template <class Tile, class E>
 TRINE_DEVICE work work_of_block(const product<E> &p, const schedule &s, const simt::split_sink &sink)
 {
-    const unsigned id = block_of_die(s.xcds), index = uniform(id / s.blocks), inside = id - index * s.blocks;
+    const unsigned id = block_of_die(s.xcds, target::grid_x()), index = uniform(id / s.blocks), inside = id - index * s.blocks;
     const unsigned tiles = s.tiles_m * s.tiles_n, split = uniform(inside / tiles);
     unsigned tile_m, tile_n;
     simt::tile_of_block(inside - split * tiles, s.tiles_m, s.tiles_n, s.group, &tile_m, &tile_n);

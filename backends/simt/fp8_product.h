@@ -34,9 +34,9 @@ template <> struct epilogue<f8_any> {
         if (dtype == TRINE_F32) return static_cast<const float *>(p)[i];
         return dtype == TRINE_F16 ? to_f32(static_cast<const f16 *>(p)[i]) : to_f32(static_cast<const bf16 *>(p)[i]);
     }
-    TRINE_DEVICE_METHOD float finish(float sum, int64_t row, int64_t column, const product_offsets &) const
+    TRINE_DEVICE_METHOD float finish(float sum, int64_t row, int64_t column, const product_offsets &at) const
     {
-        if (bias) sum += read(bias, bias_dtype, row * bias_m + column * bias_n);
+        if (bias) sum += read(bias, bias_dtype, at.bias + row * bias_m + column * bias_n);
         return activate(activation, activation_alpha, sum);
     }
     template <class D, int V> TRINE_DEVICE_METHOD void put_as(const pack<float, V> &values, int64_t i) const

@@ -2,10 +2,12 @@
  * device. There are as many blocks as tiles at most: one more a group than all rows together have, since a group's last tile may
  * be a part; those that find no tile end at once. A block of the sums has a tile of d, and its group's terms.
  *
- * Bound by multiply-adds; with few rows a group by the bytes of b. */
+ * fp8 is decoded and scaled on its way to shared memory (fp8_tile.h). Bound by multiply-adds; with few rows a group by the bytes
+ * of b. */
 #ifndef TRINE_SIMT_GROUPED_H
 #define TRINE_SIMT_GROUPED_H
 
+#include "backends/simt/fp8_tile.h"
 #include "backends/simt/groups.h"
 #include "backends/simt/matmul_register.h"
 
@@ -27,28 +29,70 @@ struct tiles_of_rows {
     TRINE_DEVICE_METHOD int64_t operator()(int64_t rows) const { return (rows + tile_rows - 1) / tile_rows; }
 };
 
+/* What a block makes: a tile from (row, column) on, of which it has rows up to `rows`, from `terms` terms from first_k on. group <
+ * 0: nothing. */
+struct group_block {
+    int64_t group, row, rows, column, first_k, terms;
+};
+
+/* By all threads of a wave. sums: groups are of terms. */
+template <class T> TRINE_DEVICE group_block find_group_block(const product<T> &p, const group_list &list, bool sums,
+                                                             int tile_rows, int tile_columns, unsigned block, unsigned tiles_m,
+                                                             unsigned tiles_n)
+{
+    const unsigned row_of_tiles = block / tiles_n, tile_n = block - row_of_tiles * tiles_n;
+    group_walk<int64_t, tiles_of_rows> walk(list, tiles_of_rows{tile_rows});
+    const group_place<int64_t> place = sums ? walk.of_group(row_of_tiles / tiles_m) : walk.of_unit(row_of_tiles);
+    group_block b;
+    b.group = place.group;
+    b.row = sums ? int64_t(row_of_tiles % tiles_m) * tile_rows : place.begin + (row_of_tiles - place.first_unit) * tile_rows;
+    b.rows = sums ? p.m : place.end;
+    b.column = int64_t(tile_n) * tile_columns;
+    b.first_k = sums ? place.begin : 0;
+    b.terms = sums ? place.end - place.begin : p.k;
+    return b;
+}
+
+/* Its sums through the epilogue. */
+template <class Tile, class T> TRINE_DEVICE void write_group_tile(float *shared, const float (&sum)[Tile::TM][Tile::TN],
+                                                                  const register_thread<Tile> &me, const product<T> &p,
+                                                                  const group_block &b, int64_t bias_group)
+{
+    product_offsets at = p.offsets(b.group);
+    at.bias = b.group * bias_group;
+    const group_view<T> view = {b.rows, p.n, p.out, at};
+    write_tile<Tile>(shared, sum, me, b.row, b.column, view, whole_sink{}, split_place{0, 0});
+}
+
 template <class T, int V, tile_axis A, tile_axis B, bool SUMS>
 TRINE_KERNEL_BLOCKS(small_tile::threads, V == 1 ? 1 : small_tile::together)
 grouped_kernel(product<T> p, group_list list, int64_t bias_group, unsigned tiles_m, unsigned tiles_n)
 {
     using Tile = small_tile;
     alignas(16) TRINE_SHARED float shared[Tile::shared];
-    const unsigned row_of_tiles = target::block_x() / tiles_n, tile_n = target::block_x() - row_of_tiles * tiles_n;
-    group_walk<int64_t, tiles_of_rows> walk(list, tiles_of_rows{Tile::BM});
-    const group_place<int64_t> place = SUMS ? walk.of_group(row_of_tiles / tiles_m) : walk.of_unit(row_of_tiles);
-    if (place.group < 0) return;
-    const int64_t tile_m = SUMS ? row_of_tiles % tiles_m : row_of_tiles - place.first_unit;
-    const int64_t first_row = (SUMS ? 0 : place.begin) + tile_m * Tile::BM, rows = SUMS ? p.m : place.end;
-    const int64_t first_k = SUMS ? place.begin : 0, terms = SUMS ? place.end - place.begin : p.k;
-    const int64_t first_column = int64_t(tile_n) * Tile::BN;
-    product_offsets at = p.offsets(place.group);
-    at.bias = place.group * bias_group;
-
+    const group_block b = find_group_block(p, list, SUMS, Tile::BM, Tile::BN, target::block_x(), tiles_m, tiles_n);
+    if (b.group < 0) return;
     const register_thread<Tile> me;
     float sum[Tile::TM][Tile::TN] = {};
-    if (terms > 0) sum_tile<T, Tile, V, A, B>(sum, shared, me, p, at, first_row, rows, first_column, first_k, terms);
-    const group_view<T> view = {rows, p.n, p.out, at};
-    write_tile<Tile>(shared, sum, me, first_row, first_column, view, whole_sink{}, split_place{0, 0});
+    if (b.terms > 0)
+        sum_tile<T, Tile, V, A, B>(sum, shared, me, p, p.offsets(b.group), b.row, b.rows, b.column, b.first_k, b.terms);
+    write_group_tile<Tile>(shared, sum, me, p, b, bias_group);
+}
+
+/* fp8: groups of rows. */
+template <int V, tile_axis A, tile_axis B> TRINE_KERNEL_BLOCKS(small_tile::threads, V == 1 ? 1 : small_tile::together)
+fp8_grouped_kernel(product<f8_any> p, f8_scaling scaling, group_list list, int64_t bias_group, unsigned tiles_m, unsigned tiles_n)
+{
+    using Tile = small_tile;
+    alignas(16) TRINE_SHARED float shared[Tile::shared];
+    TRINE_SHARED f8_tables tables;
+    const group_block b = find_group_block(p, list, false, Tile::BM, Tile::BN, target::block_x(), tiles_m, tiles_n);
+    if (b.group < 0) return;
+    const register_thread<Tile> me;
+    float sum[Tile::TM][Tile::TN] = {};
+    if (b.terms > 0)
+        sum_f8_tile<Tile, V, A, B>(sum, shared, tables, me, p, scaling, b.group, b.row, b.rows, b.column, 0, b.terms);
+    write_group_tile<Tile>(shared, sum, me, p, b, bias_group);
 }
 
 /* Rows of tiles, of all groups, at most. */
@@ -75,16 +119,28 @@ template <class T> inline auto grouped_kernel_of(const trine_grouped &g)
     return grouped_kernel<T, 1, tile_along_any, tile_along_any, false>;
 }
 
+inline auto fp8_grouped_kernel_of(const trine_grouped &g)
+{
+    const operand_way a = way_of_a<f8_any>(g.p), b = way_of_b<f8_any>(g.p);
+    if (!a.packs || a.axis != tile_along_k || !b.packs) return fp8_grouped_kernel<1, tile_along_any, tile_along_any>;
+    return b.axis == tile_along_k ? fp8_grouped_kernel<4, tile_along_k, tile_along_k>
+                                  : fp8_grouped_kernel<4, tile_along_k, tile_along_rows>;
+}
+
 inline trine_status run_grouped_tiled(trine_call *call, const trine_grouped &g)
 {
     using Tile = small_tile;
     const int64_t tiles_m = ceil_div(g.p.m, Tile::BM), tiles_n = ceil_div(g.p.n, Tile::BN);
     TRINE_END_OF_QUERY(call, 0);
     if (product_is_empty(g.p)) return TRINE_OK;
+    const auto blocks = grid(grouped_tiles_m(g, Tile::BM) * tiles_n);
+    if (g.p.has_scales)
+        return launch(call, fp8_grouped_kernel_of(g), blocks, Tile::threads, 0, product<f8_any>(g.p), f8_scaling(g.p),
+                      group_list(g), g.bias_group, tiles_m, tiles_n);
     return visit_floats(call, g.p.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        return launch(call, grouped_kernel_of<T>(g), grid(grouped_tiles_m(g, Tile::BM) * tiles_n), Tile::threads, 0,
-                      product<T>(g.p), group_list(g), g.bias_group, tiles_m, tiles_n);
+        return launch(call, grouped_kernel_of<T>(g), blocks, Tile::threads, 0, product<T>(g.p), group_list(g), g.bias_group,
+                      tiles_m, tiles_n);
     });
 }
 

@@ -92,6 +92,13 @@ template <class I, class Count> struct group_walk {
         return group_place<I>{I(first + i), target::shuffle(begin, i), target::shuffle(end, i),
                               I(before + (i ? units_before : I(0)))};
     }
+    /* Units of all groups. */
+    TRINE_DEVICE_METHOD I all_units() const
+    {
+        group_walk walk = *this;
+        while (walk.first + target::wave_size() < list.groups) walk.advance();
+        return walk.before + from_last(walk.units_end);
+    }
     /* The group that unit number `unit` of all groups together belongs to. */
     TRINE_DEVICE_METHOD group_place<I> of_unit(I unit)
     {

@@ -14,8 +14,6 @@ static const trine_op_field fp8_matmul_fields[] = {FIELD(trine_fp8_matmul_args, 
                                                    FIELD(trine_fp8_matmul_args, bias, IN | OPTIONAL),
                                                    FIELD(trine_fp8_matmul_args, d, OUT)};
 
-enum { DT_FP8 = DT(F8_E4M3FN) | DT(F8_E5M2) | DT(F8_E4M3FNUZ) | DT(F8_E5M2FNUZ) };
-
 /* x's shape with blocks in the place of its last axes. */
 static trine_status check_scale_shape(const trine_check *check, const char *name, const trine_tensor *scale,
                                       const trine_tensor *x, trine_fp8_scaling scaling)
@@ -61,8 +59,7 @@ static trine_status check_fp8_dequantize(const trine_check *check, const void *a
     return check_fp8(check, "y", &a->y, &a->q, "scale", &a->scale, a->scaling);
 }
 
-/* One element, or for each matrix as many as `rows` and K ask for; `k_axis`: K's place from the end. */
-static trine_status check_matmul_scale(const trine_check *check, const char *name, const trine_tensor *t, const trine_tensor *d,
+trine_status trine_check_product_scale(const trine_check *check, const char *name, const trine_tensor *t, const trine_tensor *of,
                                        int64_t rows, int64_t k, int32_t k_axis)
 {
     TRY(trine_check_dtype(check, name, t, DT(F32)));
@@ -74,10 +71,10 @@ static trine_status check_matmul_scale(const trine_check *check, const char *nam
     if (of_rows != 1 && of_rows != rows && of_rows != trine_blocks(rows, TRINE_FP8_BLOCK))
         return trine_bad(check, name, "has %lld elements for %lld %s", (long long)of_rows, (long long)rows,
                          k_axis == 1 ? "rows" : "columns");
-    trine_tensor batch = *t, wanted = *d;
+    trine_tensor batch = *t, wanted = *of;
     batch.ndim -= 2;
     wanted.ndim -= 2;
-    return trine_check_broadcasts(check, name, &batch, "d's batch", &wanted);
+    return trine_check_broadcasts(check, name, &batch, "the batch", &wanted);
 }
 
 static trine_status check_fp8_matmul(const trine_check *check, const void *args)
@@ -88,8 +85,8 @@ static trine_status check_fp8_matmul(const trine_check *check, const void *args)
     TRY(trine_check_dtype(check, "d", &a->d, DT_FLOATS));
     TRY(trine_check_product(check, &a->a, &a->b, &a->d));
     const int64_t m = a->d.shape[a->d.ndim - 2], n = a->d.shape[a->d.ndim - 1], k = a->a.shape[a->a.ndim - 1];
-    TRY(check_matmul_scale(check, "a_scale", &a->a_scale, &a->d, m, k, 1));
-    TRY(check_matmul_scale(check, "b_scale", &a->b_scale, &a->d, n, k, 2));
+    TRY(trine_check_product_scale(check, "a_scale", &a->a_scale, &a->d, m, k, 1));
+    TRY(trine_check_product_scale(check, "b_scale", &a->b_scale, &a->d, n, k, 2));
     if (trine_is_given(&a->bias)) {
         TRY(trine_check_dtype(check, "bias", &a->bias, DT(F32) | 1u << a->d.dtype));
         TRY(trine_check_is_vector(check, "bias", &a->bias, n));

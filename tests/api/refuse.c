@@ -186,6 +186,8 @@ static bool decides_form(const trine_op_info *info, const char *field)
                                            "int8_quantize given_scale",
                                            "fp8_quantize scale",
                                            "fp8_quantize given_scale",
+                                           "grouped_matmul a_scale",
+                                           "grouped_matmul b_scale",
                                            "grouped_matmul offsets",
                                            "grouped_matmul counts",
                                            "nf4_matmul scale",

@@ -5,26 +5,8 @@
 #include <string.h>
 
 #include "tests/cases/activation.h"
+#include "tests/cases/fp8_scales.h"
 #include "tests/cases/matrices.h"
-
-/* How an operand is scaled: elements of the scale along its rows (b: columns) and along K. */
-typedef enum extent { ONE, BLOCKS, ALL } extent;
-typedef struct product_scaling {
-    extent a_rows, a_k, b_rows, b_k;
-    const char *name;
-} product_scaling;
-
-static const product_scaling product_scalings[] = {
-    {ONE, ONE, ONE, ONE, "tensor"},
-    {ALL, ONE, ALL, ONE, "row"},
-    {ALL, BLOCKS, BLOCKS, BLOCKS, "block"},
-    {ALL, BLOCKS, ALL, BLOCKS, "1x128 128x1"},
-    {BLOCKS, BLOCKS, BLOCKS, BLOCKS, "128x128"},
-    {ALL, BLOCKS, ALL, ONE, "1x128 column"},
-    {ALL, ONE, BLOCKS, BLOCKS, "row 128x128"},
-    {ONE, ONE, ALL, ONE, "tensor column"},
-};
-enum { TENSOR, ROW, BLOCK, PRODUCT_SCALINGS = 8 };
 
 typedef struct fp8_product_spec {
     trine_dtype a, b, d, bias; /* bias NONE: none */
@@ -39,18 +21,13 @@ typedef struct fp8_product_spec {
     const char *what;
 } fp8_product_spec;
 
-static int64_t blocks_of_128(int64_t n) { return (n + 127) / 128; }
-
 /* ---- Oracle: a row of d ---- */
 
-/* The scale of row i of `rows`, term k; `from_end`: the place of the rows' axis. Batch axes as a matrix's. */
+/* The scale of row i of `rows`, term k; batch axes as a matrix's. */
 static double product_scale(const case_tensor *t, const case_tensor *d, const int64_t *index, int32_t from_end, int64_t i,
                             int64_t rows, int64_t k)
 {
-    if (t->ndim < 2) return case_value(t, 0);
-    const int64_t of_rows = t->shape[t->ndim - from_end], of_k = t->shape[t->ndim - 3 + from_end];
-    const int64_t row = of_rows == 1 ? 0 : of_rows == rows ? i : i / 128, block = of_k == 1 ? 0 : k / 128;
-    return case_value(t, case_first_of_matrix(t, d, index) + (from_end == 2 ? row * of_k + block : block * of_rows + row));
+    return fp8_scale_at(t, t->ndim < 2 ? 0 : case_first_of_matrix(t, d, index), from_end, i, rows, k);
 }
 
 static void oracle_fp8_matmul(const test_case *c, int64_t unit, double *const *out)
@@ -79,25 +56,6 @@ static void oracle_fp8_matmul(const test_case *c, int64_t unit, double *const *o
 
 /* ---- Building ---- */
 
-/* What the computation may be off by, for elements of variance 1 whose scales are at most s: s^2 times that of elements without
- * scales.
- *
- * Sums in f32: as in matmul.c, (4 K + 40) 2^-24; scaled elements are rounded once each, 2 K roundings of some 2^-24 that are as
- * good as independent, with a standard deviation of 2^-24 sqrt(K), of which ten are allowed.
- *
- * Hopper's matrix unit, which takes the OCP formats, adds 32 products and a sum at a time; it aligns them to the largest, keeps
- * 13 bits after its point and cuts the rest. Up to 128 terms the largest is below 64 (the sum's standard deviation is 11), so
- * that the unit is 2^5 2^-13, and 33 cuts have a standard deviation of sqrt(33/3) 2^-8 = 0.013. K / 32 of them: 0.0023 sqrt(K),
- * of which ten are allowed, and 0.05 where so few terms are added that the largest product counts. With fast_accumulate the sum
- * grows to 4 sqrt(k): steps of sqrt(33/3) 2^-13 4 sqrt(k), added up over k = 32, 64 ... K: 0.0002 K, of which ten are allowed. */
-static double fp8_product_error(const fp8_product_spec *s)
-{
-    const double k = (double)s->k, u = 0x1p-24, f32 = (4 * k + 40 + 10 * sqrt(k)) * u;
-    const bool ocp = s->a < TRINE_F8_E4M3FNUZ && s->b < TRINE_F8_E4M3FNUZ;
-    const double unit = s->fast ? 0.002 * k + 0.05 : 0.023 * sqrt(k) + 0.05;
-    return s->scale * s->scale * (f32 + (ocp ? unit : 0));
-}
-
 static void add_product_matrix(test_case *c, const char *field, trine_dtype dtype, const fp8_product_spec *s,
                                const int64_t *batch, int64_t rows, int64_t columns, case_layout layout)
 {
@@ -110,8 +68,6 @@ static void add_product_matrix(test_case *c, const char *field, trine_dtype dtyp
     if (dtype == TRINE_F32 && strcmp(field, "d") != 0) case_set_fill(t, FILL_UNIFORM, -s->scale, s->scale);
     t->layout = layout;
 }
-
-static int64_t extent_of(extent e, int64_t n) { return e == ONE ? 1 : e == ALL ? n : blocks_of_128(n); }
 
 static test_case *new_fp8_product(case_list *list, const fp8_product_spec *s)
 {
@@ -136,7 +92,7 @@ static test_case *new_fp8_product(case_list *list, const fp8_product_spec *s)
     c->oracle = oracle_fp8_matmul;
     c->work = (double)d->numel * (double)(s->k ? s->k : 1);
     c->flops = 2.0 * (double)d->numel * (double)s->k;
-    const double atol = fp8_product_error(s) + (s->bias ? 0x1p-20 : 0);
+    const double atol = fp8_product_error(s->a, s->b, s->k, s->scale, s->fast) + (s->bias ? 0x1p-20 : 0);
     const activation_error e = case_activation_error(s->activation, s->d, false);
     if (s->activation == TRINE_ACT_IDENTITY)
         case_tolerance(c, s->d, 0x1p-22, atol);
@@ -173,7 +129,7 @@ static void product_shapes(case_list *list)
     static const trine_dtype to[] = {TRINE_BF16, TRINE_F32, TRINE_F16};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         for (int scaling = 0; scaling < PRODUCT_SCALINGS; scaling++)
-            for (int kind = 0; kind < 3; kind++) { /* OCP nt, OCP any, fnuz any */
+            for (int kind = 0; kind < 3; kind++) {                                           /* OCP nt, OCP any, fnuz any */
                 if (kind && shapes[i][0] * shapes[i][1] * shapes[i][2] > 40000000) continue; /* the oracle's time */
                 fp8_product_spec s = fp8_product(TRINE_F8_E4M3FN, shapes[i][0], shapes[i][1], shapes[i][2], scaling);
                 const int t = kind ? (int)i + scaling : 2;

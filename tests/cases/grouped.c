@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tests/cases/activation.h"
+#include "tests/cases/fp8_scales.h"
 
 /* ---- Oracle: a row of d in f64 ---- */
 
@@ -40,15 +41,29 @@ static void group_at(const test_case *c, int64_t g, int64_t groups, int64_t most
     }
 }
 
-/* y += sum over k in [first, last) of a[row_a + k] b[k, :], both offsets into the dense tensors. */
-static void add_terms(const test_case *c, int64_t row_a, int64_t first_b, int64_t first, int64_t last, int64_t n, double *y)
+/* Factors of row `row` of a (masked: of its group's rows) times those of a group's columns of b, in term k; of fp8 alone. */
+static void find_factors(const test_case *c, int64_t group, int64_t row, int64_t k, int64_t n, double *by)
+{
+    const case_tensor *a = case_find(c, "a"), *a_scale = case_find(c, "a_scale"), *b_scale = case_find(c, "b_scale");
+    const int64_t a_first = a_scale->ndim < 3 ? 0 : group * a_scale->shape[1] * a_scale->shape[2];
+    const int64_t b_first = b_scale->ndim < 3 ? 0 : group * b_scale->shape[1] * b_scale->shape[2];
+    const double of_row = fp8_scale_at(a_scale, a_first, 2, row, a->shape[a->ndim - 2], k);
+    for (int64_t j = 0; j < n; j++) by[j] = of_row * fp8_scale_at(b_scale, b_first, 1, j, n, k);
+}
+
+/* y += sum over k in [first, last) of a[row_a + k] b[k, :], both offsets into the dense tensors; `row` is a's, for its scales. */
+static void add_terms(const test_case *c, int64_t group, int64_t row, int64_t row_a, int64_t first_b, int64_t first, int64_t last,
+                      int64_t n, double *y)
 {
     const case_tensor *a = case_find(c, "a"), *b = case_find(c, "b");
-    double *const line = malloc((size_t)n * sizeof *line + 1);
+    double *const line = malloc((size_t)(2 * n) * sizeof *line + 1), *const by = line + n;
+    const bool scaled = case_find(c, "a_scale") != NULL;
     if (!line) abort(); /* an oracle without memory can't judge anything */
     for (int64_t k = first; k < last; k++) {
         const double x = case_value(a, row_a + k);
         case_values(b, first_b + k * n, n, line);
+        if (scaled && k % 128 == 0) find_factors(c, group, row, k, n, by);
+        for (int64_t j = 0; scaled && j < n; j++) line[j] *= by[j];
         for (int64_t j = 0; j < n; j++) y[j] += x * line[j];
     }
     free(line);
@@ -85,9 +100,9 @@ static void oracle_grouped(const test_case *c, int64_t unit, double *const *out)
         return;
     }
     if (layout == SUMS)
-        add_terms(c, row * k, 0, begin, end, n, out[0]);
+        add_terms(c, group, row, row * k, 0, begin, end, n, out[0]);
     else
-        add_terms(c, unit * k, group * k * n, 0, k, n, out[0]);
+        add_terms(c, group, row, unit * k, group * k * n, 0, k, n, out[0]);
     finish(c, group, n, out[0]);
 }
 
@@ -105,7 +120,14 @@ typedef struct grouped_spec {
     trine_activation_kind activation;
     trine_dtype index; /* of the sizes; NONE: i32 */
     const char *what;
+    trine_dtype b; /* of fp8, which may be another format; NONE: dtype */
+    const product_scaling *scaling;
+    case_layout scale_layout;
+    bool one_set; /* of scales for all groups */
 } grouped_spec;
+
+/* Largest magnitude of a scale. */
+#define GROUPED_SCALE 1.5
 
 /* As of matmul (tests/cases/matmul.c), for operands of variance 1: a chain of roundings, what matrix units cut off, the epilogue's
  * roundings and the slope of an activation, which is below 2 here. */
@@ -113,12 +135,13 @@ static void set_tolerance(test_case *c, const grouped_spec *s)
 {
     const double k = (double)s->k, u = 0x1p-24;
     double atol = (4 * k + 40) * u + (s->dtype == TRINE_F32 ? 0 : k / 16 * sqrt(k) * 2 * u), rtol = 0x1p-22;
+    if (s->scaling) atol = fp8_product_error(s->dtype, s->b ? s->b : s->dtype, s->k, GROUPED_SCALE, false);
     if (s->bias) atol += 2 * u * 5 * (sqrt(k) + 1);
     if (s->activation != TRINE_ACT_IDENTITY) {
         rtol = 0x1p-20 + atol;
         atol = 2 * atol + 1e-7;
     }
-    case_tolerance(c, s->out ? s->out : s->dtype, rtol, atol);
+    case_tolerance(c, case_find(c, "d")->dtype, rtol, atol);
 }
 
 static void add_sizes(test_case *c, const grouped_spec *s)
@@ -140,17 +163,35 @@ static void add_sizes(test_case *c, const grouped_spec *s)
         case_set_fill(offsets, FILL_SORTED, 0, (double)most);
 }
 
+static void add_scale(test_case *c, const char *field, const grouped_spec *s, int64_t rows, int64_t columns, bool a_group)
+{
+    const int64_t shape[] = {s->groups, rows, columns};
+    case_tensor *t = case_in(c, field, TRINE_F32, a_group ? 3 : 2, a_group ? shape : shape + 1);
+    case_set_fill(t, FILL_UNIFORM, -GROUPED_SCALE, GROUPED_SCALE);
+    t->layout = s->scale_layout;
+}
+
+static void add_scales(test_case *c, const grouped_spec *s)
+{
+    const product_scaling *by = s->scaling;
+    add_scale(c, "a_scale", s, extent_of(by->a_rows, s->m), extent_of(by->a_k, s->k), s->layout == MASKED && !s->one_set);
+    add_scale(c, "b_scale", s, extent_of(by->b_k, s->k), extent_of(by->b_rows, s->n), !s->one_set);
+}
+
 static test_case *new_grouped(case_list *list, const grouped_spec *s)
 {
     static const char *const layouts[] = {"rows", "masked", "sums"}, *const sizes[] = {"even", "sorted", "ends", "wild"};
-    const trine_dtype out = s->out ? s->out : s->dtype;
-    test_case *c = case_new(list, TRINE_OP_grouped_matmul, "%s %s %s %lldx %lldx%lldx%lld%s%s", trine_dtype_name(s->dtype),
-                            layouts[s->layout], sizes[s->sizes], (long long)s->groups, (long long)s->m, (long long)s->n,
-                            (long long)s->k, s->what ? " " : "", s->what ? s->what : "");
+    const trine_dtype out = s->out ? s->out : s->scaling ? TRINE_BF16 : s->dtype;
+    test_case *c =
+        case_new(list, TRINE_OP_grouped_matmul, "%s%s%s %s %s %lldx %lldx%lldx%lld%s%s%s%s", trine_dtype_name(s->dtype),
+                 s->b ? " x " : "", s->b ? trine_dtype_name(s->b) : "", layouts[s->layout], sizes[s->sizes], (long long)s->groups,
+                 (long long)s->m, (long long)s->n, (long long)s->k, s->scaling ? " " : "", s->scaling ? s->scaling->name : "",
+                 s->what ? " " : "", s->what ? s->what : "");
     const int64_t a[] = {s->groups, s->m, s->k}, b[] = {s->groups, s->k, s->n}, d[] = {s->groups, s->m, s->n};
     const bool masked = s->layout == MASKED, sums = s->layout == SUMS;
     case_in(c, "a", s->dtype, masked ? 3 : 2, masked ? a : a + 1)->layout = s->a_layout;
-    case_in(c, "b", s->dtype, sums ? 2 : 3, sums ? b + 1 : b)->layout = s->b_layout;
+    case_in(c, "b", s->b ? s->b : s->dtype, sums ? 2 : 3, sums ? b + 1 : b)->layout = s->b_layout;
+    if (s->scaling) add_scales(c, s);
     add_sizes(c, s);
     if (s->bias) case_in(c, "bias", s->bias, SHAPE(s->groups, s->n));
     /* rows that no group has must stay as they are; where there are none, all must be written */
@@ -253,6 +294,8 @@ static void special_cases(case_list *list)
         }
 }
 
+#include "tests/cases/grouped_fp8.h"
+
 /* ---- Bench ---- */
 
 static void bench_cases(case_list *list)
@@ -282,6 +325,7 @@ static void bench_cases(case_list *list)
                                .a_layout = LAYOUT_TRANSPOSED,
                                .what = "tn"};
     new_grouped(list, &sums);
+    fp8_bench_cases(list);
 }
 
 void cases_grouped_matmul(case_list *list, case_kind kind)
@@ -293,4 +337,6 @@ void cases_grouped_matmul(case_list *list, case_kind kind)
     sizes_cases(list);
     epilogue_cases(list);
     special_cases(list);
+    fp8_cases(list);
+    fp8_epilogue_cases(list);
 }

@@ -3,7 +3,7 @@
 #define TRINE_HIP_MMA_F8_H
 
 #include "backends/hip/mma/unit.h"
-#include "backends/simt/fp8_matmul.h"
+#include "backends/simt/fp8_product.h"
 
 namespace mma {
 

@@ -1,0 +1,133 @@
+/* sm90: grouped products of fp8. Units, tiles and what the blocks of a cluster share are those of grouped_sm90_kernel.h; stages, their
+ * scales and how their sums are added up those of fp8_sm90_kernel.h.
+ *
+ * Only the loading side walks the groups: registers of the multiplying side are full. It puts a tile's place beside its first
+ * stage; a stage without operands whose place has no group ends the work. */
+#ifndef TRINE_CUDA_GROUPED_F8_SM90_KERNEL_H
+#define TRINE_CUDA_GROUPED_F8_SM90_KERNEL_H
+
+#include "backends/cuda/fp8_sm90_kernel.h"
+#include "backends/cuda/grouped_sm90_kernel.h"
+
+namespace sm90f8 {
+
+using group_tile_128x256 = f8_tile<128, 256, 4, 1, 2, 56, true, 128>;
+using group_tile_64x128 = f8_tile<64, 128, 4, 2, 1, 80, true>;
+
+/* One warp: operands and places. */
+template <class Tile> TRINE_DEVICE void load_groups(const maps &m, const group_schedule &s, const simt::group_list &list,
+                                                    uint32_t base, int rank, int unit, int units_apart)
+{
+    ring_place<Tile> at(base);
+    unit_walk<Tile> walk(list, units_of_rows<Tile>{s.columns});
+    group_tile t;
+    const bool leads = threadIdx.x % 32 == 0;
+    for (; tile_of_unit<Tile>(walk, unit, rank, &t); unit += units_apart) {
+        if (leads) {
+            ptx::barrier_wait(at.empty(), at.parity ^ 1);
+            ptx::store_shared(place_of<Tile>(at), int4{t.row, t.column, t.group, t.end});
+            group_producer<Tile, wgmma::along_k, terms>::load_tile(m, s, at, t, rank);
+        }
+        __syncwarp();
+    }
+    if (leads) {
+        ptx::barrier_wait(at.empty(), at.parity ^ 1);
+        ptx::store_shared(place_of<Tile>(at), int4{0, 0, -1, 0});
+        ptx::barrier_expect(at.full(), 0);
+    }
+}
+
+/* One warp: scales, if stages have them. */
+template <class Tile> TRINE_DEVICE void load_group_scales(const f8_product &p, const f8_scaling &scaling, const group_schedule &s,
+                                                          const simt::group_list &list, uint32_t base, int rank, int unit,
+                                                          int units_apart)
+{
+    ring_place<Tile> at(base);
+    unit_walk<Tile> walk(list, units_of_rows<Tile>{s.columns});
+    group_tile t;
+    for (; tile_of_unit<Tile>(walk, unit, rank, &t); unit += units_apart)
+        load_tile_scales<Tile>(at, p, scaling, work{t.group, t.row, t.column, 0, s.steps});
+    ptx::barrier_wait(at.empty(), at.parity ^ 1);
+    ptx::barrier_arrive_after_copies(at.full());
+}
+
+/* As sm90::skip_tile: of each warp a thread gives back. */
+template <class Tile>
+TRINE_DEVICE void skip_group_tile(ring_place<Tile> &at, const group_schedule &s, uint32_t rank, const lane_place &me)
+{
+#pragma unroll 1
+    for (int i = 0; i < s.steps; i++, at.advance()) {
+        ptx::barrier_wait(at.full(), at.parity);
+        __syncwarp(); /* a thread that is late must still see this phase */
+        give_back(s.tiles, at.empty(), rank, me);
+    }
+}
+
+template <class Tile> TRINE_DEVICE void consume_f8_groups(const maps &m, const f8_product &p, const f8_scaling &scaling,
+                                                          const group_schedule &s, uint32_t base, uint32_t rank)
+{
+    const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
+    const uint32_t staging = base + Tile::at_staging + me.group * Tile::staging;
+    const bool scaled = in_loop(scaling.a) || in_loop(scaling.b), factors = has_factors(p, scaling, false);
+    ring_place<Tile> at(base);
+    float sum[Tile::N / 2];
+    for (;;) {
+        ptx::barrier_wait(at.full(), at.parity);
+        const int4 place = ptx::load_shared_words(place_of<Tile>(at));
+        const group_tile t = {place.z, place.x, place.w, place.y, false};
+        if (t.group < 0) break;
+        if (t.row + me.group * 64 >= t.end || t.column >= p.n) {
+            skip_group_tile<Tile>(at, s, rank, me);
+            continue;
+        }
+        const work w = {t.group, t.row, t.column, 0, s.steps};
+        if (factors) prefetch_factors<Tile>(p, scaling, w, me);
+        if (scaled)
+            multiply_promoting<simt::f8_e4m3fn, simt::f8_e4m3fn, Tile, true>(sum, at, s.tiles, scaling, s.steps, rank, me);
+        else
+            multiply_promoting<simt::f8_e4m3fn, simt::f8_e4m3fn, Tile, false>(sum, at, s.tiles, scaling, s.steps, rank, me);
+        if (factors) apply_factors<Tile>(sum, p, scaling, w, staging, me, false);
+        store_group_tile<Tile>(sum, m, p, s, t, staging, me);
+    }
+    if (me.thread == 0) ptx::wait_stores_read<0>();
+}
+
+template <class Tile> __global__ void __launch_bounds__(Tile::threads, Tile::together)
+    grouped_f8_kernel(const __grid_constant__ maps m, const __grid_constant__ f8_product p,
+                      const __grid_constant__ f8_scaling scaling, const __grid_constant__ group_schedule s,
+                      const __grid_constant__ simt::group_list list)
+{
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    extern __shared__ __align__(1024) unsigned char shared_of_block[];
+    const uint32_t base = ptx::shared_address(shared_of_block), rank = ptx::cluster_rank();
+    const int unit = int(blockIdx.x / 2), units_apart = int(gridDim.x / 2);
+    if (base % wgmma::pattern_bytes) __trap();
+    const bool scales = in_loop(scaling.a) || in_loop(scaling.b);
+    if (threadIdx.x == 0) {
+        ring_place<Tile> at(base);
+        for (int i = 0; i < Tile::stages; i++, at.advance()) {
+            ptx::barrier_init(at.full(), scales ? 1 + 32 : 1);
+            ptx::barrier_init(at.empty(), Tile::consumers * 4 * 2);
+        }
+        ptx::barrier_init_fence();
+    }
+    ptx::cluster_barrier();
+    if (threadIdx.x >= Tile::multipliers) {
+        ptx::leave_registers<Tile::left>();
+        if (threadIdx.x / 32 == Tile::multipliers / 32)
+            load_groups<Tile>(m, s, list, base, int(rank), unit, units_apart);
+        else if (scales && threadIdx.x / 32 == Tile::multipliers / 32 + 1)
+            load_group_scales<Tile>(p, scaling, s, list, base, int(rank), unit, units_apart);
+        __syncwarp();
+    } else {
+        ptx::take_registers<Tile::taken>();
+        consume_f8_groups<Tile>(m, p, scaling, s, base, rank);
+    }
+    /* nobody leaves while another block still writes or signals its shared memory */
+    ptx::cluster_barrier();
+#endif
+}
+
+} // namespace sm90f8
+
+#endif
