@@ -141,7 +141,7 @@ static inline int64_t dots_pitch(const trine_product *p, bool pairs)
     return blocks_of(pairs ? blocks_of(p->k, 2) : p->k, LANES) * LANES;
 }
 
-static inline int dots_at_once(int64_t thin) { return thin > 2 ? 4 : (int)thin; }
+static inline int dots_at_once(int64_t thin) { return thin > 2 ? 4 : thin == 2 ? 2 : 1; }
 
 static inline int64_t dots_filled(int64_t thin) { return blocks_of(thin, dots_at_once(thin)) * dots_at_once(thin); }
 
