@@ -124,6 +124,7 @@ static inline void conv_gather_taps(char *to, const conv_lines *l, conv_place p,
 static void conv_gather_line(char *to, const conv_lines *l, int64_t first, int64_t n, conv_place other)
 {
     const trine_conv_side *along = l->along;
+    if (n <= 0) return; /* a phase of a strided gradient may have no taps */
     const int64_t rest = first / along->size[2], i0 = rest / along->size[1];
     int64_t i2 = first - rest * along->size[2], i1 = rest - i0 * along->size[1];
     conv_place outer = {other.at + l->o->first + i0 * along->stride[0], other.h + l->o->h + i0 * along->h[0],
