@@ -36,6 +36,35 @@ static void gather_b(void *line, const void *context, int64_t row, int64_t k, in
     gather(line, job, &job->c->b, row, k, n, along_k);
 }
 
+/* Whether an index is a multiple of one stride, the last part's. */
+static bool is_line(const trine_conv_side *s)
+{
+    int64_t wanted = s->stride[2] * s->size[2];
+    for (int i = 1; i >= 0; wanted *= s->size[i--])
+        if (s->size[i] > 1 && s->stride[i] != wanted) return false;
+    return s->size[2] > 1 || trine_conv_count(s) <= 1;
+}
+
+/* Whether steps of both indices from `at` on stay in [0, size). */
+static bool stays_inside(int64_t at, const trine_conv_side *a, const int64_t *a_step, const trine_conv_side *b,
+                         const int64_t *b_step, int64_t size)
+{
+    int64_t least = at, most = at;
+    for (int i = 0; i < 3; i++) {
+        const int64_t x = (a->size[i] - 1) * a_step[i], y = (b->size[i] - 1) * b_step[i];
+        least += (x < 0 ? x : 0) + (y < 0 ? y : 0);
+        most += (x > 0 ? x : 0) + (y > 0 ? y : 0);
+    }
+    return least >= 0 && most < size;
+}
+
+/* A matrix in memory: 1x1 filters without padding, channels last. */
+static bool is_matrix(const trine_conv_operand *o)
+{
+    return is_line(&o->rows) && is_line(&o->terms) && stays_inside(o->h, &o->rows, o->rows.h, &o->terms, o->terms.h, o->height) &&
+           stays_inside(o->w, &o->rows, o->rows.w, &o->terms, o->terms.w, o->width);
+}
+
 /* Lines along k where terms lie densely, else along the rows. */
 static void source(const trine_product *p, bool of_b, pack_source *s)
 {
@@ -43,6 +72,14 @@ static void source(const trine_product *p, bool of_b, pack_source *s)
     const trine_conv_operand *o = of_b ? &job->c->b : &job->c->a;
     const bool rows_dense = o->rows.size[2] > 1 && o->rows.stride[2] == 1,
                terms_dense = o->terms.size[2] > 1 && o->terms.stride[2] == 1;
+    if (is_matrix(o)) {
+        s->row = o->rows.stride[2];
+        s->k = o->terms.stride[2];
+        s->data = o->data;
+        s->dtype = job->c->dtype;
+        s->first = o->first + job->group * o->group + s->begin_row * s->row + s->begin_k * s->k;
+        return;
+    }
     s->gather = of_b ? gather_b : gather_a;
     s->context = job;
     s->row = 0;
@@ -69,15 +106,6 @@ static void finish(const trine_product *p, const product_place *at, int64_t row,
 }
 
 static const register_hooks linear_hooks = {source, NULL}, hooks = {source, finish};
-
-/* Whether an index is a multiple of one stride, the last part's. */
-static bool is_line(const trine_conv_side *s)
-{
-    int64_t wanted = s->stride[2] * s->size[2];
-    for (int i = 1; i >= 0; wanted *= s->size[i--])
-        if (s->size[i] > 1 && s->stride[i] != wanted) return false;
-    return s->size[2] > 1 || trine_conv_count(s) <= 1;
-}
 
 static conv_job job_of(const trine_conv_product *c)
 {

@@ -24,6 +24,9 @@ static inline void conv_clip(cpu_range *steps, int64_t at, int64_t step, int64_t
     int64_t begin = 0, end = steps->end;
     if (step == 0) {
         end = at >= 0 && at < size ? end : 0;
+    } else if (step == 1) { /* the others divide */
+        begin = at < 0 ? -at : 0;
+        end = size - at;
     } else if (step > 0) {
         begin = at < 0 ? (-at + step - 1) / step : 0;
         end = at < size ? (size - at + step - 1) / step : 0;
@@ -52,10 +55,28 @@ static inline conv_lines conv_lines_make(const trine_conv_operand *o, trine_dtyp
     return (conv_lines){o, along, dtype == TRINE_F32 ? 2 : 1, together && along->size[1] > 1};
 }
 
+/* Every second element. */
+typedef uint16_t conv_bits16 __attribute__((may_alias));
+typedef uint32_t conv_bits32 __attribute__((may_alias));
+#define EVERY_SECOND(name, element) \
+    static inline void name(char *restrict to, const char *restrict from, int64_t n) \
+    { \
+        const element *in = (const element *)(const void *)from; \
+        element *out = (element *)(void *)to; \
+        for (int64_t i = 0; i < n; i++) out[i] = in[2 * i]; \
+    }
+EVERY_SECOND(every_second16, conv_bits16)
+EVERY_SECOND(every_second32, conv_bits32)
+#undef EVERY_SECOND
+
 static inline void conv_copy(char *to, const char *from, int shift, int64_t n, int64_t stride)
 {
     if (stride == 1)
         memcpy(to, from, (size_t)(n << shift));
+    else if (stride == 2 && shift == 2)
+        every_second32(to, from, n);
+    else if (stride == 2)
+        every_second16(to, from, n);
     else if (shift == 2)
         for (int64_t i = 0; i < n; i++) memcpy(to + 4 * i, from + 4 * i * stride, 4);
     else
@@ -70,10 +91,10 @@ static inline void conv_copy_inside(char *to, const conv_lines *l, int64_t at, i
         memset(to, 0, (size_t)(n << l->shift));
         return;
     }
-    memset(to, 0, (size_t)(inside.begin << l->shift));
+    if (inside.begin > 0) memset(to, 0, (size_t)(inside.begin << l->shift));
     conv_copy(to + (inside.begin << l->shift), data + (at + inside.begin * stride) * (1 << l->shift), l->shift,
               inside.end - inside.begin, stride);
-    memset(to + (inside.end << l->shift), 0, (size_t)((n - inside.end) << l->shift));
+    if (inside.end < n) memset(to + (inside.end << l->shift), 0, (size_t)((n - inside.end) << l->shift));
 }
 
 /* n steps of a side's last part from `p` on. */
@@ -103,20 +124,23 @@ static inline void conv_gather_taps(char *to, const conv_lines *l, conv_place p,
 static void conv_gather_line(char *to, const conv_lines *l, int64_t first, int64_t n, conv_place other)
 {
     const trine_conv_side *along = l->along;
-    const int64_t run = l->taps_together ? along->size[1] * along->size[2] : along->size[2];
-    other.at += l->o->first;
-    other.h += l->o->h;
-    other.w += l->o->w;
-    int64_t begin = first % run;
-    for (int64_t m; n > 0; n -= m, to += m << l->shift, first += m, begin = 0) {
-        const int64_t skipped = l->taps_together ? begin % along->size[2] : 0;
-        const conv_place p = conv_place_of(along, first - skipped);
-        const conv_place at = {other.at + p.at, other.h + p.h, other.w + p.w};
-        m = run - begin < n ? run - begin : n;
+    if (n <= 0) return; /* a phase of a strided gradient may have no taps */
+    const int64_t rest = first / along->size[2], i0 = rest / along->size[1];
+    int64_t i2 = first - rest * along->size[2], i1 = rest - i0 * along->size[1];
+    conv_place outer = {other.at + l->o->first + i0 * along->stride[0], other.h + l->o->h + i0 * along->h[0],
+                        other.w + l->o->w + i0 * along->w[0]};
+    for (int64_t m; n > 0; n -= m, to += m << l->shift, i2 = 0) {
+        const conv_place at = {outer.at + i1 * along->stride[1], outer.h + i1 * along->h[1], outer.w + i1 * along->w[1]};
+        const int64_t parts = l->taps_together ? along->size[1] - i1 : 1, left = parts * along->size[2] - i2;
+        m = left < n ? left : n;
         if (l->taps_together)
-            conv_gather_taps(to, l, at, skipped, m);
+            conv_gather_taps(to, l, at, i2, m);
         else
-            conv_gather_run(to, l, at, m);
+            conv_gather_run(to, l, (conv_place){at.at + i2 * along->stride[2], at.h + i2 * along->h[2], at.w + i2 * along->w[2]},
+                            m);
+        if ((i1 += parts) < along->size[1]) continue;
+        i1 = 0;
+        outer = (conv_place){outer.at + along->stride[0], outer.h + along->h[0], outer.w + along->w[0]};
     }
 }
 

@@ -168,16 +168,15 @@ static inline __attribute__((always_inline)) void pack_lines(float *panels, cons
 /* LANES numbers of each of LANES lines, from byte `at` of them on, become LANES rows of n numbers, `pitch` apart: halves of lines
  * that lie `step` apart change places. n is a constant. */
 static inline __attribute__((always_inline)) void turn_square(float *to, int64_t pitch, const int n, const void *const *line,
-                                                              int64_t at)
+                                                              int64_t at, int64_t ahead)
 {
-    enum { AHEAD = 256 };
     vec x[LANES];
     vec_bits lane;
     for (int i = 0; i < LANES; i++) lane[i] = i;
 #pragma GCC unroll 16
     for (int i = 0; i < LANES; i++) {
         memcpy(&x[i], (const char *)line[i] + at, sizeof x[i]);
-        __builtin_prefetch((const char *)line[i] + at + AHEAD);
+        __builtin_prefetch((const char *)line[i] + at + ahead, 0, 2);
     }
 #pragma GCC unroll 4
     for (int step = 1; step < LANES; step *= 2) {
@@ -198,15 +197,15 @@ static inline __attribute__((always_inline)) void turn_square(float *to, int64_t
 
 /* `width` lines (filled up to a multiple of LANES) become a panel. */
 static inline __attribute__((always_inline)) void turn_lines(float *panel, const int64_t width, const void *const *line,
-                                                             int64_t terms)
+                                                             int64_t terms, int64_t ahead)
 {
     enum { REST = MR % LANES };
     int64_t k = 0;
     for (; k + LANES <= terms; k += LANES) {
         int64_t r = 0;
         for (; r + LANES <= width; r += LANES)
-            turn_square(panel + k * width + r, width, LANES, line + r, k * (int64_t)sizeof *panel);
-        if (r < width) turn_square(panel + k * width + r, width, REST, line + r, k * (int64_t)sizeof *panel);
+            turn_square(panel + k * width + r, width, LANES, line + r, k * (int64_t)sizeof *panel, ahead);
+        if (r < width) turn_square(panel + k * width + r, width, REST, line + r, k * (int64_t)sizeof *panel, ahead);
     }
     for (; k < terms; k++)
         for (int64_t r = 0; r < width; r++) memcpy(panel + k * width + r, (const float *)line[r] + k, sizeof *panel);
@@ -232,7 +231,7 @@ static inline __attribute__((always_inline)) void pack_turned(float *panel, cons
         if (!line[r]) line[r] = source_line(buffer + r * PACK_TERMS, s, first_row + r, 0, s->terms, true);
     }
     for (int64_t r = 0; s->scale && r < width && r < rows; r++) scale_terms(buffer + r * PACK_TERMS, s, first_row + r);
-    turn_lines(panel, width, line, s->terms);
+    turn_lines(panel, width, line, s->terms, s->gather ? 0 : width * s->row * size_of(s->dtype));
 }
 
 /* ---- All panels ---- */

@@ -27,13 +27,14 @@ typedef enum trine_matmul_precision {
  * K = 0 is a sum over nothing: 0. Sums and epilogue in f32, one rounding. INVALID_ARGUMENT for an unknown activation or
  * precision.
  * Variants: thin (NVIDIA's tensor cores, f16 and bf16: at most 32 rows or columns where the other operand lies along K, 16
- * where it lies along its rows), gemv (at most four rows or columns, of f32 eight), sm90 (Hopper's tensor cores: f16, bf16,
- * and f32 as tf32; large operands that do not lie at multiples of 16 bytes, or with tf32 a that is not dense along K, are
- * copied into the workspace first; f32 d that is c in place may be added to in memory; sm90_TILE and sm90_TILE_split force a
- * tile), sm80 (tensor cores of compute capability 8.0 and later, operands at multiples of 16 bytes), mfma (gfx90a, gfx942; f32
- * too, which it multiplies exactly) and wmma (gfx11), both for operands that are dense along one axis, register_tiled, and the
- * teaching ladder naive, coalesced, tiled. docs/matmul-hopper.md, docs/amd.md and docs/matmul-ladder.md walk through them,
- * docs/numerics.md says what each may be off by. */
+ * where it lies along its rows), dots (CPU: at most 32 rows or columns, the other operand dense along K; f32, and bf16 with
+ * AVX512-BF16), gemv (at most four rows or columns, on GPUs of f32 eight), sm90 (Hopper's tensor cores: f16, bf16, and f32 as
+ * tf32; large operands that do not lie at multiples of 16 bytes, or with tf32 a that is not dense along K, are copied into the
+ * workspace first; f32 d that is c in place may be added to in memory; sm90_TILE and sm90_TILE_split force a tile), sm80 (tensor
+ * cores of compute capability 8.0 and later, operands at multiples of 16 bytes), mfma (gfx90a, gfx942; f32 too, which it
+ * multiplies exactly) and wmma (gfx11), both for operands that are dense along one axis, register_tiled (on CPUs with AVX512-BF16
+ * bf16 in pairs, sums below 2^-126 as 0), and the teaching ladder naive, coalesced, tiled. docs/matmul-hopper.md, docs/amd.md and
+ * docs/matmul-ladder.md walk through them, docs/numerics.md says what each may be off by. */
 typedef struct trine_matmul_args {
     trine_tensor a, b, c, bias, d;
     float alpha, beta;
