@@ -1,7 +1,7 @@
 /* Pooling of planes whose columns are dense ([N, C, H, W]), on the CPU, part of pool.c.
  *
- * A window is reduced along its row first and then down its column, so that a row of the input is reduced once for all windows that
- * meet in it; straight from where it lies, for a vector that is read across two that were just stored waits for both. What
+ * A window is reduced along its row first and then down its column, so that a row of the input is reduced once for all windows
+ * that meet in it; straight from where it lies, for a vector that is read across two that were just stored waits for both. What
  * is written is gathered into spans across rows, whose lines rows share. The gradient of an average goes the same way back, from
  * rows of dy to rows of dx; that of a maximum is dealt out by index in a plane of f32. */
 #ifndef TRINE_CPU_POOL_PLANES_H
@@ -267,8 +267,8 @@ static void plane_backward(const job *j, plane_buffers *b, const int64_t *plane,
 
 /* ---- Backward, maxima: windows from the last to the first, the order in which an element meets its taps ---- */
 
-/* Indices of outputs [begin, begin + n) of row o; those outside of the output's window name one of LANES places from `none` on, by
- * turns, so that sums there do not wait for each other. */
+/* Indices of outputs [begin, begin + n) of row o; those outside of the output's window name one of LANES places from `none` on,
+ * by turns, so that sums there do not wait for each other. */
 #define PLANE_WHERE(name, type) \
     static void name(int32_t *restrict where, const type *restrict index, const job *j, int64_t o, int64_t begin, int64_t n, \
                      int32_t none) \

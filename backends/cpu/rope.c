@@ -158,8 +158,8 @@ static void run_range(const job *j, cpu_range range)
     span_fence();
 }
 
-/* Where the tokens of a head follow each other more closely than the heads of a token, some tokens' angles are made first, and each
- * head is walked along them. */
+/* Where the tokens of a head follow each other more closely than the heads of a token, some tokens' angles are made first, and
+ * each head is walked along them. */
 enum { TOKENS = 16 };
 
 static bool tokens_are_closer(const job *j)
