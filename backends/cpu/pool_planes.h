@@ -10,7 +10,8 @@
 #include "backends/cpu/lanes.h"
 #include "backends/cpu/pool_rows.h"
 
-/* Elements of a padded row; rows that are held; taps along a row; elements of a plane of f32 (in the L2 cache); rows of a task. */
+/* Elements of a padded row; rows that are held; taps along a row; elements of a plane of f32 (in the L2 cache);
+ * elements that a task writes. */
 enum { PLANE_ROW = 2048, PLANE_RING = 8, PLANE_TAPS = 8, PLANE_MOST = 65536, PLANE_TASK = 16384 };
 
 typedef struct plane_buffers {
