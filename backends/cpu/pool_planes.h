@@ -323,10 +323,11 @@ static void plane_deal(const job *j, float *sums, const int64_t *plane)
 
 /* ---- All of it ---- */
 
+/* Also asked by queries, which have no data. */
 static bool planes_deal_fit(const job *j)
 {
     const trine_pool_plan *p = &j->plan;
-    return j->indices && p->inner == 1 && p->column[SMALL] == 1 && p->column[LARGE] == 1 && p->column[INDEX] == 1 &&
+    return !j->average && p->inner == 1 && p->column[SMALL] == 1 && p->column[LARGE] == 1 && p->column[INDEX] == 1 &&
            (int64_t)p->height.in * p->width.in <= PLANE_MOST && p->width.dilation == 1 && p->height.kernel <= PLANE_TAPS &&
            p->planes.numel >= 16;
 }
