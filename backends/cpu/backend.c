@@ -232,8 +232,10 @@ static trine_status cpu_event_elapsed(trine_device *device, void *begin, void *e
 
 /* ---- Probes ---- */
 
-/* Sixteen vectors of running sums a thread: enough independent work for two multiply-add units of four cycles' latency. */
-enum { PROBE_LANES = 256, PROBE_STEPS = 200000 };
+/* Sixteen vectors of running sums a thread: enough independent work for two multiply-add units of four cycles' latency. For some
+ * milliseconds, the length of a scheduler's turn: where another process has one of the cores, a probe of 0.4 ms, which ends with
+ * its last thread, measures that process's turn (25 GFLOP/s of 540). */
+enum { PROBE_LANES = 256, PROBE_STEPS = 1600000 };
 
 __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4"),
                optimize("O3", "fp-contract=fast", "no-math-errno"))) static float

@@ -1,8 +1,8 @@
 /* Units whose dense pieces ("planes") lie beside each other, [N, C, H, W] say, on the CPU, part of norm.c.
  *
- * A block is some neighbouring units, so many that the caches keep them until they are read again; its planes are walked in memory's
- * order, sums from registers, the map in whole lines whatever the length of a plane. One thread takes a block, so that the order of
- * sums does not depend on the number of threads: f32 over a part of a plane, f64 above. */
+ * A block is some neighbouring units, so many that the caches keep them until they are read again; its planes are walked in
+ * memory's order, sums from registers, the map in whole lines whatever the length of a plane. One thread takes a block, so that
+ * the order of sums does not depend on the number of threads: f32 over a part of a plane, f64 above. */
 #ifndef TRINE_CPU_CHANNEL_PLANES_H
 #define TRINE_CPU_CHANNEL_PLANES_H
 
@@ -137,20 +137,27 @@ static void planes_finish(const channel_planes *p, int64_t first)
     for (int64_t set = first / members; set < (first + p->block) / members; set++) c->op->finish(c->context, set);
 }
 
+LANES_INLINE f32x16 plane_mapped(f32x16 x, f32x16 dy, unit_affine f, bool back)
+{
+    const f32x16 of_x = (x - f.m) * f.b + f.d;
+    return back ? f.a * dy + of_x : of_x;
+}
+
 /* Elements [i, i + n) of a plane to f32. */
 LANES_INLINE void plane_map_as(float *out, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n)
 {
-#define MAP(x_, dy_) (dy ? f.a * (dy_) + (((x_)-f.m) * f.b + f.d) : ((x_)-f.m) * f.b + f.d)
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         if (i % (2 * LANES) == 0) lanes_ask(x + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
         if (dy && i % (2 * LANES) == 0) lanes_ask(dy + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
-        const f32x16 v = MAP(lanes_load(x, dtype, i), lanes_load(dy, dtype, i));
+        const f32x16 v = plane_mapped(lanes_load(x, dtype, i), dy ? lanes_load(dy, dtype, i) : lanes_of(0), f, dy);
         memcpy(out + i, &v, sizeof v);
     }
     if (i < n)
-        lanes_store_part(out + i, MAP(lanes_load_part(x, dtype, i, n - i, 0), lanes_load_part(dy, dtype, i, n - i, 0)), n - i);
-#undef MAP
+        lanes_store_part(out + i,
+                         plane_mapped(lanes_load_part(x, dtype, i, n - i, 0),
+                                      dy ? lanes_load_part(dy, dtype, i, n - i, 0) : lanes_of(0), f, dy),
+                         n - i);
 }
 
 static void plane_map(float *out, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n)
@@ -168,15 +175,15 @@ static void plane_map(float *out, const char *x, const char *dy, trine_dtype dty
 /* n elements, a multiple of LANES_PUT, straight to lines. */
 LANES_INLINE void plane_put_as(char *to, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n, bool stream)
 {
-#define MAP(x_, dy_) (dy ? f.a * (dy_) + (((x_)-f.m) * f.b + f.d) : ((x_)-f.m) * f.b + f.d)
     for (int64_t i = 0; i < n; i += LANES_PUT) {
         f32x16 v[2];
         lanes_ask(x + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
         if (dy) lanes_ask(dy + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
-        for (int k = 0; k < 2; k++) v[k] = MAP(lanes_load(x, dtype, i + LANES * k), lanes_load(dy, dtype, i + LANES * k));
+        for (int k = 0; k < 2; k++)
+            v[k] =
+                plane_mapped(lanes_load(x, dtype, i + LANES * k), dy ? lanes_load(dy, dtype, i + LANES * k) : lanes_of(0), f, dy);
         lanes_put(to + i * lanes_size(dtype), dtype, v[0], v[1], stream);
     }
-#undef MAP
 }
 
 static void plane_put(char *to, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n, bool stream)

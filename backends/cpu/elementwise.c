@@ -130,16 +130,22 @@ F32_OP(div, a[i] / b[i])
 #define PUT_OP(name, op) \
     static void name##_put(char *y, const char *a, const char *b, trine_dtype dtype, int64_t n, bool stream) \
     { \
-        LANES_PUT_EACH(dtype, y, n, stream, lanes_load(a, type_, i) op lanes_load(b, type_, i)); \
+        LANES_PUT_EACH(dtype, y, n, stream, op(lanes_load(a, type_, i), lanes_load(b, type_, i))); \
     } \
     static void name##_put_by(char *y, const char *a, float b, trine_dtype dtype, int64_t n, bool stream) \
     { \
-        LANES_PUT_EACH(dtype, y, n, stream, lanes_load(a, type_, i) op b); \
+        f32x16 all; \
+        for (int k = 0; k < LANES; k++) all[k] = b; /* lanes_of would lose the sign of 0 */ \
+        LANES_PUT_EACH(dtype, y, n, stream, op(lanes_load(a, type_, i), all)); \
     }
-PUT_OP(add, +)
-PUT_OP(sub, -)
-PUT_OP(mul, *)
-PUT_OP(div, /)
+#define PLUS(a, b) ((a) + (b))
+#define MINUS(a, b) ((a) - (b))
+#define TIMES(a, b) ((a) * (b))
+#define OVER(a, b) ((a) / (b))
+PUT_OP(add, PLUS)
+PUT_OP(sub, MINUS)
+PUT_OP(mul, TIMES)
+PUT_OP(div, OVER)
 
 /* The same in selects that the compiler vectorises: equal numbers have equal bits, but for the zeros, of which -0 has one bit
  * more. */
@@ -170,6 +176,27 @@ static inline float most_f32(float a, float b)
     const float settled = a == b ? f32_of(bits_of(a) & bits_of(b)) : greater;
     return a != a ? a : settled;
 }
+
+#if defined __AVX512F__
+LANES_INLINE f32x16 least_lanes(f32x16 a, f32x16 b)
+{
+    const __m512 x = (__m512)a, y = (__m512)b, lesser = _mm512_min_ps(x, y);
+    const __mmask16 equal = _mm512_cmp_ps_mask(x, y, _CMP_EQ_OQ), nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    return (f32x16)_mm512_mask_mov_ps(_mm512_mask_or_ps(lesser, equal, x, y), nan, x);
+}
+
+LANES_INLINE f32x16 most_lanes(f32x16 a, f32x16 b)
+{
+    const __m512 x = (__m512)a, y = (__m512)b, greater = _mm512_max_ps(x, y);
+    const __mmask16 equal = _mm512_cmp_ps_mask(x, y, _CMP_EQ_OQ), nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    return (f32x16)_mm512_mask_mov_ps(_mm512_mask_and_ps(greater, equal, x, y), nan, x);
+}
+
+PUT_OP(minimum, least_lanes)
+PUT_OP(maximum, most_lanes)
+#else
+enum { minimum_put = 0, minimum_put_by = 0, maximum_put = 0, maximum_put_by = 0 }; /* NULL */
+#endif
 
 F32_OP(minimum, least_f32(a[i], b[i]))
 F32_OP(maximum, most_f32(a[i], b[i]))
@@ -226,8 +253,8 @@ ARITHMETIC(add, add_put, add_put_by);
 ARITHMETIC(sub, sub_put, sub_put_by);
 ARITHMETIC(mul, mul_put, mul_put_by);
 ARITHMETIC(div, div_put, div_put_by);
-ARITHMETIC(minimum, NULL, NULL);
-ARITHMETIC(maximum, NULL, NULL);
+ARITHMETIC(minimum, minimum_put, minimum_put_by);
+ARITHMETIC(maximum, maximum_put, maximum_put_by);
 
 static cpu_run_fn own_type(const arithmetic *table, trine_dtype dtype)
 {

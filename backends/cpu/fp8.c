@@ -1,5 +1,5 @@
-/* fp8 on the CPU, in the frame of scaled.h: the same bits as backends/simt/fp8.h. Bound by bytes with AVX-512 (fp8_lanes.h), else by the
- * conversion to fp8, some 15 integer operations an element that vectorise (span_formats.h). */
+/* fp8 on the CPU, in the frame of scaled.h: the same bits as backends/simt/fp8.h. Bound by bytes with AVX-512 (fp8_lanes.h),
+ * else by the conversion to fp8, some 15 integer operations an element that vectorise (span_formats.h). */
 #include "backends/cpu/matmul_register.h"
 #include "backends/cpu/scaled.h"
 #include "core/fp8_product.h"

@@ -1,8 +1,9 @@
-/* fp8 to and from 32 f32 in registers, where the processor has AVX-512: the codes of span_formats.h, in a third of the instructions.
+/* fp8 to and from 32 f32 in registers, where the processor has AVX-512: the codes of span_formats.h, in a third of the
+ * instructions.
  *
- * e4m3fn, e4m3fnuz and e5m2 are an f16 without its last bits times a power of two, so that the f16 instructions convert them exactly,
- * subnormals included and whatever the mode for these. To fp8 a number is first rounded to the format's mantissa, by a sum with
- * 1.5 x 2^k whose last bit is worth that much. (e5m2fnuz has one exponent more than f16: not here.) */
+ * e4m3fn, e4m3fnuz and e5m2 are an f16 without its last bits times a power of two, so that the f16 instructions convert them
+ * exactly, subnormals included and whatever the mode for these. To fp8 a number is first rounded to the format's mantissa, by a
+ * sum with 1.5 x 2^k whose last bit is worth that much. (e5m2fnuz has one exponent more than f16: not here.) */
 #ifndef TRINE_CPU_FP8_LANES_H
 #define TRINE_CPU_FP8_LANES_H
 

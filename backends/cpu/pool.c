@@ -6,6 +6,7 @@
  * order. */
 #include <math.h>
 
+#include "backends/cpu/pool_planes.h"
 #include "backends/cpu/pool_rows.h"
 
 /* ---- Forward ---- */
@@ -231,19 +232,28 @@ trine_status TRINE_CPU(pool)(trine_call *call, const trine_pool_args *a)
     j.from = a->x.data;
     j.to = a->y.data;
     j.stream = span_should_stream(trine_tensor_numel(&a->y) * j.size);
-    run(&j, forward_piece, j.plan.height.out, j.plan.width.out);
+    if (!j.indices && plane_fits(&j, SMALL, LARGE))
+        run_planes(&j, false);
+    else
+        run(&j, forward_piece, j.plan.height.out, j.plan.width.out);
     return TRINE_OK;
 }
 
 trine_status TRINE_CPU(pool_backward)(trine_call *call, const trine_pool_backward_args *a)
 {
-    call->variant = TRINE_CPU_VARIANT;
-    TRINE_END_OF_QUERY(call, 0);
-    if (trine_tensor_numel(&a->dx) == 0) return TRINE_OK;
     job j = job_make(&a->dy, &a->dx, &a->indices, &a->window, a->kind, a->channels_last);
+    const bool deal = planes_deal_fit(&j);
+    call->variant = TRINE_CPU_VARIANT;
+    TRINE_END_OF_QUERY(call, deal ? planes_deal_bytes() : 0);
+    if (trine_tensor_numel(&a->dx) == 0) return TRINE_OK;
     j.from = a->dy.data;
     j.to = a->dx.data;
     j.stream = span_should_stream(trine_tensor_numel(&a->dx) * j.size);
-    run(&j, backward_piece, j.plan.height.in, j.plan.width.in);
+    if (deal)
+        run_planes_deal(&j, call->workspace);
+    else if (j.average && plane_fits(&j, SMALL, LARGE))
+        run_planes(&j, true);
+    else
+        run(&j, backward_piece, j.plan.height.in, j.plan.width.in);
     return TRINE_OK;
 }

@@ -7,7 +7,7 @@
 #include "backends/cpu/reduce_kinds.h"
 
 /* Columns that are worked on together; rows whose sums are f32; slices at most, and their rows at least. */
-enum { COLUMN_TILE = 4096, COLUMN_ROWS = 64, COLUMN_SLICES = 16, COLUMN_SLICE = 64, ROWS_AT_ONCE = 4, COLUMN_BYTES = 8192 };
+enum { COLUMN_TILE = 8192, COLUMN_ROWS = 64, COLUMN_SLICES = 16, COLUMN_SLICE = 64, ROWS_AT_ONCE = 4, COLUMN_BYTES = 8192 };
 
 typedef struct columns {
     const reduction *r;

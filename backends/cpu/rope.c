@@ -1,4 +1,5 @@
 /* Rotary embedding on the CPU. Bound by bytes: sines and cosines are made once a token and serve all of its heads. */
+#include "backends/cpu/lanes_store.h"
 #include "backends/cpu/vmath.h"
 #include "backends/cpu/walk.h"
 #include "core/rope_plan.h"
@@ -74,14 +75,63 @@ static void rotate(const job *j, float *y, const float *x, const angles *w)
     }
 }
 
+/* A row straight from registers to lines, y on a line: the two halves 32 pairs at a time, interleaved pairs 16 at a time. */
+LANES_INLINE void rotate_lines_as(const job *j, char *to, const char *from, const angles *w, trine_dtype dtype, bool interleaved)
+{
+    const i32x16 even = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30}, odd = even + 1,
+                 low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}, high = low + 8;
+    const int64_t pairs = j->plan.rotary / 2, size = lanes_size(dtype);
+    for (int64_t i = 0; i < pairs; i += interleaved ? LANES : LANES_PUT) {
+        f32x16 first[2], second[2];
+        for (int k = 0; k < (interleaved ? 1 : 2); k++) {
+            const int64_t at = interleaved ? 2 * i : i + LANES * k;
+            const f32x16 x = lanes_load(from, dtype, at), y = lanes_load(from, dtype, interleaved ? at + LANES : pairs + at),
+                         u = interleaved ? __builtin_shuffle(x, y, even) : x, v = interleaved ? __builtin_shuffle(x, y, odd) : y,
+                         c = lanes_load(w->cosine, TRINE_F32, i + LANES * k), s = lanes_load(w->sine, TRINE_F32, i + LANES * k);
+            first[k] = lanes_fma(u, c, -(v * s));
+            second[k] = lanes_fma(u, s, v * c);
+        }
+        if (interleaved) {
+            lanes_put(to + 2 * i * size, dtype, __builtin_shuffle(first[0], second[0], low),
+                      __builtin_shuffle(first[0], second[0], high), j->stream);
+        } else {
+            lanes_put(to + i * size, dtype, first[0], first[1], j->stream);
+            lanes_put(to + (pairs + i) * size, dtype, second[0], second[1], j->stream);
+        }
+    }
+}
+
+static void rotate_lines(const job *j, char *to, const char *from, const angles *w)
+{
+#define LINES(dtype) \
+    (j->a->interleaved ? rotate_lines_as(j, to, from, w, dtype, true) : rotate_lines_as(j, to, from, w, dtype, false))
+    if (j->a->x.dtype == TRINE_F32)
+        LINES(TRINE_F32);
+    else if (j->a->x.dtype == TRINE_BF16)
+        LINES(TRINE_BF16);
+    else
+        LINES(TRINE_F16);
+#undef LINES
+}
+
+static bool in_lines(const job *j, const char *to)
+{
+    const int64_t group = j->a->interleaved ? LANES_PUT : 2 * LANES_PUT;
+    return LANES_PUTS && j->plan.step[0] == 1 && j->plan.step[1] == 1 && j->plan.rotary % group == 0 && (uintptr_t)to % 64 == 0;
+}
+
 static void run_row(const job *j, const angles *w, char *to, const char *from)
 {
     const trine_dtype dtype = j->a->x.dtype;
     const int64_t *step = j->plan.step, rotary = j->plan.rotary;
     SPAN_BUFFER(buffer);
     SPAN_BUFFER(y);
-    rotate(j, y, cpu_load(buffer, from, dtype, rotary, step[1]), w);
-    cpu_store(to, dtype, y, rotary, step[0], j->stream);
+    if (in_lines(j, to)) {
+        rotate_lines(j, to, from, w);
+    } else {
+        rotate(j, y, cpu_load(buffer, from, dtype, rotary, step[1]), w);
+        cpu_store(to, dtype, y, rotary, step[0], j->stream);
+    }
     for (int64_t i = rotary, m; to != from && i < j->plan.dims; i += m) {
         m = j->plan.dims - i < SPAN_MAX ? j->plan.dims - i : SPAN_MAX;
         cpu_store(to + i * step[0] * j->size, dtype, cpu_load(buffer, from + i * step[1] * j->size, dtype, m, step[1]), m,
@@ -108,6 +158,36 @@ static void run_range(const job *j, cpu_range range)
     span_fence();
 }
 
+/* Where the tokens of a head follow each other more closely than the heads of a token, some tokens' angles are made first, and
+ * each head is walked along them. */
+enum { TOKENS = 16 };
+
+static bool tokens_are_closer(const job *j)
+{
+    const trine_iter *t = &j->plan.tokens, *h = &j->plan.heads;
+    return h->numel > 1 && t->numel >= 4 * TOKENS && t->stride[1][t->ndim - 1] < h->stride[1][h->ndim - 1];
+}
+
+static void run_tokens(const job *j, cpu_range tokens)
+{
+    angles w[TOKENS];
+    int64_t at[TOKENS][TRINE_ITER_OPERANDS], at_head[TRINE_ITER_OPERANDS];
+    for (int64_t first = tokens.begin, n; first < tokens.end; first += n) {
+        n = tokens.end - first < TOKENS ? tokens.end - first : TOKENS;
+        for (int64_t i = 0; i < n; i++) {
+            trine_iter_offsets(&j->plan.tokens, first + i, at[i]);
+            angles_make(j, &w[i], position_of(j, first + i, j->plan.tokens.operands > 2 ? at[i][2] : 0));
+        }
+        for (int64_t head = 0; head < j->plan.heads.numel; head++) {
+            trine_iter_offsets(&j->plan.heads, head, at_head);
+            for (int64_t i = 0; i < n; i++)
+                run_row(j, &w[i], (char *)j->a->y.data + (at[i][0] + at_head[0]) * j->size,
+                        (const char *)j->a->x.data + (at[i][1] + at_head[1]) * j->size);
+        }
+    }
+    span_fence();
+}
+
 trine_status TRINE_CPU(rope)(trine_call *call, const trine_rope_args *a)
 {
     call->variant = TRINE_CPU_VARIANT;
@@ -118,6 +198,10 @@ trine_status TRINE_CPU(rope)(trine_call *call, const trine_rope_args *a)
     if (!trine_is_given(&a->cos)) trine_rope_steps_make(&j.steps, a->base, a->scaling, j.plan.rotary);
     j.stream = span_should_stream(rows * j.plan.dims * j.size);
     const int64_t grain = (CPU_GRAIN + j.plan.dims - 1) / j.plan.dims;
+    if (tokens_are_closer(&j)) {
+        CPU_PARALLEL_FOR(range, j.plan.tokens.numel, TOKENS) run_tokens(&j, range);
+        return TRINE_OK;
+    }
     CPU_PARALLEL_FOR(range, rows, grain) run_range(&j, range);
     return TRINE_OK;
 }

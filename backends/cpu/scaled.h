@@ -1,6 +1,6 @@
-/* Codes with scales on the CPU: what int8 and fp8 share. A scale is found and used on one span where it can be, else in two passes
- * over a piece of a row that the L2 cache holds, or tiles of 128 rows that the last-level cache does; only scales of more than a
- * piece need a second read from memory. */
+/* Codes with scales on the CPU: what int8 and fp8 share. A scale is found and used on one span where it can be, else in two
+ * passes over a piece of a row that the L2 cache holds, or tiles of 128 rows that the last-level cache does; only scales of more
+ * than a piece need a second read from memory. */
 #ifndef TRINE_CPU_SCALED_H
 #define TRINE_CPU_SCALED_H
 
@@ -106,8 +106,8 @@ static inline void scaled_by_span(const scaled_job *j, char *codes, char *reals,
     }
 }
 
-/* Columns [begin, end) of dense rows with the scales that are there, straight from memory to memory; but the elements behind the last
- * whole line, and with one scale, those before the first. */
+/* Columns [begin, end) of dense rows with the scales that are there, straight from memory to memory; but the elements behind the
+ * last whole line, and with one scale, those before the first. */
 static inline void scaled_put(const scaled_job *j, const scaled_row *r, cpu_range columns, int64_t ahead, bool stream)
 {
     const int64_t size = scaled_size(j), block = j->shape.column_block;

@@ -16,7 +16,8 @@
 /* Elements that are put together: a line of codes. */
 enum { SCALED_PUT = 64 };
 
-/* n dense elements, a multiple of SCALED_PUT, as each block of some. What is written begins a line, if it goes past the caches. */
+/* n dense elements, a multiple of SCALED_PUT, in blocks of one scale. What is written begins a line if it goes
+ * past the caches. */
 typedef struct scaled_lines {
     char *codes, *reals;
     int64_t n;
