@@ -74,14 +74,13 @@ template <class Op> TRINE_DEVICE typename Op::value scan_groups_before(const uin
     return prefix;
 }
 
-/* Publishes a tile's total and returns what precedes it, by one wave. tiles, groups: the row's words. */
+/* What precedes a tile whose total is published, by one wave. tiles, groups: the row's words. */
 template <class Op>
 TRINE_DEVICE typename Op::value scan_look_back(uint64_t *tiles, uint64_t *groups, int64_t tile, typename Op::value total)
 {
     constexpr int wave_size = target::wave_size();
     const int lane = target::thread_x() % wave_size, rank = int(tile % scan_group);
     const int64_t group = tile / scan_group;
-    if (lane == 0) target::publish(tiles + tile, scan_word(SCAN_TOTAL, total));
     const uint64_t of_groups = scan_group_word<Op>(groups, group - 1 - lane); /* asked for early */
     uint64_t word = scan_word(SCAN_TOTAL, Op::neutral());
     if (lane < rank) do

@@ -351,7 +351,8 @@ template <class T, class Y, int V> inline trine_status run_scatter(trine_call *c
     const int64_t groups = plan.rows * plan.pieces.d,
                   share = groups / (int64_t(call->device->props.compute_units) * scatter_blocks_a_unit);
     plan.groups = int32_t(share < 1 ? 1 : share < scatter_threads >> plan.shift ? share : scatter_threads >> plan.shift);
-    const int64_t rounds = share / (2 * plan.groups); /* eight blocks a unit */
+    /* eight blocks a unit; where more outputs than ids have most of them nothing, and rounds would write those one after the other */
+    const int64_t rounds = plan.n < plan.rows ? 1 : share / (2 * plan.groups);
     plan.rounds = int32_t(rounds < 1 ? 1 : rounds < scatter_rounds ? rounds : scatter_rounds);
     trine_status status = sort_ids(call, sort, *c.ids, c.sorted, memory, &sorted);
     if (status == TRINE_OK)
