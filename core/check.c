@@ -322,7 +322,7 @@ static trine_status check_few(const trine_check *check, const trine_op_desc *des
 
 static trine_status check_many(const trine_check *check, const trine_op_desc *desc, const void *args)
 {
-    enum { MOST = 6 * TRINE_LIST_MAX }; /* no op has more lists */
+    enum { MOST = 7 * TRINE_LIST_MAX }; /* no op has more lists */
     span at[MOST];
     spans all = {.at = at};
     if (trine_args_tensors(&desc->info, args) > MOST) return trine_bad(check, "args", "has more than %d tensors", (int)MOST);

@@ -28,6 +28,9 @@ typedef struct trine_sgd_step {
     int32_t nesterov;
 } trine_sgd_step;
 
+/* AMSGrad's: a NaN stays. */
+#define TRINE_LARGEST_SQUARE(largest, v) ((v) > (largest) || (v) != (v) ? (v) : (largest))
+
 static inline double trine_power(double x, int64_t n)
 {
     double product = 1;

@@ -83,22 +83,23 @@ typedef struct adamw_context {
 } adamw_context;
 
 typedef struct adamw_operands {
-    float *p, *m, *v;
+    float *p, *m, *v, *w; /* w: the largest v, or NULL */
     const float *g;
 } adamw_operands;
 
-UPDATE adamw_loop(const adamw_context *context, const adamw_operands *x, int64_t n, bool l2, bool decay)
+UPDATE adamw_loop(const adamw_context *context, const adamw_operands *x, int64_t n, bool l2, bool decay, bool largest)
 {
     const trine_adamw_step c = context->s;
     const float by = context->by, *g = x->g;
-    float *restrict p = x->p, *restrict m = x->m, *restrict v = x->v;
+    float *restrict p = x->p, *restrict m = x->m, *restrict v = x->v, *restrict w = x->w;
     for (int64_t j = 0; j < n; j++) {
         float slope = g[j] * by, weight = p[j];
         if (l2) slope += c.l2 * weight;
         if (decay) weight -= c.decay * weight;
         m[j] = c.beta1 * m[j] + c.rest1 * slope;
         v[j] = c.beta2 * v[j] + c.rest2 * slope * slope;
-        p[j] = weight - c.rate * m[j] / (sqrtf(v[j]) * c.rescale + c.eps);
+        if (largest) w[j] = TRINE_LARGEST_SQUARE(w[j], v[j]);
+        p[j] = weight - c.rate * m[j] / (sqrtf(largest ? w[j] : v[j]) * c.rescale + c.eps);
     }
 }
 
@@ -111,20 +112,23 @@ static void adamw_span(const void *context, int32_t k, int64_t i, int64_t n)
     const adamw_operands x = {.p = weights_of(buffer, &a->param.at[k], &a->master, k, i, n),
                               .m = (float *)(void *)at(&a->m.at[k], i),
                               .v = (float *)(void *)at(&a->v.at[k], i),
+                              .w = a->v_max.count ? (float *)(void *)at(&a->v_max.at[k], i) : NULL,
                               .g = span_load(gradient, at(&a->grad.at[k], i), a->grad.at[k].dtype, n)};
-    if (c->s.l2 != 0)
-        adamw_loop(c, &x, n, true, false);
+    if (x.w)
+        adamw_loop(c, &x, n, c->s.l2 != 0, c->s.decay != 0, true);
+    else if (c->s.l2 != 0)
+        adamw_loop(c, &x, n, true, false, false);
     else if (c->s.decay != 0)
-        adamw_loop(c, &x, n, false, true);
+        adamw_loop(c, &x, n, false, true, false);
     else
-        adamw_loop(c, &x, n, false, false);
+        adamw_loop(c, &x, n, false, false, false);
     weights_put(&a->param.at[k], i, x.p, n);
 }
 
 trine_status TRINE_CPU(adamw)(trine_call *call, const trine_adamw_args *a)
 {
     call->variant = TRINE_CPU_VARIANT;
-    TRINE_REQUIRE_PACKED(call, &a->param, &a->grad, &a->m, &a->v, &a->master);
+    TRINE_REQUIRE_PACKED(call, &a->param, &a->grad, &a->m, &a->v, &a->master, &a->v_max);
     TRINE_END_OF_QUERY(call, 0);
     if (number_of(&a->found_inf, 0) != 0) return TRINE_OK;
     adamw_context c = {.a = a, .s = trine_adamw_step_make(a)};

@@ -4,4 +4,9 @@
 /* The compute unit has registers for as many. */
 #define TRINE_CROWDED_KERNEL(threads, blocks) TRINE_KERNEL(threads)
 
+/* Registers are the larger memory. */
+namespace target {
+constexpr bool scan_holds_in_shared = false;
+}
+
 #include "backends/simt/scan.h"

@@ -51,37 +51,40 @@ template <class P, bool master, int V> struct held_weights {
 /* ---- AdamW ---- */
 
 template <class P, class G, bool master> struct adamw_rule {
-    enum { tensors = master ? 5 : 4, V = 4, U = 1 };
+    enum { tensors = master ? 6 : 5, V = 4, U = 1 };
     trine_adamw_step s;
     step_control control;
+    bool largest; /* there is a v_max */
 
     struct operands {
         P *param;
         const G *grad;
-        float *m, *v, *own;
+        float *m, *v, *w, *own; /* w: the largest v */
         TRINE_DEVICE_METHOD operands(const list_table<tensors> &t, int place)
             : param(static_cast<P *>(t.at[0][place])), grad(static_cast<const G *>(t.at[1][place])),
               m(static_cast<float *>(t.at[2][place])), v(static_cast<float *>(t.at[3][place])),
-              own(master ? static_cast<float *>(t.at[tensors - 1][place]) : nullptr)
+              w(static_cast<float *>(t.at[4][place])), own(master ? static_cast<float *>(t.at[tensors - 1][place]) : nullptr)
         {
         }
     };
     template <int V> struct held {
         held_weights<P, master, V> weights;
         pack<G, V> grad;
-        pack<float, V> m, v;
-        TRINE_DEVICE_METHOD void load(const adamw_rule &, const operands &at, int64_t i, bool whole)
+        pack<float, V> m, v, w;
+        TRINE_DEVICE_METHOD void load(const adamw_rule &rule, const operands &at, int64_t i, bool whole)
         {
             weights.load(at.param, at.own, i, whole);
             grad = list_load<V>(at.grad + i, whole);
             m = list_load<V>(at.m + i, whole);
             v = list_load<V>(at.v + i, whole);
+            if (rule.largest) w = list_load<V>(at.w + i, whole);
         }
-        TRINE_DEVICE_METHOD void store(const adamw_rule &, const operands &at, int64_t i, bool whole) const
+        TRINE_DEVICE_METHOD void store(const adamw_rule &rule, const operands &at, int64_t i, bool whole) const
         {
             weights.store(at.param, at.own, i, whole);
             list_store<V>(at.m + i, m, whole);
             list_store<V>(at.v + i, v, whole);
+            if (rule.largest) list_store<V>(at.w + i, w, whole);
         }
     };
     TRINE_DEVICE_METHOD bool idle() const { return control.idle(); }
@@ -95,10 +98,12 @@ template <class P, class G, bool master> struct adamw_rule {
             if (s.decay != 0) p = sub_rn(p, target::mul_rn(s.decay, p));
             const float m = target::add_rn(target::mul_rn(s.beta1, x.m.at[j]), target::mul_rn(s.rest1, g));
             const float v = target::add_rn(target::mul_rn(s.beta2, x.v.at[j]), target::mul_rn(target::mul_rn(s.rest2, g), g));
-            const float below = target::add_rn(target::mul_rn(target::sqrt_ieee(v), s.rescale), s.eps);
+            const float w = largest ? TRINE_LARGEST_SQUARE(x.w.at[j], v) : v;
+            const float below = target::add_rn(target::mul_rn(target::sqrt_ieee(w), s.rescale), s.eps);
             x.weights.set(j, sub_rn(p, target::div_ieee(target::mul_rn(s.rate, m), below)));
             x.m.at[j] = m;
             x.v.at[j] = v;
+            x.w.at[j] = w;
         }
     }
 };
@@ -233,14 +238,16 @@ inline trine_status adamw(trine_call *call, const trine_adamw_args *a)
 {
     const trine_adamw_step s = trine_adamw_step_make(a);
     const step_control control = control_of(a->grad_scale, a->found_inf);
+    const bool largest = a->v_max.count > 0;
     return each_format(call, a->param, a->grad, a->master, [&](auto p, auto g, auto own, auto which) {
         using rule = adamw_rule<typename decltype(p)::type, typename decltype(g)::type, decltype(own)::value>;
-        return list_run(call, rule{s, control}, a->param.count, [&](auto &launcher, int32_t i) {
+        return list_run(call, rule{s, control, largest}, a->param.count, [&](auto &launcher, int32_t i) {
+            const trine_tensor *const w = largest ? &a->v_max.at[i] : nullptr;
             if (!which(i)) return TRINE_OK;
             if constexpr (decltype(own)::value)
-                return launcher.add({&a->param.at[i], &a->grad.at[i], &a->m.at[i], &a->v.at[i], &a->master.at[i]});
+                return launcher.add({&a->param.at[i], &a->grad.at[i], &a->m.at[i], &a->v.at[i], w, &a->master.at[i]});
             else
-                return launcher.add({&a->param.at[i], &a->grad.at[i], &a->m.at[i], &a->v.at[i]});
+                return launcher.add({&a->param.at[i], &a->grad.at[i], &a->m.at[i], &a->v.at[i], w});
         });
     });
 }
@@ -282,7 +289,7 @@ inline trine_status scale_list(trine_call *call, const trine_scale_list_args *a)
 extern "C" trine_status TRINE_BACKEND_FN(adamw)(trine_call *call, const trine_adamw_args *a)
 {
     call->variant = target::variant;
-    TRINE_REQUIRE_PACKED(call, &a->param, &a->grad, &a->m, &a->v, &a->master);
+    TRINE_REQUIRE_PACKED(call, &a->param, &a->grad, &a->m, &a->v, &a->master, &a->v_max);
     TRINE_END_OF_QUERY(call, 0);
     return simt::adamw(call, a);
 }

@@ -12,14 +12,16 @@
 namespace simt {
 
 enum { scan_few = 4, scan_many = 8 /* packs of a thread */ };
-/* Where tiles look back: so many that three blocks fit a multiprocessor. */
-template <class T> constexpr int scan_shared = sizeof(T) == 2 || scan_integer<T> ? 6 : 8;
+/* Where tiles look back: so many that three blocks fit a multiprocessor, or four if packs wait in shared memory. */
+template <class T> constexpr int scan_shared = (sizeof(T) == 2 && !target::scan_holds_in_shared) || scan_integer<T> ? 6 : 8;
 
 /* `width` threads a row: 2^k of a wave, or the block. */
 template <class Op, class T, int V, int U> TRINE_KERNEL(scan_threads)
 scan_rows_kernel(walk<2, divider_any> rows, int64_t count, scan_order order, int width, T *y, const T *x)
 {
-    using tile_of = scan_tile<Op, T, V, U>;
+    constexpr bool shares = scan_shares<T, V, false> && U == scan_many;
+    using tile_of = scan_tile<Op, T, V, U, typename scan_held_in<T, V, U, shares>::type>;
+    TRINE_SHARED uint4 waiting[shares ? scan_threads * U : 1];
     TRINE_SHARED typename Op::value list[2][target::max_waves];
     const int64_t asked = int64_t(target::block_x()) * (target::block_threads() / width) + target::thread_x() / width;
     int64_t offset[2];
@@ -31,7 +33,7 @@ scan_rows_kernel(walk<2, divider_any> rows, int64_t count, scan_order order, int
     int turn = 0;
     int64_t first = 0;
     do {
-        tile_of tile;
+        tile_of tile(waiting);
         tile.load(x + offset[SCAN_X], order, first + begin, apart);
         tile.gather(width, list[turn]);
         tile.store(y + offset[SCAN_Y], order, first + begin, apart, carry);
@@ -42,11 +44,13 @@ scan_rows_kernel(walk<2, divider_any> rows, int64_t count, scan_order order, int
 }
 
 /* words: the ticket, then for every row those of its tiles and of their groups. */
-template <class Op, class T, int V, int U> TRINE_CROWDED_KERNEL(scan_threads, 3)
+template <class Op, class T, int V, int U> TRINE_CROWDED_KERNEL(scan_threads, (scan_shares<T, V, true> ? 4 : 3))
 scan_look_back_kernel(walk<2, divider_any> rows, int64_t tiles, scan_order order, T *y, const T *x, uint64_t *words)
 {
-    using tile_of = scan_tile<Op, T, V, U>;
-    TRINE_SHARED typename Op::value list[target::max_waves], carried;
+    constexpr bool shares = scan_shares<T, V, true>;
+    using tile_of = scan_tile<Op, T, V, U, typename scan_held_in<T, V, U, shares>::type>;
+    TRINE_SHARED uint4 waiting[shares ? scan_threads * U : 1];
+    TRINE_SHARED typename Op::value sums[target::max_waves], list[target::max_waves], carried;
     TRINE_SHARED uint32_t ticket;
     if (target::thread_x() == 0) ticket = target::atomic_add(reinterpret_cast<uint32_t *>(words), 1u);
     target::barrier();
@@ -55,11 +59,13 @@ scan_look_back_kernel(walk<2, divider_any> rows, int64_t tiles, scan_order order
     uint64_t *const published = words + 1 + row * (tiles + scan_groups(tiles, scan_group));
     int64_t offset[2];
     rows.offsets(row, offset);
-    tile_of tile;
+    tile_of tile(waiting);
     tile.load(x + offset[SCAN_X], order, first, tile_of::pitch(scan_threads));
+    const auto total = tile.sum_up(sums);
+    if (target::thread_x() == 0) target::publish(published + tile_at, scan_word(SCAN_TOTAL, total));
     tile.gather(scan_threads, list);
     if (target::thread_x() < target::wave_size()) {
-        const auto before = scan_look_back<Op>(published, published + tiles, tile_at, tile.total);
+        const auto before = scan_look_back<Op>(published, published + tiles, tile_at, total);
         if (target::thread_x() == 0) carried = before;
     }
     target::barrier();

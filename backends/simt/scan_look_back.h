@@ -6,7 +6,12 @@
  * group. Inside a group the totals are combined in one order, over groups always from left to right, as a prefix came about: the
  * bits are the same wherever it was found.
  *
- * Blocks take their tiles by ticket, so that all whom a tile waits for have begun. */
+ * Blocks take their tiles by ticket, so that all whom a tile waits for have begun.
+ *
+ * What bounds it (H100, one row of f32): without the waiting the kernel runs at a copy's speed. Of the 10.7 us that a tile's block
+ * lives it waits 4.8: 1.3 for the slowest load of the tiles before, 3.5 for two words on their way, the last tile's total and the
+ * group's. Many tiles go on at once then and load at once. Twice as many tiles in flight, pauses between looks, and asking the
+ * second cache for lines 4 to 24 MB ahead changed nothing or made it slower. */
 #ifndef TRINE_SIMT_SCAN_LOOK_BACK_H
 #define TRINE_SIMT_SCAN_LOOK_BACK_H
 
@@ -74,14 +79,13 @@ template <class Op> TRINE_DEVICE typename Op::value scan_groups_before(const uin
     return prefix;
 }
 
-/* Publishes a tile's total and returns what precedes it, by one wave. tiles, groups: the row's words. */
+/* What precedes a tile whose total is published, by one wave. tiles, groups: the row's words. */
 template <class Op>
 TRINE_DEVICE typename Op::value scan_look_back(uint64_t *tiles, uint64_t *groups, int64_t tile, typename Op::value total)
 {
     constexpr int wave_size = target::wave_size();
     const int lane = target::thread_x() % wave_size, rank = int(tile % scan_group);
     const int64_t group = tile / scan_group;
-    if (lane == 0) target::publish(tiles + tile, scan_word(SCAN_TOTAL, total));
     const uint64_t of_groups = scan_group_word<Op>(groups, group - 1 - lane); /* asked for early */
     uint64_t word = scan_word(SCAN_TOTAL, Op::neutral());
     if (lane < rank) do

@@ -80,15 +80,62 @@ template <class T, int V> struct held_pack<T, V, true> {
     TRINE_DEVICE_METHOD void derive_again() { target::derive_again(w); }
 };
 
+/* Packs of a thread that wait in registers, */
+template <class T, int V, int U> struct scan_in_registers {
+    held_pack<T, V> pack_at[U];
+    TRINE_DEVICE_METHOD explicit scan_in_registers(void *) {}
+    TRINE_DEVICE_METHOD void load(int u, const T *x) { pack_at[u].load(x); }
+    TRINE_DEVICE_METHOD void set(int u, const pack<T, V> &p) { pack_at[u].set(p); }
+    TRINE_DEVICE_METHOD pack<T, V> get(int u) const { return pack_at[u].get(); }
+    TRINE_DEVICE_METHOD void derive_again(int u) { pack_at[u].derive_again(); }
+    TRINE_DEVICE_METHOD void wait() {}
+};
+/* or in shared memory, of which more is left than of registers: more blocks have loads in flight while others wait for what
+ * precedes them. `list`: 16 bytes for each pack of the block, of which a thread touches its own alone. */
+template <class T, int V, int U> struct scan_in_shared {
+    uint4 *mine;
+    TRINE_DEVICE_METHOD explicit scan_in_shared(void *list) : mine(static_cast<uint4 *>(list) + target::thread_x()) {}
+    TRINE_DEVICE_METHOD uint4 *at(int u) const { return mine + u * target::block_threads(); }
+    TRINE_DEVICE_METHOD void load(int u, const T *x) { target::copy_to_shared<16>(at(u), x); }
+    TRINE_DEVICE_METHOD void set(int u, const pack<T, V> &p) { *at(u) = reinterpret_cast<const uint4 &>(p); }
+    TRINE_DEVICE_METHOD pack<T, V> get(int u) const
+    {
+        held_pack<T, V, true> p;
+        p.w = *at(u);
+        return p.get();
+    }
+    TRINE_DEVICE_METHOD void derive_again(int) {}
+    TRINE_DEVICE_METHOD void wait() { target::wait_for_copies(); }
+};
+
+template <class T, int V, int U, bool shared> struct scan_held_in {
+    using type = scan_in_registers<T, V, U>;
+};
+template <class T, int V, int U> struct scan_held_in<T, V, U, true> {
+    using type = scan_in_shared<T, V, U>;
+};
+/* Where packs wait: of rows that stay with their block (i64's many registers would leave two blocks a multiprocessor), and of those
+ * that look back. Packs that are not 16 bytes wait in registers everywhere. */
+template <class T, int V, bool looks_back>
+constexpr bool scan_shares = target::scan_holds_in_shared && sizeof(pack<T, V>) == 16 && sizeof(T) == (looks_back ? 2 : 8);
+
 /* U packs of each thread of a group: 2^k threads of a wave, or the block. A wave has its packs side by side, U times as many as it
  * has threads, so that one wave's loads fill whole lines and only one total of a wave goes through shared memory. Packs are held
  * as they came, in the order of the walk: what is past the end is neutral. */
-template <class Op, class T, int V, int U> struct scan_tile {
+template <class Op, class T, int V, int U, class Held = scan_in_registers<T, V, U>> struct scan_tile {
     using A = typename Op::value;
-    held_pack<T, V> in[U];
+    Held in;
     A before[U]; /* of all that precedes a pack in the tile */
     A total;     /* of the tile */
 
+    TRINE_DEVICE_METHOD explicit scan_tile(void *list = nullptr) : in(list) {}
+    static TRINE_DEVICE_METHOD A sum_of(const pack<T, V> &p)
+    {
+        A sum = scan_value<A>(p.at[0]);
+#pragma unroll
+        for (int j = 1; j < V; j++) sum = Op::both(sum, scan_value<A>(p.at[j]));
+        return sum;
+    }
     /* Where a thread's packs begin in its group's tile, and how far they are apart. */
     static TRINE_DEVICE_METHOD int pitch(int width) { return width < target::wave_size() ? width : target::wave_size(); }
     static TRINE_DEVICE_METHOD int begin(int width)
@@ -105,13 +152,30 @@ template <class Op, class T, int V, int U> struct scan_tile {
 #pragma unroll
         for (int u = 0; u < U; u++) {
             if (at.whole(u, order.n))
-                in[u].load(x + at.element(u) * step);
+                in.load(u, x + at.element(u) * step);
             else
-                in[u].set(partly(x, at.has(u) ? at.element(u) : order.n, order.n));
+                in.set(u, partly(x, at.has(u) ? at.element(u) : order.n, order.n));
         }
+        in.wait();
         if (order.reverse)
 #pragma unroll
-            for (int u = 0; u < U; u++) in[u].set(reversed(in[u].get()));
+            for (int u = 0; u < U; u++) in.set(u, reversed(in.get(u)));
+    }
+
+    /* The block's total alone, which others wait for. `list`: as for gather. */
+    TRINE_DEVICE_METHOD A sum_up(A *list) const
+    {
+        const int lane = target::thread_x() % target::wave_size(), wave = target::thread_x() / target::wave_size();
+        A sum = Op::neutral();
+#pragma unroll
+        for (int u = 0; u < U; u++) sum = Op::both(sum, sum_of(in.get(u)));
+#pragma unroll
+        for (int mask = target::wave_size() / 2; mask > 0; mask /= 2) sum = Op::both(sum, target::shuffle_xor(sum, mask));
+        if (lane == 0) list[wave] = sum;
+        target::barrier();
+        sum = list[0];
+        for (int w = 1; w < scan_threads / target::wave_size(); w++) sum = Op::both(sum, list[w]);
+        return sum;
     }
 
     /* Fills before and total. `list`: target::max_waves of shared memory, free again after the next barrier. */
@@ -122,10 +186,7 @@ template <class Op, class T, int V, int U> struct scan_tile {
         total = Op::neutral();
 #pragma unroll
         for (int u = 0; u < U; u++) {
-            const pack<T, V> p = in[u].get();
-            A sum = scan_value<A>(p.at[0]);
-#pragma unroll
-            for (int j = 1; j < V; j++) sum = Op::both(sum, scan_value<A>(p.at[j]));
+            A sum = sum_of(in.get(u));
 #pragma unroll
             for (int apart = 1; apart < wave_size; apart *= 2) {
                 if (apart >= within) continue;
@@ -160,8 +221,8 @@ template <class Op, class T, int V, int U> struct scan_tile {
             if (!at.has(u)) continue;
             A running = Op::both(carry, before[u]);
             pack<T, V> out;
-            in[u].derive_again();
-            const pack<T, V> p = in[u].get();
+            in.derive_again(u);
+            const pack<T, V> p = in.get(u);
 #pragma unroll
             for (int j = 0; j < V; j++) {
                 const A next = Op::both(running, scan_value<A>(p.at[j]));

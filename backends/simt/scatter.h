@@ -292,11 +292,7 @@ scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32
     target::wait_for_previous();
     const int wave_size = target::wave_size(), lane = target::thread_x() % wave_size;
     const int64_t first = int64_t(target::block_x()) * (plan.groups * plan.rounds);
-    if (plan.rounds == 1) {
-        scatter_finish_groups<Y, V>(plan, outer, first, begins, x, y, partials);
-        return;
-    }
-    for (int r = target::thread_x() / wave_size; r < plan.rounds; r += scatter_threads / wave_size) {
+    for (int r = target::thread_x() / wave_size; plan.rounds > 1 && r < plan.rounds; r += scatter_threads / wave_size) {
         bool any = false;
         for (int g = lane; g < plan.groups; g += wave_size) {
             const int64_t row = plan.pieces.divide(first + r * plan.groups + g);
@@ -309,7 +305,8 @@ scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32
     }
     target::barrier();
     for (int r = 0; r < plan.rounds; r++)
-        if (busy[r]) scatter_finish_groups<Y, V>(plan, outer, first + r * plan.groups, begins, x, y, partials);
+        if (plan.rounds == 1 || busy[r])
+            scatter_finish_groups<Y, V>(plan, outer, first + r * plan.groups, begins, x, y, partials);
 }
 
 /* ---- Host ---- */
@@ -351,8 +348,9 @@ template <class T, class Y, int V> inline trine_status run_scatter(trine_call *c
     const int64_t groups = plan.rows * plan.pieces.d,
                   share = groups / (int64_t(call->device->props.compute_units) * scatter_blocks_a_unit);
     plan.groups = int32_t(share < 1 ? 1 : share < scatter_threads >> plan.shift ? share : scatter_threads >> plan.shift);
-    const int64_t rounds = share / (2 * plan.groups); /* eight blocks a unit */
-    plan.rounds = int32_t(rounds < 1 ? 1 : rounds < scatter_rounds ? rounds : scatter_rounds);
+    /* eight blocks a unit; where more outputs than ids have most of them nothing, and rounds would write those one after the other */
+    const int64_t rounds = plan.n < plan.rows ? 1 : share / (2 * plan.groups);
+    plan.rounds = int32_t(rounds < 1 ? 1 : rounds < scatter_rounds ? rounds : int64_t(scatter_rounds));
     trine_status status = sort_ids(call, sort, *c.ids, c.sorted, memory, &sorted);
     if (status == TRINE_OK)
         status = launch_next(call, sort_bounds_kernel<int32_t>, ceil_div(plan.rows + 1, sort_threads), sort_threads, plan.n,

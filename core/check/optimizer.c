@@ -8,6 +8,7 @@ static const trine_op_field adamw_fields[] = {FIELD(trine_adamw_args, param, LIS
                                               FIELD(trine_adamw_args, m, LIST | UPDATED),
                                               FIELD(trine_adamw_args, v, LIST | UPDATED),
                                               FIELD(trine_adamw_args, master, LIST | UPDATED | OPTIONAL),
+                                              FIELD(trine_adamw_args, v_max, LIST | UPDATED | OPTIONAL),
                                               FIELD(trine_adamw_args, grad_scale, IN | OPTIONAL),
                                               FIELD(trine_adamw_args, found_inf, IN | OPTIONAL)};
 static const trine_op_field sgd_fields[] = {FIELD(trine_sgd_args, param, LIST | UPDATED),
@@ -68,6 +69,17 @@ static trine_status check_master(const trine_check *check, const trine_tensor_li
     return TRINE_OK;
 }
 
+/* A state that is given for every parameter. */
+static trine_status check_state(const trine_check *check, const char *name, const trine_tensor_list *state,
+                                const trine_tensor_list *param)
+{
+    trine_item_text text;
+    TRY(check_beside(check, name, state, DT(F32), param));
+    for (int32_t i = 0; i < state->count; i++)
+        if (!trine_is_given(&state->at[i])) return trine_bad(check, trine_item_name(name, i, text), "is not given");
+    return TRINE_OK;
+}
+
 static trine_status check_number(const trine_check *check, const char *name, const trine_tensor *t)
 {
     if (!trine_is_given(t)) return TRINE_OK;
@@ -102,6 +114,7 @@ static trine_status check_adamw(const trine_check *check, const void *args)
     TRY(check_beside(check, "m", &a->m, DT(F32), &a->param));
     TRY(check_beside(check, "v", &a->v, DT(F32), &a->param));
     TRY(check_master(check, &a->master, &a->param));
+    if (a->v_max.count != 0) TRY(check_state(check, "v_max", &a->v_max, &a->param));
     TRY(check_number(check, "grad_scale", &a->grad_scale));
     TRY(check_number(check, "found_inf", &a->found_inf));
     TRY(check_from_zero(check, "lr", a->lr));
@@ -120,11 +133,7 @@ static trine_status check_momentum(const trine_check *check, const trine_sgd_arg
     if (a->nesterov && !(a->momentum > 0)) return trine_bad(check, "momentum", "is 0, which nesterov can't be");
     if (a->nesterov && a->dampening != 0) return trine_bad(check, "dampening", "%g is not 0, as for nesterov", a->dampening);
     if (a->momentum == 0) return a->buffer.count == 0 ? TRINE_OK : trine_bad(check, "buffer", "is given, but momentum is 0");
-    trine_item_text text;
-    TRY(check_beside(check, "buffer", &a->buffer, DT(F32), &a->param));
-    for (int32_t i = 0; i < a->buffer.count; i++)
-        if (!trine_is_given(&a->buffer.at[i])) return trine_bad(check, trine_item_name("buffer", i, text), "is not given");
-    return TRINE_OK;
+    return check_state(check, "buffer", &a->buffer, &a->param);
 }
 
 static trine_status check_sgd(const trine_check *check, const void *args)

@@ -18,19 +18,21 @@ extern "C" {
  *   p -= lr * weight_decay * p       otherwise (Loshchilov & Hutter 2019, decoupled)
  *   m = beta1 m + (1 - beta1) g
  *   v = beta2 v + (1 - beta2) g^2
- *   p -= lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + eps)
+ *   w = the largest of w and v, if v_max is given (AMSGrad: Reddi, Kale & Kumar 2018); w = v otherwise
+ *   p -= lr / (1 - beta1^step) * m / (sqrt(w) / sqrt(1 - beta2^step) + eps)
  *   param       f32, f16, bf16; updated
  *   grad        f32, f16, bf16, of any param
  *   m, v        f32; updated; zeros before the first step
  *   master      optional, for each param that is f16 or bf16: f32, updated; p is then the master weight, and param is not read
  *               but written, the rounded copy of it
+ *   v_max       optional, for all params or for none: w, f32; updated; zeros before the first step. A NaN of v stays.
  *   grad_scale  optional, [1] f32: 1 if not given
  *   found_inf   optional, [1] f32: if it is not 0 nothing is read or written beside it
  *   step        of the bias correction, from 1: the number of this step among those taken. The host makes the corrections, in
  *               f64, so a recorded graph keeps its step.
  * INVALID_ARGUMENT unless lr, weight_decay and eps are finite and >= 0, beta1 and beta2 in [0, 1), step >= 1. */
 typedef struct trine_adamw_args {
-    trine_tensor_list param, grad, m, v, master;
+    trine_tensor_list param, grad, m, v, master, v_max;
     trine_tensor grad_scale, found_inf;
     double lr, beta1, beta2, eps, weight_decay;
     int64_t step;

@@ -169,6 +169,7 @@ static bool decides_form(const trine_op_info *info, const char *field)
                                            "rope cos",
                                            "rope sin",
                                            "sgd buffer",
+                                           "adamw v_max",
                                            "layernorm residual",
                                            "rmsnorm residual",
                                            "layernorm_backward mean",

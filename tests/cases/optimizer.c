@@ -25,6 +25,7 @@ typedef struct step_case {
     double beta1, beta2, eps;      /* of sgd: momentum, dampening */
     int64_t step;
     bool other, maximize; /* l2, or nesterov */
+    bool largest;         /* adamw with v_max */
     const char *what;
 } step_case;
 
@@ -62,13 +63,15 @@ static const case_tensor *take_param(walk *w, int64_t unit)
 
 static void keep(const case_tensor *t, int64_t i, double *to) { *to = case_value(t, i); }
 
-static void adamw_element(const trine_adamw_args *a, double p, double g, double *m, double *v, double *to)
+static void adamw_element(const trine_adamw_args *a, double p, double g, double *m, double *v, double *w, double *to)
 {
     if (a->l2) g += a->weight_decay * p;
     if (!a->l2 && a->weight_decay != 0) p -= a->lr * a->weight_decay * p;
     *m = in_f32(a->beta1 * *m + (1 - a->beta1) * g);
     *v = in_f32(a->beta2 * *v + (1 - a->beta2) * g * g);
-    *to = p - a->lr / (1 - pow(a->beta1, (double)a->step)) * *m / (sqrt(*v) / sqrt(1 - pow(a->beta2, (double)a->step)) + a->eps);
+    if (w) *w = in_f32(*v > *w || isnan(*v) ? *v : *w);
+    *to = p - a->lr / (1 - pow(a->beta1, (double)a->step)) * *m /
+                  (sqrt(w ? *w : *v) / sqrt(1 - pow(a->beta2, (double)a->step)) + a->eps);
 }
 
 static void oracle_adamw(const test_case *c, int64_t unit, double *const *out)
@@ -78,21 +81,24 @@ static void oracle_adamw(const test_case *c, int64_t unit, double *const *out)
     const bool skipped = number_in(c, "found_inf", 0) != 0;
     walk w = {.c = c};
     for (const case_tensor *param; (param = take_param(&w, unit));) {
-        const case_tensor *grad = take(&w, "grad"), *m = take(&w, "m"), *v = take(&w, "v"), *master = take(&w, "master");
+        const case_tensor *grad = take(&w, "grad"), *m = take(&w, "m"), *v = take(&w, "v"), *largest = take(&w, "v_max"),
+                          *master = take(&w, "master");
+        const int32_t states = largest ? 4 : 3;
         double *const *to = out + w.out;
         for (int64_t j = 0; j < w.n; j++) {
             const int64_t i = w.begin + j;
             double weight = case_value(master ? master : param, i);
             keep(m, i, &to[1][j]);
             keep(v, i, &to[2][j]);
+            if (largest) keep(largest, i, &to[3][j]);
             if (skipped)
                 keep(param, i, &to[0][j]);
             else
-                adamw_element(a, weight, by * case_value(grad, i), &to[1][j], &to[2][j], &weight);
+                adamw_element(a, weight, by * case_value(grad, i), &to[1][j], &to[2][j], largest ? &to[3][j] : NULL, &weight);
             if (!skipped) to[0][j] = weight;
-            if (master) to[3][j] = weight;
+            if (master) to[states][j] = weight;
         }
-        w.out += master ? 4 : 3;
+        w.out += master ? states + 1 : states;
     }
 }
 
@@ -143,7 +149,7 @@ static test_case *new_step(case_list *list, trine_op op, const step_case *k, boo
     const double rate = adam ? k->lr / (1 - pow(k->beta1, (double)k->step)) : k->lr;
     const double moved = (adam ? 300 * rate : 64 * rate) * u, size = 64 * u;
     test_case *c = case_new(list, op, "%s %s %s", format_names[k->f], k->s->name, k->what);
-    case_reserve(c, 5 * (int32_t)k->s->count + 2);
+    case_reserve(c, 6 * (int32_t)k->s->count + 2);
     for (int64_t i = 0; i < k->s->count; i++) {
         const format f = format_of(k->f, i);
         int64_t shape[2];
@@ -153,6 +159,7 @@ static test_case *new_step(case_list *list, trine_op op, const step_case *k, boo
         if (adam) {
             add_state(c, "m", i, shape, size, 0, 0);
             add_state(c, "v", i, shape, size, 0.25, 2);
+            if (k->largest) add_state(c, "v_max", i, shape, size, 0.25, 2);
         } else if (momentum) {
             add_state(c, "buffer", i, shape, size, 0, 0);
         }
@@ -265,7 +272,7 @@ void cases_adamw(case_list *list, case_kind kind)
 {
     const step_case plain = {&few[2],      F32_ALL,        .lr = 1e-2,  .decay = 0.1, .skip = -1,
                              .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .step = 7,    .what = "plain"};
-    step_case all = plain, l2 = plain, up = plain, skipped = plain, eps = plain, late = plain, still = plain;
+    step_case all = plain, l2 = plain, up = plain, skipped = plain, eps = plain, late = plain, still = plain, largest = plain;
     all.scale = 0.37, all.skip = 0, all.what = "scaled";
     l2.other = true, l2.scale = 4, l2.step = 2, l2.what = "l2";
     up.maximize = true, up.decay = 0, up.what = "maximize";
@@ -273,7 +280,8 @@ void cases_adamw(case_list *list, case_kind kind)
     eps.eps = 0.5, eps.step = 1, eps.what = "large eps";
     late.step = 1000000, late.beta1 = 0, late.what = "late";
     still.lr = 0, still.what = "lr 0";
-    const step_case variants[] = {all, l2, up, skipped, eps, late, still};
+    largest.largest = true, largest.scale = 0.37, largest.skip = 0, largest.what = "amsgrad";
+    const step_case variants[] = {all, l2, largest, up, skipped, eps, late, still};
     if (kind == CASES_BENCH) {
         step_benches(list, new_adamw, plain);
         return;
