@@ -14,8 +14,7 @@ TRINE_DEVICE void multiply_piece(float (&sum)[lane_sums::rows * columns], uint32
 {
     float4 y[columns];
 #pragma unroll
-    for (int j = 0; j < columns; j++)
-        y[j] = ptx::load_shared(b + j * (32 * wgmma::line_bytes) + ((piece ^ lane % 8) << 4));
+    for (int j = 0; j < columns; j++) y[j] = ptx::load_shared(b + j * (32 * wgmma::line_bytes) + ((piece ^ lane % 8) << 4));
 #pragma unroll
     for (int r = 0; r < lane_sums::rows; r++) {
         const float4 x = ptx::load_shared(a + r * wgmma::line_bytes + ((piece ^ r % 8) << 4));

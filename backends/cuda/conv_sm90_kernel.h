@@ -26,7 +26,7 @@ template <class T, class Tile, wgmma::axis B> struct conv_producer {
         } else {
             const ptx::pixels from = {
                 chunk * terms, first.column * g.step[1] + p.first[1],           first.row * g.step[0] + p.first[0],
-                first.image, uint16_t(p.tap_at[1] + tap_column * g.apart[1]), uint16_t(p.tap_at[0] + tap_row * g.apart[0])};
+                first.image,   uint16_t(p.tap_at[1] + tap_column * g.apart[1]), uint16_t(p.tap_at[0] + tap_row * g.apart[0])};
             ptx::load_pixels(at.a(), &m.a[p.plane], from, at.full());
         }
     }

@@ -278,12 +278,11 @@ inline bool make_planes(CUtensorMap *map, const conv_task &t, const conv_layout 
     const int64_t size = f.wide ? 4 : 2;
     const auto bytes = [size](int64_t count, int64_t step) { return cuuint64_t(count > 1 ? step * size : 16); };
     if (l.windows) {
-        tensor_map::boxes m = {
-            f.d,
-            type_of_d(t),
-            {cuuint64_t(t.outputs[1]), cuuint64_t(t.outputs[0]), cuuint64_t(t.f.rows), cuuint64_t(t.x.n), 1},
-            {bytes(t.outputs[0], f.row), bytes(t.f.rows, f.channel), bytes(t.x.n, f.image), 16},
-            {cuuint32_t(l.box[1]), cuuint32_t(64 / l.box[1]), cuuint32_t(wgmma::line_bytes / size), 1, 1}};
+        tensor_map::boxes m = {f.d,
+                               type_of_d(t),
+                               {cuuint64_t(t.outputs[1]), cuuint64_t(t.outputs[0]), cuuint64_t(t.f.rows), cuuint64_t(t.x.n), 1},
+                               {bytes(t.outputs[0], f.row), bytes(t.f.rows, f.channel), bytes(t.x.n, f.image), 16},
+                               {cuuint32_t(l.box[1]), cuuint32_t(64 / l.box[1]), cuuint32_t(wgmma::line_bytes / size), 1, 1}};
         m.plain = true;
         return tensor_map::make(map, m);
     }

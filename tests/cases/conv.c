@@ -101,7 +101,7 @@ typedef enum form_kind { FORWARD, DATA, WEIGHT } form_kind;
 
 typedef struct conv_case {
     trine_dtype dtype, out, bias; /* NONE: dtype; no bias */
-    bool tf32; /* f32 that may be rounded first */
+    bool tf32;                    /* f32 that may be rounded first */
     bool last;
     int64_t n, c, k, h, w; /* h 0: rank 1 */
     int32_t r, s, stride, padding, dilation, groups;
@@ -166,11 +166,12 @@ static test_case *new_case(case_list *list, conv_case p, form_kind form)
     const trine_dtype out = p.out ? p.out : p.dtype;
     const int32_t ndim = w.rank + 2;
     int64_t x[4], f[4], y[4];
-    test_case *c = case_new(
-        list, ops[form], "%s%s%s%s %lldx%lldx%lldx%lld to %lld, %dx%d stride %d padding %d dilation %d groups %d%s%s%s",
-        trine_dtype_name(p.dtype), p.tf32 ? " as tf32" : "", p.out ? " to f32" : "", p.last ? " channels last" : "", (long long)p.n, (long long)p.c,
-        (long long)p.h, (long long)p.w, (long long)p.k, (int)p.r, (int)p.s, (int)p.stride, (int)p.padding, (int)p.dilation,
-        (int)p.groups, p.other ? " (one more along the height)" : "", p.bias ? " bias" : "", p.what ? p.what : "");
+    test_case *c =
+        case_new(list, ops[form], "%s%s%s%s %lldx%lldx%lldx%lld to %lld, %dx%d stride %d padding %d dilation %d groups %d%s%s%s",
+                 trine_dtype_name(p.dtype), p.tf32 ? " as tf32" : "", p.out ? " to f32" : "", p.last ? " channels last" : "",
+                 (long long)p.n, (long long)p.c, (long long)p.h, (long long)p.w, (long long)p.k, (int)p.r, (int)p.s,
+                 (int)p.stride, (int)p.padding, (int)p.dilation, (int)p.groups, p.other ? " (one more along the height)" : "",
+                 p.bias ? " bias" : "", p.what ? p.what : "");
     shape_of(&p, p.n, p.c, p.h, p.w, x);
     shape_of(&p, p.k, p.c / groups, p.r, p.s, f);
     shape_of(&p, p.n, p.k, oh, ow, y);

@@ -137,8 +137,9 @@ inline bool make(CUtensorMap *map, const boxes &m)
     const CUtensorMapSwizzle swizzle = m.plain ? CU_TENSOR_MAP_SWIZZLE_NONE
                                        : half  ? CU_TENSOR_MAP_SWIZZLE_64B
                                                : CU_TENSOR_MAP_SWIZZLE_128B;
-    return encode && encode(map, m.type, 5, const_cast<void *>(m.data), m.size, m.stride, m.box, step,
-                            CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+    return encode &&
+           encode(map, m.type, 5, const_cast<void *>(m.data), m.size, m.stride, m.box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                  swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
 } // namespace tensor_map
