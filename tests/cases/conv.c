@@ -250,6 +250,10 @@ static const conv_case forms[] = {
     {.n = 1, .c = 34, .k = 34, .h = 12, .w = 19, .r = 5, .s = 5, .stride = 2, .padding = 2, .groups = 34},
     {.n = 1, .c = 6, .k = 6, .h = 5, .w = 18, .r = 2, .s = 3, .padding = 4, .groups = 6},
     {.n = 1, .c = 24, .k = 40, .h = 13, .w = 9, .r = 4, .s = 4, .stride = 4, .other = true},
+    {.n = 3, .c = 16, .k = 72, .h = 8, .w = 16, .r = 3, .s = 3, .padding = 1}, /* planes of whole lines of 64 */
+    {.n = 3, .c = 24, .k = 20, .h = 6, .w = 8, .r = 3, .s = 3, .padding = 1},  /* and of pieces of 16 bytes */
+    {.n = 2, .c = 3, .k = 20, .h = 12, .w = 24, .r = 3, .s = 3, .padding = 1},
+    {.n = 2, .c = 8, .k = 24, .h = 8, .w = 8, .r = 1, .s = 1},
 };
 enum { FORMS = sizeof forms / sizeof forms[0] };
 
