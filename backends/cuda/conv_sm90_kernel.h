@@ -1,7 +1,8 @@
-/* sm90: convolutions of 16-bit floats, and of f32 as tf32, on Hopper's tensor cores: matmul's ring and warpgroups (matmul_sm90_kernel.h), whose rows of a
- * are pixels. A stage holds 64 terms (tf32: 32): one tap's chunk of 64 channels, which TMA's im2col mode brings for any row of pixels, zeros
- * at the borders included; or, where channels are few, the taps of a filter row side by side, which lie so in an image that was
- * copied with padding ("windows"). Bound by the tensor cores, or by L2, which is read once a tap. */
+/* sm90: convolutions of 16-bit floats, and of f32 as tf32, on Hopper's tensor cores: matmul's ring and warpgroups
+ * (matmul_sm90_kernel.h), whose rows of a are pixels. A stage holds 64 terms (tf32: 32): one tap's chunk of 64 channels, which
+ * TMA's im2col mode brings for any row of pixels, zeros at the borders included; or, where channels are few, the taps of a
+ * filter row side by side, which lie so in an image that was copied with padding ("windows"). Bound by the tensor cores, or by
+ * L2, which is read once a tap. */
 #ifndef TRINE_CUDA_CONV_SM90_KERNEL_H
 #define TRINE_CUDA_CONV_SM90_KERNEL_H
 

@@ -1,4 +1,5 @@
-/* The sm90 convolution's epilogues: from a warpgroup's sums in registers (Sums says which) to d, wherever its pixels and channels lie.
+/* The sm90 convolution's epilogues: from a warpgroup's sums in registers (Sums says which) to d, wherever its pixels and channels
+ * lie.
  *
  *   store_by_tma         pixels follow each other, each with its channels: matmul's
  *   store_pixels_by_tma  pixels that lie anywhere, each with its channels

@@ -1,6 +1,7 @@
-/* Turns between planes of pixels [image][channel][pixel] and pixels of channels [image][pixel][channel]: what lets TMA read the first
- * and lets the convolution write the second. A thread loads a square of elements, as many lines of the source as a pack of the
- * result has elements, and stores it turned; registers are all it takes. Bound by bytes, each read and written once. */
+/* Turns between planes of pixels [image][channel][pixel] and pixels of channels [image][pixel][channel]: what lets TMA read
+ * the first and lets the convolution write the second. A thread loads a square of elements, as many lines of the source as a
+ * pack of the result has elements, and stores it turned; registers are all it takes. Bound by bytes, each read and written
+ * once. */
 #ifndef TRINE_CUDA_CONV_SM90_TURN_H
 #define TRINE_CUDA_CONV_SM90_TURN_H
 

@@ -1,7 +1,8 @@
-/* sm90, the gradient of the filters: dweight[k, (tap, c)] = sum over pixels of dy[pixel, k] x[pixel moved by tap, c]. Both operands
- * lie along their rows (channels), 64 pixels a stage (f32, which is multiplied exactly: 32); TMA's im2col mode brings x. The tiles are few and the sums long, so that
- * pixels are divided among blocks: each stores its sums as f32, and a second kernel adds them in order. Bound by L2, from which
- * every column of tiles reads dy again and every row of them (with clusters of two, every second one) x. */
+/* sm90, the gradient of the filters: dweight[k, (tap, c)] = sum over pixels of dy[pixel, k] x[pixel moved by tap, c]. Both
+ * operands lie along their rows (channels), 64 pixels a stage (f32, which is multiplied exactly: 32); TMA's im2col mode brings
+ * x. The tiles are few and the sums long, so that pixels are divided among blocks: each stores its sums as f32, and a second
+ * kernel adds them in order. Bound by L2, from which every column of tiles reads dy again and every row of them (with clusters
+ * of two, every second one) x. */
 #ifndef TRINE_CUDA_CONV_SM90_WEIGHT_H
 #define TRINE_CUDA_CONV_SM90_WEIGHT_H
 

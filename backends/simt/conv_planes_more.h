@@ -1,6 +1,6 @@
-/* depthwise with channels first, what conv_planes.h leaves: strides of 2, their data gradient, and the gradient of the filters. As there,
- * neighbouring threads have neighbouring columns; a thread loads all that some rows of outputs meet before it multiplies, and what
- * neighbours load again comes from the caches. */
+/* depthwise with channels first, what conv_planes.h leaves: strides of 2, their data gradient, and the gradient of the
+ * filters. As there, neighbouring threads have neighbouring columns; a thread loads all that some rows of outputs meet before
+ * it multiplies, and what neighbours load again comes from the caches. */
 #ifndef TRINE_SIMT_CONV_PLANES_MORE_H
 #define TRINE_SIMT_CONV_PLANES_MORE_H
 

@@ -1,6 +1,6 @@
-/* pointwise: filters of one tap without stride or padding are matrix products of the tensors as they lie, by the backend's matmul. Planes
- * are a batch, pixels of channels that follow each other one matrix. 16-bit floats with dense channels are left to the
- * vendor's own kernels, which are as fast. */
+/* pointwise: filters of one tap without stride or padding are matrix products of the tensors as they lie, by the backend's
+ * matmul. Planes are a batch, pixels of channels that follow each other one matrix. 16-bit floats with dense channels are left
+ * to the vendor's own kernels, which are as fast. */
 #ifndef TRINE_SIMT_CONV_POINTWISE_H
 #define TRINE_SIMT_CONV_POINTWISE_H
 
@@ -44,15 +44,25 @@ inline trine_tensor pointwise_view(const trine_tensor &t, int64_t n, int64_t row
     return v;
 }
 
-inline trine_status pointwise_check(trine_call *call, const trine_conv_shape &s, trine_dtype dtype, const pointwise_pixels &x,
-                                    const pointwise_pixels &y)
+/* A convolution whose input, or its gradient, is x, and whose output y. */
+struct pointwise_form {
+    trine_conv_shape s;
+    pointwise_pixels x, y;
+};
+
+inline trine_status pointwise_form_of(trine_call *call, const trine_tensor &x, const trine_tensor &weight, const trine_tensor &y,
+                                      const trine_conv_window &window, int32_t channels_last, pointwise_form *f)
 {
+    const trine_conv_shape s = trine_conv_shape_make(&x, &weight, &y, &window, channels_last);
+    f->s = s;
+    f->x = pointwise_pixels_of(s.in, s.x_n, s.x_c, s.x_at);
+    f->y = pointwise_pixels_of(s.out, s.y_n, s.y_k, s.y_at);
     for (int i = 0; i < 2; i++)
         TRINE_REQUIRE_THAT(call, s.taps[i] == 1 && s.padding[i] == 0 && (s.stride[i] == 1 || s.in[i] == 1),
                            "needs filters of one tap without stride and padding");
     TRINE_REQUIRE_THAT(call, s.groups == 1, "needs one group");
-    TRINE_REQUIRE_THAT(call, x.lies && y.lies, "needs pixels that are one distance apart");
-    TRINE_REQUIRE_THAT(call, dtype == TRINE_F32 || (s.x_c != 1 && s.y_k != 1), "needs f32, or planes");
+    TRINE_REQUIRE_THAT(call, f->x.lies && f->y.lies, "needs pixels that are one distance apart");
+    TRINE_REQUIRE_THAT(call, weight.dtype == TRINE_F32 || (s.x_c != 1 && s.y_k != 1), "needs f32, or planes");
     return TRINE_OK;
 }
 
@@ -95,13 +105,11 @@ inline trine_matmul_args pointwise_product(const trine_conv_shape &s, const trin
 inline trine_status pointwise_forward(trine_call *call, const void *args)
 {
     const trine_conv_args *a = static_cast<const trine_conv_args *>(args);
-    const trine_conv_shape s = trine_conv_shape_make(&a->x, &a->weight, &a->y, &a->window, a->channels_last);
-    const pointwise_pixels x = pointwise_pixels_of(s.in, s.x_n, s.x_c, s.x_at),
-                           y = pointwise_pixels_of(s.out, s.y_n, s.y_k, s.y_at);
-    trine_status status = pointwise_check(call, s, a->x.dtype, x, y);
-    if (status == TRINE_OK) status = pointwise_check_filter(call, a->precision, x, s.f_c);
+    pointwise_form f;
+    trine_status status = pointwise_form_of(call, a->x, a->weight, a->y, a->window, a->channels_last, &f);
+    if (status == TRINE_OK) status = pointwise_check_filter(call, a->precision, f.x, f.s.f_c);
     if (status != TRINE_OK) return status;
-    trine_matmul_args m = pointwise_product(s, a->x, x, s.c, a->weight, s.f_c, s.f_k, a->y, y, s.k);
+    trine_matmul_args m = pointwise_product(f.s, a->x, f.x, f.s.c, a->weight, f.s.f_c, f.s.f_k, a->y, f.y, f.s.k);
     m.bias = a->bias;
     m.activation = a->activation;
     m.activation_alpha = a->activation_alpha;
@@ -112,13 +120,11 @@ inline trine_status pointwise_forward(trine_call *call, const void *args)
 inline trine_status pointwise_data(trine_call *call, const void *args)
 {
     const trine_conv_backward_data_args *a = static_cast<const trine_conv_backward_data_args *>(args);
-    const trine_conv_shape s = trine_conv_shape_make(&a->dx, &a->weight, &a->dy, &a->window, a->channels_last);
-    const pointwise_pixels x = pointwise_pixels_of(s.in, s.x_n, s.x_c, s.x_at),
-                           y = pointwise_pixels_of(s.out, s.y_n, s.y_k, s.y_at);
-    trine_status status = pointwise_check(call, s, a->dy.dtype, x, y);
-    if (status == TRINE_OK) status = pointwise_check_filter(call, a->precision, y, s.f_k);
+    pointwise_form f;
+    trine_status status = pointwise_form_of(call, a->dx, a->weight, a->dy, a->window, a->channels_last, &f);
+    if (status == TRINE_OK) status = pointwise_check_filter(call, a->precision, f.y, f.s.f_k);
     if (status != TRINE_OK) return status;
-    trine_matmul_args m = pointwise_product(s, a->dy, y, s.k, a->weight, s.f_k, s.f_c, a->dx, x, s.c);
+    trine_matmul_args m = pointwise_product(f.s, a->dy, f.y, f.s.k, a->weight, f.s.f_k, f.s.f_c, a->dx, f.x, f.s.c);
     m.precision = a->precision;
     return pointwise_run(call, m);
 }
@@ -127,19 +133,18 @@ inline trine_status pointwise_data(trine_call *call, const void *args)
 inline trine_status pointwise_weight(trine_call *call, const void *args)
 {
     const trine_conv_backward_weight_args *a = static_cast<const trine_conv_backward_weight_args *>(args);
-    const trine_conv_shape s = trine_conv_shape_make(&a->x, &a->dweight, &a->dy, &a->window, a->channels_last);
-    const pointwise_pixels x = pointwise_pixels_of(s.in, s.x_n, s.x_c, s.x_at),
-                           y = pointwise_pixels_of(s.out, s.y_n, s.y_k, s.y_at);
-    const int64_t pixels = s.in[0] * s.in[1];
-    const trine_status status = pointwise_check(call, s, a->x.dtype, x, y);
+    pointwise_form f;
+    const trine_status status = pointwise_form_of(call, a->x, a->dweight, a->dy, a->window, a->channels_last, &f);
     if (status != TRINE_OK) return status;
-    TRINE_REQUIRE_THAT(call, pointwise_follows(x, s.n, pixels) && pointwise_follows(y, s.n, pixels),
+    const int64_t pixels = f.s.in[0] * f.s.in[1];
+    TRINE_REQUIRE_THAT(call, a->x.dtype == TRINE_F32, "needs f32");
+    TRINE_REQUIRE_THAT(call, pointwise_follows(f.x, f.s.n, pixels) && pointwise_follows(f.y, f.s.n, pixels),
                        "needs images that follow each other");
     trine_matmul_args m;
     memset(&m, 0, sizeof m);
-    m.a = pointwise_view(a->dy, 1, s.k, s.n * pixels, 0, y.channel, y.pixel);
-    m.b = pointwise_view(a->x, 1, s.n * pixels, s.c, 0, x.pixel, x.channel);
-    m.d = pointwise_view(a->dweight, 1, s.k, s.c, 0, s.f_k, s.f_c);
+    m.a = pointwise_view(a->dy, 1, f.s.k, f.s.n * pixels, 0, f.y.channel, f.y.pixel);
+    m.b = pointwise_view(a->x, 1, f.s.n * pixels, f.s.c, 0, f.x.pixel, f.x.channel);
+    m.d = pointwise_view(a->dweight, 1, f.s.k, f.s.c, 0, f.s.f_k, f.s.f_c);
     m.alpha = 1;
     m.precision = a->precision;
     return pointwise_run(call, m);
