@@ -5,6 +5,7 @@
 #define TRINE_KERNEL_BLOCKS(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 
 #include "backends/cuda/conv_variants.h"
+#include "backends/simt/conv_pointwise.h"
 #include "backends/simt/conv_rows_run.h"
 
 trine_status trine_cuda_conv_forward_portable(trine_call *call, const void *args) { return simt::conv_forward(call, args); }
@@ -13,12 +14,17 @@ trine_status trine_cuda_conv_weight_portable(trine_call *call, const void *args)
 
 /* Best first. */
 static const trine_variant forward_variants[] = {
-    {"sm90", sm90::conv_forward<-1>},        {"depthwise", simt::depthwise_forward},  {"implicit_gemm", simt::conv_forward},
-    {"sm90_128x256", sm90::conv_forward<0>}, {"sm90_128x128", sm90::conv_forward<1>}, {"sm90_128x64", sm90::conv_forward<2>},
+    {"pointwise", simt::pointwise_forward}, {"sm90", sm90::conv_forward<-1>},        {"depthwise", simt::depthwise_forward},
+    {"implicit_gemm", simt::conv_forward},  {"sm90_128x256", sm90::conv_forward<0>}, {"sm90_128x128", sm90::conv_forward<1>},
+    {"sm90_128x64", sm90::conv_forward<2>},
 };
-static const trine_variant data_variants[] = {
-    {"sm90", sm90::conv_data<-1>}, {"depthwise", simt::depthwise_data}, {"implicit_gemm", simt::conv_data}};
-static const trine_variant weight_variants[] = {
-    {"sm90", sm90::conv_weight}, {"depthwise", simt::depthwise_weight}, {"implicit_gemm", simt::conv_weight}};
+static const trine_variant data_variants[] = {{"pointwise", simt::pointwise_data},
+                                              {"sm90", sm90::conv_data<-1>},
+                                              {"depthwise", simt::depthwise_data},
+                                              {"implicit_gemm", simt::conv_data}};
+static const trine_variant weight_variants[] = {{"pointwise", simt::pointwise_weight},
+                                                {"sm90", sm90::conv_weight},
+                                                {"depthwise", simt::depthwise_weight},
+                                                {"implicit_gemm", simt::conv_weight}};
 
 #include "backends/simt/conv_ops.h"

@@ -220,8 +220,8 @@ inline trine_status copy_filters(trine_call *call, const conv_task &t, const con
 }
 
 /* Copies what the first task says, multiplies them all and turns d. The workspace has the images, the filters and d. */
-inline trine_status run_tasks(trine_call *call, conv_task *tasks, int phases, const conv_layout &l, int tile, const conv_images &d,
-                              const spread_pack *spread = nullptr)
+inline trine_status run_tasks(trine_call *call, conv_task *tasks, int phases, const conv_layout &l, int tile,
+                              const conv_images &d, const spread_pack *spread = nullptr)
 {
     const conv_task &t = tasks[0];
     char *const memory = reinterpret_cast<char *>((reinterpret_cast<uintptr_t>(call->workspace) + 255) / 256 * 256);
@@ -262,7 +262,7 @@ inline bool turn_d(conv_layout *l, const conv_task &t, int phases, const conv_im
     return true;
 }
 
-inline size_t workspace_of(const conv_layout &l) 
+inline size_t workspace_of(const conv_layout &l)
 {
     const size_t bytes = l.x_bytes + l.f_bytes + l.d_bytes;
     return bytes ? bytes + 256 : 0;

@@ -12,7 +12,7 @@ namespace sm90 {
 
 enum { data_phases = 64 };
 
-/* Everything but taps and places. */
+/* Everything but taps and places, of the input as a whole. */
 inline conv_task data_task(const trine_conv_shape &s, const trine_conv_backward_data_args *a)
 {
     conv_task t = {};
@@ -29,6 +29,8 @@ inline conv_task data_task(const trine_conv_shape &s, const trine_conv_backward_
     f.channel = s.x_c;
     f.wide = a->dx.dtype == TRINE_F32;
     t.finish = f;
+    t.outputs[0] = s.in[0];
+    t.outputs[1] = s.in[1];
     return t;
 }
 
@@ -167,9 +169,7 @@ struct data_plan {
 
 inline void plan_data(data_plan *p, const trine_conv_shape &s, const trine_conv_backward_data_args *a)
 {
-    conv_task all = data_task(s, a);
-    all.outputs[0] = s.in[0];
-    all.outputs[1] = s.in[1];
+    const conv_task all = data_task(s, a);
     p->phases = 1;
     p->spread = spread_task(s, all, p->tasks, &p->pack);
     if (p->spread) return;
@@ -181,10 +181,7 @@ template <int tile> trine_status conv_data(trine_call *call, const void *args)
 {
     const trine_conv_backward_data_args *a = static_cast<const trine_conv_backward_data_args *>(args);
     trine_conv_shape s = trine_conv_shape_make(&a->dx, &a->weight, &a->dy, &a->window, a->channels_last);
-    conv_task all = data_task(s, a);
-    all.outputs[0] = s.in[0];
-    all.outputs[1] = s.in[1];
-    trine_status status = check_task(call, all, s.groups);
+    trine_status status = check_task(call, data_task(s, a), s.groups);
     if (status != TRINE_OK) return status;
     TRINE_REQUIRE_THAT(call, trine_conv_phases(&s, 0) * trine_conv_phases(&s, 1) <= data_phases, "needs strides of at most 8");
     TRINE_REQUIRE_THAT(call, s.out[0] > 0 && s.out[1] > 0, "needs an output");

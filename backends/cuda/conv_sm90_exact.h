@@ -1,6 +1,6 @@
-/* True f32 on the sm90 convolution's ring: stages come as for the tensor cores, and are multiplied by ordinary multiply-adds. A warp
- * has 16 rows of the tile and a lane of it every 32nd column, so that a row's four terms are one load for all lanes and a column's
- * meet all banks. Bound by the rate of multiply-adds: of a tile of 256 columns 512 of them for 24 loads. */
+/* True f32 on the sm90 convolution's ring: stages come as for the tensor cores, and are multiplied by ordinary multiply-adds.
+ * A warp has 16 rows of the tile and a lane of it every 32nd column, so that a row's four terms are one load for all lanes and
+ * a column's meet all banks. Bound by the rate of multiply-adds: of a tile of 256 columns 512 of them for 24 loads. */
 #ifndef TRINE_CUDA_CONV_SM90_EXACT_H
 #define TRINE_CUDA_CONV_SM90_EXACT_H
 
@@ -14,8 +14,7 @@ TRINE_DEVICE void multiply_piece(float (&sum)[lane_sums::rows * columns], uint32
 {
     float4 y[columns];
 #pragma unroll
-    for (int j = 0; j < columns; j++)
-        y[j] = ptx::load_shared(b + j * (32 * wgmma::line_bytes) + ((piece ^ lane % 8) << 4));
+    for (int j = 0; j < columns; j++) y[j] = ptx::load_shared(b + j * (32 * wgmma::line_bytes) + ((piece ^ lane % 8) << 4));
 #pragma unroll
     for (int r = 0; r < lane_sums::rows; r++) {
         const float4 x = ptx::load_shared(a + r * wgmma::line_bytes + ((piece ^ r % 8) << 4));

@@ -32,8 +32,8 @@ enum conv_store_kind { store_kind_rows, store_kind_pixels, store_kind_planes };
 struct conv_geometry {
     bool windows;
     conv_store_kind store;
-    int step[2];       /* between outputs */
-    int apart[2];      /* between taps */
+    int step[2];  /* between outputs */
+    int apart[2]; /* between taps */
     int filter_step[2], chunks;
     int box[2]; /* windows: a tile's pixels, [rows, columns] */
     int lines;  /* windows: filter rows in a step */

@@ -1,7 +1,8 @@
-/* sm90: convolutions of 16-bit floats, and of f32 as tf32, on Hopper's tensor cores: matmul's ring and warpgroups (matmul_sm90_kernel.h), whose rows of a
- * are pixels. A stage holds 64 terms (tf32: 32): one tap's chunk of 64 channels, which TMA's im2col mode brings for any row of pixels, zeros
- * at the borders included; or, where channels are few, the taps of a filter row side by side, which lie so in an image that was
- * copied with padding ("windows"). Bound by the tensor cores, or by L2, which is read once a tap. */
+/* sm90: convolutions of 16-bit floats, and of f32 as tf32, on Hopper's tensor cores: matmul's ring and warpgroups
+ * (matmul_sm90_kernel.h), whose rows of a are pixels. A stage holds 64 terms (tf32: 32): one tap's chunk of 64 channels, which
+ * TMA's im2col mode brings for any row of pixels, zeros at the borders included; or, where channels are few, the taps of a
+ * filter row side by side, which lie so in an image that was copied with padding ("windows"). Bound by the tensor cores, or by
+ * L2, which is read once a tap. */
 #ifndef TRINE_CUDA_CONV_SM90_KERNEL_H
 #define TRINE_CUDA_CONV_SM90_KERNEL_H
 
@@ -26,7 +27,7 @@ template <class T, class Tile, wgmma::axis B> struct conv_producer {
         } else {
             const ptx::pixels from = {
                 chunk * terms, first.column * g.step[1] + p.first[1],           first.row * g.step[0] + p.first[0],
-                first.image, uint16_t(p.tap_at[1] + tap_column * g.apart[1]), uint16_t(p.tap_at[0] + tap_row * g.apart[0])};
+                first.image,   uint16_t(p.tap_at[1] + tap_column * g.apart[1]), uint16_t(p.tap_at[0] + tap_row * g.apart[0])};
             ptx::load_pixels(at.a(), &m.a[p.plane], from, at.full());
         }
     }

@@ -63,7 +63,8 @@ template <class U> __global__ void __launch_bounds__(pack_threads)
     pack_spread_kernel(const __grid_constant__ spread_pack f, U *to)
 {
     const int64_t i = int64_t(blockIdx.x) * pack_threads + threadIdx.x;
-    const int padded = (f.terms + pack_terms<U> - 1) / pack_terms<U> * pack_terms<U>, term = int(i % padded), line = int(i / padded), taps = f.all[0] * f.all[1];
+    const int padded = (f.terms + pack_terms<U> - 1) / pack_terms<U> * pack_terms<U>, term = int(i % padded),
+              line = int(i / padded), taps = f.all[0] * f.all[1];
     const int column = line / taps, tap = line - column * taps, phase = column / f.channels;
     const int own[2] = {phase / f.phases[1], phase % f.phases[1]}, at[2] = {tap / f.all[1], tap % f.all[1]};
     if (own[0] >= f.phases[0]) return;
@@ -123,8 +124,8 @@ template <class U> inline trine_status pack_cells(trine_call *call, const image_
 {
     const int64_t cells = int64_t(p.images) * p.rows * p.columns;
     const auto kernel = cell == 4 ? pack_cells_kernel<U, 4> : cell == 8 ? pack_cells_kernel<U, 8> : pack_cells_kernel<U, 16>;
-    return simt::launch(call, kernel, simt::grid(simt::ceil_div(cells, pack_threads)), pack_threads, 0, p,
-                        static_cast<U *>(to), cells);
+    return simt::launch(call, kernel, simt::grid(simt::ceil_div(cells, pack_threads)), pack_threads, 0, p, static_cast<U *>(to),
+                        cells);
 }
 
 } // namespace sm90

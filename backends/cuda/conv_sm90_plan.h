@@ -1,5 +1,5 @@
-/* The sm90 convolution as its kernel sees it: a task is images of dense channels, filters and d; a layout says which of them are copied
- * first, and how the terms are divided into steps. Guards and tensor maps. */
+/* The sm90 convolution as its kernel sees it: a task is images of dense channels, filters and d; a layout says which of them
+ * are copied first, and how the terms are divided into steps. Guards and tensor maps. */
 #ifndef TRINE_CUDA_CONV_SM90_PLAN_H
 #define TRINE_CUDA_CONV_SM90_PLAN_H
 
@@ -44,6 +44,12 @@ inline CUtensorMapDataType type_of(trine_dtype dtype)
     return dtype == TRINE_F32   ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
            : dtype == TRINE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
                                 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+}
+
+/* Of what is loaded: TMA rounds f32 to tf32, to the nearest, if the map says so. */
+inline CUtensorMapDataType loaded_type_of(const conv_task &t)
+{
+    return t.dtype == TRINE_F32 && !t.exact ? CU_TENSOR_MAP_DATA_TYPE_TFLOAT32 : type_of(t.dtype);
 }
 
 inline int64_t align256(int64_t bytes) { return (bytes + 255) / 256 * 256; }
@@ -136,7 +142,7 @@ inline tensor_map::images images_of(const conv_task &t, const conv_layout &l, co
     tensor_map::images m = {};
     const int64_t bytes = bytes_of(t), channels = l.copy_x ? padded_to(t.x.c, 16 / bytes) : t.x.c;
     m.data = data;
-    m.type = type_of(t.dtype);
+    m.type = loaded_type_of(t);
     m.element_bytes = int(bytes);
     m.channels = channels;
     m.images = t.x.n;
@@ -187,7 +193,7 @@ inline bool make_a(CUtensorMap *map, const conv_task &t, const conv_layout &l, c
     const cuuint64_t pixel = cuuint64_t(l.cell) * cuuint64_t(bytes_of(t)), line = cuuint64_t(l.columns) * pixel;
     const tensor_map::boxes m = {
         data,
-        type_of(t.dtype),
+        loaded_type_of(t),
         {cuuint64_t(t.taps[1]) * cuuint64_t(l.cell), cuuint64_t(t.outputs[1]), cuuint64_t(t.outputs[0]), cuuint64_t(t.taps[0]),
          cuuint64_t(t.x.n)},
         {pixel * cuuint64_t(t.step[1]), line * cuuint64_t(t.step[0]), line * cuuint64_t(t.apart[0]), line * cuuint64_t(l.rows)},
@@ -200,7 +206,7 @@ inline bool make_b(CUtensorMap *map, const conv_task &t, const conv_layout &l, c
 {
     tensor_map::matrices m = {};
     m.data = data;
-    m.type = type_of(t.dtype);
+    m.type = loaded_type_of(t);
     m.element_bytes = int(bytes_of(t));
     m.inner = t.turned ? t.f.rows : t.x.c;
     m.outer = t.turned ? t.x.c : t.f.rows;
@@ -278,12 +284,11 @@ inline bool make_planes(CUtensorMap *map, const conv_task &t, const conv_layout 
     const int64_t size = f.wide ? 4 : 2;
     const auto bytes = [size](int64_t count, int64_t step) { return cuuint64_t(count > 1 ? step * size : 16); };
     if (l.windows) {
-        tensor_map::boxes m = {
-            f.d,
-            type_of_d(t),
-            {cuuint64_t(t.outputs[1]), cuuint64_t(t.outputs[0]), cuuint64_t(t.f.rows), cuuint64_t(t.x.n), 1},
-            {bytes(t.outputs[0], f.row), bytes(t.f.rows, f.channel), bytes(t.x.n, f.image), 16},
-            {cuuint32_t(l.box[1]), cuuint32_t(64 / l.box[1]), cuuint32_t(wgmma::line_bytes / size), 1, 1}};
+        tensor_map::boxes m = {f.d,
+                               type_of_d(t),
+                               {cuuint64_t(t.outputs[1]), cuuint64_t(t.outputs[0]), cuuint64_t(t.f.rows), cuuint64_t(t.x.n), 1},
+                               {bytes(t.outputs[0], f.row), bytes(t.f.rows, f.channel), bytes(t.x.n, f.image), 16},
+                               {cuuint32_t(l.box[1]), cuuint32_t(64 / l.box[1]), cuuint32_t(wgmma::line_bytes / size), 1, 1}};
         m.plain = true;
         return tensor_map::make(map, m);
     }

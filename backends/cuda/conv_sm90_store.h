@@ -1,4 +1,5 @@
-/* The sm90 convolution's epilogues: from a warpgroup's sums in registers (Sums says which) to d, wherever its pixels and channels lie.
+/* The sm90 convolution's epilogues: from a warpgroup's sums in registers (Sums says which) to d, wherever its pixels and channels
+ * lie.
  *
  *   store_by_tma         pixels follow each other, each with its channels: matmul's
  *   store_pixels_by_tma  pixels that lie anywhere, each with its channels
@@ -49,9 +50,9 @@ TRINE_DEVICE int64_t column_place(const conv_finish &f, const pixel &at, int col
 }
 
 /* Any strides and activations: through shared memory, so that neighbouring threads have neighbours of d: channels, or pixels. */
-template <class Sums, class Tile, class T> TRINE_DEVICE void store_scattered(const float (&sum)[Tile::N / 2], const conv_geometry &g,
-                                                                 const conv_finish &f, const conv_work &w, uint32_t staging,
-                                                                 const lane_place &me)
+template <class Sums, class Tile, class T>
+TRINE_DEVICE void store_scattered(const float (&sum)[Tile::N / 2], const conv_geometry &g, const conv_finish &f,
+                                  const conv_work &w, uint32_t staging, const lane_place &me)
 {
     constexpr int pitch = Tile::staging_pitch;
     const conv_phase &p = g.phase[w.phase];
@@ -87,9 +88,9 @@ template <class Sums, class Tile, class T> TRINE_DEVICE void store_scattered(con
 
 /* As store_by_tma, for pixels that lie anywhere; `first`: the warpgroup's first pixel, which one thread finds again for each box
  * so that no register holds it. */
-template <class Sums, class Tile, class D> TRINE_DEVICE void store_pixels_by_tma(const float (&sum)[Tile::N / 2], const CUtensorMap *map,
-                                                                     const conv_phase &p, int first, int column, uint32_t staging,
-                                                                     const lane_place &me, D type)
+template <class Sums, class Tile, class D>
+TRINE_DEVICE void store_pixels_by_tma(const float (&sum)[Tile::N / 2], const CUtensorMap *map, const conv_phase &p, int first,
+                                      int column, uint32_t staging, const lane_place &me, D type)
 {
     store_boxes<Tile, D>(
         sum, staging, me, [&](const float *own, uint32_t box) { Sums::fill(own, box, me, type); },
@@ -110,9 +111,9 @@ TRINE_DEVICE void put_plane_pixels(const CUtensorMap *map, const conv_phase &p, 
     ptx::store_box(map, ptx::coordinates{first - image * plane, column, {image, 0, 0}}, false, box);
 }
 
-template <class Sums, class Tile, class D> TRINE_DEVICE void store_planes_by_tma(const float (&sum)[Tile::N / 2], const CUtensorMap *map,
-                                                                     const conv_geometry &g, const conv_work &w,
-                                                                     uint32_t staging, const lane_place &me, D type)
+template <class Sums, class Tile, class D>
+TRINE_DEVICE void store_planes_by_tma(const float (&sum)[Tile::N / 2], const CUtensorMap *map, const conv_geometry &g,
+                                      const conv_work &w, uint32_t staging, const lane_place &me, D type)
 {
     const conv_phase &p = g.phase[w.phase];
     const bool swizzled = !g.windows;

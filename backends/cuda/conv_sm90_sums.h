@@ -38,8 +38,8 @@ TRINE_DEVICE uint32_t plane_place(bool swizzled, int line, int at)
 }
 
 struct fragment_sums {
-    template <int n, class T> static TRINE_DEVICE_METHOD void add_bias(float (&sum)[n], const conv_geometry &g, const conv_finish &f,
-                                                                       int column, const lane_place &me, T type)
+    template <int n, class T> static TRINE_DEVICE_METHOD void
+    add_bias(float (&sum)[n], const conv_geometry &g, const conv_finish &f, int column, const lane_place &me, T type)
     {
 #pragma unroll
         for (int j = 0; j < n / 4; j++) {
@@ -51,7 +51,8 @@ struct fragment_sums {
             sum[4 * j + 3] += high;
         }
     }
-    template <int n> static TRINE_DEVICE_METHOD void stage(const float (&sum)[n], int i, uint32_t to, int pitch, const lane_place &me)
+    template <int n>
+    static TRINE_DEVICE_METHOD void stage(const float (&sum)[n], int i, uint32_t to, int pitch, const lane_place &me)
     {
         stage_sums(sum, i, to, pitch, me);
     }
@@ -85,8 +86,8 @@ struct fragment_sums {
 /* sum[16 j + r]: row 16 warp + r, column 32 j + lane. */
 struct lane_sums {
     enum { rows = 16 };
-    template <int n, class T> static TRINE_DEVICE_METHOD void add_bias(float (&sum)[n], const conv_geometry &g, const conv_finish &f,
-                                                                       int column, const lane_place &me, T type)
+    template <int n, class T> static TRINE_DEVICE_METHOD void
+    add_bias(float (&sum)[n], const conv_geometry &g, const conv_finish &f, int column, const lane_place &me, T type)
     {
 #pragma unroll
         for (int j = 0; j < n / rows; j++) {
@@ -96,11 +97,11 @@ struct lane_sums {
             for (int r = 0; r < rows; r++) sum[rows * j + r] += bias;
         }
     }
-    template <int n> static TRINE_DEVICE_METHOD void stage(const float (&sum)[n], int i, uint32_t to, int pitch, const lane_place &me)
+    template <int n>
+    static TRINE_DEVICE_METHOD void stage(const float (&sum)[n], int i, uint32_t to, int pitch, const lane_place &me)
     {
 #pragma unroll
-        for (int r = 0; r < rows; r++)
-            store_one(to + ((me.warp() * rows + r) * pitch + me.lane()) * 4, sum[rows * i + r]);
+        for (int r = 0; r < rows; r++) store_one(to + ((me.warp() * rows + r) * pitch + me.lane()) * 4, sum[rows * i + r]);
     }
     static TRINE_DEVICE_METHOD void fill(const float *d, uint32_t box, const lane_place &me, float)
     {
@@ -113,7 +114,8 @@ struct lane_sums {
     {
 #pragma unroll
         for (int r = 0; r < rows; r += 4)
-            ptx::store_shared(box + plane_place(swizzled, me.lane(), me.warp() * rows + r), float4{d[r], d[r + 1], d[r + 2], d[r + 3]});
+            ptx::store_shared(box + plane_place(swizzled, me.lane(), me.warp() * rows + r),
+                              float4{d[r], d[r + 1], d[r + 2], d[r + 3]});
     }
 };
 

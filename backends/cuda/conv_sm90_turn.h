@@ -1,6 +1,7 @@
-/* Turns between planes of pixels [image][channel][pixel] and pixels of channels [image][pixel][channel]: what lets TMA read the first
- * and lets the convolution write the second. A thread loads a square of elements, as many lines of the source as a pack of the
- * result has elements, and stores it turned; registers are all it takes. Bound by bytes, each read and written once. */
+/* Turns between planes of pixels [image][channel][pixel] and pixels of channels [image][pixel][channel]: what lets TMA read
+ * the first and lets the convolution write the second. A thread loads a square of elements, as many lines of the source as a
+ * pack of the result has elements, and stores it turned; registers are all it takes. Bound by bytes, each read and written
+ * once. */
 #ifndef TRINE_CUDA_CONV_SM90_TURN_H
 #define TRINE_CUDA_CONV_SM90_TURN_H
 
@@ -94,8 +95,8 @@ template <class U, int VA, int VB> inline trine_status launch_turn(trine_call *c
 /* Pixels of the planes that may be moved together: 16 bytes, 8 (of 16-bit elements), or 1 element. */
 inline int pixels_together(const conv_images &x, int64_t bytes)
 {
-    const bool dense = x.size[1] == 1 ? x.size[0] == 1 || x.stride[0] == 1
-                                      : x.stride[1] == 1 && (x.size[0] == 1 || x.stride[0] == x.size[1]);
+    const bool dense =
+        x.size[1] == 1 ? x.size[0] == 1 || x.stride[0] == 1 : x.stride[1] == 1 && (x.size[0] == 1 || x.stride[0] == x.size[1]);
     for (int v = int(16 / bytes); v >= 4 && dense; v /= 2)
         if (x.size[0] * x.size[1] % v == 0 && (x.c == 1 || x.channel % v == 0) && (x.n == 1 || x.image % v == 0) &&
             reinterpret_cast<uintptr_t>(x.data) % (size_t(v) * size_t(bytes)) == 0)

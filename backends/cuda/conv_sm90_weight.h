@@ -1,7 +1,8 @@
-/* sm90, the gradient of the filters: dweight[k, (tap, c)] = sum over pixels of dy[pixel, k] x[pixel moved by tap, c]. Both operands
- * lie along their rows (channels), 64 pixels a stage (f32, which is multiplied exactly: 32); TMA's im2col mode brings x. The tiles are few and the sums long, so that
- * pixels are divided among blocks: each stores its sums as f32, and a second kernel adds them in order. Bound by L2, from which
- * every column of tiles reads dy again and every row of them (with clusters of two, every second one) x. */
+/* sm90, the gradient of the filters: dweight[k, (tap, c)] = sum over pixels of dy[pixel, k] x[pixel moved by tap, c]. Both
+ * operands lie along their rows (channels), 64 pixels a stage (f32, which is multiplied exactly: 32); TMA's im2col mode brings
+ * x. The tiles are few and the sums long, so that pixels are divided among blocks: each stores its sums as f32, and a second
+ * kernel adds them in order. Bound by L2, from which every column of tiles reads dy again and every row of them (with clusters
+ * of two, every second one) x. */
 #ifndef TRINE_CUDA_CONV_SM90_WEIGHT_H
 #define TRINE_CUDA_CONV_SM90_WEIGHT_H
 
@@ -63,8 +64,8 @@ template <class T, class Tile> struct weight_boxes {
 
 /* A box's pixels from `first` on: dy's, and what each tap meets of x. */
 template <class T, class Tile> TRINE_DEVICE void load_weight_pixels(const maps &m, const conv_geometry &g, const weight_parts &p,
-                                                           const ring_place<Tile> &at, const weight_boxes<T, Tile> &boxes, int row,
-                                                           int first)
+                                                                    const ring_place<Tile> &at,
+                                                                    const weight_boxes<T, Tile> &boxes, int row, int first)
 {
     constexpr int unit = weight_unit<T>, bytes = weight_box_bytes<T>;
     const conv_phase &phase = g.phase[0];
@@ -86,7 +87,8 @@ template <class T, class Tile> TRINE_DEVICE void load_weight_pixels(const maps &
 
 /* The same for a box of pixels whose channels are few: a filter row's taps lie side by side. Blocks load for themselves. */
 template <class T, class Tile> TRINE_DEVICE void load_weight_windows(const maps &m, const conv_geometry &g, const weight_parts &p,
-                                                            const ring_place<Tile> &at, const weight_work &w, const pixel &box)
+                                                                     const ring_place<Tile> &at, const weight_work &w,
+                                                                     const pixel &box)
 {
     constexpr int unit = weight_unit<T>, bytes = weight_box_bytes<T>;
     const int row = box.row * g.box[0], column = box.column * g.box[1];
@@ -103,7 +105,8 @@ template <class T, class Tile> TRINE_DEVICE void load_weight_windows(const maps 
 }
 
 template <class T, class Tile> TRINE_DEVICE void load_weight_stages(const maps &m, const conv_geometry &g, const weight_parts &p,
-                                                           uint32_t base, uint32_t rank, unsigned unit, unsigned units_apart)
+                                                                    uint32_t base, uint32_t rank, unsigned unit,
+                                                                    unsigned units_apart)
 {
     ring_place<Tile> at(base);
     const unsigned units = p.tiles_m / unsigned(p.share) * p.tiles_n * p.splits;
@@ -123,7 +126,7 @@ template <class T, class Tile> TRINE_DEVICE void load_weight_stages(const maps &
 }
 
 template <class T, class Tile> TRINE_DEVICE void put_weight_sums(const float (&sum)[Tile::N / 2], const weight_parts &p,
-                                                               const weight_work &w, const lane_place &me)
+                                                                 const weight_work &w, const lane_place &me)
 {
     float *const parts = p.sums + int64_t(w.split) * p.rows * p.pitch + w.column;
     if constexpr (sizeof(T) == 4) {

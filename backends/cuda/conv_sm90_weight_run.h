@@ -15,8 +15,7 @@ struct weight_tile {
     int m, n, together;
     double rate, exact; /* part of the tensor cores' rate, of the multiply-adds' */
 };
-static constexpr weight_tile weight_tiles[] = {
-    {64, 128, 2, 0.70, 0.85}, {128, 128, 1, 0.75, 0.87}, {128, 256, 1, 0.85, 0.90}};
+static constexpr weight_tile weight_tiles[] = {{64, 128, 2, 0.70, 0.85}, {128, 128, 1, 0.75, 0.87}, {128, 256, 1, 0.85, 0.90}};
 
 /* dy as a matrix [pixels][channels] in memory. */
 inline bool lies_as_matrix(const conv_images &y, int64_t bytes)
@@ -110,7 +109,8 @@ inline bool make_dy(CUtensorMap *map, const conv_task &t, const conv_images &dy,
     const int64_t bytes = bytes_of(t), channels = l.copy_y ? padded_to(dy.c, 16 / bytes) : dy.c;
     const int64_t stride[2] = {l.copy_y ? dy.size[1] * channels : dy.stride[0], l.copy_y ? channels : dy.stride[1]};
     if (l.images.windows)
-        return make_outputs(map, data, type, bytes, channels, t, stride, l.copy_y ? dy.size[0] * stride[0] : dy.image, l.images.box);
+        return make_outputs(map, data, type, bytes, channels, t, stride, l.copy_y ? dy.size[0] * stride[0] : dy.image,
+                            l.images.box);
     tensor_map::matrices m = {};
     m.data = data;
     m.type = type;

@@ -103,9 +103,8 @@ TRINE_DEVICE void put_box(const CUtensorMap *map, const ptx::coordinates &at, co
 
 /* Sums of 64 rows in boxes of 8 KB, as many columns as lines of 128 bytes have elements: fill(sums, box) writes them to shared
  * memory, put(column, box) has TMA bring them to d, by one thread. */
-template <class Tile, class D, class Fill, class Put>
-TRINE_DEVICE void store_boxes(const float (&sum)[Tile::N / 2], uint32_t staging, const lane_place &me, const Fill &fill,
-                              const Put &put)
+template <class Tile, class D, class Fill, class Put> TRINE_DEVICE void
+store_boxes(const float (&sum)[Tile::N / 2], uint32_t staging, const lane_place &me, const Fill &fill, const Put &put)
 {
     constexpr int columns = wgmma::line_bytes / int(sizeof(D));
 #pragma unroll

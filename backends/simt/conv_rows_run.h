@@ -5,7 +5,7 @@
 
 #include "backends/simt/conv.h"
 #include "backends/simt/conv_planes.h"
-#include "backends/simt/conv_rows_weight.h"
+#include "backends/simt/conv_planes_more.h"
 
 namespace simt {
 
@@ -164,6 +164,15 @@ template <class T, int V, int S> inline trine_status rows_launch_planes(trine_ca
     return launch(call, conv_planes_kernel<T, V, S>, grid(ceil_div(p.items, rows_threads)), rows_threads, 0, p);
 }
 
+template <class T, int S> inline trine_status rows_launch_planes_stride(trine_call *call, rows_problem<T> p, rows_kind kind)
+{
+    const bool spread = kind == rows_spread_kind;
+    rows_divide(call, &p, spread ? 2 : 1, int64_t(p.s.n) * p.s.channels, spread ? 2 : 1);
+    p.items = p.strips * p.chunks * p.s.n * p.s.channels;
+    return launch(call, spread ? conv_planes_spread_kernel<T, S> : conv_planes_stride_kernel<T, S>,
+                  grid(ceil_div(p.items, rows_threads)), rows_threads, 0, p);
+}
+
 template <class F> inline trine_status rows_visit_taps(const rows_shape &s, F f)
 {
     if (s.taps[0] == 3) return f(std::integral_constant<int, 3>());
@@ -175,19 +184,19 @@ template <class T> inline trine_status rows_run(trine_call *call, const rows_pro
     return rows_visit_taps(p.s, [&](auto taps) {
         constexpr int S = decltype(taps)::value;
         if (rows_channels_pack(p.s, sizeof(T), rows_pack_bytes(S))) return rows_launch_channels<T, S>(call, p, kind);
+        if constexpr (S <= rows_most_taps_stride)
+            if (kind != rows_march_kind) return rows_launch_planes_stride<T, S>(call, p, kind);
         if constexpr (sizeof(T) == 2)
             if (rows_columns_pack(p.s, sizeof(T)) == 2 && rows_aligned(p, 2)) return rows_launch_planes<T, 2, S>(call, p);
         return rows_launch_planes<T, 1, S>(call, p);
     });
 }
 
-/* How the tensors must lie for the kernels of `kind`. */
-inline trine_status rows_check_layout(trine_call *call, const rows_shape &s, int64_t element_bytes, rows_kind kind)
+/* How the tensors must lie. */
+inline trine_status rows_check_layout(trine_call *call, const rows_shape &s, int64_t element_bytes)
 {
-    const bool columns = kind == rows_march_kind && rows_columns_pack(s, element_bytes);
-    TRINE_REQUIRE_THAT(
-        call, rows_channels_pack(s, element_bytes, rows_pack_bytes(s.taps[0])) || columns,
-        "needs channels that lie densely, in packs of 8 bytes (3 x 3) or 4, or with a stride of 1 columns that do");
+    TRINE_REQUIRE_THAT(call, rows_channels_pack(s, element_bytes, rows_pack_bytes(s.taps[0])) || planes_lie(s),
+                       "needs channels that lie densely, in packs of 8 bytes (3 x 3) or 4, or columns that do");
     return TRINE_OK;
 }
 
@@ -196,7 +205,7 @@ template <class F> inline trine_status rows_call(trine_call *call, const rows_sh
                                                  const void *filters, const trine_tensor &y, rows_kind kind, F portable,
                                                  const trine_conv_args *epilogue)
 {
-    const trine_status status = rows_check_layout(call, s, trine_dtype_bits(x.dtype) / 8, kind);
+    const trine_status status = rows_check_layout(call, s, trine_dtype_bits(x.dtype) / 8);
     if (status != TRINE_OK) return status;
     TRINE_END_OF_QUERY(call, 0);
     return visit_floats(call, x.dtype, [&](auto t) {
@@ -274,16 +283,25 @@ inline rows_weight_plan rows_plan_weight(const trine_call *call, const rows_shap
     return p;
 }
 
+/* Channels first: items of four rows and a column, `lines` blocks a channel. */
+inline rows_weight_plan planes_plan_weight(const trine_call *call, const rows_shape &s)
+{
+    rows_weight_plan p = {};
+    p.lanes = 1;
+    p.rows = planes_weight_rows;
+    p.strips = s.out[1];
+    p.chunks = int32_t(ceil_div(s.out[0], p.rows));
+    p.items = p.strips * p.chunks * s.n;
+    p.groups = s.channels;
+    p.lines = planes_lines(call, s, p.items);
+    return p;
+}
+
 template <class T> inline trine_status rows_run_weight(trine_call *call, rows_problem<T> p, const rows_weight_plan &plan,
                                                        bool strided, void *dweight, bool wide)
 {
     constexpr int V = 4 / sizeof(T);
     float *const parts = reinterpret_cast<float *>((reinterpret_cast<uintptr_t>(call->workspace) + 15) / 16 * 16);
-    p.lanes = plan.lanes;
-    p.strips = plan.strips;
-    p.chunks = plan.chunks;
-    p.rows = plan.rows;
-    p.items = plan.items;
     const trine_status status = rows_visit_taps(p.s, [&](auto taps) {
         constexpr int S = decltype(taps)::value;
         const grid blocks(plan.lines * plan.groups);
@@ -294,11 +312,22 @@ template <class T> inline trine_status rows_run_weight(trine_call *call, rows_pr
         return launch(call, conv_rows_weight_kernel<T, V, S, 1>, blocks, rows_threads, 0, p, parts, plan.groups, plan.lines);
     });
     if (status != TRINE_OK) return status;
-    p.y = dweight;
-    p.wide = wide;
-    const int64_t outputs = int64_t(p.s.taps[0]) * p.s.taps[1] * p.s.channels;
-    return launch(call, conv_rows_sum_kernel<T>, grid(ceil_div(outputs, int(rows_sum_outputs))),
-                  rows_sum_outputs * rows_sum_parts, 0, p, parts, plan.lines);
+    return planes_sum_parts<T>(call, p, parts, plan.lines, dweight, wide);
+}
+
+/* Channels first. */
+template <class T>
+inline trine_status planes_run_weight(trine_call *call, rows_problem<T> p, int64_t lines, bool strided, void *dweight, bool wide)
+{
+    float *const parts = reinterpret_cast<float *>((reinterpret_cast<uintptr_t>(call->workspace) + 15) / 16 * 16);
+    const trine_status status = rows_visit_taps(p.s, [&](auto taps) {
+        constexpr int S = decltype(taps)::value;
+        const grid blocks(lines * p.s.channels);
+        if constexpr (S <= rows_most_taps_stride)
+            if (strided) return launch(call, conv_planes_weight_kernel<T, S, 2>, blocks, rows_threads, 0, p, parts, lines);
+        return launch(call, conv_planes_weight_kernel<T, S, 1>, blocks, rows_threads, 0, p, parts, lines);
+    });
+    return status == TRINE_OK ? planes_sum_parts<T>(call, p, parts, lines, dweight, wide) : status;
 }
 
 inline trine_status depthwise_weight(trine_call *call, const void *args)
@@ -309,10 +338,12 @@ inline trine_status depthwise_weight(trine_call *call, const void *args)
     if (status != TRINE_OK) return status;
     const rows_shape r = rows_shape_of(s);
     const int V = rows_channels_pack(r, trine_dtype_bits(a->x.dtype) / 8, 4);
-    TRINE_REQUIRE_THAT(call, V > 0, "needs channels that lie densely, in pairs if of 16 bits");
-    const rows_weight_plan plan = rows_plan_weight(call, r, V);
+    TRINE_REQUIRE_THAT(call, V > 0 || planes_lie(r),
+                       "needs channels that lie densely, in pairs if of 16 bits, or columns that do");
+    const rows_weight_plan plan = V > 0 ? rows_plan_weight(call, r, V) : planes_plan_weight(call, r);
     const size_t needed = size_t(plan.lines) * size_t(s.taps[0] * s.taps[1] * s.groups) * sizeof(float) + 16;
-    if (reinterpret_cast<uintptr_t>(a->x.data) % 4 || reinterpret_cast<uintptr_t>(a->dy.data) % 4) return conv_weight(call, args);
+    if (V > 0 && (reinterpret_cast<uintptr_t>(a->x.data) % 4 || reinterpret_cast<uintptr_t>(a->dy.data) % 4))
+        return conv_weight(call, args);
     TRINE_END_OF_QUERY(call, needed);
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
@@ -320,7 +351,14 @@ inline trine_status depthwise_weight(trine_call *call, const void *args)
         p.s = r;
         p.x = static_cast<const T *>(a->x.data);
         p.y = const_cast<void *>(static_cast<const void *>(a->dy.data));
-        return rows_run_weight<T>(call, p, plan, rows_stride(s) == 2, a->dweight.data, a->dweight.dtype == TRINE_F32);
+        const bool strided = rows_stride(s) == 2, wide = a->dweight.dtype == TRINE_F32;
+        p.lanes = plan.lanes;
+        p.strips = plan.strips;
+        p.chunks = plan.chunks;
+        p.rows = plan.rows;
+        p.items = plan.items;
+        return V > 0 ? rows_run_weight<T>(call, p, plan, strided, a->dweight.data, wide)
+                     : planes_run_weight<T>(call, p, plan.lines, strided, a->dweight.data, wide);
     });
 }
 

@@ -29,13 +29,15 @@ typedef struct trine_conv_window {
  * but bias, so that either form can be a view of the other; fast are those in which channels lie densely.
  *   activation  with activation_alpha, as in activation.h; 0 is identity
  *   precision   as in matmul.h: what f32 tensors are multiplied as
- * Products and sums in f32, one rounding. A NaN or inf of x counts where a tap meets it and nowhere else; whether one of the weight,
- * or of dy in the filters' gradient, counts over padding (0 times it is NaN) is not defined. Asynchronous in the stream's order.
+ * Products and sums in f32, one rounding. A NaN or inf of x counts where a tap meets it and nowhere else; whether one of the
+ * weight, or of dy in the filters' gradient, counts over padding (0 times it is NaN) is not defined. Asynchronous in the
+ * stream's order.
  * Errors: INVALID_ARGUMENT for attributes out of range (stride and dilation 1 to 2^20, padding 0 to 2^20), groups that do not
- * divide C and K, sizes that don't go together, an unknown activation or precision, an axis of 2^30 or more. UNSUPPORTED on GPUs for 2^31
- * pixels or more.
- * Variants on NVIDIA: sm90 (Hopper's tensor cores: f16, bf16, and f32 as tf32), depthwise (a filter a channel, 3x3, 5x5, 7x7), implicit_gemm; on
- * AMD: mfma, wmma (channels last, in eights), depthwise, implicit_gemm. */
+ * divide C and K, sizes that don't go together, an unknown activation or precision, an axis of 2^30 or more. UNSUPPORTED on
+ * GPUs for 2^31 pixels or more.
+ * Variants on NVIDIA: pointwise (one tap: matmul's variants; f32, and planes), sm90 (Hopper's tensor cores: f16, bf16, and f32
+ * as tf32; true f32 by multiply-adds), depthwise (a filter a channel, 3x3, 5x5, 7x7), implicit_gemm; on AMD: mfma, wmma
+ * (channels last, in eights), depthwise, implicit_gemm. */
 typedef struct trine_conv_args {
     trine_tensor x, weight, bias, y;
     trine_conv_window window;

@@ -101,7 +101,7 @@ typedef enum form_kind { FORWARD, DATA, WEIGHT } form_kind;
 
 typedef struct conv_case {
     trine_dtype dtype, out, bias; /* NONE: dtype; no bias */
-    bool tf32; /* f32 that may be rounded first */
+    bool tf32;                    /* f32 that may be rounded first */
     bool last;
     int64_t n, c, k, h, w; /* h 0: rank 1 */
     int32_t r, s, stride, padding, dilation, groups;
@@ -166,11 +166,12 @@ static test_case *new_case(case_list *list, conv_case p, form_kind form)
     const trine_dtype out = p.out ? p.out : p.dtype;
     const int32_t ndim = w.rank + 2;
     int64_t x[4], f[4], y[4];
-    test_case *c = case_new(
-        list, ops[form], "%s%s%s%s %lldx%lldx%lldx%lld to %lld, %dx%d stride %d padding %d dilation %d groups %d%s%s%s",
-        trine_dtype_name(p.dtype), p.tf32 ? " as tf32" : "", p.out ? " to f32" : "", p.last ? " channels last" : "", (long long)p.n, (long long)p.c,
-        (long long)p.h, (long long)p.w, (long long)p.k, (int)p.r, (int)p.s, (int)p.stride, (int)p.padding, (int)p.dilation,
-        (int)p.groups, p.other ? " (one more along the height)" : "", p.bias ? " bias" : "", p.what ? p.what : "");
+    test_case *c =
+        case_new(list, ops[form], "%s%s%s%s %lldx%lldx%lldx%lld to %lld, %dx%d stride %d padding %d dilation %d groups %d%s%s%s",
+                 trine_dtype_name(p.dtype), p.tf32 ? " as tf32" : "", p.out ? " to f32" : "", p.last ? " channels last" : "",
+                 (long long)p.n, (long long)p.c, (long long)p.h, (long long)p.w, (long long)p.k, (int)p.r, (int)p.s,
+                 (int)p.stride, (int)p.padding, (int)p.dilation, (int)p.groups, p.other ? " (one more along the height)" : "",
+                 p.bias ? " bias" : "", p.what ? p.what : "");
     shape_of(&p, p.n, p.c, p.h, p.w, x);
     shape_of(&p, p.k, p.c / groups, p.r, p.s, f);
     shape_of(&p, p.n, p.k, oh, ow, y);
@@ -249,6 +250,10 @@ static const conv_case forms[] = {
     {.n = 1, .c = 34, .k = 34, .h = 12, .w = 19, .r = 5, .s = 5, .stride = 2, .padding = 2, .groups = 34},
     {.n = 1, .c = 6, .k = 6, .h = 5, .w = 18, .r = 2, .s = 3, .padding = 4, .groups = 6},
     {.n = 1, .c = 24, .k = 40, .h = 13, .w = 9, .r = 4, .s = 4, .stride = 4, .other = true},
+    {.n = 3, .c = 16, .k = 72, .h = 8, .w = 16, .r = 3, .s = 3, .padding = 1}, /* planes of whole lines of 64 */
+    {.n = 3, .c = 24, .k = 20, .h = 6, .w = 8, .r = 3, .s = 3, .padding = 1},  /* and of pieces of 16 bytes */
+    {.n = 2, .c = 3, .k = 20, .h = 12, .w = 24, .r = 3, .s = 3, .padding = 1},
+    {.n = 2, .c = 8, .k = 24, .h = 8, .w = 8, .r = 1, .s = 1},
 };
 enum { FORMS = sizeof forms / sizeof forms[0] };
 

@@ -133,12 +133,14 @@ inline bool make(CUtensorMap *map, const boxes &m)
 {
     static const encode_function encode = find_encode();
     const cuuint32_t step[5] = {1, 1, 1, 1, 1};
-    const bool half = m.box[0] * (m.type == CU_TENSOR_MAP_DATA_TYPE_FLOAT32 ? 4 : 2) == 64;
+    const bool wide = m.type == CU_TENSOR_MAP_DATA_TYPE_FLOAT32 || m.type == CU_TENSOR_MAP_DATA_TYPE_TFLOAT32,
+               half = m.box[0] * (wide ? 4 : 2) == 64;
     const CUtensorMapSwizzle swizzle = m.plain ? CU_TENSOR_MAP_SWIZZLE_NONE
                                        : half  ? CU_TENSOR_MAP_SWIZZLE_64B
                                                : CU_TENSOR_MAP_SWIZZLE_128B;
-    return encode && encode(map, m.type, 5, const_cast<void *>(m.data), m.size, m.stride, m.box, step,
-                            CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+    return encode &&
+           encode(map, m.type, 5, const_cast<void *>(m.data), m.size, m.stride, m.box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                  swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
 } // namespace tensor_map
