@@ -15,10 +15,11 @@ using tile_128x192 = f8_tile<128, 192, 4, 1, 3, 40, true>;
 using tile_128x128 = f8_tile<128, 128, 5, 1, 2, 88, true>;
 using tile_64x128 = f8_tile<64, 128, 4, 2, 1, 80, true>;
 using tile_128x256 = f8_tile<128, 256, 4, 1, 2, 40, true, 128>;
+using tile_64x64 = f8_tile<64, 64, 10, 1, 1, 88, true>;
 using tile_fast = f8_tile<128, 256, 4, 1, 2, 56, false>;
 
 /* group_rows: rows of tiles that are worked on together. */
-enum { tile_count = 4, only_mixed_tile = 1, most_splits = 8, group_rows = 16 };
+enum { tile_count = 5, only_mixed_tile = 1, most_splits = 8, group_rows = 16 };
 
 /* How a stage's sums are added up: times its scales, as they are, or by the tensor cores. */
 enum promotion { promotes_scaled, promotes_plain, promotes_not, promotion_count };
@@ -29,10 +30,9 @@ struct tile_row {
     double stage[promotion_count], ends[promotion_count];
 };
 static constexpr tile_row tile_table[tile_count] = {
-    {128, 192, 4, 1, {1010, 820, 820}, {2770, 2770, 2770}},
-    {128, 128, 5, 1, {735, 601, 601}, {3300, 3300, 3300}},
-    {64, 128, 4, 2, {380, 320, 320}, {1500, 1500, 1500}},
-    {128, 256, 4, 1, {1320, 1130, 1065}, {4200, 4200, 3000}},
+    {128, 192, 4, 1, {1010, 820, 820}, {2770, 2770, 2770}}, {128, 128, 5, 1, {735, 601, 601}, {3300, 3300, 3300}},
+    {64, 128, 4, 2, {380, 320, 320}, {1500, 1500, 1500}},   {128, 256, 4, 1, {1320, 1130, 1065}, {4200, 4200, 3000}},
+    {64, 64, 10, 1, {220, 190, 190}, {1500, 1500, 1500}},
 };
 
 /* A tile, blocks that share b, parts of K. One of the last two is 1. */
@@ -60,7 +60,7 @@ struct f8_request {
 
 inline bool shares(const f8_request &r, int tile)
 {
-    return tile_table[tile].m >= 128 && simt::ceil_div(r.p.m, tile_table[tile].m) % 2 == 0;
+    return (tile_table[tile].m >= 128 || tile_table[tile].n == 64) && simt::ceil_div(r.p.m, tile_table[tile].m) % 2 == 0;
 }
 inline bool can_split(int tile) { return tile_table[tile].m * tile_table[tile].n <= 128 * 128; }
 inline int64_t units_of(const trine_product &p, const f8_plan &how)
@@ -104,7 +104,9 @@ inline f8_plan make_f8_plan(const f8_request &r, int64_t units)
         for (int splits = 1; splits <= most_splits && (splits == 1 || steps >= 4 * splits); splits++) {
             /* K is divided where the tiles alone leave multiprocessors idle */
             if (splits > 1 && !can_split(tile)) break;
-            if (splits > 1 && units_of(r.p, f8_plan{tile, 1, 1}) * splits > units * tile_table[tile].together) break;
+            if (splits > 1 &&
+                units_of(r.p, f8_plan{tile, 1, 1}) > sm90::clusters_at_once(units, splits, tile_table[tile].together))
+                break;
             if (!r.mixed && r.p.m <= 64 && tile_table[tile].m > 64) break; /* half of it would be nothing */
             if (r.mixed && tile != only_mixed_tile) continue;
             const f8_plan how = {tile, splits == 1 && shares(r, tile) ? 2 : 1, splits};
@@ -208,6 +210,7 @@ template <class A, class B, class Tile> inline trine_status launch_f8(trine_call
     s.single = r.p.batch.numel == 1;
     s.by_tma = r.by_tma;
     s.group = group_rows;
+    s.find_units();
     const unsigned cluster = unsigned(how.share * how.splits);
     const unsigned resident = unsigned(call->device->props.compute_units) * Tile::together / cluster;
     const unsigned clusters = how.splits > 1 || s.units < resident ? s.units : resident;
@@ -229,6 +232,7 @@ inline trine_status launch_f8_tile(trine_call *call, const f8_request &r, const 
     case 0: return launch_f8<e4, e4, tile_128x192>(call, r, how);
     case 1: return launch_f8<e4, e4, tile_128x128>(call, r, how);
     case 2: return launch_f8<e4, e4, tile_64x128>(call, r, how);
+    case 4: return launch_f8<e4, e4, tile_64x64>(call, r, how);
     default: return r.fast ? launch_f8<e4, e4, tile_fast>(call, r, how) : launch_f8<e4, e4, tile_128x256>(call, r, how);
     }
 }
@@ -273,8 +277,10 @@ template trine_status fp8_matmul_of_tile<0, false>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<1, false>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<2, false>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<3, false>(trine_call *, const void *);
+template trine_status fp8_matmul_of_tile<4, false>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<1, true>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<2, true>(trine_call *, const void *);
+template trine_status fp8_matmul_of_tile<4, true>(trine_call *, const void *);
 
 } // namespace sm90f8
 

@@ -214,7 +214,7 @@ template <class Tile> TRINE_DEVICE void store_box_of(const float (&sum)[Tile::N 
                                                      const schedule &s, const work &w, uint32_t staging, const lane_place &me)
 {
     ptx::coordinates to = {w.column, w.row + me.group * 64, {0, 0, 0}};
-    if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, w.index, &to);
+    if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, batch_place(p, w.index), &to);
     if (p.out.d_dtype == TRINE_F32)
         store_by_tma<Tile>(sum, &m.d, s, to, staging, me, float{});
     else if (p.out.d_dtype == TRINE_F16)
@@ -293,22 +293,25 @@ template <class A, class B, class Tile> __global__ void __launch_bounds__(Tile::
         }
         ptx::barrier_init_fence();
     }
-    ptx::cluster_barrier();
-    if (threadIdx.x >= Tile::multipliers) {
+    if (s.share * s.splits > 1) ptx::cluster_arrive_relaxed();
+    if (threadIdx.x < Tile::multipliers) {
+        ptx::take_registers<Tile::taken>();
+        wait_for_ring(s);
+        consume<A, B, Tile>(m, p, scaling, s, base, rank);
+    } else { /* the compiler puts what stands last first: the instructions up to a block's first loads are what it waits for */
         ptx::leave_registers<Tile::left>();
-        if (threadIdx.x == Tile::multipliers) {
+        const int warp = ptx::warp_index() - Tile::multipliers / 32;
+        if (warp > 0) {
+            wait_for_ring(s);
+            if (scales && warp == 1) load_scales<Tile>(p, scaling, s, base, rank);
+        } else {
             load_tiles<Tile>(m, p, s, base, rank);
-        } else if (scales && threadIdx.x / 32 == Tile::multipliers / 32 + 1) {
-            load_scales<Tile>(p, scaling, s, base, rank);
         }
         __syncwarp();
         if (Tile::splits && s.splits > 1) ptx::cluster_barrier();
-    } else {
-        ptx::take_registers<Tile::taken>();
-        consume<A, B, Tile>(m, p, scaling, s, base, rank);
     }
     /* nobody leaves while another block still reads or signals its shared memory */
-    if (s.share * s.splits > 1) ptx::cluster_barrier();
+    if (s.share * s.splits > 1) ptx::cluster_barrier_relaxed();
 #endif
 }
 

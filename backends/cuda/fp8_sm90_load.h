@@ -58,13 +58,8 @@ TRINE_DEVICE bool in_loop(const simt::operand_scale &s) { return s.k_step != 0; 
 template <class Tile> TRINE_DEVICE work tile_of(const schedule &s, unsigned unit, unsigned rank)
 {
     work w;
-    unsigned m, n, index = 0;
-    if (!s.single) {
-        index = unit / (s.rows * s.columns);
-        unit -= index * (s.rows * s.columns);
-    }
-    simt::tile_of_block(unit, s.rows, s.columns, unsigned(s.group / s.share), &m, &n);
-    w.index = index;
+    unsigned m, n;
+    w.index = s.place_of_unit(unit, &m, &n);
     w.row = int(m * unsigned(s.share) + (s.share > 1 ? rank : 0)) * Tile::M;
     w.column = int(n) * Tile::N;
     w.first_step = 0;
@@ -85,18 +80,23 @@ template <class Tile> TRINE_DEVICE uint32_t place_of(const ring_place<Tile> &at)
 
 /* ---- The loading side ---- */
 
-/* One thread's loop: keeps the ring full. */
+/* One warp's loop: keeps the ring full. All lanes go through it, one starts the copies (ptx::warp_index). */
 template <class Tile>
 TRINE_DEVICE void load_tiles(const maps &m, const f8_product &p, const schedule &s, uint32_t base, uint32_t rank)
 {
+    const bool leads = ptx::elected();
     ring_place<Tile> at(base);
     ptx::coordinates from_a = {}, from_b = {};
     const int columns = s.share > 1 ? Tile::N / 2 : Tile::N, first = s.share > 1 ? int(rank) * columns : 0;
-    for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
-        const work w = tile_of<Tile>(s, unit, rank);
+    unsigned unit = ptx::cluster_index();
+    work w = tile_of<Tile>(s, unit, rank); /* no cluster is without a unit */
+    asm volatile("" : "+r"(w.row), "+r"(w.column), "+r"(w.first_step), "+r"(w.steps)::"memory");
+    wait_for_ring(s);
+    for (; unit < s.units; unit += ptx::cluster_count(), w = tile_of<Tile>(s, unit, rank)) {
         if (!s.single) {
-            batch_coordinates(p, TRINE_PRODUCT_A, w.index, &from_a);
-            batch_coordinates(p, TRINE_PRODUCT_B, w.index, &from_b);
+            const batch_place place(p, w.index);
+            batch_coordinates(p, TRINE_PRODUCT_A, place, &from_a);
+            batch_coordinates(p, TRINE_PRODUCT_B, place, &from_b);
         }
         from_a.outer = w.row;
         from_b.outer = w.column + first;
@@ -104,13 +104,15 @@ TRINE_DEVICE void load_tiles(const maps &m, const f8_product &p, const schedule 
         for (int i = 0; i < w.steps; i++) {
             from_a.inner = from_b.inner = (w.first_step + i) * terms;
             ptx::barrier_wait(at.empty(), at.parity ^ 1);
-            if (i == 0) ptx::store_shared(place_of<Tile>(at), int4{w.row, w.column, int(w.index), w.steps});
-            ptx::barrier_expect(at.full(), Tile::bytes_stage);
-            ptx::load_box(at.a(), &m.a, from_a, s.single, at.full());
-            if (s.share > 1)
-                ptx::load_box_shared(at.b() + first * wgmma::line_bytes, &m.b, from_b, s.single, at.full(), 3);
-            else
-                ptx::load_box(at.b(), &m.b, from_b, s.single, at.full());
+            if (leads) {
+                if (i == 0) ptx::store_shared(place_of<Tile>(at), int4{w.row, w.column, int(w.index), w.steps});
+                ptx::barrier_expect(at.full(), Tile::bytes_stage);
+                ptx::load_box(at.a(), &m.a, from_a, s.single, at.full());
+                if (s.share > 1)
+                    ptx::load_box_shared(at.b() + first * wgmma::line_bytes, &m.b, from_b, s.single, at.full(), 3);
+                else
+                    ptx::load_box(at.b(), &m.b, from_b, s.single, at.full());
+            }
             at.advance();
         }
     }

@@ -161,7 +161,7 @@ template <class T> inline trine_status launch_tile(trine_call *call, const reque
     switch (how.tile) {
     case 0: return launch_axes<T, tile_128x256>(call, r, how);
     case 1: return launch_axes<T, tile_128x128>(call, r, how);
-    case 2: return launch_axes<T, tile_64x128>(call, r, how);
+    case 2: return launch_axes<T, tile_64x128_deep>(call, r, how);
     case 3: return launch_axes<T, tile_64x64>(call, r, how);
     case 4: return launch_axes<T, tile_128x64>(call, r, how);
     default: return launch_axes<T, tile_128x192>(call, r, how);
@@ -175,11 +175,11 @@ inline trine_status launch_tf32(trine_call *call, const request &r, const plan &
     using wgmma::along_rows;
     if (is_turned_request(r))
         return how.tile == 0 ? launch<float, tile_128x256, along_k, along_rows>(call, r, how)
-                             : launch<float, tile_64x128, along_k, along_rows>(call, r, how);
+                             : launch<float, tile_64x128_deep, along_k, along_rows>(call, r, how);
     switch (how.tile) {
     case 0: return launch<float, tile_128x256, along_k, along_k>(call, r, how);
     case 1: return launch<float, tile_128x128, along_k, along_k>(call, r, how);
-    case 2: return launch<float, tile_64x128, along_k, along_k>(call, r, how);
+    case 2: return launch<float, tile_64x128_deep, along_k, along_k>(call, r, how);
     case 3: return launch<float, tile_64x64, along_k, along_k>(call, r, how);
     case 4: return launch<float, tile_128x64, along_k, along_k>(call, r, how);
     default: return launch<float, tile_128x192, along_k, along_k>(call, r, how);

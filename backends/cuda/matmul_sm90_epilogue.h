@@ -35,8 +35,9 @@ TRINE_DEVICE int receiver_of(const schedule &s, uint32_t rank, const lane_place 
     const int share = s.share;
     if (me.thread >= share + s.share_a - 1) return -1;
     if (share * s.share_a == 1) return int(rank);
-    const int i = int(rank) % share, first = int(rank) - i, other = (me.thread - share) * share + i;
-    return me.thread < share ? first + me.thread : other < first ? other : other + share;
+    const int place = int(s.place_of(rank)), part = int(rank) - place;
+    const int i = place & (share - 1), first = place - i, other = (me.thread - share) * share + i;
+    return part + (me.thread < share ? first + me.thread : other < first ? other : other + share);
 }
 TRINE_DEVICE void give_back(uint32_t empty, int receiver)
 {
@@ -227,30 +228,53 @@ template <class Tile> TRINE_DEVICE void keep_sums(const float (&sum)[Tile::N / 2
         stage_sums(sum, j, base + (me.group * 64 * Tile::sums_pitch + 32 * j) * 4, Tile::sums_pitch, me);
 }
 
-/* After the cluster's barrier: this block's part of the tile, every sum in the order of the blocks. */
-template <class Tile, class T>
-TRINE_DEVICE void store_cluster(const product<T> &p, const schedule &s, const work &w, uint32_t base, uint32_t rank, int thread)
+/* Four sums, of all parts of K in order. */
+TRINE_DEVICE float4 add_parts(const schedule &s, uint32_t from, uint32_t rank)
 {
-    constexpr int most = 8, packs = Tile::N / 4;
+    constexpr int most = 8;
+    float4 part[most], all = {0, 0, 0, 0};
+#pragma unroll
+    for (int k = 0; k < most; k++)
+        if (k < s.splits) part[k] = ptx::cluster_load(from, (k << s.neighbours_log) + s.place_of(rank));
+#pragma unroll
+    for (int k = 0; k < most; k++)
+        if (k < s.splits) {
+            all.x += part[k].x;
+            all.y += part[k].y;
+            all.z += part[k].z;
+            all.w += part[k].w;
+        }
+    return all;
+}
+
+/* After the cluster's barrier: f(row of the tile, column, sums) for this block's part of the tile. */
+template <class Tile, class F>
+TRINE_DEVICE void each_cluster_pack(const schedule &s, int rows, uint32_t base, uint32_t rank, int thread, const F &f)
+{
+    constexpr int packs = Tile::N / 4;
+#pragma unroll 1
+    for (int i = int(s.part_of(rank)) * Tile::multipliers + thread; i < rows * packs; i += s.splits * Tile::multipliers) {
+        const int row = i / packs, column = i % packs * 4;
+        f(row, column, add_parts(s, base + (row * Tile::sums_pitch + column) * 4, rank));
+    }
+}
+
+/* What is plainly the sum has a loop of its own: the way through everything else is long, and a block meets it once, when its
+ * instructions have to come from memory. */
+template <class Tile, class P>
+TRINE_DEVICE void store_cluster(const P &p, const schedule &s, const work &w, uint32_t base, uint32_t rank, int thread)
+{
     const product_offsets at = p.offsets(w.index);
     const int rows = p.m - w.row < Tile::M ? int(p.m - w.row) : Tile::M; /* the others hold nothing */
-#pragma unroll 1
-    for (int i = int(rank) * Tile::multipliers + thread; i < rows * packs; i += s.splits * Tile::multipliers) {
-        const int row = i / packs, column = i % packs * 4;
-        float4 part[most], all = {0, 0, 0, 0};
-#pragma unroll
-        for (int k = 0; k < most; k++)
-            if (k < s.splits) part[k] = ptx::cluster_load(base + (row * Tile::sums_pitch + column) * 4, k);
-#pragma unroll
-        for (int k = 0; k < most; k++)
-            if (k < s.splits) {
-                all.x += part[k].x;
-                all.y += part[k].y;
-                all.z += part[k].z;
-                all.w += part[k].w;
-            }
-        finish_four(all, w.row + row, w.column + column, p, at);
-    }
+    if (s.by_tma && p.out.plain())                                       /* TMA could write it, so its rows have whole packs */
+        each_cluster_pack<Tile>(s, rows, base, rank, thread, [&](int row, int column, const float4 &all) {
+            if (w.column + column < p.n)
+                p.out.put(simt::pack<float, 4>{{all.x, all.y, all.z, all.w}}, w.row + row, w.column + column, at);
+        });
+    else
+        each_cluster_pack<Tile>(s, rows, base, rank, thread, [&](int row, int column, const float4 &all) {
+            finish_four(all, w.row + row, w.column + column, p, at);
+        });
 }
 
 } // namespace sm90

@@ -22,9 +22,8 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> struct producer {
         int first, end;
         bool shared;
         uint16_t blocks;
-        TRINE_DEVICE_METHOD part(int lines, int share, unsigned mine, uint16_t blocks_)
-            : first(share > 1 ? lines / share * int(mine) : 0), end(share > 1 ? first + lines / share : lines), shared(share > 1),
-              blocks(blocks_)
+        TRINE_DEVICE_METHOD part(int lines, int share_log, unsigned mine, uint16_t blocks_)
+            : first((lines >> share_log) * int(mine)), end(first + (lines >> share_log)), shared(share_log > 0), blocks(blocks_)
         {
         }
     };
@@ -53,19 +52,24 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> struct producer {
         else
             ptx::load_box(to, map, from, s.single, full);
     }
+    /* What can be found out without the ring comes before the wait for it. */
     static TRINE_DEVICE_METHOD void run(const maps &m, const product<T> &p, const schedule &s, uint32_t base)
     {
         const unsigned units_apart = ptx::cluster_count(), rank = ptx::cluster_rank();
         const bool leads = ptx::elected();
         const cluster_place in(s, rank);
-        const part own_a(Tile::M, s.share_a, in.j, in.row), own_b(Tile::N, s.share, in.i, in.column);
+        const part own_a(Tile::M, s.neighbours_log - s.share_log, in.j, in.row), own_b(Tile::N, s.share_log, in.i, in.column);
         ring_place<Tile> at(base);
         ptx::coordinates from_a = {}, from_b = {};
-        for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += units_apart) {
-            const work w = work_of<Tile>(s, unit, rank);
+        unsigned unit = ptx::cluster_index();
+        work w = work_of<Tile>(s, unit, rank); /* no cluster is without a unit */
+        asm volatile("" : "+r"(w.row), "+r"(w.column), "+r"(w.first_step), "+r"(w.steps)::"memory");
+        wait_for_ring(s);
+        for (; unit < s.units; unit += units_apart, w = work_of<Tile>(s, unit, rank)) {
             if (!s.single) {
-                batch_coordinates(p, TRINE_PRODUCT_A, w.index, &from_a);
-                batch_coordinates(p, TRINE_PRODUCT_B, w.index, &from_b);
+                const batch_place place(p, w.index);
+                batch_coordinates(p, TRINE_PRODUCT_A, place, &from_a);
+                batch_coordinates(p, TRINE_PRODUCT_B, place, &from_b);
             }
 #pragma unroll 1
             for (int i = 0; i < w.steps; i++) {
@@ -132,17 +136,17 @@ TRINE_DEVICE void consume(const maps &m, const product<T> &p, const schedule &s,
         const work w = work_of<Tile>(s, unit, rank);
         if (!s.by_tma) prefetch_addend<Tile>(p, w, int(threadIdx.x));
         multiply_tile<T, Tile, A, B>(sum, at, s, w.steps, rank, me);
-        if (s.splits > 1) {
+        if (s.splits == 1 && !s.by_tma) {
+            store_finished<Tile>(sum, p, w, staging, me);
+        } else if (s.splits == 1) {
+            ptx::coordinates to = {w.column, w.row + me.group * 64, {0, 0, 0}};
+            if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, batch_place(p, w.index), &to);
+            store_by_tma<Tile>(sum, &m.d, s, to, staging, me, float{});
+        } else {
             ptx::meet(1, Tile::multipliers);
             keep_sums<Tile>(sum, base, me);
             ptx::cluster_barrier();
             store_cluster<Tile>(p, s, w, base, rank, int(threadIdx.x));
-        } else if (s.by_tma) {
-            ptx::coordinates to = {w.column, w.row + me.group * 64, {0, 0, 0}};
-            if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, w.index, &to);
-            store_by_tma<Tile>(sum, &m.d, s, to, staging, me, float{});
-        } else {
-            store_finished<Tile>(sum, p, w, staging, me);
         }
     }
     if (me.thread == 0) ptx::wait_stores_read<0>();
@@ -163,7 +167,7 @@ TRINE_DEVICE void consume_kept(const maps &m, const product<T> &p, const schedul
         multiply_tile<T, Tile, A, B>(sum, at, s, w.steps, rank, me, [&](int i) { kept.store(i, &m.d, s, staging, me); });
         kept.store_rest(&m.d, s, staging, me);
         ptx::coordinates to = {w.column, w.row + me.group * 64, {0, 0, 0}};
-        if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, w.index, &to);
+        if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, batch_place(p, w.index), &to);
         kept.keep(sum, to);
     }
     kept.store_rest(&m.d, s, staging, me);
@@ -190,28 +194,29 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> __global__ void __l
         }
         ptx::barrier_init_fence();
     }
-    if (blocks > 1)
-        ptx::cluster_barrier_relaxed();
-    else
-        __syncthreads();
+    if (blocks > 1) ptx::cluster_arrive_relaxed();
     const int warp = ptx::warp_index();
-    if (warp >= Tile::multipliers / 32) {
-        if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
-        if (warp == Tile::multipliers / 32) producer<T, Tile, A, B>::run(m, p, s, base);
-        __syncwarp();
-        if (s.splits > 1) ptx::cluster_barrier();
-    } else {
+    if (warp < Tile::multipliers / 32) {
         if constexpr (Tile::trades_registers) ptx::take_registers<224>();
+        wait_for_ring(s);
         if constexpr (is_turned<T, B>) {
             consume_turned<Tile>(m, p, s, base);
         } else if constexpr (sizeof(T) < 4) {
-            if (s.by_tma && s.splits == 1 && !p.out.d_wide)
-                consume_kept<T, Tile, A, B>(m, p, s, base);
-            else
+            if (!s.by_tma || s.splits > 1 || p.out.d_wide)
                 consume<T, Tile, A, B>(m, p, s, base);
+            else
+                consume_kept<T, Tile, A, B>(m, p, s, base);
         } else {
             consume<T, Tile, A, B>(m, p, s, base);
         }
+    } else {
+        if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
+        if (warp > Tile::multipliers / 32)
+            wait_for_ring(s);
+        else
+            producer<T, Tile, A, B>::run(m, p, s, base);
+        __syncwarp();
+        if (s.splits > 1) ptx::cluster_barrier();
     }
     /* nobody leaves while another block still reads or signals its shared memory */
     if (blocks > 1) ptx::cluster_barrier_relaxed();

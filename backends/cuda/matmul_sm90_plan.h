@@ -2,12 +2,15 @@
 #ifndef TRINE_CUDA_MATMUL_SM90_PLAN_H
 #define TRINE_CUDA_MATMUL_SM90_PLAN_H
 
+#include "backends/cuda/mma/launch.h"
+
 namespace sm90 {
 
 using tile_128x256 = tile<128, 256, 4, 1>;
 using tile_128x128 = tile<128, 128, 6, 1>;
-using tile_64x128 = tile<64, 128, 4, 2>;
-using tile_64x64 = tile<64, 64, 6, 2>;
+using tile_64x128 = tile<64, 128, 4, 2>; /* grouped products */
+using tile_64x128_deep = tile<64, 128, 8, 1>;
+using tile_64x64 = tile<64, 64, 12, 1>;
 using tile_128x64 = tile<128, 64, 8, 1>;
 using tile_128x192 = tile<128, 192, 4, 1>;
 
@@ -24,8 +27,8 @@ struct tile_row {
     double rate; /* part of the tensor cores' 2048 multiply-adds a cycle that the blocks on a multiprocessor reach */
 };
 static constexpr tile_row tile_table[tile_count] = {
-    {128, 256, 4, 1, 0.636}, {128, 128, 6, 1, 0.795}, {64, 128, 4, 2, 0.286},
-    {64, 64, 6, 2, 0.685},   {128, 64, 8, 1, 0.582},  {128, 192, 4, 1, 0.611},
+    {128, 256, 4, 1, 0.636}, {128, 128, 6, 1, 0.795}, {64, 128, 8, 1, 0.5},
+    {64, 64, 12, 1, 0.685},  {128, 64, 8, 1, 0.582},  {128, 192, 4, 1, 0.611},
 };
 
 /* What holds of a product's operands: whether it is turned (matmul_sm90_turned.h), and the lines of a tile that TMA loads in one
@@ -84,17 +87,9 @@ inline double cycles_of(const trine_product &p, const plan &how, int64_t units)
     const double memory = double(trine_dtype_bits(p.dtype) / 8) * batch * (m * k + n * k + m * n) / memory_rate;
     const double ends = 13300 + 0.92 * t.m * t.n; /* beside a tile's steps */
     const double work = double(rounds) * (steps * (together > wait ? together : wait) + ends);
-    const double sums = how.splits > 1 ? 958 * how.splits + (rows + t.m) * t.n * busy / 4.6 : 0;
+    const double warpgroups = t.m / 64; /* which add up the parts */
+    const double sums = how.splits > 1 ? 958 * how.splits + (rows + t.m) * t.n * busy / (2.3 * warpgroups) : 0;
     return (work > memory ? work + 0.3 * memory : memory + 0.3 * work) + sums;
-}
-
-/* Clusters that run at once. A cluster lies within one of the groups that multiprocessors come in: on an H100 eight of 14 to 18, of
- * which one of 14 was seen to have no room for as many clusters as one of 16. */
-inline int64_t clusters_at_once(int64_t units, int blocks, int together)
-{
-    enum { group = 16 };
-    if (units < group || blocks == 1) return units * together / blocks;
-    return units / group * (group * together / blocks) - (blocks > 2);
 }
 
 /* Parts of K are for tiles that leave multiprocessors idle: all parts of all tiles are worked on at once. */

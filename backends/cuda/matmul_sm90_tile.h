@@ -49,7 +49,8 @@ template <int M_, int N_, int STAGES, int TOGETHER> struct tile {
 };
 
 /* What all blocks are told. A cluster is of `share` x `share_a` blocks whose tiles are neighbours: those along M load b together,
- * those along N a. Or it is of `splits` blocks that make one tile, each from its part of K. */
+ * those along N a; and of `splits` times as many where K is in parts: as many blocks after each other make their tiles' sums over
+ * one part. */
 struct schedule {
     unsigned rows, columns; /* of units: a unit is a cluster's work, one tile or those of the blocks that share */
     unsigned units;         /* of the whole batch */
@@ -60,11 +61,17 @@ struct schedule {
     bool by_tma; /* d is the sum, or (adds) what it was and the sum, and TMA can write it */
     int share_a = 1;
     bool adds = false;
+    /* shares are powers of two; a bit for each of share_a blocks that lie `share` apart */
+    int share_log = 0, neighbours_log = 0;
+    unsigned row_bits = 1;
     simt::divider32 of_product, of_group, of_row, of_last;
 
     /* On the host, after the rest: units lie in groups of some rows, column by column; the last group may have fewer. */
     void find_units()
     {
+        while (1 << share_log < share) share_log++;
+        while (1 << neighbours_log < share * share_a) neighbours_log++;
+        for (int k = 1; k < share_a; k++) row_bits |= 1u << (k * share);
         unsigned most = unsigned(group / share);
         if (most > rows) most = rows;
         of_product = simt::divider32(int64_t(rows) * columns);
@@ -72,6 +79,9 @@ struct schedule {
         of_row = simt::divider32(most);
         of_last = simt::divider32(rows % most ? rows % most : most);
     }
+    /* Of a block of the cluster: its part of K, and its place among the blocks that have the same part. */
+    TRINE_DEVICE_METHOD unsigned part_of(uint32_t rank) const { return rank >> neighbours_log; }
+    TRINE_DEVICE_METHOD unsigned place_of(uint32_t rank) const { return rank & unsigned(share * share_a - 1); }
     /* The unit's product of the batch, and its row and column. */
     TRINE_DEVICE_METHOD unsigned place_of_unit(unsigned unit, unsigned *m, unsigned *n) const
     {
@@ -87,16 +97,16 @@ struct schedule {
 
 /* Where a block is in its cluster, and the blocks that get its parts of a and of b, a bit each. */
 struct cluster_place {
-    unsigned i, j; /* along M, along N */
+    unsigned part, i, j; /* of K, along M, along N */
     uint16_t row, column;
     TRINE_DEVICE_METHOD cluster_place(const schedule &s, uint32_t rank)
     {
-        const unsigned share = unsigned(s.share);
-        j = s.splits == 1 && s.share_a > 1 ? rank / share : 0;
-        i = s.splits == 1 ? rank - j * share : 0;
-        column = uint16_t(((1u << share) - 1) << (j * share));
-        row = uint16_t(1u << i);
-        for (int k = 1; k < s.share_a; k++) row = uint16_t(row | row << share);
+        const unsigned place = s.place_of(rank), first = rank - place;
+        part = s.part_of(rank);
+        j = place >> s.share_log;
+        i = place - (j << s.share_log);
+        column = uint16_t(((1u << s.share) - 1) << (rank - i));
+        row = uint16_t(s.row_bits << (first + i));
     }
 };
 
@@ -124,24 +134,40 @@ template <class Tile> TRINE_DEVICE work work_of(const schedule &s, unsigned unit
     w.steps = s.steps;
     if (s.splits > 1) { /* K has at most 2^25 steps */
         const unsigned steps = unsigned(s.steps), splits = unsigned(s.splits);
-        w.first_step = int(steps * rank / splits);
-        w.steps = int(steps * (rank + 1) / splits) - w.first_step;
+        w.first_step = int(steps * in.part / splits);
+        w.steps = int(steps * (in.part + 1) / splits) - w.first_step;
     }
     return w;
 }
 
+/* Where a product is along the batch's axes. A launch has fewer than 2^31 of them: 32-bit divisions, which are a third of the code
+ * of 64-bit ones, and code that lies in the way has to come from memory before a block's first loads. */
+struct batch_place {
+    unsigned at[3];
+    template <class T> TRINE_DEVICE_METHOD batch_place(const product<T> &p, int64_t product)
+    {
+        unsigned index = unsigned(product);
+#pragma unroll
+        for (int i = 0; i < 3; i++) {
+            const int axis = p.batch.ndim - 1 - i;
+            at[i] = 0;
+            if (axis < 0) continue;
+            const unsigned size = unsigned(p.batch.size[axis].d), outer = index / size;
+            at[i] = index - outer * size;
+            index = outer;
+        }
+    }
+};
+
 /* The batch's part of an operand's coordinates; 0 along axes that it is broadcast along. */
-template <class T> TRINE_DEVICE void batch_coordinates(const product<T> &p, int operand, int64_t index, ptx::coordinates *at)
+template <class T>
+TRINE_DEVICE void batch_coordinates(const product<T> &p, int operand, const batch_place &in, ptx::coordinates *to)
 {
     const auto &walk = p.batch;
 #pragma unroll
     for (int i = 0; i < 3; i++) {
         const int axis = walk.ndim - 1 - i;
-        at->batch[i] = 0;
-        if (axis < 0) continue;
-        const int64_t outer = walk.size[axis].divide(index);
-        if (walk.stride[operand][axis] != 0) at->batch[i] = int32_t(index - outer * walk.size[axis].d);
-        index = outer;
+        to->batch[i] = axis >= 0 && walk.stride[operand][axis] != 0 ? int32_t(in.at[i]) : 0;
     }
 }
 
@@ -164,6 +190,15 @@ template <class Tile> struct ring_place {
         }
     }
 };
+
+/* Every warp of the cluster, once: until the ring's barriers are made. In a cluster the kernel has arrived before. */
+TRINE_DEVICE void wait_for_ring(const schedule &s)
+{
+    if (s.share * s.share_a * s.splits > 1)
+        ptx::cluster_wait();
+    else
+        __syncthreads();
+}
 
 } // namespace sm90
 

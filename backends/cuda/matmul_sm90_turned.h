@@ -171,7 +171,7 @@ template <class Tile> TRINE_DEVICE void consume_turned(const maps &m, const prod
             store_cluster<Tile>(p, s, w, base, rank, int(threadIdx.x));
         } else if (s.by_tma) {
             ptx::coordinates to = {w.column + own, w.row, {0, 0, 0}};
-            if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, w.index, &to);
+            if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, batch_place(p, w.index), &to);
             store_turned_by_tma<Tile>(sum, &m.d, s, to, staging, me.lane());
         } else {
             store_turned_finished<Tile>(sum, p, w.index, w.row, w.column + own, staging, me.lane());

@@ -125,12 +125,13 @@ TRINE_DEVICE void cluster_barrier()
                  "barrier.cluster.wait.acquire;" ::
                      : "memory");
 }
-/* They meet, and nothing is said of memory: enough after barrier_init_fence. */
+/* They meet, and nothing is said of memory: enough after barrier_init_fence. In two halves: between them there is time. */
+TRINE_DEVICE void cluster_arrive_relaxed() { asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory"); }
+TRINE_DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire;" ::: "memory"); }
 TRINE_DEVICE void cluster_barrier_relaxed()
 {
-    asm volatile("barrier.cluster.arrive.relaxed;\n"
-                 "barrier.cluster.wait.acquire;" ::
-                     : "memory");
+    cluster_arrive_relaxed();
+    cluster_wait();
 }
 /* 16 bytes of the shared memory of block `rank`. */
 TRINE_DEVICE float4 cluster_load(uint32_t address, uint32_t rank)

@@ -145,6 +145,7 @@ template <class A, class B, int N> struct multiply_f8;
 #define R90 R60 R10(6) R10(7) R10(8)
 #define TRINE_WGMMA_F8_128(A, A_NAME, B, B_NAME) TRINE_WGMMA_F8(A, A_NAME, B, B_NAME, 128, R60 "%60,%61,%62,%63", O64, 64, 65, 66)
 
+TRINE_WGMMA_F8(f8_e4m3fn, "e4m3", f8_e4m3fn, "e4m3", 64, R30 "%30,%31", O32, 32, 33, 34)
 TRINE_WGMMA_F8(f8_e4m3fn, "e4m3", f8_e4m3fn, "e4m3", 192, R90 "%90,%91,%92,%93,%94,%95", O96, 96, 97, 98)
 TRINE_WGMMA_F8(f8_e4m3fn, "e4m3", f8_e4m3fn, "e4m3", 256, R120 "%120,%121,%122,%123,%124,%125,%126,%127", O128, 128, 129, 130)
 TRINE_WGMMA_F8_128(f8_e4m3fn, "e4m3", f8_e4m3fn, "e4m3")
