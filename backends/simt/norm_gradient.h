@@ -209,7 +209,8 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
         rows.send(places_ahead, row < plan.rows ? row : 0, row < plan.rows);
     else
         rows.load(tile, row < plan.rows ? row : 0, row < plan.rows);
-    constexpr bool early = phase == GRADIENT_ROWS && Team::most_blocks == 1; /* clusters' threads have no registers left for it */
+    constexpr bool early =
+        phase == GRADIENT_ROWS && (Team::most_blocks == 1 || gradient_ahead<P>); /* where there are registers */
     const bool knows = simple && early && op.knows();
     if (!alone) Team::started();
     for (int turn = 0; turn < turns; turn++, row += step) {
