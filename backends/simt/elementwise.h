@@ -3,7 +3,6 @@
 #ifndef TRINE_SIMT_ELEMENTWISE_H
 #define TRINE_SIMT_ELEMENTWISE_H
 
-#include "backends/simt/divide.h"
 #include "backends/simt/map.h"
 
 namespace simt {
@@ -272,12 +271,42 @@ TRINE_DEVICE int32_t apply(arithmetic op, int32_t a, int32_t b) { return int_ari
 TRINE_DEVICE int8_t apply(arithmetic op, int8_t a, int8_t b) { return int_arithmetic<int8_t, uint8_t>(op, a, b); }
 TRINE_DEVICE uint8_t apply(arithmetic op, uint8_t a, uint8_t b) { return int_arithmetic<uint8_t, uint8_t>(op, a, b); }
 
+/* a / b for 16-bit floats in f32, by fewer instructions than an IEEE division and with the same result once it is rounded to T;
+ * `sure` becomes false where it might not be. With significands of p bits, a / b is never half way between two numbers of T (its
+ * divisor would have p + 1 bits), but at least 2^-2p relative from there, unless the result is subnormal. A trial of all pairs of
+ * significands, with reciprocals up to two units in the last place off, says so too. */
+TRINE_DEVICE float quick_quotient(tag<bf16>, float a, float b, bool &sure)
+{
+    const float size = __builtin_fabsf(b), q = target::mul_rn(a, target::rcp_fast(b)); /* within 2^-22 */
+    sure = sure && size >= 0x1p-126f && size <= 0x1p125f && (!(__builtin_fabsf(q) < 0x1p-125f) || a == 0.0f);
+    return q;
+}
+/* All results are normal in f32. A step of Newton's gives quotients exactly that f32 has, as those half way between subnormals,
+ * and the others within less than 2^-23. For 0, inf and NaN the step gives 0 or NaN, where the first quotient is right. */
+TRINE_DEVICE float quick_quotient(tag<f16>, float a, float b, bool &)
+{
+    const float r = target::rcp_fast(b), q = target::mul_rn(a, r), better = target::fma_rn(target::fma_rn(-q, b, a), r, q);
+    return better > 0.0f || better < 0.0f ? better : q;
+}
+template <class T, int V, class B> TRINE_DEVICE void divide_pack(pack<T, V> &y, const pack<T, V> &a, B b)
+{
+    bool sure = true;
+    pack<T, V> quick;
+#pragma unroll
+    for (int i = 0; i < V; i++) quick.at[i] = from_f32<T>(quick_quotient(tag<T>{}, to_f32(a.at[i]), to_f32(b(i)), sure));
+    if (!sure) {
+#pragma unroll
+        for (int i = 0; i < V; i++) quick.at[i] = apply(DIV, a.at[i], b(i));
+    }
+    y = quick;
+}
+
 /* The switch stands outside the loop over the pack. */
-template <class T, int V> TRINE_DEVICE void apply_pack(arithmetic op, pack<T, V> &y, const pack<T, V> &a, const pack<T, V> &b)
+template <class T, int V, class B> TRINE_DEVICE void apply_pack(arithmetic op, pack<T, V> &y, const pack<T, V> &a, B b)
 {
     const auto all = [&](arithmetic fixed) {
 #pragma unroll
-        for (int i = 0; i < V; i++) y.at[i] = apply(fixed, a.at[i], b.at[i]);
+        for (int i = 0; i < V; i++) y.at[i] = apply(fixed, a.at[i], b(i));
     };
     switch (op) {
     case ADD: return all(ADD);
@@ -285,7 +314,7 @@ template <class T, int V> TRINE_DEVICE void apply_pack(arithmetic op, pack<T, V>
     case MUL: return all(MUL);
     case DIV:
         if constexpr (sizeof(T) == 2)
-            return divide_pack(y, a, b, [](T x, T by) { return apply(DIV, x, by); });
+            return divide_pack(y, a, b);
         else
             return all(DIV);
     case MIN: return all(MIN);
@@ -297,7 +326,7 @@ struct f_binary {
     arithmetic op;
     template <class T, int V> TRINE_DEVICE_METHOD void operator()(pack<T, V> &y, const pack<T, V> &a, const pack<T, V> &b) const
     {
-        apply_pack(op, y, a, b);
+        apply_pack(op, y, a, [&](int i) { return b.at[i]; });
     }
 };
 

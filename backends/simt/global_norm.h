@@ -20,17 +20,21 @@ template <class T> constexpr int64_t norm_chunk = int64_t(list_threads) * norm_p
 
 template <class T> TRINE_DEVICE double square(T x) { return double(to_f32(x)) * double(to_f32(x)); }
 
-/* What a pack's squares add up to. */
-template <class T, int V> TRINE_DEVICE double squares(const pack<T, V> &x)
+/* What a pack's squares add up to: in f32, or where that would lose them in f64. */
+template <class T, int V> TRINE_DEVICE float narrow_squares(const pack<T, V> &x)
 {
     float sum = 0;
 #pragma unroll
     for (int j = 0; j < V; j++) sum = target::fma_rn(to_f32(x.at[j]), to_f32(x.at[j]), sum);
-    if (sum > 0x1p-90f && sum < 0x1p126f) return double(sum);
-    double wide = 0;
+    return sum;
+}
+TRINE_DEVICE bool is_lossless(float squares) { return squares > 0x1p-90f && squares < 0x1p126f; }
+template <class T, int V> TRINE_DEVICE double wide_squares(const pack<T, V> &x)
+{
+    double sum = 0;
 #pragma unroll
-    for (int j = 0; j < V; j++) wide += square(x.at[j]);
-    return wide;
+    for (int j = 0; j < V; j++) sum += square(x.at[j]);
+    return sum;
 }
 
 template <class T> TRINE_KERNEL(list_threads) norm_kernel(const list_table<1> table, double *partial)
@@ -48,9 +52,20 @@ template <class T> TRINE_KERNEL(list_threads) norm_kernel(const list_table<1> ta
     for (int k = 0; k < norm_rounds; k++)
         if (begin + k * list_threads < packs) x[k] = list_load<V>(from + (begin + k * list_threads) * V, whole);
     double sum = 0;
+    uint32_t again = 0; /* a bit a pack that takes f64 */
 #pragma unroll
-    for (int k = 0; k < norm_rounds; k++)
-        if (begin + k * list_threads < packs) sum += squares(x[k]);
+    for (int k = 0; k < norm_rounds; k++) {
+        if (begin + k * list_threads >= packs) continue;
+        const float narrow = narrow_squares(x[k]);
+        if (is_lossless(narrow))
+            sum += double(narrow);
+        else
+            again |= 1u << k;
+    }
+    if (again)
+#pragma unroll 1
+        for (int k = 0; k < norm_rounds; k++)
+            if (again >> k & 1) sum += wide_squares(list_load<V>(from + (begin + k * list_threads) * V, whole));
     const int ahead = whole ? before : 0; /* what is in no pack */
     if (part.chunk == 0 && thread < ahead + int(n - packs * V))
         sum += square(from[thread < ahead ? thread - ahead : packs * V + thread - ahead]);

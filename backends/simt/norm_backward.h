@@ -215,13 +215,16 @@ template <class T, bool centred_> struct norm_gradient {
         }
     }
 
+    /* Whether the forward stored what a row's mean and squares are needed for. */
+    TRINE_DEVICE_METHOD bool knows() const { return rstd && (!centred || mean); }
     /* Of a tile over `width` threads of a wave, which have `count` columns together, this one `own` of them. In one pass, about the
-     * thread's own first element, so that the error stays within that of as many additions. pair_of(i): pack i. */
-    template <int P, bool simple, class Pair> static TRINE_DEVICE_METHOD partial gather(Pair pair_of, const columns<P> &c,
-                                                                                        const gradient_place<V, simple> &at,
-                                                                                        float own, float count, int width)
+     * thread's own first element, so that the error stays within that of as many additions. pair_of(i): pack i. With `known` the
+     * mean is given, about which the sums are taken then; the squares are not needed. */
+    template <int P, bool simple, bool known = false, class Pair>
+    static TRINE_DEVICE_METHOD partial gather(Pair pair_of, const columns<P> &c, const gradient_place<V, simple> &at, float own,
+                                              float count, int width, float mean = 0.0f)
     {
-        const float about = centred && at.touches(0) ? pair_of(0).x.value(0) : 0.0f;
+        const float about = known ? mean : centred && at.touches(0) ? pair_of(0).x.value(0) : 0.0f;
         float sum = 0.0f, squares = 0.0f, g_sum = 0.0f, gx = 0.0f;
 #pragma unroll
         for (int i = 0; i < P; i++) {
@@ -235,8 +238,8 @@ template <class T, bool centred_> struct norm_gradient {
                     float d = pair.x.value(4 * q + j) - about;
                     if (centred && !simple && !at.has(i, 4 * q + j)) d = 0.0f;
                     const float g = pair.dy.value(4 * q + j) * f.at[j];
-                    if (centred) sum += d;
-                    squares = target::fma_rn(d, d, squares);
+                    if (centred && !known) sum += d;
+                    if (!known) squares = target::fma_rn(d, d, squares);
                     gx = target::fma_rn(g, d, gx);
                     if (centred) g_sum += g;
                 }
@@ -281,25 +284,26 @@ template <class T, bool centred_> struct norm_gradient {
             const four_floats f = c.get(GRADIENT_FACTOR, four);
             four_floats dweight = c.get(GRADIENT_DWEIGHT, four), dbias = {{0.0f, 0.0f, 0.0f, 0.0f}};
             if constexpr (centred) dbias = c.get(GRADIENT_DBIAS, four);
-            float to[4], h[4];
+            float to[4], d[4], scaled[4]; /* scaled * d = dy * h */
 #pragma unroll
             for (int j = 0; j < 4; j++) {
-                const float dy_ = pair.dy.value(4 * q + j), d = pair.x.value(4 * q + j) - s.mean;
-                to[j] = target::fma_rn(dy_ * f.at[j], s.rstd, target::fma_rn(d, along, level));
-                h[j] = d * s.rstd;
+                const float dy_ = pair.dy.value(4 * q + j);
+                d[j] = pair.x.value(4 * q + j) - s.mean;
+                scaled[j] = dy_ * s.rstd;
+                to[j] = target::fma_rn(scaled[j], f.at[j], target::fma_rn(d[j], along, level));
+                if constexpr (centred) dbias.at[j] += dy_;
             }
             if (sizeof(T) < 4 && round_first)
 #pragma unroll
-                for (int j = 0; j < 4; j++) h[j] = to_f32(from_f32<T>(h[j]));
+                for (int j = 0; j < 4; j++) {
+                    scaled[j] = pair.dy.value(4 * q + j);
+                    d[j] = to_f32(from_f32<T>(d[j] * s.rstd));
+                }
             if (dsum)
 #pragma unroll
                 for (int j = 0; j < 4; j++) to[j] += more.value(4 * q + j);
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
-                const float dy_ = pair.dy.value(4 * q + j);
-                dweight.at[j] = target::fma_rn(dy_, h[j], dweight.at[j]);
-                dbias.at[j] += dy_;
-            }
+            for (int j = 0; j < 4; j++) dweight.at[j] = target::fma_rn(scaled[j], d[j], dweight.at[j]);
             out.set_four(q, to);
             c.set(GRADIENT_DWEIGHT, four, dweight);
             if constexpr (centred) c.set(GRADIENT_DBIAS, four, dbias);

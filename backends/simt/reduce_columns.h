@@ -14,6 +14,8 @@ namespace simt {
 /* Packs of a thread in flight, and blocks a multiprocessor that are wanted at least: as many as it holds, so that all end
  * together. */
 enum { columns_unroll = 8, columns_blocks = 3, columns_most_rows = 1 << 16 };
+/* Lines of threads of a block whose states meet without a barrier between them. */
+enum { columns_last_lines = 8 };
 
 struct reduce_columns_plan {
     int64_t columns, outer; /* outputs = outer * columns */
@@ -177,20 +179,27 @@ reduce_columns_kernel(Kind kind, walk<3, divider_any> outer, reduce_columns_plan
         list[j][target::thread_x()] =
             parts.state(j, first, apart, [&](uint32_t number) { return own[number * apart * plan.step[0]]; });
     }
-    for (int half = deep / 2; half > 0; half /= 2) {
+    int lines = deep;
+    for (; lines > columns_last_lines; lines /= 2) {
         target::barrier();
-        if (line >= half) continue;
+        if (line >= lines / 2) continue;
 #pragma unroll
         for (int j = 0; j < V; j++)
-            list[j][target::thread_x()] = Kind::merge(list[j][target::thread_x()], list[j][target::thread_x() + half * width]);
+            list[j][target::thread_x()] =
+                Kind::merge(list[j][target::thread_x()], list[j][target::thread_x() + lines / 2 * width]);
     }
-    if (line != 0 || asked >= plan.columns) return;
-#pragma unroll 1
-    for (int j = 0; j < V; j++) {
+    target::barrier();
+    /* the last ones by all threads, a column each */
+    for (int e = target::thread_x(); e < V * width; e += reduce_threads) {
+        const int j = e >> plan.shift, theirs = e & (width - 1);
+        const int64_t pack = int64_t(across) * width + theirs, its_column = pack * V + j;
+        if (pack * V >= plan.columns) continue;
+        reduce_state<Kind> s = list[j][theirs];
+        for (int l = 1; l < lines; l++) s = Kind::merge(s, list[j][l * width + theirs]);
         if (plan.slices > 1)
-            states[(slice * plan.outer + which) * plan.columns + column + j] = list[j][target::thread_x()];
+            states[(slice * plan.outer + which) * plan.columns + its_column] = s;
         else
-            kind.write(list[j][target::thread_x()], base[2] + (column + j) * plan.column_step[2]);
+            kind.write(s, base[2] + its_column * plan.column_step[2]);
     }
 }
 
