@@ -191,6 +191,7 @@ static inline void rows_emit(const row_call *c, row_part *part, char *to, char *
     for (int64_t i = 0, m; i < n; i += m) {
         bool put;
         m = part->n = rows_span(c, to + i * c->size, n - i, &put);
+        if (kept && put) span_store(kept + i * c->size, c->dtype, part->keep, m, c->stream);
         if (put) {
             c->op->put(c->context, part, own, stats, to + i * c->size, c->dtype, c->stream);
         } else {
@@ -356,8 +357,8 @@ static inline void rows_block_emit(const row_call *c, const rows_block *b, const
             c->op->put(c->context, &part, b->own[r], b->stats[r], to + r * n * c->size, c->dtype, c->stream);
         else
             rows_emit_span(c, &part, b->own[r], b->stats[r], y + r * n);
-    if (lines) return;
     if (kept) span_store(kept, c->dtype, b->at.keep, b->rows * n, c->stream);
+    if (lines) return;
     span_store(to, c->dtype, y, b->rows * n, c->stream);
 }
 
