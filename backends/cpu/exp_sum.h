@@ -31,7 +31,7 @@ enum { POWERS = 4 };
         _Pragma("GCC unroll 4") for (int k = 0; k < POWERS; k++) { statement; } \
     } while (0)
 
-/* x becomes 2^t; of NaN anything. Below the smallest normal number 0, or gradually what it is. Coefficients as in vm_exp2; with
+/* x becomes 2^t for t <= 16; with AVX-512 for any t, NaN of NaN, else of NaN anything. Below the smallest normal number 0, or gradually what it is. Coefficients as in vm_exp2; with
  * floor and scale as instructions, of 2^r on [0, 1) (err 2^-29). Each step of all vectors before the next one: what waits for its
  * operands fills the processor's scheduler. (Zen 5, cycles a vector: 5.6, with the instructions 4.5.) */
 LANES_INLINE void powers_of(f32x16 x[POWERS], softmax_base base)
@@ -114,6 +114,17 @@ static __attribute__((unused)) float powers(const lanes_input *in, float *y, sof
     return in->dtype == TRINE_F32    ? powers_as(in, TRINE_F32, y, base, most)
            : in->dtype == TRINE_BF16 ? powers_as(in, TRINE_BF16, y, base, most)
                                      : powers_as(in, TRINE_F16, y, base, most);
+}
+
+/* y = e^(x - base), NaN and infinity included; the difference is rounded. */
+static __attribute__((unused)) void exp_less(float *y, const float *x, int64_t n, float base)
+{
+#if defined __AVX512DQ__
+    const lanes_input in = {.x = {x}, .dtype = TRINE_F32, .n = n};
+    (void)powers(&in, y, (softmax_base){base, 0}, NULL);
+#else
+    for (int64_t i = 0; i < n; i++) y[i] = vm_exp(x[i] - base);
+#endif
 }
 
 /* A partial: a number near the maximum, sum of 2^t, exponent of its base. */
