@@ -116,13 +116,15 @@ static __attribute__((unused)) float powers(const lanes_input *in, float *y, sof
                                      : powers_as(in, TRINE_F16, y, base, most);
 }
 
-/* y = e^(x - base), NaN and infinity included; the difference is rounded. */
-static __attribute__((unused)) void exp_less(float *y, const float *x, int64_t n, float base)
+/* y = e^(x - base), NaN and infinity included; the difference is rounded. ahead: what is asked for, as much as x, or NULL. */
+static __attribute__((unused)) void exp_less(float *y, const float *x, int64_t n, float base, const float *ahead)
 {
 #if defined __AVX512DQ__
-    const lanes_input in = {.x = {x}, .dtype = TRINE_F32, .n = n};
+    const lanes_input in = {
+        .x = {x}, .dtype = TRINE_F32, .n = n, .ahead = {(const char *)(const void *)ahead}, .lines = ahead ? 4 : 0};
     (void)powers(&in, y, (softmax_base){base, 0}, NULL);
 #else
+    (void)ahead;
     for (int64_t i = 0; i < n; i++) y[i] = vm_exp(x[i] - base);
 #endif
 }

@@ -74,12 +74,13 @@ static void residual_again(const void *context, const row_part *part, const doub
     add_residual(context, part);
 }
 
-/* What is normalised, as a first pass reads it. */
-static lanes_input norm_source(const norm_context *c, const row_part *part)
+/* What is normalised, as a first pass reads it: by its address, for a copy of what has just been written would wait. */
+static const lanes_input *norm_source(const norm_context *c, const row_part *part, lanes_input *kept)
 {
-    if (!c->adds) return part->source;
+    if (!c->adds) return &part->source;
     add_residual(c, part);
-    return (lanes_input){.x = {part->keep}, .dtype = TRINE_F32, .n = part->n};
+    *kept = (lanes_input){.x = {part->keep}, .dtype = TRINE_F32, .n = part->n};
+    return kept;
 }
 
 /* ---- The output ---- */
@@ -255,16 +256,17 @@ static void moments(const lanes_input *in, float about, float *sum, float *squar
  * about the mean as f32 has it; what that leaves is taken out after. */
 static void layernorm_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
-    const lanes_input in = norm_source(context, part);
+    lanes_input kept;
+    const lanes_input *in = norm_source(context, part, &kept);
     const double n = (double)part->n;
     float sum, squares;
     memcpy(stats, (double[ROW_STATS]){0}, sizeof(double[ROW_STATS]));
     if (part->n == 0) return;
-    float about = lanes_first(in.x[0], in.dtype);
-    moments(&in, about, &sum, &squares);
+    float about = lanes_first(in->x[0], in->dtype);
+    moments(in, about, &sum, &squares);
     double off = (double)sum / n, mean = (double)about + off;
     if (!((double)squares > 1.125 * n * off * off)) {
-        lanes_input again = in;
+        lanes_input again = *in;
         again.lines = 0;
         about = (float)mean;
         moments(&again, about, &sum, &squares);
@@ -319,8 +321,8 @@ trine_status TRINE_CPU(layernorm)(trine_call *call, const trine_layernorm_args *
 
 static void rmsnorm_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
-    const lanes_input first = norm_source(context, part);
-    stats[0] = (double)lanes_squares(&first, 0);
+    lanes_input kept;
+    stats[0] = (double)lanes_squares(norm_source(context, part, &kept), 0);
 }
 
 static void rmsnorm_merge(double into[ROW_STATS], const double from[ROW_STATS]) { into[0] += from[0]; }

@@ -30,7 +30,7 @@ static inline row_part rows_first(const row_call *c, const rows_block *b, const 
     rows_part(c, &part, b->at.p, c->n, 0, b->at.keep);
     const int64_t bytes = c->n * c->size, behind = (end - along->row) * bytes;
     for (int32_t k = 0; k < c->op->inputs; k++) from[k] = along->at.p[1 + k] + (ROW_AHEAD < behind ? ROW_AHEAD : 0);
-    rows_ask(c, &part, from);
+    rows_ask(c, &part, from, along->rows * c->n);
     return part;
 }
 
@@ -52,7 +52,7 @@ static inline void rows_block_finish(const row_call *c, rows_block *b)
 /* Rows that a span holds together are stored together. */
 static inline void rows_block_emit(const row_call *c, const rows_block *b, const rows_block *along, int64_t end)
 {
-    SPAN_BUFFER(y);
+    _Alignas(64) float y[ROW_BLOCK];
     char *to = b->at.p[0], *kept = rows_kept_to(c, (char *const *)b->at.p);
     const bool lines = LANES_PUTS && c->op->put && c->n % LANES_PUT == 0 && (uintptr_t)to % 64 == 0;
     const int64_t n = c->n;
@@ -77,7 +77,7 @@ static inline void rows_in_blocks(const row_call *c, cpu_range range, int64_t ro
         b->row = row;
         b->rows = range.end - row < rows ? range.end - row : rows;
         b->at = rows_at(c, row, 0);
-        b->at.keep += turn * c->chunk;
+        b->at.keep += turn * ROW_BLOCK;
         rows_block_gather(c, b, range.end);
         if (row > range.begin) rows_block_emit(c, before, b, range.end);
         rows_block_finish(c, b);
@@ -92,11 +92,11 @@ static inline bool rows_are_dense(const row_call *c)
     return dense;
 }
 
-/* Rows of a block: as many as a chunk and a span hold; 0: not in blocks. */
+/* Rows of a block; 0: not in blocks. */
 static inline int64_t rows_of_block(const row_call *c)
 {
     if (c->n == 0 || c->n > SPAN_MAX || !rows_are_dense(c)) return 0;
-    return SPAN_MAX / c->n < ROWS_AT_ONCE ? SPAN_MAX / c->n : ROWS_AT_ONCE;
+    return c->chunk / c->n < ROWS_AT_ONCE ? c->chunk / c->n : ROWS_AT_ONCE;
 }
 
 /* ---- What an op does: rows_plan (its guards), TRINE_END_OF_QUERY with rows_bytes and what it needs itself, rows_run ---- */
@@ -118,7 +118,7 @@ static inline trine_status rows_plan(row_call *c, trine_call *call, const row_op
     c->stream = span_should_stream(c->rows.numel * c->n * c->size);
     const bool few = c->rows.numel < c->threads && c->n > CPU_GRAIN;
     c->kept = c->chunks == 1 || (op->keeps && !few && c->n <= ROW_KEPT);
-    c->lane = op->keeps == ROW_KEEPS_NOTHING ? 0 : c->kept && c->chunks > 1 ? (c->chunks + 1) * c->chunk : 2 * c->chunk;
+    c->lane = op->keeps == ROW_KEEPS_NOTHING ? 0 : c->kept && c->chunks > 1 ? (c->chunks + 1) * c->chunk : 2 * ROW_BLOCK;
     call->variant = TRINE_CPU_VARIANT;
     return TRINE_OK;
 }

@@ -18,7 +18,7 @@ enum {
     ROW_STATS = 4,
     ROW_INPUTS = LANES_INPUTS
 };
-enum { ROWS_AT_ONCE = 64 };
+enum { ROWS_AT_ONCE = 64, ROW_BLOCK = 2048 };
 
 /* Lines of memory that a pass asks for, for each block of elements. */
 typedef struct row_request {
@@ -121,14 +121,14 @@ static inline void rows_part(const row_call *c, row_part *part, char *const *p, 
     part->keep = c->op->keeps ? keep : NULL;
 }
 
-/* From `next` on: half of it in partial, half in put if there is one. */
-static inline void rows_ask(const row_call *c, row_part *part, char *const *next)
+/* What n elements from `next` on hold: half of it in partial, half in put if there is one. */
+static inline void rows_ask(const row_call *c, row_part *part, char *const *next, int64_t n)
 {
     part->last.lines = c->op->put ? (int)c->size / 2 : 0;
     part->source.lines = (int)c->size - part->last.lines;
     for (int32_t k = 0; k < c->op->inputs; k++) {
         part->source.ahead[k] = next[k];
-        part->last.from[k] = next[k] + part->n / LANES_BLOCK * 64 * part->source.lines;
+        part->last.from[k] = next[k] + n / LANES_BLOCK * 64 * part->source.lines;
     }
 }
 
@@ -231,7 +231,7 @@ static inline void rows_ask_along(const row_call *c, row_part *part, int64_t col
     column += ROW_AHEAD / c->size;
     for (int32_t k = 0; k < c->op->inputs; k++)
         from[k] = column < c->n ? at->p[1 + k] + column * c->size : next->p[1 + k] + (column - c->n) / 64 * 64 * c->size;
-    rows_ask(c, part, from);
+    rows_ask(c, part, from, part->n);
 }
 
 static inline void rows_gather_chunk(const row_call *c, const rows_place *at, const rows_place *next, int64_t chunk, double *own)
