@@ -21,7 +21,8 @@ enum {
     GRADIENT_SLICE = 64,
     GRADIENT_SLICES = 64,
     GRADIENT_COLUMNS = 1 << 22,
-    GRADIENT_QUARTER = 256
+    GRADIENT_QUARTER = 256,
+    GRADIENT_AHEAD = 8192
 };
 
 typedef struct gradient_job {
@@ -67,10 +68,13 @@ static int64_t gradient_width(const gradient_job *j, int64_t chunk)
     return left < j->chunk ? left : j->chunk;
 }
 
-/* What follows row r's chunk: the row after it, or the first row's next chunk, or the rows after these. */
+/* What follows row r's chunk: the row after it, or the first row's next chunk, or the rows after these; of short rows one that
+ * lies GRADIENT_AHEAD bytes behind it. */
 static const char *gradient_after(const gradient_job *j, const gradient_batch *b, int64_t r, int64_t chunk, int operand)
 {
     const int64_t from = chunk * j->chunk * j->size;
+    if (j->chunks == 1 && j->rows.ndim == 1)
+        return b->row[r].at[operand] + (1 + GRADIENT_AHEAD / (j->n * j->size + 1)) * j->rows.stride[operand][0] * j->size;
     if (r + 1 < b->count) return b->row[r + 1].at[operand] + from;
     return chunk + 1 < j->chunks ? b->row[0].at[operand] + from + j->chunk * j->size : b->after[operand];
 }

@@ -113,7 +113,7 @@ static inline trine_status rows_plan(row_call *c, trine_call *call, const row_op
     }
     c->rows = trine_iter_rows(tensors, operands, &c->n);
     c->size = trine_dtype_bits(c->dtype) / 8;
-    c->chunk = c->size == 4 ? ROW_CHUNK : ROW_CHUNK_MOST;
+    c->chunk = c->size == 4 && op->inputs == 1 ? ROW_CHUNK : ROW_CHUNK_MOST;
     c->chunks = c->n > c->chunk ? (c->n + c->chunk - 1) / c->chunk : 1;
     c->stream = span_should_stream(c->rows.numel * c->n * c->size);
     const bool few = c->rows.numel < c->threads && c->n > CPU_GRAIN;

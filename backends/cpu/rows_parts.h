@@ -8,7 +8,7 @@
 #include "core/backend.h"
 #include "core/shape.h"
 
-/* Elements of a chunk: as many of f32, twice as many of 16 bits, for a chunk costs some 150 cycles besides its elements; bytes from
+/* Elements of a chunk: as many of one f32 input, else twice as many, for a chunk costs some 150 cycles besides its elements; bytes from
  * what is read to what is asked for. */
 enum {
     ROW_CHUNK = 1024,
