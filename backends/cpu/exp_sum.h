@@ -31,9 +31,10 @@ enum { POWERS = 4 };
         _Pragma("GCC unroll 4") for (int k = 0; k < POWERS; k++) { statement; } \
     } while (0)
 
-/* x becomes 2^t for t <= 16; with AVX-512 for any t, NaN of NaN, else of NaN anything. Below the smallest normal number 0, or gradually what it is. Coefficients as in vm_exp2; with
- * floor and scale as instructions, of 2^r on [0, 1) (err 2^-29). Each step of all vectors before the next one: what waits for its
- * operands fills the processor's scheduler. (Zen 5, cycles a vector: 5.6, with the instructions 4.5.) */
+/* x becomes 2^t for t <= 16; with AVX-512 for any t, NaN of NaN, else of NaN anything. Below the smallest normal number 0, or
+ * gradually what it is. Coefficients as in vm_exp2; with floor and scale as instructions, of 2^r on [0, 1) (err 2^-29). Each step
+ * of all vectors before the next one: what waits for its operands fills the processor's scheduler. (Zen 5, cycles a vector: 5.6,
+ * with the instructions 4.5.) */
 LANES_INLINE void powers_of(f32x16 x[POWERS], softmax_base base)
 {
     f32x16 r[POWERS], p[POWERS];
@@ -154,9 +155,9 @@ static inline void exp_sum_merge(double *into, const double *from)
     memcpy(into, merged, sizeof merged);
 }
 
-/* The partial of n elements in one pass over `first`, relative to the largest of the first block: where that is far from the largest
- * of all, or something is no number, in two, of which the one over `second` comes last. y: where the powers go, or NULL. exact: MOST
- * must be the maximum. */
+/* The partial of n elements in one pass over `first`, relative to the largest of the first block: where that is far from the
+ * largest of all, or something is no number, in two, of which the one over `second` comes last. y: where the powers go, or NULL.
+ * exact: MOST must be the maximum. */
 static inline void exp_sum_partial(const lanes_input *first, const lanes_input *second, float *y, bool exact,
                                    double stats[EXPONENT + 1])
 {

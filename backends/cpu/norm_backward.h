@@ -1,10 +1,10 @@
 /* Gradients of layernorm and rmsnorm on the CPU.
  *
- * Rows are taken four together, in chunks: while a chunk of four rows gives dx and is added to the sums of columns, that of the four
- * rows after them is summed, so that memory reads and writes at once (rows.h says why) and sees x, dy and dx once as long as the
+ * Rows are taken four together, in chunks: while a chunk of four rows gives dx and is added to the sums of columns, that of the
+ * four rows after them is summed, so that memory reads and writes at once (rows.h says why) and sees x, dy and dx once as long as the
  * caches hold eight rows (of up to about a million elements; beyond, x and dy twice). Sums of columns are f32 over GRADIENT_ROWS
- * rows, f64 over a slice of rows; slices are added in their order. What is summed in which order depends on shapes alone, whichever
- * threads do it: they take slices, or the chunks of four rows where rows are few. Bound by bytes. */
+ * rows, f64 over a slice of rows; slices are added in their order. What is summed in which order depends on shapes alone,
+ * whichever threads do it: they take slices, or the chunks of four rows where rows are few. Bound by bytes. */
 #ifndef TRINE_CPU_NORM_BACKWARD_H
 #define TRINE_CPU_NORM_BACKWARD_H
 

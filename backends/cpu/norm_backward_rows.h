@@ -31,6 +31,9 @@ typedef struct gradient_row {
     char *at[GRADIENT_OPERANDS]; /* its operands; NULL: none */
 } gradient_row;
 
+#define GRADIENT_EACH(dtype) \
+    ((dtype) == TRINE_F32 ? GRADIENT_AS(TRINE_F32) : (dtype) == TRINE_BF16 ? GRADIENT_AS(TRINE_BF16) : GRADIENT_AS(TRINE_F16))
+
 /* ---- Sums along a row ---- */
 
 /* What is summed: x - about, its squares, g, g (x - about). */
@@ -75,12 +78,7 @@ static void gradient_add_as(const gradient_part *p, trine_dtype dtype, bool cent
     (centred   ? moments ? gradient_add_up(p, type, true, true, about, sums) : gradient_add_up(p, type, true, false, about, sums) \
        : moments ? gradient_add_up(p, type, false, true, 0, sums) \
                : gradient_add_up(p, type, false, false, 0, sums))
-    if (dtype == TRINE_F32)
-        GRADIENT_AS(TRINE_F32);
-    else if (dtype == TRINE_BF16)
-        GRADIENT_AS(TRINE_BF16);
-    else
-        GRADIENT_AS(TRINE_F16);
+    GRADIENT_EACH(dtype);
 #undef GRADIENT_AS
 }
 
@@ -185,12 +183,7 @@ static void gradient_put_lines(const gradient_row *rows, const gradient_columns 
     (centred ? added ? gradient_put_as(rows, c, type, true, true, stream) : gradient_put_as(rows, c, type, true, false, stream) \
      : added ? gradient_put_as(rows, c, type, false, true, stream) \
              : gradient_put_as(rows, c, type, false, false, stream))
-    if (dtype == TRINE_F32)
-        GRADIENT_AS(TRINE_F32);
-    else if (dtype == TRINE_BF16)
-        GRADIENT_AS(TRINE_BF16);
-    else
-        GRADIENT_AS(TRINE_F16);
+    GRADIENT_EACH(dtype);
 #undef GRADIENT_AS
 }
 

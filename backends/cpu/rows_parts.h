@@ -8,8 +8,8 @@
 #include "core/backend.h"
 #include "core/shape.h"
 
-/* Elements of a chunk: as many of one f32 input, else twice as many, for a chunk costs some 150 cycles besides its elements; bytes from
- * what is read to what is asked for. */
+/* Elements of a chunk: as many of one f32 input, else twice as many, for a chunk costs some 150 cycles besides its elements;
+ * bytes from what is read to what is asked for. */
 enum {
     ROW_CHUNK = 1024,
     ROW_CHUNK_MOST = 2048,
@@ -26,7 +26,8 @@ typedef struct row_request {
     int lines;
 } row_request;
 
-/* Part of a row. `source`: its elements, and what partial's first pass asks for; `last`: what put asks for. x: the elements as f32, for emit alone. `keep`: what the op wrote there itself (ops that keep nothing: NULL). */
+/* Part of a row. `source`: its elements, and what partial's first pass asks for; `last`: what put asks for. x: the elements as
+ * f32, for emit alone. `keep`: what the op wrote there itself (ops that keep nothing: NULL). */
 typedef struct row_part {
     lanes_input source;
     row_request last;
@@ -35,7 +36,8 @@ typedef struct row_part {
     int64_t n, column;
 } row_part;
 
-/* What an op does with part->keep: nothing; its partial and again write it; it is an output besides, the tensor after the inputs. */
+/* What an op does with part->keep: nothing; its partial and again write it; it is an output besides, the tensor behind
+ * the inputs. */
 enum { ROW_KEEPS_NOTHING, ROW_KEEPS, ROW_STORES_KEPT };
 
 typedef struct row_op {
