@@ -157,7 +157,8 @@ static void entropy_slopes(const entropy *e, float *dx, const float *x, int64_t 
             dx[i] = (vm_exp(cap * t - lse) * scale - pull) * (1.0f - t * t);
         }
     } else {
-        for (int64_t i = 0; i < n; i++) dx[i] = vm_exp(x[i] - lse) * scale - pull;
+        exp_less(dx, x, n, lse, e->dtype == TRINE_F32 ? x + SPAN_MAX : NULL);
+        for (int64_t i = 0; i < n; i++) dx[i] = dx[i] * scale - pull;
     }
 }
 

@@ -31,9 +31,10 @@ enum { POWERS = 4 };
         _Pragma("GCC unroll 4") for (int k = 0; k < POWERS; k++) { statement; } \
     } while (0)
 
-/* x becomes 2^t; of NaN anything. Below the smallest normal number 0, or gradually what it is. Coefficients as in vm_exp2; with
- * floor and scale as instructions, of 2^r on [0, 1) (err 2^-29). Each step of all vectors before the next one: what waits for its
- * operands fills the processor's scheduler. (Zen 5, cycles a vector: 5.6, with the instructions 4.5.) */
+/* x becomes 2^t for t <= 16; with AVX-512 for any t, NaN of NaN, else of NaN anything. Below the smallest normal number 0, or
+ * gradually what it is. Coefficients as in vm_exp2; with floor and scale as instructions, of 2^r on [0, 1) (err 2^-29). Each step
+ * of all vectors before the next one: what waits for its operands fills the processor's scheduler. (Zen 5, cycles a vector: 5.6,
+ * with the instructions 4.5.) */
 LANES_INLINE void powers_of(f32x16 x[POWERS], softmax_base base)
 {
     f32x16 r[POWERS], p[POWERS];
@@ -116,6 +117,19 @@ static __attribute__((unused)) float powers(const lanes_input *in, float *y, sof
                                      : powers_as(in, TRINE_F16, y, base, most);
 }
 
+/* y = e^(x - base), NaN and infinity included; the difference is rounded. ahead: what is asked for, as much as x, or NULL. */
+static __attribute__((unused)) void exp_less(float *y, const float *x, int64_t n, float base, const float *ahead)
+{
+#if defined __AVX512DQ__
+    const lanes_input in = {
+        .x = {x}, .dtype = TRINE_F32, .n = n, .ahead = {(const char *)(const void *)ahead}, .lines = ahead ? 4 : 0};
+    (void)powers(&in, y, (softmax_base){base, 0}, NULL);
+#else
+    (void)ahead;
+    for (int64_t i = 0; i < n; i++) y[i] = vm_exp(x[i] - base);
+#endif
+}
+
 /* A partial: a number near the maximum, sum of 2^t, exponent of its base. */
 enum { MOST, SUM, EXPONENT };
 
@@ -141,9 +155,9 @@ static inline void exp_sum_merge(double *into, const double *from)
     memcpy(into, merged, sizeof merged);
 }
 
-/* The partial of n elements in one pass over `first`, relative to the largest of the first block: where that is far from the largest
- * of all, or something is no number, in two, of which the one over `second` comes last. y: where the powers go, or NULL. exact: MOST
- * must be the maximum. */
+/* The partial of n elements in one pass over `first`, relative to the largest of the first block: where that is far from the
+ * largest of all, or something is no number, in two, of which the one over `second` comes last. y: where the powers go, or NULL.
+ * exact: MOST must be the maximum. */
 static inline void exp_sum_partial(const lanes_input *first, const lanes_input *second, float *y, bool exact,
                                    double stats[EXPONENT + 1])
 {

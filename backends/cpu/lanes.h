@@ -91,6 +91,16 @@ LANES_INLINE f32x16 lanes_load(const void *x, trine_dtype dtype, int64_t i)
     return v;
 }
 
+/* Element 0 of x. */
+LANES_INLINE float lanes_first(const void *x, trine_dtype dtype)
+{
+    float value;
+    uint16_t code;
+    memcpy(&code, x, sizeof code);
+    if (dtype == TRINE_F32) return memcpy(&value, x, sizeof value), value;
+    return dtype == TRINE_BF16 ? trine_f32_of_bits((uint32_t)code << 16) : span_widen(code, SPAN_F16);
+}
+
 /* Elements [i, i + m), m < 16; the lanes behind them are `pad`. */
 LANES_INLINE f32x16 lanes_load_part(const void *x, trine_dtype dtype, int64_t i, int64_t m, float pad)
 {

@@ -18,24 +18,53 @@ LANES_SUM(lanes_squares, 1, lanes_fma(a - about, a - about, s))
 
 /* ---- The residual ---- */
 
-/* x + residual as the dtype has it, to where the part is kept. Asks for what comes next. */
+/* x + residual as the dtype has it, n elements of a span, to `to`. */
+static void add_span(const lanes_input *in, int64_t i, int64_t n, float *to)
+{
+    const int64_t at = i * lanes_size(in->dtype);
+    SPAN_BUFFER(x_buffer);
+    SPAN_BUFFER(residual_buffer);
+    const float *x = span_load(x_buffer, (const char *)in->x[0] + at, in->dtype, n),
+                *residual = span_load(residual_buffer, (const char *)in->x[1] + at, in->dtype, n);
+    for (int64_t k = 0; k < n; k++) to[k] = x[k] + residual[k];
+    if (in->dtype == TRINE_F32) return;
+    char codes[SPAN_MAX * 2];
+    span_store(codes, in->dtype, to, n, false);
+    (void)span_load(to, codes, in->dtype, n);
+}
+
+/* The same of n elements, a multiple of LANES_BLOCK. */
+LANES_INLINE void add_lines(const lanes_input *from, trine_dtype dtype, int64_t n, float *to)
+{
+    const lanes_input own = *from, *in = &own; /* which no store can change */
+    for (int64_t i = 0; i < n; i += LANES_PUT) {
+        _Alignas(64) char codes[2 * LANES_PUT];
+        f32x16 sum[2];
+        if (i % LANES_BLOCK == 0) lanes_ahead(in, 2, i);
+        for (int k = 0; k < 2; k++)
+            sum[k] = lanes_load(in->x[0], dtype, i + LANES * k) + lanes_load(in->x[1], dtype, i + LANES * k);
+        if (dtype != TRINE_F32) {
+            lanes_put(codes, dtype, sum[0], sum[1], false);
+            for (int k = 0; k < 2; k++) sum[k] = lanes_load(codes, dtype, LANES * k);
+        }
+        memcpy(to + i, sum, sizeof sum);
+    }
+}
+
+/* To where the part is kept. Asks for what comes next. */
 static void add_residual(const norm_context *c, const row_part *part)
 {
     const lanes_input *in = &part->source;
-    const int64_t size = trine_dtype_bits(c->dtype) / 8;
-    SPAN_BUFFER(x_buffer);
-    SPAN_BUFFER(residual_buffer);
-    for (int64_t i = 0, m; i < part->n; i += m) {
+    int64_t i = LANES_PUTS ? part->n / LANES_BLOCK * LANES_BLOCK : 0;
+    if (c->dtype == TRINE_F32)
+        add_lines(in, TRINE_F32, i, part->keep);
+    else if (c->dtype == TRINE_BF16)
+        add_lines(in, TRINE_BF16, i, part->keep);
+    else
+        add_lines(in, TRINE_F16, i, part->keep);
+    for (int64_t m; i < part->n; i += m) {
         m = part->n - i < SPAN_MAX ? part->n - i : SPAN_MAX;
-        for (int64_t k = 0; k + LANES_BLOCK <= m; k += LANES_BLOCK) lanes_ahead(in, 2, i + k);
-        const float *x = span_load(x_buffer, (const char *)in->x[0] + i * size, c->dtype, m),
-                    *residual = span_load(residual_buffer, (const char *)in->x[1] + i * size, c->dtype, m);
-        float *to = part->keep + i;
-        for (int64_t k = 0; k < m; k++) to[k] = x[k] + residual[k];
-        if (c->dtype == TRINE_F32) continue;
-        char codes[SPAN_MAX * 2];
-        span_store(codes, c->dtype, to, m, false);
-        (void)span_load(to, codes, c->dtype, m);
+        add_span(in, i, m, part->keep + i);
     }
 }
 
@@ -45,12 +74,13 @@ static void residual_again(const void *context, const row_part *part, const doub
     add_residual(context, part);
 }
 
-/* What is normalised, as a first pass reads it. */
-static lanes_input norm_source(const norm_context *c, const row_part *part)
+/* What is normalised, as a first pass reads it: by its address, for a copy of what has just been written would wait. */
+static const lanes_input *norm_source(const norm_context *c, const row_part *part, lanes_input *kept)
 {
-    if (!c->adds) return part->source;
+    if (!c->adds) return &part->source;
     add_residual(c, part);
-    return (lanes_input){.x = {part->keep}, .dtype = TRINE_F32, .n = part->n};
+    *kept = (lanes_input){.x = {part->keep}, .dtype = TRINE_F32, .n = part->n};
+    return kept;
 }
 
 /* ---- The output ---- */
@@ -88,24 +118,41 @@ static void norm_emit(const norm_context *c, const row_part *part, float mean, f
         for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * (offset + 1);
 }
 
-/* The same, of parameters that are f32, without offset. LANES_PUT_EACH is large: cases that differ in what they load only. */
+/* The same without offset, of parameters that are f32, or with `same` of the dtype. adds: x is what is kept. LANES_PUT_EACH is
+ * large: cases that differ in what they load only. */
+#define NORM_X (adds ? lanes_load(part->keep, TRINE_F32, i) : ROW_AT(0))
+#define NORM_OF(t) lanes_load(t, same ? type_ : TRINE_F32, i)
+LANES_INLINE void norm_put_as(const norm_context *c, const row_part *part, bool centred, bool adds, bool same, float mean,
+                              float rstd, void *to, trine_dtype dtype, bool stream)
+{
+    const int64_t from = part->column * (same ? lanes_size(dtype) : 4);
+    const char *w = trine_is_given(&c->weight) ? (const char *)c->weight.data + from : NULL;
+    const char *b = trine_is_given(&c->bias) ? (const char *)c->bias.data + from : NULL;
+    if (!centred && !w)
+        ROW_PUT_EACH(adds ? 2 : 1, NORM_X * rstd);
+    else if (!centred)
+        ROW_PUT_EACH(adds ? 2 : 1, NORM_X * rstd * NORM_OF(w));
+    else if (w && b)
+        ROW_PUT_EACH(adds ? 2 : 1, lanes_fma((NORM_X - mean) * rstd, NORM_OF(w), NORM_OF(b)));
+    else if (w)
+        ROW_PUT_EACH(adds ? 2 : 1, (NORM_X - mean) * rstd * NORM_OF(w));
+    else if (b)
+        ROW_PUT_EACH(adds ? 2 : 1, (NORM_X - mean) * rstd + NORM_OF(b));
+    else
+        ROW_PUT_EACH(adds ? 2 : 1, (NORM_X - mean) * rstd);
+}
+
 static inline void norm_put(const norm_context *c, const row_part *part, bool centred, float mean, float rstd, void *to,
                             trine_dtype dtype, bool stream)
 {
-    const float *w = trine_is_given(&c->weight) ? (const float *)c->weight.data + part->column : NULL;
-    const float *b = trine_is_given(&c->bias) ? (const float *)c->bias.data + part->column : NULL;
-    if (!centred && !w)
-        ROW_PUT_EACH(1, ROW_AT(0) * rstd);
-    else if (!centred)
-        ROW_PUT_EACH(1, ROW_AT(0) * rstd * LANES_AT(w));
-    else if (w && b)
-        ROW_PUT_EACH(1, lanes_fma((ROW_AT(0) - mean) * rstd, LANES_AT(w), LANES_AT(b)));
-    else if (w)
-        ROW_PUT_EACH(1, (ROW_AT(0) - mean) * rstd * LANES_AT(w));
-    else if (b)
-        ROW_PUT_EACH(1, (ROW_AT(0) - mean) * rstd + LANES_AT(b));
+    const bool wide = (!trine_is_given(&c->weight) || c->weight.dtype == TRINE_F32) &&
+                      (!trine_is_given(&c->bias) || c->bias.dtype == TRINE_F32);
+    if (c->adds)
+        norm_put_as(c, part, centred, true, false, mean, rstd, to, dtype, stream);
+    else if (wide)
+        norm_put_as(c, part, centred, false, false, mean, rstd, to, dtype, stream);
     else
-        ROW_PUT_EACH(1, (ROW_AT(0) - mean) * rstd);
+        norm_put_as(c, part, centred, false, true, mean, rstd, to, dtype, stream);
 }
 
 static void put_statistic(const trine_tensor *t, int64_t row, double value)
@@ -133,7 +180,18 @@ static float *widen(trine_tensor *t, const row_call *c, float *to)
     return to + (c->n + 15) / 16 * 16;
 }
 
-static bool is_f32_or_none(const trine_tensor *t) { return !trine_is_given(t) || t->dtype == TRINE_F32; }
+/* Whether norm_put can load the parameters. */
+static bool may_put(const norm_context *c)
+{
+    const trine_tensor *given[] = {&c->weight, &c->bias};
+    bool wide = true, same = !c->adds;
+    for (int k = 0; k < 2; k++) {
+        if (!trine_is_given(given[k])) continue;
+        wide = wide && given[k]->dtype == TRINE_F32;
+        same = same && given[k]->dtype == c->dtype;
+    }
+    return (wide || same) && !c->round_first && c->weight_offset == 0;
+}
 
 static trine_status norm_call(trine_call *call, const row_op *op, norm_context *context, const trine_tensor *const *tensors)
 {
@@ -145,9 +203,7 @@ static trine_status norm_call(trine_call *call, const row_op *op, norm_context *
     float *to = (float *)(void *)((char *)call->workspace + rows);
     widen(&context->bias, &c, widen(&context->weight, &c, to));
     row_op plain = *op;
-    if (context->round_first || context->weight_offset != 0 || !is_f32_or_none(&context->weight) ||
-        !is_f32_or_none(&context->bias))
-        plain.put = NULL;
+    if (!may_put(context)) plain.put = NULL;
     c.op = &plain;
     rows_run(&c, call->workspace);
     return TRINE_OK;
@@ -200,16 +256,17 @@ static void moments(const lanes_input *in, float about, float *sum, float *squar
  * about the mean as f32 has it; what that leaves is taken out after. */
 static void layernorm_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
-    const lanes_input in = norm_source(context, part);
+    lanes_input kept;
+    const lanes_input *in = norm_source(context, part, &kept);
     const double n = (double)part->n;
-    float about, sum, squares;
+    float sum, squares;
     memcpy(stats, (double[ROW_STATS]){0}, sizeof(double[ROW_STATS]));
     if (part->n == 0) return;
-    trine_convert(in.x[0], in.dtype, &about, TRINE_F32, 1);
-    moments(&in, about, &sum, &squares);
+    float about = lanes_first(in->x[0], in->dtype);
+    moments(in, about, &sum, &squares);
     double off = (double)sum / n, mean = (double)about + off;
     if (!((double)squares > 1.125 * n * off * off)) {
-        lanes_input again = in;
+        lanes_input again = *in;
         again.lines = 0;
         about = (float)mean;
         moments(&again, about, &sum, &squares);
@@ -254,15 +311,8 @@ ROW_PUT(layernorm_put)
 trine_status TRINE_CPU(layernorm)(trine_call *call, const trine_layernorm_args *a)
 {
     const bool adds = trine_is_given(&a->residual);
-    const row_op op = {adds ? 2 : 1,
-                       norm_keeps(&a->residual, &a->sum),
-                       layernorm_partial,
-                       layernorm_merge,
-                       layernorm_finish,
-                       NULL,
-                       adds ? residual_again : NULL,
-                       layernorm_emit,
-                       adds ? NULL : layernorm_put};
+    const row_op op = {adds ? 2 : 1, norm_keeps(&a->residual, &a->sum), layernorm_partial, layernorm_merge, layernorm_finish,
+                       NULL,         adds ? residual_again : NULL,      layernorm_emit,    layernorm_put};
     norm_context context = {a->x.dtype, a->weight, a->bias, a->mean, a->rstd, a->eps, 0, false, adds};
     return norm_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x, &a->residual, &a->sum});
 }
@@ -271,8 +321,8 @@ trine_status TRINE_CPU(layernorm)(trine_call *call, const trine_layernorm_args *
 
 static void rmsnorm_partial(const void *context, const row_part *part, double stats[ROW_STATS])
 {
-    const lanes_input first = norm_source(context, part);
-    stats[0] = (double)lanes_squares(&first, 0);
+    lanes_input kept;
+    stats[0] = (double)lanes_squares(norm_source(context, part, &kept), 0);
 }
 
 static void rmsnorm_merge(double into[ROW_STATS], const double from[ROW_STATS]) { into[0] += from[0]; }
@@ -300,15 +350,8 @@ ROW_PUT(rmsnorm_put)
 trine_status TRINE_CPU(rmsnorm)(trine_call *call, const trine_rmsnorm_args *a)
 {
     const bool adds = trine_is_given(&a->residual);
-    const row_op op = {adds ? 2 : 1,
-                       norm_keeps(&a->residual, &a->sum),
-                       rmsnorm_partial,
-                       rmsnorm_merge,
-                       rmsnorm_finish,
-                       NULL,
-                       adds ? residual_again : NULL,
-                       rmsnorm_emit,
-                       adds ? NULL : rmsnorm_put};
+    const row_op op = {adds ? 2 : 1, norm_keeps(&a->residual, &a->sum), rmsnorm_partial, rmsnorm_merge, rmsnorm_finish,
+                       NULL,         adds ? residual_again : NULL,      rmsnorm_emit,    rmsnorm_put};
     norm_context context = {.dtype = a->x.dtype,
                             .weight = a->weight,
                             .rstd = a->rstd,

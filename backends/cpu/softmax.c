@@ -141,7 +141,7 @@ ROW_PUT(log_backward_put)
     for (int64_t i = 0, m; i < part->n; i += m) {
         m = part->n - i < SPAN_MAX ? part->n - i : SPAN_MAX;
         const float *y = span_load(powers_of_y + i, (const char *)part->source.x[0] + i * lanes_size(dtype), dtype, m);
-        for (int64_t k = 0; k < m; k++) powers_of_y[i + k] = vm_exp(y[k]);
+        exp_less(powers_of_y + i, y, m, 0, NULL);
     }
     ROW_PUT_EACH(2, ROW_AT(1) - LANES_AT(powers_of_y) * sum);
 }
