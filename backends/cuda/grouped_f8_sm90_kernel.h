@@ -103,6 +103,11 @@ template <class Tile> __global__ void __launch_bounds__(Tile::threads, Tile::tog
     const int unit = int(blockIdx.x / 2), units_apart = int(gridDim.x / 2);
     if (base % wgmma::pattern_bytes) __trap();
     const bool scales = in_loop(scaling.a) || in_loop(scaling.b);
+    if (threadIdx.x == Tile::multipliers) { /* on their way while the barriers are made */
+        ptx::prefetch_map(&m.a);
+        ptx::prefetch_map(&m.b);
+        if (s.tiles.by_tma) ptx::prefetch_map(&m.d);
+    }
     if (threadIdx.x == 0) {
         ring_place<Tile> at(base);
         for (int i = 0; i < Tile::stages; i++, at.advance()) {
