@@ -3,6 +3,7 @@
 
 /* A kernel of which a multiprocessor must have room for that many blocks. */
 #define TRINE_KERNEL_BLOCKS(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
+#define TRINE_ROWS_REGISTERS 256
 
 #include "backends/cuda/conv_variants.h"
 #include "backends/simt/conv_pointwise.h"

@@ -66,17 +66,22 @@ TRINE_DEVICE void skip_group_tile(ring_place<Tile> &at, const group_schedule &s,
 template <class Tile> TRINE_DEVICE void consume_f8_groups(const maps &m, const f8_product &p, const f8_scaling &scaling,
                                                           const group_schedule &s, uint32_t base, uint32_t rank)
 {
-    const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
+    const lane_place me = {ptx::warp_index() / 4, int(threadIdx.x) % warpgroup};
     const uint32_t staging = base + Tile::at_staging + me.group * Tile::staging;
     const bool scaled = in_loop(scaling.a) || in_loop(scaling.b), factors = has_factors(p, scaling, false);
-    ring_place<Tile> at(base);
+    static_assert((Tile::stages & (Tile::stages - 1)) == 0, "stages are counted modulo 2^32");
     float sum[Tile::N / 2];
-    for (;;) {
+    /* Where a tile begins in the ring is counted apart from what is done with it, by steps that all tiles have, and branches are taken by
+     * vote: so descriptors are made in uniform registers, not collected from a warp's threads before every stage. */
+    for (unsigned first = 0;; first += unsigned(s.steps)) {
+        ring_place<Tile> at(base);
+        at.slot = int(first % unsigned(Tile::stages));
+        at.parity = first / unsigned(Tile::stages) & 1;
         ptx::barrier_wait(at.full(), at.parity);
         const int4 place = ptx::load_shared_words(place_of<Tile>(at));
         const group_tile t = {place.z, place.x, place.w, place.y, false};
-        if (t.group < 0) break;
-        if (t.row + me.group * 64 >= t.end || t.column >= p.n) {
+        if (__any_sync(0xffffffff, t.group < 0)) break;
+        if (__any_sync(0xffffffff, t.row + me.group * 64 >= t.end || t.column >= p.n)) {
             skip_group_tile<Tile>(at, s, rank, me);
             continue;
         }
@@ -103,6 +108,11 @@ template <class Tile> __global__ void __launch_bounds__(Tile::threads, Tile::tog
     const int unit = int(blockIdx.x / 2), units_apart = int(gridDim.x / 2);
     if (base % wgmma::pattern_bytes) __trap();
     const bool scales = in_loop(scaling.a) || in_loop(scaling.b);
+    if (threadIdx.x == Tile::multipliers) { /* on their way while the barriers are made */
+        ptx::prefetch_map(&m.a);
+        ptx::prefetch_map(&m.b);
+        if (s.tiles.by_tma) ptx::prefetch_map(&m.d);
+    }
     if (threadIdx.x == 0) {
         ring_place<Tile> at(base);
         for (int i = 0; i < Tile::stages; i++, at.advance()) {

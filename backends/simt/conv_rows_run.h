@@ -304,12 +304,13 @@ template <class T> inline trine_status rows_run_weight(trine_call *call, rows_pr
     float *const parts = reinterpret_cast<float *>((reinterpret_cast<uintptr_t>(call->workspace) + 15) / 16 * 16);
     const trine_status status = rows_visit_taps(p.s, [&](auto taps) {
         constexpr int S = decltype(taps)::value;
-        const grid blocks(plan.lines * plan.groups);
+        const int64_t blocks = plan.lines * plan.groups;
         if constexpr (S <= rows_most_taps_stride)
             if (strided)
-                return launch(call, conv_rows_weight_kernel<T, V, S, 2>, blocks, rows_threads, 0, p, parts, plan.groups,
-                              plan.lines);
-        return launch(call, conv_rows_weight_kernel<T, V, S, 1>, blocks, rows_threads, 0, p, parts, plan.groups, plan.lines);
+                return launch(call, conv_rows_weight_kernel<T, V, S, 2>, grid(blocks * rows_parts_of_taps<V, S, 2>), rows_threads,
+                              0, p, parts, plan.groups, plan.lines);
+        return launch(call, conv_rows_weight_kernel<T, V, S, 1>, grid(blocks * rows_parts_of_taps<V, S, 1>), rows_threads, 0, p,
+                      parts, plan.groups, plan.lines);
     });
     if (status != TRINE_OK) return status;
     return planes_sum_parts<T>(call, p, parts, plan.lines, dweight, wide);

@@ -301,7 +301,7 @@ static void special_cases(case_list *list)
 static void bench_cases(case_list *list)
 {
     static const int64_t shapes[][4] = {
-        {32, 8192, 4096, 7168}, {32, 8192, 7168, 2048}, {8, 8192, 14336, 4096}, {64, 512, 4096, 2048}};
+        {32, 8192, 4096, 7168}, {32, 8192, 7168, 2048}, {8, 8192, 14336, 4096}, {64, 512, 4096, 2048}, {4, 1024, 2048, 2048}};
     for (int d = 1; d < 3; d++)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
             for (int way = 0; way < 4; way++) {

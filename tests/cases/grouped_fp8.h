@@ -88,7 +88,8 @@ static void fp8_epilogue_cases(case_list *list)
 static void fp8_bench_cases(case_list *list)
 {
     static const int64_t shapes[][4] = {{32, 8192, 4096, 7168}, {32, 8192, 7168, 2048}, {64, 512, 4096, 2048},
-                                        {4, 32768, 4096, 7168}, {8, 32768, 4096, 7168}, {4, 1024, 4096, 7168}};
+                                        {4, 32768, 4096, 7168}, {8, 32768, 4096, 7168}, {4, 1024, 4096, 7168},
+                                        {4, 1024, 2048, 2048}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int way = 0; way < 4; way++) {
             const bool masked = way == 1;
