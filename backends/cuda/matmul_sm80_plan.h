@@ -37,7 +37,8 @@ using small = shape<64, 64, 32, 32>;
 /* What the choice knows of a tile. */
 struct tile_facts {
     int64_t rows, columns, blocks; /* that run at once on a multiprocessor */
-    double step;                   /* cycles of a step where they all do */
+    double step;                   /* cycles of a step where they all do; */
+    double least;                  /* where fewer do, never below these: the copies' way from memory */
     double around;                 /* cycles of what a tile has beside its steps */
 };
 
@@ -47,9 +48,9 @@ struct plan {
 };
 
 const tile_facts tiles[] = {
-    {wide::rows, wide::columns, wide::blocks, 930, 7000},
-    {square::rows, square::columns, square::blocks, 930, 7000},
-    {small::rows, small::columns, small::blocks, 800, 5000},
+    {wide::rows, wide::columns, wide::blocks, 930, 930, 7000},
+    {square::rows, square::columns, square::blocks, 930, 500, 7000},
+    {small::rows, small::columns, small::blocks, 800, 430, 5000},
 };
 enum { tile_count = 3, any_tile = -1, any_splits = 0 };
 
@@ -74,8 +75,10 @@ inline plan choose(const trine_call *call, const trine_product &p, int tile)
         for (int64_t splits = 1; splits <= 32; splits *= 2) {
             if (splits > 1 && !simt::split_fits(p, splits)) break;
             const double rounds = double(simt::ceil_div(all * splits, t.blocks * units));
+            const int64_t each = simt::ceil_div(all * splits, units), together = each < t.blocks ? each : t.blocks;
+            const double shared = t.step * double(together) / double(t.blocks), step = shared > t.least ? shared : t.least;
             const double cost =
-                rounds * (double(simt::ceil_div(steps, splits)) * t.step + t.around) + simt::split_cost(p, splits, units);
+                rounds * (double(simt::ceil_div(steps, splits)) * step + t.around) + simt::split_cost(p, splits, units);
             if (cost >= least) continue;
             least = cost;
             best = plan{i, splits};
