@@ -141,6 +141,7 @@ TRINE_DEVICE void multiply_steps(M &m, Copies &c, const ring &r, int stages, int
             c.start(filled.slot, row, more);
             m.multiply(0, row);
         }
+        __syncwarp(); /* fragments of tf32 are read by each lane for itself */
         if (threadIdx.x % 32 == 0) mma_sync::barrier_arrive(ring::empty(now.barrier));
         c.end_stage(filled.barrier);
         now.step(r, Shape::stage_bytes);
