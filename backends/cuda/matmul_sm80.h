@@ -55,31 +55,45 @@ template <class T, tile_axis A, tile_axis B, class Shape> struct multiplier {
     }
 };
 
-/* Until the next stage has come; as many others are under way as the ring has room for. */
-TRINE_DEVICE void wait_for_stage(int stages)
+/* The ring: its stages' slots, and behind them two barriers for each: `full` counts the threads whose copies have come, `empty` the
+ * warps that have read the stage. A warp that is ahead waits for neither until it needs what they say. */
+struct ring {
+    uint32_t slots, barriers, last;
+    TRINE_DEVICE_METHOD ring(uint32_t slots_, int stages, uint32_t bytes)
+        : slots(slots_), barriers(slots_ + stages * bytes), last((stages - 1) * bytes)
+    {
+    }
+    static TRINE_DEVICE_METHOD uint32_t full(uint32_t barrier) { return barrier; }
+    static TRINE_DEVICE_METHOD uint32_t empty(uint32_t barrier) { return barrier + 8 * most_stages; }
+};
+
+/* A stage on its way round the ring. */
+struct cursor {
+    uint32_t slot, barrier, parity;
+    TRINE_DEVICE_METHOD explicit cursor(const ring &r) : slot(0), barrier(r.barriers), parity(0) {}
+    TRINE_DEVICE_METHOD void step(const ring &r, uint32_t bytes)
+    {
+        const bool round = slot == r.last;
+        slot = round ? 0 : slot + bytes;
+        barrier = round ? r.barriers : barrier + 8;
+        parity ^= uint32_t(round);
+    }
+};
+
+template <class Shape> TRINE_DEVICE void start_ring(const ring &r, int stages)
 {
-    if (stages == 6)
-        mma_sync::wait_copies<4>();
-    else if (stages == 4)
-        mma_sync::wait_copies<2>();
-    else
-        mma_sync::wait_copies<1>();
+    if (int(threadIdx.x) < stages) {
+        mma_sync::barrier_init(ring::full(r.barriers + 8 * threadIdx.x), Shape::threads);
+        mma_sync::barrier_init(ring::empty(r.barriers + 8 * threadIdx.x), Shape::warps);
+    }
     __syncthreads();
 }
-
-/* The ring: its stages, the one that is read and the one that is filled. */
-struct ring {
-    int stages;
-    uint32_t last, now, filled;
-    TRINE_DEVICE_METHOD ring(int stages_, uint32_t bytes) : stages(stages_), last((stages_ - 1) * bytes), now(0), filled(bytes) {}
-    TRINE_DEVICE_METHOD void step(uint32_t *slot, uint32_t bytes) const { *slot = *slot == last ? 0 : *slot + bytes; }
-};
 
 /* A thread's copies of both operands, in `shares` that lie between rows of instructions. */
 template <class Shape, class CopierA, class CopierB> struct copies {
     CopierA a;
     CopierB b;
-    enum { shares = 2 * Shape::across_m };
+    enum { shares = Shape::across_m };
     TRINE_DEVICE_METHOD void start(uint32_t slot, int share, bool some) const
     {
 #pragma unroll
@@ -89,46 +103,55 @@ template <class Shape, class CopierA, class CopierB> struct copies {
         for (int j = 0; j < CopierB::copies; j++)
             if ((j + CopierA::copies) % shares == share) b.copy(slot, j, some);
     }
-    TRINE_DEVICE_METHOD void end_stage()
+    TRINE_DEVICE_METHOD void end_stage(uint32_t barrier)
     {
         a.next();
         b.next();
-        mma_sync::commit_copies();
+        mma_sync::barrier_arrive_after_copies(ring::full(barrier));
     }
 };
 
-/* The caller has begun the last terms' copies. A stage has been read by all when the barrier before its second half is passed, so
- * that half's rows begin to fill it again, and the next stage's first half goes on with it. */
-template <class Shape, class M, class Copies> TRINE_DEVICE void multiply_steps(M &m, Copies &c, ring r, int steps)
+/* The first stages' copies; those of the last terms, which are the first stage, the caller has begun. */
+template <class Shape, class Copies> TRINE_DEVICE void fill_ring(Copies &c, const ring &r, cursor *filled, int stages, int steps)
 {
-    mma_sync::commit_copies();
+    mma_sync::barrier_arrive_after_copies(ring::full(filled->barrier));
+    filled->step(r, Shape::stage_bytes);
 #pragma unroll 1
-    for (int i = 1; i < r.stages - 1; i++, r.step(&r.filled, Shape::stage_bytes)) {
+    for (int i = 1; i < stages - 1; i++, filled->step(r, Shape::stage_bytes)) {
 #pragma unroll
-        for (int share = 0; share < Copies::shares; share++) c.start(r.filled, share, i < steps);
-        c.end_stage();
+        for (int share = 0; share < Copies::shares; share++) c.start(filled->slot, share, i < steps);
+        c.end_stage(filled->barrier);
     }
-    wait_for_stage(r.stages);
-    m.load_all(r.now, 0);
-#pragma unroll
-    for (int row = 0; row < Shape::across_m; row++) c.start(r.filled, row, r.stages - 1 < steps);
+}
+
+template <class Shape, class M, class Copies>
+TRINE_DEVICE void multiply_steps(M &m, Copies &c, const ring &r, int stages, int steps)
+{
+    cursor now(r), filled(r);
+    fill_ring<Shape>(c, r, &filled, stages, steps);
+    mma_sync::barrier_wait(ring::full(now.barrier), now.parity);
+    m.load_all(now.slot, 0);
 #pragma unroll 1
     for (int i = 0; i < steps; i++) {
-        const int ahead = i + r.stages - 1;
+        const bool more = i + stages - 1 < steps;
+        mma_sync::barrier_wait(ring::empty(filled.barrier), filled.parity ^ 1);
 #pragma unroll
         for (int row = 0; row < Shape::across_m; row++) {
-            m.load(r.now, 1, row);
-            c.start(r.filled, Shape::across_m + row, ahead < steps);
+            m.load(now.slot, 1, row);
+            c.start(filled.slot, row, more);
             m.multiply(0, row);
         }
-        c.end_stage();
-        wait_for_stage(r.stages);
-        r.step(&r.now, Shape::stage_bytes);
-        r.step(&r.filled, Shape::stage_bytes);
+        __syncwarp(); /* fragments of tf32 are read by each lane for itself */
+        if (threadIdx.x % 32 == 0) mma_sync::barrier_arrive(ring::empty(now.barrier));
+        c.end_stage(filled.barrier);
+        now.step(r, Shape::stage_bytes);
+        filled.step(r, Shape::stage_bytes);
+        m.multiply(1, 0);
+        mma_sync::barrier_wait(ring::full(now.barrier), now.parity);
+        m.load(now.slot, 0, 0);
 #pragma unroll
-        for (int row = 0; row < Shape::across_m; row++) {
-            m.load(r.now, 0, row);
-            c.start(r.filled, row, ahead + 1 < steps);
+        for (int row = 1; row < Shape::across_m; row++) {
+            m.load(now.slot, 0, row);
             m.multiply(1, row);
         }
     }
@@ -171,13 +194,45 @@ template <class T> TRINE_DEVICE void write_four(float4 v, int64_t row, int64_t c
         if (column + j < p.n) sink.store(simt::pack<float, 1>{{sums[j]}}, p, part, row, column + j);
 }
 
-template <class Shape, class T>
-TRINE_DEVICE void write_tile(const float (&sum)[Shape::across_m][2 * Shape::across_n][4], float *staged, int64_t first_row,
-                             int64_t first_column, const product<T> &p, const split_sink &sink, const simt::split_place &part)
+/* Rows of the operand in a tile that begins there; none where it is past the end. */
+TRINE_DEVICE int rows_of_tile(int64_t all, int64_t first, int rows)
+{
+    const int64_t left = all - first;
+    return left < 0 ? 0 : left < rows ? int(left) : rows;
+}
+
+/* Sums that need nothing but rounding, 16 bytes a lane: of `rows` rows and `columns` columns, of which there are whole packs. */
+template <class Shape, class To> TRINE_DEVICE void write_plain(const float (&sum)[Shape::across_m][2 * Shape::across_n][4],
+                                                               float *staged, To *to, int64_t pitch, int rows, int columns)
+{
+    enum { values = 16 / int(sizeof(To)), lanes = Shape::warp_columns / values, at_once = 32 / lanes };
+    const int lane = int(threadIdx.x) % 32, line = lane / lanes, column = lane % lanes * values;
+    to += line * pitch + column;
+    if (column >= columns) rows = 0;
+#pragma unroll 1
+    for (int round = 0; round < Shape::warp_rows / Shape::staged_rows; round++) {
+        stage_sums<Shape>(sum, round, staged, lane);
+        __syncwarp();
+#pragma unroll 4
+        for (int i = line; i < Shape::staged_rows; i += at_once, to += at_once * pitch) {
+            const simt::pack<float, values> from =
+                *reinterpret_cast<const simt::pack<float, values> *>(staged + i * Shape::pitch + column);
+            simt::pack<To, values> some;
+#pragma unroll
+            for (int j = 0; j < values; j++) some.at[j] = simt::from_f32<To>(from.at[j]);
+            if (round * Shape::staged_rows + i < rows) simt::store_pack<To, values>(to, some);
+        }
+        __syncwarp();
+    }
+}
+
+template <class Shape, class T> TRINE_DEVICE void write_any(const float (&sum)[Shape::across_m][2 * Shape::across_n][4],
+                                                            float *staged, int64_t first_row, int64_t first_column,
+                                                            const product<T> &p, const split_sink &sink,
+                                                            const simt::split_place &part, const simt::product_offsets &at)
 {
     enum { lanes = Shape::warp_columns / 4, at_once = 32 / lanes };
     const int lane = int(threadIdx.x) % 32;
-    const simt::product_offsets at = p.offsets(part.index);
 #pragma unroll 1
     for (int round = 0; round < Shape::warp_rows / Shape::staged_rows; round++) {
         stage_sums<Shape>(sum, round, staged, lane);
@@ -190,7 +245,29 @@ TRINE_DEVICE void write_tile(const float (&sum)[Shape::across_m][2 * Shape::acro
     }
 }
 
-TRINE_DEVICE int rows_of_tile(int64_t all, int64_t first, int rows) { return all - first < rows ? int(all - first) : rows; }
+/* A warp's sums to d, or to the workspace as a part of them. */
+template <class Shape, class T>
+TRINE_DEVICE void write_tile(const float (&sum)[Shape::across_m][2 * Shape::across_n][4], float *staged, int64_t first_row,
+                             int64_t first_column, const product<T> &p, const split_sink &sink, const simt::split_place &part)
+{
+    const simt::product_offsets at = p.offsets(part.index);
+    const int rows = rows_of_tile(p.m, first_row, Shape::warp_rows),
+              columns = rows_of_tile(p.n, first_column, Shape::warp_columns);
+    const bool whole = sink.parts ? sink.packs : p.out.plain() && p.out.d_packs;
+    const int64_t i = at.d + first_row * p.out.d_m + first_column;
+    if (whole && (sink.parts || p.out.d_wide)) {
+        float *const to = sink.parts ? sink.parts + part.split * sink.apart + (part.index * p.m + first_row) * p.n + first_column
+                                     : static_cast<float *>(p.out.d) + i;
+        write_plain<Shape, float>(sum, staged, to, sink.parts ? p.n : p.out.d_m, rows, columns);
+        return;
+    }
+    if constexpr (sizeof(T) == 2)
+        if (whole && p.n % 8 == 0 && p.out.d_m % 8 == 0 && at.d % 8 == 0) {
+            write_plain<Shape, T>(sum, staged, static_cast<T *>(p.out.d) + i, p.out.d_m, rows, columns);
+            return;
+        }
+    write_any<Shape>(sum, staged, first_row, first_column, p, sink, part, at);
+}
 
 template <class T, tile_axis A, tile_axis B, class Shape> __global__ void __launch_bounds__(Shape::threads, Shape::blocks)
     matmul_kernel(product<T> p, unsigned tiles_m, unsigned tiles_n, unsigned blocks, int stages, split_sink sink)
@@ -205,6 +282,7 @@ template <class T, tile_axis A, tile_axis B, class Shape> __global__ void __laun
                   terms = some > 0 ? some : 0;
     const int warp = int(threadIdx.x) / 32;
     const uint32_t tiles = uint32_t(__cvta_generic_to_shared(sm80_shared));
+    const ring r(tiles, stages, Shape::stage_bytes);
     multiplier<T, A, B, Shape> m(tiles, warp);
     {
         const simt::product_offsets at = p.offsets(place.index);
@@ -218,7 +296,8 @@ template <class T, tile_axis A, tile_axis B, class Shape> __global__ void __laun
             copier_b(p.b + at.b, p.b_n, p.b_k, first_column, columns, first_k, tiles + Shape::rows * step_bytes)};
         c.a.copy_last(rows, steps, last);
         c.b.copy_last(columns, steps, last);
-        multiply_steps<Shape>(m, c, ring(stages, Shape::stage_bytes), steps);
+        start_ring<Shape>(r, stages);
+        multiply_steps<Shape>(m, c, r, stages, steps);
     }
     write_tile<Shape>(m.sum, reinterpret_cast<float *>(sm80_shared) + warp * Shape::staged_rows * Shape::pitch,
                       first_row + warp / Shape::warps_n * Shape::warp_rows,
@@ -255,7 +334,7 @@ inline trine_status launch(trine_call *call, const trine_product &p, tile_axis a
     const int64_t tiles_m = simt::ceil_div(p.m, int64_t(Shape::rows)), tiles_n = simt::ceil_div(p.n, int64_t(Shape::columns)),
                   blocks = tiles_m * tiles_n * sink.splits;
     const int stages = stages_of<Shape>(call);
-    const size_t shared = size_t(stages) * Shape::stage_bytes;
+    const size_t shared = size_t(stages) * Shape::stage_bytes + barrier_bytes;
     static_assert(3 * Shape::stage_bytes >= int(Shape::staged_bytes), "the epilogue's sums fit");
     const auto kernel = a == tile_along_k ? kernel_along<T, Shape, tile_along_k>(b) : kernel_along<T, Shape, tile_along_rows>(b);
     target::allow_shared(kernel, shared);

@@ -6,7 +6,7 @@
 
 namespace sm80 {
 
-enum { step_bytes = 64, halves = step_bytes / 32 };
+enum { step_bytes = 64, most_stages = 4, barrier_bytes = 2 * 8 * most_stages };
 
 /* How a block works: its tile, and the rows and columns of it that a warp has. */
 template <int ROWS, int COLUMNS, int WARP_ROWS, int WARP_COLUMNS> struct shape {
@@ -21,8 +21,10 @@ template <int ROWS, int COLUMNS, int WARP_ROWS, int WARP_COLUMNS> struct shape {
         warps = ROWS / WARP_ROWS * warps_n,
         threads = 32 * warps,
         stage_bytes = (ROWS + COLUMNS) * step_bytes,
-        blocks = threads >= 256 ? 1 : 2, /* that a multiprocessor's registers have room for */
-        staged_rows = 32,                /* of a warp's sums at a time */
+        blocks = threads >= 256    ? 1
+                 : WARP_ROWS >= 64 ? 2
+                                   : 4, /* that a multiprocessor's registers have room for */
+        staged_rows = 32,               /* of a warp's sums at a time */
         pitch = WARP_COLUMNS + 8,
         staged_bytes = warps * staged_rows * pitch * 4
     };
@@ -35,7 +37,8 @@ using small = shape<64, 64, 32, 32>;
 /* What the choice knows of a tile. */
 struct tile_facts {
     int64_t rows, columns, blocks; /* that run at once on a multiprocessor */
-    double step;                   /* cycles of a step where they all do */
+    double step;                   /* cycles of a step where they all do; */
+    double least;                  /* where fewer do, never below these: the copies' way from memory */
     double around;                 /* cycles of what a tile has beside its steps */
 };
 
@@ -45,17 +48,17 @@ struct plan {
 };
 
 const tile_facts tiles[] = {
-    {wide::rows, wide::columns, wide::blocks, 840, 6000},
-    {square::rows, square::columns, square::blocks, 850, 6000},
-    {small::rows, small::columns, small::blocks, 280, 3000},
+    {wide::rows, wide::columns, wide::blocks, 930, 930, 7000},
+    {square::rows, square::columns, square::blocks, 930, 500, 7000},
+    {small::rows, small::columns, small::blocks, 800, 430, 5000},
 };
 enum { tile_count = 3, any_tile = -1, any_splits = 0 };
 
-/* As many stages as all blocks of a multiprocessor have room for, beside 1 KiB each of the system's. */
+/* As many stages, up to four, as all blocks of a multiprocessor have room for beside 1 KiB each of the system's. */
 template <class Shape> inline int stages_of(const trine_call *call)
 {
-    const int64_t room = (call->device->props.shared_bytes + 1024) / Shape::blocks - 1024;
-    return room >= 6 * Shape::stage_bytes ? 6 : room >= 4 * Shape::stage_bytes ? 4 : 3;
+    const int64_t room = (call->device->props.shared_bytes + 1024) / Shape::blocks - 1024 - barrier_bytes;
+    return room >= int(most_stages) * Shape::stage_bytes ? int(most_stages) : 3;
 }
 
 /* The least cycles: rounds of tiles on all multiprocessors, and the parts' way through memory. `tile`: one, or any_tile. */
@@ -72,8 +75,10 @@ inline plan choose(const trine_call *call, const trine_product &p, int tile)
         for (int64_t splits = 1; splits <= 32; splits *= 2) {
             if (splits > 1 && !simt::split_fits(p, splits)) break;
             const double rounds = double(simt::ceil_div(all * splits, t.blocks * units));
+            const int64_t each = simt::ceil_div(all * splits, units), together = each < t.blocks ? each : t.blocks;
+            const double shared = t.step * double(together) / double(t.blocks), step = shared > t.least ? shared : t.least;
             const double cost =
-                rounds * (double(simt::ceil_div(steps, splits)) * t.step + t.around) + simt::split_cost(p, splits, units);
+                rounds * (double(simt::ceil_div(steps, splits)) * step + t.around) + simt::split_cost(p, splits, units);
             if (cost >= least) continue;
             least = cost;
             best = plan{i, splits};

@@ -10,7 +10,8 @@
  *
  * A block of threads fills the table once and makes one unit of rows after the other. Its warps take turns along K; each has a ring
  * of its own in shared memory, which asynchronous copies fill some steps ahead, across units, and adds its sums to the others' in
- * shared memory, in order. */
+ * shared memory, in order. With more than 8 rows of x the warps may be divided into teams that have units of their own and are at
+ * about the same place of K, so that the first-level cache has x for all of them. */
 #ifndef TRINE_CUDA_NF4_MMA_H
 #define TRINE_CUDA_NF4_MMA_H
 
@@ -22,22 +23,26 @@ namespace nf4_mma {
 using simt::nf4_product;
 
 enum {
-    warps = 16,
-    threads = 32 * warps,
     step = 2 * TRINE_NF4_BLOCK, /* terms that a warp takes at a time: 64 bytes of a row */
-    most_times = 3              /* that the weight is read; for more rows of x it is better dequantised once */
+    most_log_teams = 2,
+    rows_at_once = 16, /* of x, that a launch takes */
+    most_times = 3     /* that the weight is read; for more rows of x it is better dequantised once */
 };
 
 /* The table: entry [byte] has its pair once for every bank, and as many bytes unused, so that one byte permutation makes of a byte
  * and the lane's bank an address: shifts and masks take the same unit, and would be the bound. */
 enum { entry_bytes = 256, table_bytes = 256 * entry_bytes };
 
-/* How a block works. NT: eights of x's rows. Two of them are worth two tiles, which need no more of x. */
-template <int NT, bool DOUBLED> struct layout {
+/* How a block works. NT: eights of x's rows. Two of them are worth two tiles, which need no more of x. FEW: with the 99 KiB of shared
+ * memory that compute capability 8.6 and 8.9 have. */
+template <int NT, bool DOUBLED, bool FEW> struct layout {
     enum {
-        tiles = NT,
+        doubled = DOUBLED,
+        warps = FEW ? 8 : 16,
+        threads = 32 * warps,
+        tiles = FEW ? 1 : NT,
         rows = 16 * tiles,
-        stages = NT == 1 ? 3 : 2, /* more take from L1, which has x, what they bring */
+        stages = tiles == NT && NT == 1 ? 3 : 2, /* more take from L1, which has x, what they bring */
         /* a stage: codes, and for each lane a scale, or a word with the scale's code, and that one's scale */
         at_scales = tiles * 16 * (step / 2),
         scale_bytes = DOUBLED ? 8 : 4,
@@ -50,15 +55,16 @@ template <int NT, bool DOUBLED> struct layout {
     };
 };
 
-/* The first element of a byte in the lower half of its pair. Two threads have a byte; neighbours begin at different banks. */
-template <class T> TRINE_DEVICE void fill_table(unsigned char *table, const simt::nf4_book &values)
+/* The first element of a byte in the lower half of its pair. Eight threads have a byte, 16 bytes each. */
+template <class T, int THREADS> TRINE_DEVICE void fill_table(unsigned char *table, const simt::nf4_book &values)
 {
-    const int byte = int(threadIdx.x) / 2, half = int(threadIdx.x) % 2;
-    const uint32_t pair =
-        uint32_t(simt::from_f32<T>(values.at[byte >> 4]).bits) | uint32_t(simt::from_f32<T>(values.at[byte & 15]).bits) << 16;
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-        *reinterpret_cast<uint4 *>(table + byte * entry_bytes + (4 * half + i + byte) % 8 * 16) = uint4{pair, pair, pair, pair};
+#pragma unroll 1
+    for (int i = int(threadIdx.x); i < 256 * 8; i += THREADS) {
+        const int byte = i / 8;
+        const uint32_t pair =
+            uint32_t(simt::from_f32<T>(values.at[byte >> 4]).bits) | uint32_t(simt::from_f32<T>(values.at[byte & 15]).bits) << 16;
+        *reinterpret_cast<uint4 *>(table + byte * entry_bytes + i % 8 * 16) = uint4{pair, pair, pair, pair};
+    }
 }
 
 /* Byte b of a word, looked up. `bank`: four times the lane. */
@@ -74,19 +80,41 @@ TRINE_DEVICE void copy4(uint32_t to, const void *p, int bytes)
                  : "memory");
 }
 
+/* A warp's place: in which team, and which units its team has. */
+template <class Layout> struct team {
+    int log_teams, warp_of_block;
+
+    TRINE_DEVICE_METHOD explicit team(int log_teams_)
+        : log_teams(log_teams_), warp_of_block(__shfl_sync(0xffffffffu, int(threadIdx.x) / 32, 0))
+    {
+    }
+    TRINE_DEVICE_METHOD int warps() const { return int(Layout::warps) >> log_teams; }
+    TRINE_DEVICE_METHOD int warp() const { return warp_of_block & (warps() - 1); }
+    TRINE_DEVICE_METHOD int index() const
+    {
+        int warp = warp_of_block;
+        if (!Layout::doubled) asm volatile("" : "+r"(warp)); /* not held from the beginning on: a register that would spill */
+        return (warp << log_teams) / Layout::warps;
+    }
+    TRINE_DEVICE_METHOD unsigned first_unit() const { return (blockIdx.x << log_teams) + index(); }
+    TRINE_DEVICE_METHOD unsigned unit_step() const { return gridDim.x << log_teams; }
+    /* All of the team. Barrier 0 is the block's. */
+    TRINE_DEVICE_METHOD void meet() const { asm volatile("bar.sync %0, %1;" ::"r"(1 + index()), "r"(32 * warps()) : "memory"); }
+};
+
 /* A lane's way through its warp's steps, ahead of the multiplications: fills the ring. */
-template <class T, int NT, bool DOUBLED> struct reader {
-    using lay = layout<NT, DOUBLED>;
+template <class T, class lay, bool DOUBLED> struct reader {
     const nf4_product<T> &p;
+    const team<lay> &mine;
     unsigned unit, units;
     uint32_t at, steps; /* along K */
     int lane;
     uint32_t piece[lay::tiles][2]; /* of 16 bytes, that this lane copies first: of the rows lane / 4 and that + 8 */
     uint32_t scale_at[lay::tiles]; /* this lane's first scale: of the rows lane / 4 and that + 8, two blocks each */
 
-    TRINE_DEVICE_METHOD reader(const nf4_product<T> &p_, unsigned units_)
-        : p(p_), unit(blockIdx.x), units(units_), at(threadIdx.x / 32), steps(uint32_t((p_.k + step - 1) / step)),
-          lane(int(threadIdx.x) % 32)
+    TRINE_DEVICE_METHOD reader(const nf4_product<T> &p_, const team<lay> &mine_, unsigned units_)
+        : p(p_), mine(mine_), unit(mine_.first_unit()), units(units_), at(mine_.warp()),
+          steps(uint32_t((p_.k + step - 1) / step)), lane(int(threadIdx.x) % 32)
     {
         if (at >= steps) unit = units; /* nothing for this warp */
         place();
@@ -128,15 +156,15 @@ template <class T, int NT, bool DOUBLED> struct reader {
             for (int i = 0; i < lay::tiles; i++) {
 #pragma unroll
                 for (int half = 0; half < 2; half++)
-                    mma_sync::copy16(there + (16 * i + 8 * half) * (step / 2),
-                                     p.codes + 16 * uint64_t(piece[i][half] + (inside ? k / 32 : 0)), inside ? 16 : 0);
+                    mma_sync::copy16_if(there + (16 * i + 8 * half) * (step / 2),
+                                        p.codes + 16 * uint64_t(piece[i][half] + (inside ? k / 32 : 0)), inside);
                 load_scale(to + lay::at_scales + (32 * i + lane) * lay::scale_bytes, scale_at[i] + 2 * at,
                            k + lane % 2 * TRINE_NF4_BLOCK < uint32_t(p.k));
             }
-            at += warps;
+            at += mine.warps();
             if (at >= steps) {
-                at = threadIdx.x / 32;
-                unit += gridDim.x;
+                at = mine.warp();
+                unit += mine.unit_step();
                 place();
             }
         }
@@ -151,11 +179,11 @@ TRINE_DEVICE uint2 codes_of(const unsigned char *stage, int row, int block, int 
     return *reinterpret_cast<const uint2 *>(stage + row * (step / 2) + piece * 16 + lane % 2 * 8);
 }
 template <class T, bool DOUBLED>
-TRINE_DEVICE float scale_of(const nf4_product<T> &p, const unsigned char *from, int64_t i, const float *map)
+TRINE_DEVICE float scale_of(const nf4_product<T> &p, const unsigned char *from, uint32_t i, const float *map)
 {
     if (!DOUBLED) return *reinterpret_cast<const float *>(from);
     const uint2 v = *reinterpret_cast<const uint2 *>(from);
-    return p.scales.of_code(v.x >> int(i % 4) * 8 & 255u, __uint_as_float(v.y), map);
+    return p.scales.of_code(v.x >> i % 4 * 8 & 255u, __uint_as_float(v.y), map);
 }
 
 /* Which of all scales it is: as reader::scale_at has it. */
@@ -200,12 +228,15 @@ template <class T, int NT> TRINE_DEVICE void add_block(float (&sum)[NT][4], uint
         for (int i = 0; i < 4; i++) sum[n][i] = fmaf(i < 2 ? scale : scale_8, part[n][i], sum[n][i]);
 }
 
-/* A unit's sums of all warps to d. */
-template <class Layout, int NT, class T>
-TRINE_DEVICE void store_sums(const float (&sum)[Layout::tiles][NT][4], float *shared, const nf4_product<T> &p, unsigned unit)
+/* A unit's sums of all of the team's warps to d. */
+template <class Layout, int NT, class T> TRINE_DEVICE void store_sums(const float (&sum)[Layout::tiles][NT][4], float *shared,
+                                                                      const nf4_product<T> &p, const team<Layout> &mine,
+                                                                      unsigned unit)
 {
-    const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
-    __syncthreads(); /* the unit before has been read */
+    int lane; /* read again: held, it is one register too many */
+    asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
+    float *const of_team = shared + mine.index() * mine.warps() * Layout::of_warp;
+    mine.meet(); /* the unit before has been read */
 #pragma unroll
     for (int i = 0; i < Layout::tiles; i++)
 #pragma unroll
@@ -213,45 +244,51 @@ TRINE_DEVICE void store_sums(const float (&sum)[Layout::tiles][NT][4], float *sh
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 const int column = 8 * n + lane % 4 * 2 + j % 2, row = 16 * i + j / 2 * 8 + lane / 4;
-                if (column < p.m) shared[warp * Layout::of_warp + column * Layout::pitch + row] = sum[i][n][j];
+                if (column < p.m) of_team[mine.warp() * Layout::of_warp + column * Layout::pitch + row] = sum[i][n][j];
             }
-    __syncthreads();
-    for (int i = int(threadIdx.x); i < p.m * Layout::rows; i += threads) {
+    mine.meet();
+    for (int i = mine.warp() * 32 + lane; i < p.m * Layout::rows; i += mine.warps() * 32) {
         const int row = i % Layout::rows, column = i / Layout::rows;
         const int64_t at = int64_t(unit) * Layout::rows + row;
         if (at >= p.n) continue;
         float all = 0;
-#pragma unroll
-        for (int w = 0; w < warps; w++) all += shared[w * Layout::of_warp + column * Layout::pitch + row];
+#pragma unroll 4
+        for (int w = 0; w < mine.warps(); w++) all += of_team[w * Layout::of_warp + column * Layout::pitch + row];
         p.store(all, column, at);
     }
 }
 
 /* DOUBLED: scales are quantised themselves. */
-template <class T, int NT, bool DOUBLED> __global__ void __launch_bounds__(threads, 1)
+template <class T, int NT, bool DOUBLED, bool FEW> __global__ void __launch_bounds__(layout<NT, DOUBLED, FEW>::threads, 1)
     nf4_mma_kernel(const __grid_constant__ nf4_product<T> p, const __grid_constant__ simt::nf4_book values,
-                   const __grid_constant__ simt::nf4_map_values map_values, unsigned units)
+                   const __grid_constant__ simt::nf4_map_values map_values, unsigned units, int log_teams)
 {
-    using lay = layout<NT, DOUBLED>;
+    using lay = layout<NT, DOUBLED, FEW>;
     __shared__ float map[DOUBLED ? simt::nf4_map_size : 1];
     unsigned char *const table = target::dynamic_shared();
     int lane = int(threadIdx.x) % 32;
-    const int warp = int(threadIdx.x) / 32;
-    unsigned char *const ring = table + lay::at_ring + warp * (lay::stages * lay::bytes_stage);
+    const team<lay> mine(log_teams);
+    unsigned char *const ring = table + lay::at_ring + mine.warp_of_block * (lay::stages * lay::bytes_stage);
     const uint32_t ring_at = uint32_t(__cvta_generic_to_shared(ring)), bank = 4 * lane;
-    reader<T, NT, DOUBLED> ahead(p, units);
+    reader<T, lay, DOUBLED> ahead(p, mine, units);
     const uint32_t steps = ahead.steps;
 #pragma unroll 1
     for (int i = 0; i < lay::stages - 1; i++) ahead.load(ring_at + i * lay::bytes_stage);
-    fill_table<T>(table, values);
-    if (DOUBLED && threadIdx.x < simt::nf4_map_size) map[threadIdx.x] = map_values.at[threadIdx.x];
+    fill_table<T, lay::threads>(table, values);
+    if (DOUBLED)
+        for (int i = int(threadIdx.x); i < simt::nf4_map_size; i += lay::threads) map[i] = map_values.at[i];
     __syncthreads();
 
-    int slot = 0, next = lay::stages - 1;
-    for (unsigned unit = blockIdx.x; unit < units; unit += gridDim.x) {
+    int slot = 0;
+    for (unsigned unit = mine.first_unit(); unit < units; unit += mine.unit_step()) {
         float sum[lay::tiles][NT][4] = {};
+        uint32_t first_scales = 0; /* of each tile, which of a word of codes */
+        if (DOUBLED)
+#pragma unroll
+            for (int tile = 0; tile < lay::tiles; tile++)
+                first_scales |= uint32_t(scale_index<lay>(p, unit, tile, lane) & 3) << 2 * tile;
 #pragma unroll 1
-        for (uint32_t i = warp; i < steps; i += warps) {
+        for (uint32_t i = mine.warp(); i < steps; i += mine.warps()) {
             uint4 x[2][NT][2];
 #pragma unroll
             for (int block = 0; block < 2; block++)
@@ -261,14 +298,13 @@ template <class T, int NT, bool DOUBLED> __global__ void __launch_bounds__(threa
             __syncwarp(); /* all lanes' copies are here, and the stage before has been read */
             /* addresses are derived from the lane again: held, they are more than there are registers */
             asm volatile("" : "+r"(ahead.lane), "+r"(lane));
-            ahead.load(ring_at + next * lay::bytes_stage);
+            ahead.load(ring_at + (slot == 0 ? lay::stages - 1 : slot - 1) * lay::bytes_stage);
             const unsigned char *const stage = ring + slot * lay::bytes_stage;
             float scale[lay::tiles];
 #pragma unroll
             for (int tile = 0; tile < lay::tiles; tile++) {
-                const int64_t block_of = DOUBLED ? scale_index<lay>(p, unit, tile, lane) + 2 * int64_t(i) : 0;
-                scale[tile] =
-                    scale_of<T, DOUBLED>(p, stage + lay::at_scales + (32 * tile + lane) * lay::scale_bytes, block_of, map);
+                scale[tile] = scale_of<T, DOUBLED>(p, stage + lay::at_scales + (32 * tile + lane) * lay::scale_bytes,
+                                                   (first_scales >> 2 * tile) + 2 * i, map);
             }
 #pragma unroll
             for (int block = 0; block < 2; block++)
@@ -280,27 +316,43 @@ template <class T, int NT, bool DOUBLED> __global__ void __launch_bounds__(threa
                                      __shfl_sync(0xffffffffu, scale[tile], from + 2), table, bank);
                 }
             slot = slot + 1 == lay::stages ? 0 : slot + 1;
-            next = next + 1 == lay::stages ? 0 : next + 1;
         }
-        store_sums<lay, NT>(sum, reinterpret_cast<float *>(table + lay::at_sums), p, unit);
+        store_sums<lay, NT>(sum, reinterpret_cast<float *>(table + lay::at_sums), p, mine, unit);
     }
 }
 
-template <class T, int NT, bool DOUBLED> inline trine_status launch(trine_call *call, const nf4_product<T> &p)
+/* As many teams as leave the busiest multiprocessor no more units. Few rows of x are read so seldom that teams bring nothing. */
+template <class Layout> inline int choose_log_teams(int64_t units, int64_t blocks, int m)
 {
-    using lay = layout<NT, DOUBLED>;
-    const auto kernel = nf4_mma_kernel<T, NT, DOUBLED>;
-    const int64_t units = simt::ceil_div(p.n, int64_t(lay::rows)), most_blocks = call->device->props.compute_units;
-    target::allow_shared(kernel, lay::shared);
-    return simt::launch(call, kernel, simt::grid(units < most_blocks ? units : most_blocks), threads, lay::shared, p,
-                        simt::nf4_book{TRINE_NF4_VALUES}, simt::nf4_map_values(), unsigned(units));
+    if (m <= 8) return 0;
+    int log = int(most_log_teams);
+    while (simt::ceil_div(units, blocks << log) << log > simt::ceil_div(units, blocks)) log--;
+    return log;
 }
 
-/* Rows of x that a launch takes: what the device's shared memory has room for. */
-inline int rows_at_once(const trine_call *call)
+template <class T, int NT, bool DOUBLED, bool FEW> inline trine_status launch(trine_call *call, const nf4_product<T> &p)
 {
-    const int64_t room = call->device->props.shared_bytes - int64_t(sizeof(simt::nf4_map_values));
-    return room >= layout<2, true>::shared ? 16 : room >= layout<1, true>::shared ? 8 : 0;
+    using lay = layout<NT, DOUBLED, FEW>;
+    const auto kernel = nf4_mma_kernel<T, NT, DOUBLED, FEW>;
+    const int64_t units = simt::ceil_div(p.n, int64_t(lay::rows)), most_blocks = call->device->props.compute_units;
+    const int log_teams = choose_log_teams<lay>(units, most_blocks, p.m);
+    const int64_t blocks = simt::ceil_div(units, int64_t(1) << log_teams);
+    target::allow_shared(kernel, lay::shared);
+    return simt::launch(call, kernel, simt::grid(blocks < most_blocks ? blocks : most_blocks), lay::threads, lay::shared, p,
+                        simt::nf4_book{TRINE_NF4_VALUES}, simt::nf4_map_values(), unsigned(units), log_teams);
+}
+
+/* Whether the device's shared memory has room for a way to work. */
+template <class Layout> inline bool fits(const trine_call *call)
+{
+    return call->device->props.shared_bytes >= Layout::shared + int64_t(sizeof(simt::nf4_map_values));
+}
+
+template <class T, bool DOUBLED> inline trine_status launch_for(trine_call *call, const nf4_product<T> &p)
+{
+    if (p.m <= 8 && fits<layout<1, true, false>>(call)) return launch<T, 1, DOUBLED, false>(call, p);
+    if (fits<layout<2, true, false>>(call)) return launch<T, 2, DOUBLED, false>(call, p);
+    return launch<T, 2, DOUBLED, true>(call, p);
 }
 
 template <class T> inline trine_status run(trine_call *call, const trine_nf4_matmul_args &a, const trine_nf4_shape &s)
@@ -308,14 +360,10 @@ template <class T> inline trine_status run(trine_call *call, const trine_nf4_mat
     const nf4_product<T> p(a, s);
     /* a query accepted the strides without the addresses */
     if (!p.packed || uintptr_t(a.absmax.data) % 4 != 0) return simt::nf4_gemv_run<T>(call, a, s);
-    const int at_once = rows_at_once(call);
     trine_status status = TRINE_OK;
-    for (int64_t m = 0; m < s.m && status == TRINE_OK; m += at_once) {
-        const nf4_product<T> some = p.rows_from(m, at_once);
-        if (some.m <= 8)
-            status = s.doubled ? launch<T, 1, true>(call, some) : launch<T, 1, false>(call, some);
-        else
-            status = s.doubled ? launch<T, 2, true>(call, some) : launch<T, 2, false>(call, some);
+    for (int64_t m = 0; m < s.m && status == TRINE_OK; m += rows_at_once) {
+        const nf4_product<T> some = p.rows_from(m, rows_at_once);
+        status = s.doubled ? launch_for<T, true>(call, some) : launch_for<T, false>(call, some);
     }
     return status;
 }
@@ -324,10 +372,9 @@ inline trine_status matmul(trine_call *call, const void *args)
 {
     const trine_nf4_matmul_args &a = *static_cast<const trine_nf4_matmul_args *>(args);
     const trine_nf4_shape s = trine_nf4_shape_make(&a);
-    const int at_once = rows_at_once(call);
-    TRINE_REQUIRE_THAT(call, at_once > 0, "needs 135 KiB of shared memory in a block");
-    TRINE_REQUIRE_THAT(call, a.x.dtype != TRINE_F32 && s.m <= most_times * at_once,
-                       "needs f16 or bf16, and at most 48 rows of x (24 with less than 181 KiB of shared memory)");
+    TRINE_REQUIRE_THAT(call, (fits<layout<2, true, true>>(call)), "needs 95 KiB of shared memory in a block");
+    TRINE_REQUIRE_THAT(call, a.x.dtype != TRINE_F32 && s.m <= most_times * rows_at_once,
+                       "needs f16 or bf16, and at most 48 rows of x");
     TRINE_REQUIRE_THAT(call, s.k <= 1 << 26 && (s.k == 0 || s.n <= (int64_t(1) << 36) / s.k),
                        "needs K of at most 2^26 and a weight of at most 2^36 elements");
     const trine_status status = simt::nf4_require(call, a, s);

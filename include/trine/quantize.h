@@ -68,8 +68,8 @@ TRINE_API trine_status trine_absmax_dequantize(trine_stream *stream, const trine
  * W's elements are value * absmax in f32. With a 16-bit x the value or the product may be rounded to x's dtype before it is
  * multiplied. Sums in f32, one rounding. Asynchronous in the stream's order; workspace (at most about 32 MiB and absmax in f32;
  * transposed: W in x's dtype). Errors: INVALID_ARGUMENT for sizes, dtypes or a kind that don't go together.
- * Variants: mma (CUDA: M of at most 48, f16 and bf16, on the tensor cores, W read once for each 16 rows; 24 and 8 where a block has
- * less than 181 KiB of shared memory, none below 135 KiB), gemv (M of at most 4, W read once), both with W packed;
+ * Variants: mma (CUDA with 95 KiB of shared memory in a block: M of at most 48, f16 and bf16, on the tensor cores, W read once for
+ * each 16 rows), gemv (M of at most 4, W read once), both with W packed;
  * dequantize: rows of W in x's dtype through the workspace, then matmul. */
 typedef struct trine_nf4_matmul_args {
     trine_tensor x, codes, absmax, scale, mean, bias, d;

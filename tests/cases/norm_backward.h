@@ -309,6 +309,7 @@ static void check_gradient_cases(case_list *list, trine_op op)
                                        .sums = WITH_ALL});
 }
 
+/* With the statistics that the forward pass left, as training has them. */
 static void bench_gradient_cases(case_list *list, trine_op op)
 {
     static const int64_t shapes[][2] = {{262144, 256}, {65536, 1024}, {16384, 4096}, {8192, 8192},
@@ -322,6 +323,7 @@ static void bench_gradient_cases(case_list *list, trine_op op)
                                                .n = shapes[s][1],
                                                .spread = 1,
                                                .eps = 1e-5,
+                                               .saved = true,
                                                .sums = WITH_ALL});
 }
 

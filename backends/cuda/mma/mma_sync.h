@@ -39,6 +39,11 @@ TRINE_DEVICE void barrier_arrive(uint32_t barrier)
 {
     asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(barrier) : "memory");
 }
+/* An arrival of this thread when all its copies so far have come. */
+TRINE_DEVICE void barrier_arrive_after_copies(uint32_t barrier)
+{
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barrier) : "memory");
+}
 TRINE_DEVICE void barrier_wait(uint32_t barrier, uint32_t parity)
 {
     uint32_t done;
