@@ -36,7 +36,7 @@ typedef struct trine_call {
     /* answers */
     size_t workspace_needed;
     const char *variant; /* a string constant */
-    char accepted[256];
+    char accepted[512];
     char why[512];
 } trine_call;
 
@@ -112,8 +112,9 @@ static inline trine_status trine_run_variants(trine_call *call, const trine_vari
             return status;
         }
         call->why[used] = '\0';
-        size_t length = strlen(call->accepted);
-        snprintf(call->accepted + length, sizeof call->accepted - length, "%s%s", length ? "," : "", table[i].name);
+        const size_t length = strlen(call->accepted), left = sizeof call->accepted - length;
+        if (strlen(table[i].name) + 2 <= left) /* a name that was cut would be another's */
+            snprintf(call->accepted + length, left, "%s%s", length ? "," : "", table[i].name);
         if (!winner) {
             winner = table[i].name;
             winner_workspace = call->workspace_needed;

@@ -146,7 +146,7 @@ TRINE_API void trine_graph_destroy(trine_graph *graph);
 typedef struct trine_query_result {
     size_t workspace;   /* bytes that the call would need */
     char variant[32];   /* that would run; "" if refused */
-    char accepted[256]; /* every variant that accepts the call, best first, comma-separated */
+    char accepted[512]; /* every variant that accepts the call, best first, comma-separated, as far as there is room */
     char why[512];      /* why the others (or all) refuse */
 } trine_query_result;
 
