@@ -109,7 +109,7 @@ static inline void trine_iter_offsets(const trine_iter *it, int64_t index, int64
 static inline trine_iter trine_iter_rows(const trine_tensor *const *tensors, int32_t operands, int64_t *n)
 {
     trine_tensor outer[TRINE_ITER_OPERANDS];
-    const trine_tensor *outers[TRINE_ITER_OPERANDS];
+    const trine_tensor *outers[TRINE_ITER_OPERANDS] = {0}; /* at least one is set below */
     for (int32_t k = 0; k < operands; k++) {
         outer[k] = *tensors[k];
         outer[k].ndim--;

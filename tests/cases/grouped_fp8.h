@@ -34,7 +34,7 @@ static void fp8_cases(case_list *list)
                 if (kind > 1) {
                     s.dtype = codes[turn % 4];
                     s.b = codes[(turn / 2 + i) % 4];
-                    if (turn % 2) s.b_layout = LAYOUT_DENSE;
+                    if ((turn + i) % 2) s.b_layout = LAYOUT_DENSE;
                 }
                 new_grouped(list, &s);
             }
