@@ -1,4 +1,4 @@
-/* dots: products of a matrix with up to DOTS_MOST vectors where both are dense along K. Bound by bytes for few vectors, then by
+/* dots: products of up to DOTS_MOST vectors with a matrix that is dense along K; the vectors may lie in any way. Bound by bytes for few vectors, then by
  * multiply-adds: nothing is packed; inner products of some vectors with some of the matrix's rows run beside each other, as many
  * as the registers hold sums, each in the lanes of a vector. f32, and bf16 in pairs of terms as they lie (matmul_kernel.h).
  *
@@ -10,13 +10,20 @@
 #include "backends/cpu/matmul_register.h"
 
 /* So many sums of 1, 2 or 4 vectors and some rows, and what is multiplied, fill the registers. DOTS_TASK: rows whose sums wait for
- * the epilogue. */
+ * the epilogue, a multiple of each of these. DOTS_K_LEAST: bytes of a row. DOTS_COPY: terms or pairs copied at once. */
 #if defined __AVX512F__
-enum { DOTS_ROWS_OF_1 = 8, DOTS_ROWS_OF_2 = 8, DOTS_ROWS_OF_4 = 6, DOTS_TASK = 96 };
+enum { DOTS_ROWS_OF_1 = 8, DOTS_ROWS_OF_2 = 8, DOTS_ROWS_OF_4 = 6 };
 #else
-enum { DOTS_ROWS_OF_1 = 6, DOTS_ROWS_OF_2 = 4, DOTS_ROWS_OF_4 = 2, DOTS_TASK = 96 };
+enum { DOTS_ROWS_OF_1 = 6, DOTS_ROWS_OF_2 = 4, DOTS_ROWS_OF_4 = 2 };
 #endif
-enum { DOTS_MOST = 32, DOTS_ROWS_MOST = 8, DOTS_VECTORS_MOST = 4, DOTS_K_LEAST = 4 * (int)sizeof(vec), DOTS_COPY = 512 };
+enum {
+    DOTS_MOST = 32,
+    DOTS_TASK = 96,
+    DOTS_ROWS_MOST = 8,
+    DOTS_VECTORS_MOST = 4,
+    DOTS_K_LEAST = 4 * (int)sizeof(vec),
+    DOTS_COPY = 512
+};
 
 typedef struct dots_work {
     trine_thin thin;
@@ -24,7 +31,8 @@ typedef struct dots_work {
     int64_t pitch, bytes; /* of its rows: apart, long */
     const float *x;       /* vectors, x_pitch apart: terms or pairs, then zeros; vectors of zeros fill them up */
     int64_t x_pitch, vectors;
-    bool pairs, subnormal; /* the vectors hold subnormal bf16 */
+    bool pairs;     /* of bf16, a pair of terms a word; else f32 */
+    bool subnormal; /* the vectors hold subnormal bf16 */
 } dots_work;
 
 /* Lanes that hold subnormal bf16. */
