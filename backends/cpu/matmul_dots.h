@@ -1,6 +1,7 @@
-/* dots: products of up to DOTS_MOST vectors with a matrix that is dense along K; the vectors may lie in any way. Bound by bytes for few vectors, then by
- * multiply-adds: nothing is packed; inner products of some vectors with some of the matrix's rows run beside each other, as many
- * as the registers hold sums, each in the lanes of a vector. f32, and bf16 in pairs of terms as they lie (matmul_kernel.h).
+/* dots: products of up to DOTS_MOST vectors with a matrix that is dense along K; the vectors may lie in any way. Bound by bytes for
+ * few vectors, then by multiply-adds: nothing is packed; inner products of some vectors with some of the matrix's rows run beside
+ * each other, as many as the registers hold sums, each in the lanes of a vector. f32, and bf16 in pairs of terms as they lie
+ * (matmul_kernel.h).
  *
  * Every thread copies the vectors for itself, dense and filled up with zeros, and has its own rows of the matrix. A row's sum is
  * made in the order of K by lanes, then of halves of the lanes: the bits don't depend on the number of threads. */
