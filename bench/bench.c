@@ -9,6 +9,7 @@
 
 #include "bench/bench.h"
 #include "tools/commands.h"
+#include "tools/options.h"
 
 enum { MODELLED_WORK = 200000 }; /* some seconds on the simulator */
 
@@ -125,15 +126,6 @@ static const char usage[] =
     "  --no-peers      without vendor libraries\n"
     "  --json FILE     also write the results there, a JSON object a line\n";
 
-static bool read_positive(const char *text, const char *what, double *value)
-{
-    char *end;
-    *value = strtod(text, &end);
-    if (end != text && !*end && *value > 0) return true;
-    fprintf(stderr, "trine bench: '%s' is no number of %s\n", text, what);
-    return false;
-}
-
 static bool read_dtype(const char *text, trine_dtype *dtype)
 {
     *dtype = trine_dtype_from_name(text);
@@ -160,8 +152,8 @@ static bool parse(int argc, char **argv, bench_options *opt)
         case 'v': opt->variant = optarg; break;
         case 'q': opt->quick = true; break;
         case 'l': opt->large = true; break;
-        case 't': right = read_positive(optarg, "seconds", &opt->seconds) && right; break;
-        case 'w': right = read_positive(optarg, "element operations", &opt->max_work) && right; break;
+        case 't': right = option_positive("bench", optarg, "seconds", &opt->seconds) && right; break;
+        case 'w': right = option_positive("bench", optarg, "element operations", &opt->max_work) && right; break;
         case 'j': opt->json = optarg; break;
         case 'n': opt->no_peers = true; break;
         case 'h': opt->help = true; break;

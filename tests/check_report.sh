@@ -13,6 +13,11 @@ TRINE_PLUGIN_DIR=$folder "$tool" check --backend cuda:0 --op scale --max-work 30
 [ $? = 1 ] || { echo "a device that computes nothing passes"; exit 1; }
 "$tool" check --op scale --json "$folder/there/is/none.json" 2> "$folder/none.txt"
 [ $? = 2 ] || { echo "a report that can't be written is no error"; exit 1; }
+for wrong in 'check --max-work few' 'check --op scale more' 'bench --time 0' chek; do
+    "$tool" $wrong > "$folder/wrong.txt" 2>&1
+    [ $? = 2 ] || { echo "trine $wrong is no error"; exit 1; }
+done
+for command in info check bench compare; do "$tool" $command --help > "$folder/help.txt" || { echo "trine $command --help fails"; exit 1; }; done
 
 python3 - "$folder" "$("$tool" --version | sed -n 's/^trine //p')" <<'EOF'
 import json, pathlib, re, sys

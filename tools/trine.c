@@ -27,7 +27,9 @@ int main(int argc, char **argv)
 {
     for (int i = 0; argc > 1 && i < COMMANDS; i++)
         if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
-    bool asked = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "--version") == 0);
+    if (argc > 1 && strcmp(argv[1], "--version") == 0) return printf("trine %s\n", trine_version()) < 0;
+    const bool asked = argc > 1 && strcmp(argv[1], "--help") == 0;
+    if (argc > 1 && !asked) fprintf(stderr, "trine: there is no command '%s'\n", argv[1]);
     print_usage(asked ? stdout : stderr);
     return asked ? 0 : 2;
 }

@@ -12,11 +12,12 @@
 #include "tests/driver/run_case.h"
 #include "tests/driver/targets.h"
 #include "tools/commands.h"
+#include "tools/options.h"
 
 typedef struct options {
     const char *backend, *arch, *variant, *op, *filter, *json;
     double max_work;
-    bool digest, exact, verbose, list;
+    bool digest, exact, verbose, list, help;
     check_report *report;
 } options;
 
@@ -195,7 +196,9 @@ static bool parse(int argc, char **argv, options *opt)
     static const struct option longs[] = {{"backend", 1, NULL, 'b'}, {"arch", 1, NULL, 'a'},    {"op", 1, NULL, 'o'},
                                           {"case", 1, NULL, 'c'},    {"variant", 1, NULL, 'v'}, {"max-work", 1, NULL, 'w'},
                                           {"digest", 0, NULL, 'd'},  {"list", 0, NULL, 'l'},    {"verbose", 0, NULL, 'V'},
-                                          {"json", 1, NULL, 'j'},    {"exact", 0, NULL, 'e'},   {NULL, 0, NULL, 0}};
+                                          {"json", 1, NULL, 'j'},    {"exact", 0, NULL, 'e'},   {"help", 0, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    bool right = true;
     *opt = (options){0};
     for (int key; (key = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         switch (key) {
@@ -204,16 +207,17 @@ static bool parse(int argc, char **argv, options *opt)
         case 'o': opt->op = optarg; break;
         case 'c': opt->filter = optarg; break;
         case 'v': opt->variant = optarg; break;
-        case 'w': opt->max_work = atof(optarg); break;
+        case 'w': right = option_positive("check", optarg, "element operations", &opt->max_work) && right; break;
         case 'j': opt->json = optarg; break;
         case 'd': opt->digest = true; break;
         case 'e': opt->exact = true; break;
         case 'l': opt->list = true; break;
         case 'V': opt->verbose = true; break;
-        default: return false;
+        case 'h': opt->help = true; break;
+        default: right = false;
         }
     }
-    return optind == argc;
+    return right && optind == argc;
 }
 
 static int report_unwritten(const char *path)
@@ -230,9 +234,9 @@ int command_check(int argc, char **argv)
     check_run run = {.opt = &opt, .targets = targets};
     check_tally *all = &run.all;
     check_report report;
-    if (!parse(argc, argv, &opt)) {
-        fputs(usage, stderr);
-        return 2;
+    if (!parse(argc, argv, &opt) || opt.help) {
+        fputs(usage, opt.help ? stdout : stderr);
+        return opt.help ? 0 : 2;
     }
     if (opt.list) return list_cases(&opt);
     opt.report = &report;
