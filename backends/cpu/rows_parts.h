@@ -8,8 +8,14 @@
 #include "core/backend.h"
 #include "core/shape.h"
 
-/* Elements of a chunk, which costs some 150 cycles besides them; bytes from what is read to what is asked for. */
-enum { ROW_CHUNK = 2048, ROW_AHEAD = 8192, ROW_KEPT = 320 * 1024, ROW_STATS = 4, ROW_INPUTS = LANES_INPUTS };
+enum {
+    ROW_CHUNK = 2048,      /* elements; one costs some 150 cycles besides them */
+    ROW_AHEAD = 8192,      /* bytes from what is read to what is asked for */
+    ROW_KEPT = 320 * 1024, /* floats that a thread may keep */
+    ROW_APART = 4096,      /* bytes between threads' scratch, for processors fetch ahead of what is read */
+    ROW_STATS = 4,
+    ROW_INPUTS = LANES_INPUTS
+};
 enum { ROWS_AT_ONCE = 64, ROW_BLOCK = 2048 };
 
 /* Lines of memory that a pass asks for, for each block of elements. */
@@ -88,7 +94,7 @@ typedef struct row_call {
 
 static inline size_t rows_scratch_bytes(const row_call *c)
 {
-    return ((size_t)c->lane * sizeof(float) + 2 * (size_t)c->chunks * sizeof(row_stats) + 63) & ~(size_t)63;
+    return ((size_t)c->lane * sizeof(float) + 2 * (size_t)c->chunks * sizeof(row_stats) + 63 + ROW_APART) & ~(size_t)63;
 }
 
 static inline char *rows_scratch(const row_call *c, int thread) { return c->workspace + (size_t)thread * rows_scratch_bytes(c); }
