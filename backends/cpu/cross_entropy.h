@@ -65,7 +65,7 @@ static void entropy_row(const entropy *e, int64_t row)
         m = e->classes - i < ENTROPY_CHUNK ? e->classes - i : ENTROPY_CHUNK;
         double own[EXPONENT + 1];
         const lanes_input in = entropy_input(e, buffer, logits + i * e->size, m);
-        exp_sum_partial(&in, &in, NULL, false, own);
+        exp_sum_partial(&in, &in, NULL, own);
         if (i == 0)
             memcpy(all, own, sizeof all);
         else

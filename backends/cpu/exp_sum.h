@@ -65,19 +65,17 @@ LANES_INLINE void powers_of(f32x16 x[POWERS], softmax_base base)
 #endif
 }
 
-/* The sum of 2^t of in->x[0]; asks for in->ahead[0]. y: where the powers go, or NULL. most: becomes the largest x, or NULL. */
-LANES_INLINE float powers_and_sum(const lanes_input *from, trine_dtype dtype, float *y, softmax_base base, float *most)
+/* The sum of 2^t of in->x[0]; asks for in->ahead[0]. y: where the powers go, or NULL. */
+LANES_INLINE float powers_and_sum(const lanes_input *from, trine_dtype dtype, float *y, softmax_base base)
 {
     const lanes_input own = *from, *in = &own; /* which no store to y can change */
     const void *x = in->x[0];
     const int64_t n = in->n;
-    f32x16 sum[POWERS] = {{0}, {0}, {0}, {0}}, best[POWERS], v[POWERS];
+    f32x16 sum[POWERS] = {{0}, {0}, {0}, {0}}, v[POWERS];
     int64_t i = 0;
-    POWERS_EACH(best[k] = lanes_of(-INFINITY));
     for (; i + POWERS * LANES <= n; i += POWERS * LANES) {
         lanes_ahead(in, 1, i);
         POWERS_EACH(v[k] = lanes_load(x, dtype, i + LANES * k));
-        if (most) POWERS_EACH(best[k] = lanes_larger(v[k], best[k]));
         powers_of(v, base);
         if (y) POWERS_EACH(memcpy(y + i + LANES * k, &v[k], sizeof v[k]));
         POWERS_EACH(sum[k] += v[k]);
@@ -87,7 +85,6 @@ LANES_INLINE float powers_and_sum(const lanes_input *from, trine_dtype dtype, fl
         for (int k = 0; k < POWERS; k++)
             v[k] = k < whole ? lanes_load(x, dtype, i + LANES * k)
                              : lanes_load_part(x, dtype, i + LANES * k, k > whole ? 0 : (n - i) % LANES, -INFINITY);
-        if (most) POWERS_EACH(best[k] = lanes_larger(v[k], best[k]));
         powers_of(v, base);
         for (int k = 0; k < POWERS && y && k <= whole; k++)
             if (k < whole)
@@ -96,25 +93,22 @@ LANES_INLINE float powers_and_sum(const lanes_input *from, trine_dtype dtype, fl
                 lanes_store_part(y + i + LANES * k, v[k], (n - i) % LANES);
         POWERS_EACH(sum[k] += v[k]);
     }
-    if (most) *most = lanes_largest(lanes_larger(lanes_larger(best[0], best[1]), lanes_larger(best[2], best[3])));
     return lanes_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 /* With loops of their own for what is NULL and for a base without a pivot. */
-LANES_INLINE float powers_as(const lanes_input *in, trine_dtype dtype, float *y, softmax_base base, float *most)
+LANES_INLINE float powers_as(const lanes_input *in, trine_dtype dtype, float *y, softmax_base base)
 {
     const softmax_base shifted = {0, base.shift};
-    if (base.pivot != 0) return powers_and_sum(in, dtype, y, base, most);
-    return y      ? powers_and_sum(in, dtype, y, shifted, NULL)
-           : most ? powers_and_sum(in, dtype, NULL, shifted, most)
-                  : powers_and_sum(in, dtype, NULL, shifted, NULL);
+    if (base.pivot != 0) return powers_and_sum(in, dtype, y, base);
+    return y ? powers_and_sum(in, dtype, y, shifted) : powers_and_sum(in, dtype, NULL, shifted);
 }
 
-static __attribute__((unused)) float powers(const lanes_input *in, float *y, softmax_base base, float *most)
+static __attribute__((unused)) float powers(const lanes_input *in, float *y, softmax_base base)
 {
-    return in->dtype == TRINE_F32    ? powers_as(in, TRINE_F32, y, base, most)
-           : in->dtype == TRINE_BF16 ? powers_as(in, TRINE_BF16, y, base, most)
-                                     : powers_as(in, TRINE_F16, y, base, most);
+    return in->dtype == TRINE_F32    ? powers_as(in, TRINE_F32, y, base)
+           : in->dtype == TRINE_BF16 ? powers_as(in, TRINE_BF16, y, base)
+                                     : powers_as(in, TRINE_F16, y, base);
 }
 
 /* y = e^(x - base), NaN and infinity included; the difference is rounded. ahead: what is asked for, as much as x, or NULL. */
@@ -123,7 +117,7 @@ static __attribute__((unused)) void exp_less(float *y, const float *x, int64_t n
 #if defined __AVX512DQ__
     const lanes_input in = {
         .x = {x}, .dtype = TRINE_F32, .n = n, .ahead = {(const char *)(const void *)ahead}, .lines = ahead ? 4 : 0};
-    (void)powers(&in, y, (softmax_base){base, 0}, NULL);
+    (void)powers(&in, y, (softmax_base){base, 0});
 #else
     (void)ahead;
     for (int64_t i = 0; i < n; i++) y[i] = vm_exp(x[i] - base);
@@ -155,31 +149,34 @@ static inline void exp_sum_merge(double *into, const double *from)
     memcpy(into, merged, sizeof merged);
 }
 
+/* Whether a sum relative to `near`, of elements not all of which are known to be near it, will do: then it is the partial. None of
+ * the powers is above 2^16, and errors of t are at most 2^-21. */
+static inline bool exp_sum_is_good(float near, float sum, softmax_base base, double stats[EXPONENT + 1])
+{
+    if (!(near - near == 0 && sum < 0x1p16f)) return false;
+    stats[MOST] = (double)near;
+    stats[SUM] = (double)sum;
+    stats[EXPONENT] = exponent_of(base);
+    return true;
+}
+
 /* The partial of n elements in one pass over `first`, relative to the largest of the first block: where that is far from the
- * largest of all, or something is no number, in two, of which the one over `second` comes last. y: where the powers go, or NULL.
- * exact: MOST must be the maximum. */
-static inline void exp_sum_partial(const lanes_input *first, const lanes_input *second, float *y, bool exact,
-                                   double stats[EXPONENT + 1])
+ * largest of all, or something is no number, in two, of which the one over `second` comes last. y: where the powers go, or
+ * NULL. */
+static inline void exp_sum_partial(const lanes_input *first, const lanes_input *second, float *y, double stats[EXPONENT + 1])
 {
     bool nan;
-    float most = 0;
-    (void)exact;
 #if defined __AVX512DQ__
     const float near = first->n < LANES_BLOCK ? NAN : lanes_near(first);
     if (near - near == 0) {
         const softmax_base base = base_of((double)near);
-        const float sum = powers(first, y, base, exact ? &most : NULL);
-        if (sum < 0x1p16f) { /* so that none is above 2^16, and errors of t are at most 2^-21 */
-            stats[MOST] = (double)(exact ? most : near);
-            stats[SUM] = (double)sum;
-            stats[EXPONENT] = exponent_of(base);
-            return;
-        }
+        const float sum = powers(first, y, base);
+        if (exp_sum_is_good(near, sum, base, stats)) return;
     }
 #endif
-    most = lanes_most(first, 1, &nan);
+    const float most = lanes_most(first, 1, &nan);
     const softmax_base base = base_of((double)most);
-    const float sum = powers(second, y, base, NULL);
+    const float sum = powers(second, y, base);
     stats[MOST] = (double)most;
     stats[SUM] = nan || most == INFINITY ? NAN : (double)sum;
     stats[EXPONENT] = exponent_of(base);

@@ -10,7 +10,7 @@ typedef struct norm_context {
     trine_dtype dtype;
     trine_tensor weight, bias, mean, rstd; /* not given: dtype NONE */
     float eps, weight_offset;
-    bool round_first, adds;
+    bool round_first, adds, centred;
 } norm_context;
 
 LANES_SUM(lanes_plain, 1, s + a)
@@ -193,6 +193,8 @@ static bool may_put(const norm_context *c)
     return (wide || same) && !c->round_first && c->weight_offset == 0;
 }
 
+static row_both_fn norm_both_of(const norm_context *c);
+
 static trine_status norm_call(trine_call *call, const row_op *op, norm_context *context, const trine_tensor *const *tensors)
 {
     row_call c;
@@ -204,6 +206,7 @@ static trine_status norm_call(trine_call *call, const row_op *op, norm_context *
     widen(&context->bias, &c, widen(&context->weight, &c, to));
     row_op plain = *op;
     if (!may_put(context)) plain.put = NULL;
+    plain.both = plain.put ? norm_both_of(context) : NULL;
     c.op = &plain;
     rows_run(&c, call->workspace);
     return TRINE_OK;
@@ -254,16 +257,9 @@ static void moments(const lanes_input *in, float about, float *sum, float *squar
 
 /* In one pass about the first element. Where that is far from the mean, so that squares about it would cancel, another one is made
  * about the mean as f32 has it; what that leaves is taken out after. */
-static void layernorm_partial(const void *context, const row_part *part, double stats[ROW_STATS])
+static inline void layernorm_settle(const lanes_input *in, float about, float sum, float squares, double stats[ROW_STATS])
 {
-    lanes_input kept;
-    const lanes_input *in = norm_source(context, part, &kept);
-    const double n = (double)part->n;
-    float sum, squares;
-    memcpy(stats, (double[ROW_STATS]){0}, sizeof(double[ROW_STATS]));
-    if (part->n == 0) return;
-    float about = lanes_first(in->x[0], in->dtype);
-    moments(in, about, &sum, &squares);
+    const double n = (double)in->n;
     double off = (double)sum / n, mean = (double)about + off;
     if (!((double)squares > 1.125 * n * off * off)) {
         lanes_input again = *in;
@@ -275,6 +271,18 @@ static void layernorm_partial(const void *context, const row_part *part, double 
     stats[0] = n;
     stats[1] = mean;
     stats[2] = (double)squares - n * off * off;
+}
+
+static void layernorm_partial(const void *context, const row_part *part, double stats[ROW_STATS])
+{
+    lanes_input kept;
+    const lanes_input *in = norm_source(context, part, &kept);
+    float sum, squares;
+    memcpy(stats, (double[ROW_STATS]){0}, sizeof(double[ROW_STATS]));
+    if (part->n == 0) return;
+    const float about = lanes_first(in->x[0], in->dtype);
+    moments(in, about, &sum, &squares);
+    layernorm_settle(in, about, sum, squares, stats);
 }
 
 /* Chan, Golub, LeVeque 1979 */
@@ -312,8 +320,8 @@ trine_status TRINE_CPU(layernorm)(trine_call *call, const trine_layernorm_args *
 {
     const bool adds = trine_is_given(&a->residual);
     const row_op op = {adds ? 2 : 1, norm_keeps(&a->residual, &a->sum), layernorm_partial, layernorm_merge, layernorm_finish,
-                       NULL,         adds ? residual_again : NULL,      layernorm_emit,    layernorm_put};
-    norm_context context = {a->x.dtype, a->weight, a->bias, a->mean, a->rstd, a->eps, 0, false, adds};
+                       NULL,         adds ? residual_again : NULL,      layernorm_emit,    layernorm_put,   NULL};
+    norm_context context = {a->x.dtype, a->weight, a->bias, a->mean, a->rstd, a->eps, 0, false, adds, true};
     return norm_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x, &a->residual, &a->sum});
 }
 
@@ -351,7 +359,7 @@ trine_status TRINE_CPU(rmsnorm)(trine_call *call, const trine_rmsnorm_args *a)
 {
     const bool adds = trine_is_given(&a->residual);
     const row_op op = {adds ? 2 : 1, norm_keeps(&a->residual, &a->sum), rmsnorm_partial, rmsnorm_merge, rmsnorm_finish,
-                       NULL,         adds ? residual_again : NULL,      rmsnorm_emit,    rmsnorm_put};
+                       NULL,         adds ? residual_again : NULL,      rmsnorm_emit,    rmsnorm_put,   NULL};
     norm_context context = {.dtype = a->x.dtype,
                             .weight = a->weight,
                             .rstd = a->rstd,
@@ -361,6 +369,8 @@ trine_status TRINE_CPU(rmsnorm)(trine_call *call, const trine_rmsnorm_args *a)
                             .adds = adds};
     return norm_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x, &a->residual, &a->sum});
 }
+
+#include "backends/cpu/norm_both.h"
 
 #include "backends/cpu/batchnorm.h"
 #include "backends/cpu/groupnorm.h"

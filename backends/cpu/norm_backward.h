@@ -9,7 +9,7 @@
 #define TRINE_CPU_NORM_BACKWARD_H
 
 #include "backends/cpu/level.h"
-#include "backends/cpu/norm_backward_rows.h"
+#include "backends/cpu/norm_backward_both.h"
 #include "core/backend.h"
 #include "core/shape.h"
 
@@ -22,12 +22,16 @@ enum {
     GRADIENT_SLICES = 64,
     GRADIENT_COLUMNS = 1 << 22,
     GRADIENT_QUARTER = 256,
-    GRADIENT_AHEAD = 8192
+    GRADIENT_AHEAD = 8192,
+    GRADIENT_LONG = 65536, /* bytes of an f32 row of which eight, and sums of columns, don't fit the L2 cache */
+    GRADIENT_SOON = 96,    /* rows until the statistics that are asked for are wanted */
+    GRADIENT_STEP = 512    /* columns from what gradient_both reads to what it asks for, in rows that are longer */
 };
 
 typedef struct gradient_job {
-    bool centred, round_first, stream;
+    bool centred, round_first, stream, both; /* both: gradient_both takes all columns */
     trine_dtype dtype;
+    int together; /* rows: GRADIENT_TOGETHER, or 1 where gradient_both takes long ones */
     int64_t size, n, chunk, chunks, slices, slice;
     trine_iter rows;
     char *data[GRADIENT_OPERANDS];
@@ -35,7 +39,7 @@ typedef struct gradient_job {
     const float *factor;      /* weight_offset + weight, or 1 */
     double eps;
     double *columns;         /* slices x 2 x n: dweight, dbias */
-    float *recent;           /* threads x 2 x n: the same of the rows since the last time they were added there */
+    float *recent;           /* a thread's 2 x n: the same of the rows since the last time they were added there */
     gradient_sums *partials; /* GRADIENT_TOGETHER x chunks, where threads share a row */
 } gradient_job;
 
@@ -47,6 +51,10 @@ typedef struct gradient_batch {
     char *after[GRADIENT_OPERANDS]; /* operands of the row after these, or of the first one */
 } gradient_batch;
 
+/* Floats of a thread's recent sums, a page between them and the next one's: processors fetch ahead of a row of lines, and would
+ * take those that the other thread writes (Zen 5, threads on two L3 caches, bf16 rows of 256: 27 rather than 47 GB/s). */
+static int64_t gradient_recent(const gradient_job *j) { return 2 * ((j->n + 15) / 16 * 16) + 1024; }
+
 static void gradient_addresses(const gradient_job *j, int64_t row, char **at)
 {
     int64_t offset[TRINE_ITER_OPERANDS];
@@ -57,9 +65,11 @@ static void gradient_addresses(const gradient_job *j, int64_t row, char **at)
 static void gradient_place(const gradient_job *j, gradient_batch *b, int64_t first, int64_t end)
 {
     b->first = first;
-    b->count = end - first < GRADIENT_TOGETHER ? end - first : GRADIENT_TOGETHER;
+    b->count = end - first < j->together ? end - first : j->together;
     for (int64_t r = 0; r < b->count; r++) gradient_addresses(j, first + r, b->row[r].at);
     gradient_addresses(j, first + b->count < end ? first + b->count : first, b->after);
+    if (j->mean) __builtin_prefetch(j->mean + first + GRADIENT_SOON); /* a miss would stop everything */
+    if (j->rstd) __builtin_prefetch(j->rstd + first + GRADIENT_SOON);
 }
 
 static int64_t gradient_width(const gradient_job *j, int64_t chunk)
@@ -133,12 +143,59 @@ static void gradient_settle(const gradient_job *j, double *columns, float *recen
 
 /* ---- One thread ---- */
 
+/* What gradient_both asks for with `row` from a column on: what comes GRADIENT_STEP columns later in it or in the row that is read in
+ * its place next; of short rows what lies some batches behind. */
+static const char *gradient_ask(const gradient_job *j, const gradient_batch *b, int64_t r, int64_t column, int operand)
+{
+    const int64_t stride = j->rows.ndim == 1 ? j->rows.stride[operand][0] : 0, batch = j->together * j->n * j->size,
+                  rows = j->together * (j->n <= GRADIENT_STEP ? 1 + GRADIENT_AHEAD / 2 / batch : 1);
+    const int64_t ahead = j->n <= GRADIENT_STEP ? column : column + GRADIENT_STEP;
+    const char *row = b->row[r].at[operand];
+    return ahead < j->n && j->n > GRADIENT_STEP ? row + ahead * j->size
+                                                : row + (rows * stride + (ahead < j->n ? ahead : ahead - j->n)) * j->size;
+}
+
+/* A chunk of rows that are summed and of as many that are written, in one loop. */
+static void gradient_step_both(const gradient_job *j, gradient_batch *sums, const gradient_batch *writes, int64_t chunk,
+                               float *recent)
+{
+    const int64_t column = chunk * j->chunk, width = gradient_width(j, chunk);
+    gradient_reads in;
+    for (int r = 0; r < j->together; r++) {
+        in.mean[r] = j->centred ? j->mean[sums->first + r] : 0;
+        in.g[r] = in.gx[r] = (f32x16){0};
+    }
+    for (int64_t i = 0; i < width; i += GRADIENT_STEP) {
+        const int64_t at = column + i;
+        const gradient_columns c = {
+            at, width - i < GRADIENT_STEP ? width - i : GRADIENT_STEP, j->factor + at, recent + at, recent + j->n + at, NULL};
+        for (int r = 0; r < j->together; r++) {
+            in.x[r] = sums->row[r].at[OF_X] + at * j->size;
+            in.dy[r] = sums->row[r].at[OF_DY] + at * j->size;
+            in.x_ahead[r] = gradient_ask(j, sums, r, at, OF_X);
+            in.dy_ahead[r] = gradient_ask(j, sums, r, at, OF_DY);
+        }
+        gradient_both(&in, writes->row, &c, j->together, j->dtype, j->centred, j->stream);
+    }
+    for (int r = 0; r < j->together; r++) {
+        const gradient_sums own = {(double)width, (double)in.mean[r], 0, (double)lanes_sum(in.g[r]), (double)lanes_sum(in.gx[r])};
+        if (chunk == 0)
+            sums->sums[r] = own;
+        else
+            gradient_merge(&sums->sums[r], &own);
+    }
+}
+
 /* A chunk of the rows that are summed (none: NULL) and of those that are written (none: NULL), by turns. */
 static void gradient_step(const gradient_job *j, gradient_batch *sums, const gradient_batch *writes, int64_t chunk, float *recent)
 {
     const int64_t column = chunk * j->chunk, width = gradient_width(j, chunk);
     int64_t quarter = (width + GRADIENT_TOGETHER * LANES_BLOCK - 1) / (GRADIENT_TOGETHER * LANES_BLOCK) * LANES_BLOCK, done = 0;
     if (quarter < GRADIENT_QUARTER) quarter = GRADIENT_QUARTER;
+    if (j->both && sums && writes && sums->count == j->together && writes->count == j->together) {
+        gradient_step_both(j, sums, writes, chunk, recent);
+        return;
+    }
     for (int64_t r = 0; r < GRADIENT_TOGETHER; r++) {
         const bool summed = sums && r < sums->count;
         const char *ahead = (const char *)j->factor;
@@ -160,12 +217,12 @@ static void gradient_slice(const gradient_job *j, int64_t slice)
 {
     const int64_t begin = slice * j->slice, end = begin + j->slice < j->rows.numel ? begin + j->slice : j->rows.numel;
     double *columns = j->columns + slice * 2 * j->n;
-    float *recent = j->recent + cpu_thread() * 2 * j->n;
+    float *recent = j->recent + cpu_thread() * gradient_recent(j);
     gradient_batch batch[2], *before = NULL;
     int turn = 0;
     for (int64_t i = 0; i < 2 * j->n; i++) columns[i] = 0;
     for (int64_t i = 0; i < 2 * j->n; i++) recent[i] = 0;
-    for (int64_t first = begin; first < end + GRADIENT_TOGETHER; first += GRADIENT_TOGETHER, turn ^= 1) {
+    for (int64_t first = begin; first < end + j->together; first += j->together, turn ^= 1) {
         gradient_batch *own = first < end ? &batch[turn] : NULL;
         if (own) gradient_place(j, own, first, end);
         for (int64_t k = 0; k < j->chunks; k++) gradient_step(j, own, before, k, recent);
@@ -243,6 +300,11 @@ static void gradient_plan(gradient_job *j)
     if (j->slices < 1) j->slices = 1;
     j->slice = (rows + j->slices - 1) / j->slices;
     j->stream = span_should_stream(rows * j->n * j->size);
+    j->both = LANES_PUTS && j->n % LANES_PUT == 0 && j->rstd && (j->mean || !j->centred) && !(j->round_first && j->size < 4);
+    const int64_t stride = j->rows.ndim == 1 ? j->rows.stride[TO_DX][0] : j->rows.ndim == 0 ? 0 : 1;
+    j->both = j->both && ((uintptr_t)j->data[TO_DX] | (uintptr_t)(stride * j->size)) % 64 == 0;
+    const bool alone = j->both && j->size == 4 && j->n * j->size >= GRADIENT_LONG;
+    j->together = alone && j->slices >= cpu_threads(rows * j->n, CPU_GRAIN) ? 1 : GRADIENT_TOGETHER;
 }
 
 /* operands: dx, x, dy, and dsum if there is one. dbias may be not given. */
@@ -260,14 +322,15 @@ static trine_status gradient_call(trine_call *call, gradient_job *j, const trine
     gradient_plan(j);
     call->variant = TRINE_CPU_VARIANT;
     const int threads = cpu_threads(INT32_MAX, 1);
-    const size_t columns = (size_t)(j->slices * 2 * j->n) * sizeof(double),
-                 partials = (size_t)(GRADIENT_TOGETHER * j->chunks) * sizeof(gradient_sums),
-                 recent = (size_t)(threads * 2 * j->n) * sizeof(float);
+    /* in whole lines: a sum that lies in two is not forwarded from its store to its load */
+    const size_t columns = ((size_t)(j->slices * 2 * j->n) * sizeof(double) + 63) / 64 * 64,
+                 partials = ((size_t)(GRADIENT_TOGETHER * j->chunks) * sizeof(gradient_sums) + 63) / 64 * 64,
+                 recent = (size_t)(threads * gradient_recent(j)) * sizeof(float);
     TRINE_END_OF_QUERY(call, columns + partials + recent + (size_t)j->n * sizeof(float));
     j->columns = call->workspace;
     j->partials = (gradient_sums *)(void *)((char *)call->workspace + columns);
     j->recent = (float *)(void *)((char *)call->workspace + columns + partials);
-    float *factor = j->recent + threads * 2 * j->n;
+    float *factor = j->recent + threads * gradient_recent(j);
     const float *as_is = trine_is_given(weight) ? span_load(factor, weight->data, weight->dtype, j->n) : NULL;
     for (int64_t i = 0; i < j->n; i++) factor[i] = as_is ? as_is[i] + offset : 1;
     j->factor = factor;

@@ -11,7 +11,7 @@
 #ifndef TRINE_CPU_ROWS_H
 #define TRINE_CPU_ROWS_H
 
-#include "backends/cpu/rows_parts.h"
+#include "backends/cpu/rows_both.h"
 
 /* ---- Blocks of short dense rows ---- */
 
@@ -38,6 +38,17 @@ static inline void rows_block_gather(const row_call *c, rows_block *b, int64_t e
 {
     row_part part = rows_first(c, b, b, end);
     for (int64_t r = 0; r < b->rows; r++, rows_step(c, &part, c->n)) c->op->partial(c->context, &part, b->own[r]);
+}
+
+/* A block is read while another one is written, if the op can. */
+static inline bool rows_both_blocks(const row_call *c, rows_block *b, const rows_block *before, int64_t end)
+{
+    if (!rows_may_both(c) || b->rows != before->rows || c->n % LANES_BLOCK != 0) return false;
+    const row_part reads = rows_first(c, b, b, end), writes = rows_first(c, before, b, end);
+    if (((uintptr_t)before->at.p[0] | (uintptr_t)writes.kept) % 64 != 0) return false;
+    c->op->both(c->context, &reads, b->own, &writes, (const row_stats *)before->own, (const row_stats *)before->stats, b->rows,
+                before->at.p[0], c->stream);
+    return true;
 }
 
 static inline void rows_block_finish(const row_call *c, rows_block *b)
@@ -78,8 +89,10 @@ static inline void rows_in_blocks(const row_call *c, cpu_range range, int64_t ro
         b->rows = range.end - row < rows ? range.end - row : rows;
         b->at = rows_at(c, row, 0);
         b->at.keep += turn * ROW_BLOCK;
-        rows_block_gather(c, b, range.end);
-        if (row > range.begin) rows_block_emit(c, before, b, range.end);
+        if (row == range.begin || !rows_both_blocks(c, b, before, range.end)) {
+            rows_block_gather(c, b, range.end);
+            if (row > range.begin) rows_block_emit(c, before, b, range.end);
+        }
         rows_block_finish(c, b);
     }
     if (range.begin < range.end) rows_block_emit(c, &block[turn ^ 1], &block[turn ^ 1], range.end);
@@ -113,7 +126,7 @@ static inline trine_status rows_plan(row_call *c, trine_call *call, const row_op
     }
     c->rows = trine_iter_rows(tensors, operands, &c->n);
     c->size = trine_dtype_bits(c->dtype) / 8;
-    c->chunk = c->size == 4 && op->inputs == 1 ? ROW_CHUNK : ROW_CHUNK_MOST;
+    c->chunk = ROW_CHUNK;
     c->chunks = c->n > c->chunk ? (c->n + c->chunk - 1) / c->chunk : 1;
     c->stream = span_should_stream(c->rows.numel * c->n * c->size);
     const bool few = c->rows.numel < c->threads && c->n > CPU_GRAIN;

@@ -8,13 +8,11 @@
 #include "core/backend.h"
 #include "core/shape.h"
 
-/* Elements of a chunk: as many of one f32 input, else twice as many, for a chunk costs some 150 cycles besides its elements;
- * bytes from what is read to what is asked for. */
 enum {
-    ROW_CHUNK = 1024,
-    ROW_CHUNK_MOST = 2048,
-    ROW_AHEAD = 8192,
-    ROW_KEPT = 320 * 1024,
+    ROW_CHUNK = 2048,      /* elements; one costs some 150 cycles besides them */
+    ROW_AHEAD = 8192,      /* bytes from what is read to what is asked for */
+    ROW_KEPT = 320 * 1024, /* floats that a thread may keep */
+    ROW_APART = 4096,      /* bytes between threads' scratch, for processors fetch ahead of what is read */
     ROW_STATS = 4,
     ROW_INPUTS = LANES_INPUTS
 };
@@ -33,12 +31,17 @@ typedef struct row_part {
     row_request last;
     const float *x[ROW_INPUTS];
     float *keep;
+    char *kept; /* where rows_both.h stores what is kept, or NULL */
     int64_t n, column;
 } row_part;
 
 /* What an op does with part->keep: nothing; its partial and again write it; it is an output besides, the tensor behind
  * the inputs. */
 enum { ROW_KEEPS_NOTHING, ROW_KEEPS, ROW_STORES_KEPT };
+
+typedef double row_stats[ROW_STATS];
+typedef void (*row_both_fn)(const void *context, const row_part *reads, row_stats *own, const row_part *writes,
+                            const row_stats *their_own, const row_stats *stats, int64_t rows, void *to, bool stream);
 
 typedef struct row_op {
     int32_t inputs;
@@ -55,6 +58,8 @@ typedef struct row_op {
     /* emit and store in one, of a multiple of LANES_PUT elements; NULL for ops that don't */
     void (*put)(const void *context, const row_part *part, const double own[ROW_STATS], const double stats[ROW_STATS], void *to,
                 trine_dtype dtype, bool stream);
+    /* partial of `rows` dense rows or of a chunk, and put of as many others, by turns (rows_both.h); NULL for ops that don't */
+    row_both_fn both;
 } row_op;
 #define ROW_PUT(name) \
     static void name(const void *context, const row_part *part, const double own[ROW_STATS], const double stats[ROW_STATS], \
@@ -85,13 +90,11 @@ typedef struct row_call {
     int threads;
 } row_call;
 
-typedef double row_stats[ROW_STATS];
-
 /* ---- A thread's scratch: what the op keeps, then the partials of two rows ---- */
 
 static inline size_t rows_scratch_bytes(const row_call *c)
 {
-    return ((size_t)c->lane * sizeof(float) + 2 * (size_t)c->chunks * sizeof(row_stats) + 63) & ~(size_t)63;
+    return ((size_t)c->lane * sizeof(float) + 2 * (size_t)c->chunks * sizeof(row_stats) + 63 + ROW_APART) & ~(size_t)63;
 }
 
 static inline char *rows_scratch(const row_call *c, int thread) { return c->workspace + (size_t)thread * rows_scratch_bytes(c); }
@@ -110,6 +113,12 @@ static inline void rows_addresses(const row_call *c, int64_t row, char **p)
     for (int32_t k = 0; k < c->rows.operands; k++) p[k] = c->data[k] + offset[k] * c->size;
 }
 
+/* Where what is kept of operands at p goes; NULL: nowhere. */
+static inline char *rows_kept_to(const row_call *c, char *const *p)
+{
+    return c->op->keeps == ROW_STORES_KEPT ? p[1 + c->op->inputs] : NULL;
+}
+
 /* n elements, a chunk at most, at operands' addresses p from `column` of the row on. keep: where what the op keeps of them goes. */
 static inline void rows_part(const row_call *c, row_part *part, char *const *p, int64_t n, int64_t column, float *keep)
 {
@@ -121,6 +130,8 @@ static inline void rows_part(const row_call *c, row_part *part, char *const *p, 
     part->source.n = part->n = n;
     part->column = column;
     part->keep = c->op->keeps ? keep : NULL;
+    part->kept = rows_kept_to(c, p);
+    if (part->kept) part->kept += column * c->size;
 }
 
 /* What n elements from `next` on hold: half of it in partial, half in put if there is one. */
@@ -132,6 +143,12 @@ static inline void rows_ask(const row_call *c, row_part *part, char *const *next
         part->source.ahead[k] = next[k];
         part->last.from[k] = next[k] + n / LANES_BLOCK * 64 * part->source.lines;
     }
+}
+
+/* Whether what the op keeps, if it does, is there when it is written. */
+static inline bool rows_may_both(const row_call *c)
+{
+    return LANES_PUTS && c->op->both && (c->op->keeps == ROW_KEEPS_NOTHING || c->kept);
 }
 
 /* What a second pass over one input of a part takes. */
@@ -148,12 +165,6 @@ static inline int64_t rows_span(const row_call *c, const char *to, int64_t left,
     if (!*put || off == 0) return *put ? left / LANES_PUT * LANES_PUT : span_length(to, c->dtype, left);
     *put = false;
     return (64 - off) / c->size;
-}
-
-/* Where what is kept of operands at p goes; NULL: nowhere. */
-static inline char *rows_kept_to(const row_call *c, char *const *p)
-{
-    return c->op->keeps == ROW_STORES_KEPT ? p[1 + c->op->inputs] : NULL;
 }
 
 /* At most SPAN_MAX elements, to y. */
@@ -257,6 +268,22 @@ static inline void rows_emit_chunk(const row_call *c, const rows_place *at, cons
     rows_emit(c, &part, at->p[0] + part.column * c->size, kept ? kept + part.column * c->size : NULL, own, stats);
 }
 
+/* A chunk of one row is read while that of another is written, if the op can. */
+static inline bool rows_both_chunks(const row_call *c, const rows_place *reads, const rows_place *writes, const rows_place *next,
+                                    int64_t chunk, row_stats *own, row_stats *theirs, const row_stats *stats)
+{
+    row_part in, out;
+    if (!rows_may_both(c)) return false;
+    rows_chunk(c, &out, writes, chunk);
+    char *to = writes->p[0] + out.column * c->size;
+    if (out.n % LANES_BLOCK != 0 || ((uintptr_t)to | (uintptr_t)out.kept) % 64 != 0) return false;
+    rows_chunk(c, &in, reads, chunk);
+    rows_ask_along(c, &in, in.column, reads, next);
+    if (c->op->relate) c->op->relate(c->context, theirs[chunk], *stats);
+    c->op->both(c->context, &in, own + chunk, &out, (const row_stats *)theirs + chunk, stats, 1, to, c->stream);
+    return true;
+}
+
 /* Rows by one thread. A chunk is written when that of the row after it has been read, so that memory reads and writes at once, and
  * what one of the two waits for the other one's work hides. */
 static inline void rows_apart(const row_call *c, cpu_range range)
@@ -272,11 +299,14 @@ static inline void rows_apart(const row_call *c, cpu_range range)
         if (row + 1 < range.end) next = &place[(row + 1) % 3];
         if (next != at) place[(row + 1) % 3] = rows_at(c, row + 1, (at->first + c->chunks) % (c->chunks + 1));
         for (int64_t k = 0; k < c->chunks; k++) {
-            if (reads) rows_gather_chunk(c, at, next, k, own[k]);
+            if (writes && k == 0) c->op->finish(c->context, row - 1, c->n, before);
+            const bool both = reads && writes &&
+                              rows_both_chunks(c, at, &place[(row + 2) % 3], next, k, own, others, (const row_stats *)before);
+            if (reads && !both) rows_gather_chunk(c, at, next, k, own[k]);
             if (reads && k > 0) c->op->merge(total, own[k]);
             if (reads && k == 0) memcpy(total, own[k], sizeof own[k]);
-            if (writes && k == 0) c->op->finish(c->context, row - 1, c->n, before);
-            if (writes) rows_emit_chunk(c, &place[(row + 2) % 3], reads ? at : &place[(row + 2) % 3], next, k, others[k], before);
+            if (writes && !both)
+                rows_emit_chunk(c, &place[(row + 2) % 3], reads ? at : &place[(row + 2) % 3], next, k, others[k], before);
         }
     }
 }
