@@ -11,8 +11,8 @@
 
 #include "backends/cpu/walk.h"
 
-/* Bytes of a tile's rows, and runs in them, at most; bytes of a run; what is asked for ahead. */
-enum { RUNS_ROW = 4096, RUNS_MOST = 32, RUNS_LONGEST = 2048, RUNS_AHEAD = 4096, RUNS_LINE = 64 };
+/* Bytes of a tile's rows, and runs in them, at most; bytes of a run; columns that are asked for ahead. */
+enum { RUNS_ROW = 4096, RUNS_MOST = 32, RUNS_LONGEST = 2048, RUNS_AHEAD = 1, RUNS_LINE = 64 };
 
 /* A thread's buffers: of two tiles. A line between rows keeps them out of the same sets of the caches. */
 enum { RUNS_BUFFER = RUNS_MOST * (RUNS_ROW + RUNS_LINE) };
@@ -64,7 +64,7 @@ static inline void runs_rows_packed(const runs_rows *r, int64_t begin, int64_t e
 
 static inline void runs_rows_range(const runs_rows *r, int64_t begin, int64_t end)
 {
-    if (r->y_step == r->bytes && r->bytes % RUNS_LINE && r->bytes <= RUNS_LONGEST) {
+    if (r->y_step == r->bytes && r->bytes <= RUNS_LONGEST) {
         runs_rows_packed(r, begin, end);
         return;
     }
@@ -119,20 +119,16 @@ static inline runs_tile runs_tile_at(const runs_tiling *t, int64_t index, int64_
 
 static inline int64_t runs_buffer_step(const runs_tiling *t) { return t->tile_across * t->bytes + RUNS_LINE; }
 
-/* Column `a` of the tile, which lies in a row of x. */
-static inline void runs_take(const runs_tiling *t, const runs_tile *tile, int64_t a)
+/* Column `a` of the tile, which lies in a row of x, is taken while column `b` of another is asked for. */
+static inline void runs_take(const runs_tiling *t, const runs_tile *tile, int64_t a, const runs_tile *next, int64_t b)
 {
-    if (a >= tile->across) return;
-    const char *from = tile->x + a * t->x_across;
+    const char *from = tile->x + a * t->x_across, *ahead = next->x + b * t->x_across;
     char *to = tile->buffer + a * t->bytes;
-    for (int64_t d = 0; d < tile->down; d++) runs_move(to + d * runs_buffer_step(t), from + d * t->x_down, t->bytes);
-}
-
-static inline void runs_ask(const runs_tiling *t, const runs_tile *tile, int64_t a)
-{
-    if (a >= tile->across) return;
-    const char *from = tile->x + a * t->x_across;
-    for (int64_t d = 0; d < tile->down; d++) span_prefetch(from + d * t->x_down, t->bytes);
+    const int64_t take = a < tile->across ? tile->down : 0, ask = b < next->across ? next->down : 0;
+    for (int64_t d = 0; d < t->tile_down; d++) {
+        if (d < ask) span_prefetch(ahead + d * t->x_down, t->bytes);
+        if (d < take) runs_move(to + d * runs_buffer_step(t), from + d * t->x_down, t->bytes);
+    }
 }
 
 static inline void runs_put(const runs_tiling *t, const runs_tile *tile, int64_t d)
@@ -155,11 +151,8 @@ static inline void runs_tiles_range(const runs_tiling *t, cpu_range range)
     for (int64_t i = range.begin; i <= range.end; i++) {
         const runs_tile next = runs_tile_at(t, i + 1, range.end, buffers);
         for (int64_t k = 0; k < steps; k++) {
-            if (k + 1 < t->tile_across)
-                runs_ask(t, &this, k + 1);
-            else
-                runs_ask(t, &next, k + 1 - t->tile_across);
-            runs_take(t, &this, k);
+            const bool here = k + RUNS_AHEAD < t->tile_across;
+            runs_take(t, &this, k, here ? &this : &next, here ? k + RUNS_AHEAD : k + RUNS_AHEAD - t->tile_across);
             runs_put(t, &done, k);
         }
         done = this;
