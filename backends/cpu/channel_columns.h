@@ -8,7 +8,7 @@
 
 #include "backends/cpu/channels.h"
 
-enum { CHANNEL_SLICES = 64, CHANNEL_SLICE_ROWS = 64, CHANNEL_F32_ROWS = 32, CHANNEL_TILES = 4 };
+enum { CHANNEL_SLICES = 64, CHANNEL_SLICE_ROWS = 64, CHANNEL_F32_ROWS = 32, CHANNEL_TILES = 4, CHANNEL_AHEAD = 4096 };
 
 typedef struct channel_columns {
     const unit_call *c;
@@ -202,17 +202,58 @@ static void columns_map_span(float *restrict out, const float *x, const float *d
         for (int64_t i = 0; i < n; i++) out[i] = (x[i] - m[i]) * b[i] + d[i];
 }
 
+/* The same for n columns, a multiple of LANES_PUT, straight to lines. */
+LANES_INLINE void columns_put_as(char *to, const char *x, const char *dy, trine_dtype dtype, float *const *map, int64_t first,
+                                 int64_t n, bool stream)
+{
+    const float *m = map[0] + first, *a = map[1] + first, *b = map[2] + first, *d = map[3] + first;
+    for (int64_t i = 0; i < n; i += LANES_PUT) {
+        f32x16 v[2];
+        span_prefetch(x + i * lanes_size(dtype) + CHANNEL_AHEAD, LANES_PUT * lanes_size(dtype));
+        if (dy) span_prefetch(dy + i * lanes_size(dtype) + CHANNEL_AHEAD, LANES_PUT * lanes_size(dtype));
+        for (int k = 0; k < 2; k++) {
+            const int64_t at = i + LANES * k;
+            v[k] = (lanes_load(x, dtype, at) - lanes_load(m, TRINE_F32, at)) * lanes_load(b, TRINE_F32, at) +
+                   lanes_load(d, TRINE_F32, at);
+            if (dy) v[k] = lanes_load(a, TRINE_F32, at) * lanes_load(dy, dtype, at) + v[k];
+        }
+        lanes_put(to + i * lanes_size(dtype), dtype, v[0], v[1], stream);
+    }
+}
+
+static void columns_put(char *to, const char *x, const char *dy, trine_dtype dtype, float *const *map, int64_t first, int64_t n,
+                        bool stream)
+{
+#define PUT_OF(dtype) \
+    (dy ? columns_put_as(to, x, dy, dtype, map, first, n, stream) : columns_put_as(to, x, NULL, dtype, map, first, n, stream))
+    if (dtype == TRINE_F32)
+        PUT_OF(TRINE_F32);
+    else if (dtype == TRINE_BF16)
+        PUT_OF(TRINE_BF16);
+    else
+        PUT_OF(TRINE_F16);
+#undef PUT_OF
+}
+
 static void columns_emit(const channel_columns *p, int64_t row)
 {
     SPAN_BUFFER(x_buffer);
     SPAN_BUFFER(dy_buffer);
     SPAN_BUFFER(out);
     const unit_call *c = p->c;
-    for (int64_t first = 0, n; (n = columns_in(p, row, first)) > 0; first += n) {
+    for (int64_t first = 0, left, n; (left = columns_in(p, row, first)) > 0; first += n) {
+        char *to = columns_at(p, row, first, 0);
+        const int64_t lines = lanes_to_put(LANES_PUTS, to, c->dtype, left, &n);
+        if (lines > 0) {
+            n = lines;
+            columns_put(to, columns_at(p, row, first, c->from), c->mapped > 1 ? columns_at(p, row, first, c->from + 1) : NULL,
+                        c->dtype, p->map, first, n, c->stream);
+            continue;
+        }
         const float *x = columns_load(p, row, first, c->from, n, x_buffer);
         const float *dy = c->mapped > 1 ? columns_load(p, row, first, c->from + 1, n, dy_buffer) : NULL;
         columns_map_span(out, x, dy, p->map, first, n);
-        span_store(columns_at(p, row, first, 0), c->dtype, out, n, c->stream);
+        span_store(to, c->dtype, out, n, c->stream);
     }
 }
 
