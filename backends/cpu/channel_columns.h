@@ -8,7 +8,7 @@
 
 #include "backends/cpu/channels.h"
 
-enum { CHANNEL_SLICES = 64, CHANNEL_SLICE_ROWS = 64, CHANNEL_F32_ROWS = 32 };
+enum { CHANNEL_SLICES = 64, CHANNEL_SLICE_ROWS = 64, CHANNEL_F32_ROWS = 32, CHANNEL_TILES = 4, CHANNEL_AHEAD = 4096 };
 
 typedef struct channel_columns {
     const unit_call *c;
@@ -114,31 +114,50 @@ static void column_flush(column_sums *s, double *const *to, int64_t n)
         }
 }
 
+/* A tile of a slice: what its columns' numbers are taken about, and where their sums go. */
+typedef struct column_tile {
+    int64_t first, width;
+    float *about;
+    double *sums[2];
+    column_sums s;
+} column_tile;
+
 /* about: of the channels, or NULL for the slice's first row. */
-static void columns_gather_tile(const channel_columns *p, int64_t slice, int64_t tile, const float *about)
+static void column_tile_start(const channel_columns *p, column_tile *t, int64_t slice, int64_t tile, const float *about)
+{
+    SPAN_BUFFER(buffer);
+    const int64_t first = tile * SPAN_MAX, to = slice * p->width + first;
+    t->first = first;
+    t->width = p->width - first < SPAN_MAX ? p->width - first : SPAN_MAX;
+    t->about = p->about + to;
+    for (int k = 0; k < 2; k++) t->sums[k] = p->sum[k] + to;
+    for (int64_t i = 0; i < t->width && about; i++) t->about[i] = about[(first + i) % p->c->units.channels];
+    if (!about) {
+        const int64_t n = columns_in(p, slice * p->slice, first);
+        const float *x = columns_load(p, slice * p->slice, first, 1, n, buffer);
+        for (int64_t i = 0; i < t->width; i++) t->about[i] = i < n ? x[i] : 0; /* a column with no row is not looked at */
+    }
+    for (int k = 0; k < 2; k++)
+        for (int64_t i = 0; i < t->width; i++) t->sums[k][i] = t->s.sum[k][i] = 0;
+}
+
+/* Tiles side by side, row by row: memory is read in its order. */
+static void columns_gather_tiles(const channel_columns *p, int64_t slice, int64_t from, const float *about)
 {
     SPAN_BUFFER(x_buffer);
     SPAN_BUFFER(dy_buffer);
-    column_sums s;
-    const int64_t first = tile * SPAN_MAX, width = p->width - first < SPAN_MAX ? p->width - first : SPAN_MAX,
-                  to = slice * p->width + first, begin = slice * p->slice,
+    column_tile tiles[CHANNEL_TILES];
+    const int64_t count = p->tiles - from < CHANNEL_TILES ? p->tiles - from : CHANNEL_TILES, begin = slice * p->slice,
                   end = begin + p->slice < p->rows ? begin + p->slice : p->rows;
-    double *const sums[] = {p->sum[0] + to, p->sum[1] + to};
-    float *own = p->about + to;
-    for (int64_t i = 0; i < width && about; i++) own[i] = about[(first + i) % p->c->units.channels];
-    if (!about) {
-        const int64_t n = columns_in(p, begin, first);
-        const float *x = columns_load(p, begin, first, 1, n, x_buffer);
-        for (int64_t i = 0; i < width; i++) own[i] = i < n ? x[i] : 0; /* a column with no row is not looked at */
-    }
-    for (int64_t i = 0; i < width; i++) sums[0][i] = sums[1][i] = s.sum[0][i] = s.sum[1][i] = 0;
-    for (int64_t row = begin; row < end; row++) {
-        const int64_t n = columns_in(p, row, first);
-        const float *x = columns_load(p, row, first, 1, n, x_buffer);
-        column_add(&s, x, p->c->inputs > 1 ? columns_load(p, row, first, 2, n, dy_buffer) : NULL, own, n);
-        if ((row - begin) % CHANNEL_F32_ROWS == CHANNEL_F32_ROWS - 1) column_flush(&s, sums, width);
-    }
-    column_flush(&s, sums, width);
+    for (int64_t k = 0; k < count; k++) column_tile_start(p, &tiles[k], slice, from + k, about);
+    for (int64_t row = begin; row < end; row++)
+        for (column_tile *t = tiles; t < tiles + count; t++) {
+            const int64_t n = columns_in(p, row, t->first);
+            const float *x = columns_load(p, row, t->first, 1, n, x_buffer);
+            column_add(&t->s, x, p->c->inputs > 1 ? columns_load(p, row, t->first, 2, n, dy_buffer) : NULL, t->about, n);
+            if ((row - begin) % CHANNEL_F32_ROWS == CHANNEL_F32_ROWS - 1) column_flush(&t->s, t->sums, t->width);
+        }
+    for (int64_t k = 0; k < count; k++) column_flush(&tiles[k].s, tiles[k].sums, tiles[k].width);
 }
 
 /* What column j of slice s has, as the unit's sums. */
@@ -158,10 +177,11 @@ static void columns_merge(const channel_columns *p, int64_t s, int64_t j, double
 
 static void channel_columns_gather(const channel_columns *p, const float *about)
 {
-    CPU_PARALLEL_FOR(range, p->slices * p->tiles, 1)
+    const int64_t groups = (p->tiles + CHANNEL_TILES - 1) / CHANNEL_TILES;
+    CPU_PARALLEL_FOR(range, p->slices * groups, 1)
     {
         for (int64_t task = range.begin; task < range.end; task++)
-            columns_gather_tile(p, task / p->tiles, task % p->tiles, about);
+            columns_gather_tiles(p, task / groups, task % groups * CHANNEL_TILES, about);
     }
     for (int64_t channel = 0; channel < p->c->units.channels; channel++) {
         double *into = p->c->sums[channel];
@@ -182,17 +202,58 @@ static void columns_map_span(float *restrict out, const float *x, const float *d
         for (int64_t i = 0; i < n; i++) out[i] = (x[i] - m[i]) * b[i] + d[i];
 }
 
+/* The same for n columns, a multiple of LANES_PUT, straight to lines. */
+LANES_INLINE void columns_put_as(char *to, const char *x, const char *dy, trine_dtype dtype, float *const *map, int64_t first,
+                                 int64_t n, bool stream)
+{
+    const float *m = map[0] + first, *a = map[1] + first, *b = map[2] + first, *d = map[3] + first;
+    for (int64_t i = 0; i < n; i += LANES_PUT) {
+        f32x16 v[2];
+        span_prefetch(x + i * lanes_size(dtype) + CHANNEL_AHEAD, LANES_PUT * lanes_size(dtype));
+        if (dy) span_prefetch(dy + i * lanes_size(dtype) + CHANNEL_AHEAD, LANES_PUT * lanes_size(dtype));
+        for (int k = 0; k < 2; k++) {
+            const int64_t at = i + LANES * k;
+            v[k] = (lanes_load(x, dtype, at) - lanes_load(m, TRINE_F32, at)) * lanes_load(b, TRINE_F32, at) +
+                   lanes_load(d, TRINE_F32, at);
+            if (dy) v[k] = lanes_load(a, TRINE_F32, at) * lanes_load(dy, dtype, at) + v[k];
+        }
+        lanes_put(to + i * lanes_size(dtype), dtype, v[0], v[1], stream);
+    }
+}
+
+static void columns_put(char *to, const char *x, const char *dy, trine_dtype dtype, float *const *map, int64_t first, int64_t n,
+                        bool stream)
+{
+#define PUT_OF(dtype) \
+    (dy ? columns_put_as(to, x, dy, dtype, map, first, n, stream) : columns_put_as(to, x, NULL, dtype, map, first, n, stream))
+    if (dtype == TRINE_F32)
+        PUT_OF(TRINE_F32);
+    else if (dtype == TRINE_BF16)
+        PUT_OF(TRINE_BF16);
+    else
+        PUT_OF(TRINE_F16);
+#undef PUT_OF
+}
+
 static void columns_emit(const channel_columns *p, int64_t row)
 {
     SPAN_BUFFER(x_buffer);
     SPAN_BUFFER(dy_buffer);
     SPAN_BUFFER(out);
     const unit_call *c = p->c;
-    for (int64_t first = 0, n; (n = columns_in(p, row, first)) > 0; first += n) {
+    for (int64_t first = 0, left, n; (left = columns_in(p, row, first)) > 0; first += n) {
+        char *to = columns_at(p, row, first, 0);
+        const int64_t lines = lanes_to_put(LANES_PUTS, to, c->dtype, left, &n);
+        if (lines > 0) {
+            n = lines;
+            columns_put(to, columns_at(p, row, first, c->from), c->mapped > 1 ? columns_at(p, row, first, c->from + 1) : NULL,
+                        c->dtype, p->map, first, n, c->stream);
+            continue;
+        }
         const float *x = columns_load(p, row, first, c->from, n, x_buffer);
         const float *dy = c->mapped > 1 ? columns_load(p, row, first, c->from + 1, n, dy_buffer) : NULL;
         columns_map_span(out, x, dy, p->map, first, n);
-        span_store(columns_at(p, row, first, 0), c->dtype, out, n, c->stream);
+        span_store(to, c->dtype, out, n, c->stream);
     }
 }
 

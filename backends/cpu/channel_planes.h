@@ -38,46 +38,43 @@ static channel_planes planes_plan(const unit_call *c)
 
 /* ---- Sums of a plane's part ---- */
 
-typedef struct plane_part {
-    const char *x, *dy; /* dy: NULL forward */
-    int64_t n;
-    float about;
-} plane_part;
-
-/* Forward the sums of x - about and of its squares, backward those of dy and of dy (x - about). */
-LANES_INLINE void plane_sums_as(const plane_part *part, trine_dtype dtype, bool back, double *sums)
+/* Of n elements, in registers all of it: a struct that is made for each short plane would have to reach the cache before it is
+ * read, behind all loads before it. Forward the sums of x - about and of its squares, backward those of dy and of dy (x - about). */
+LANES_INLINE void plane_sums_as(const char *from, const char *from_dy, int64_t n, float about, trine_dtype dtype, bool back,
+                                double *sums)
 {
-    const plane_part p = *part;
     f32x16 s[2][2] = {{{0}, {0}}, {{0}, {0}}};
-#define ADD(k, x_, dy_) \
+#define ADD(k, of_x, of_dy) \
     do { \
-        const f32x16 d_ = (x_)-p.about, g_ = back ? (dy_) : d_; \
+        const f32x16 d_ = (of_x)-about, g_ = back ? (of_dy) : d_; \
         s[0][k] += g_; \
         s[1][k] = lanes_fma(g_, d_, s[1][k]); \
     } while (0)
     int64_t i = 0;
-    for (; i + 2 * LANES <= p.n; i += 2 * LANES) {
-        lanes_ask(p.x + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
-        if (back) lanes_ask(p.dy + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        lanes_ask(from + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
+        if (back) lanes_ask(from_dy + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
 #pragma GCC unroll 2
         for (int k = 0; k < 2; k++) {
-            const f32x16 x = lanes_load(p.x, dtype, i + LANES * k);
-            ADD(k, x, lanes_load(p.dy, dtype, i + LANES * k));
+            const f32x16 x = lanes_load(from, dtype, i + LANES * k);
+            ADD(k, x, lanes_load(from_dy, dtype, i + LANES * k));
         }
     }
-    for (int64_t m; i < p.n; i += m) {
-        m = p.n - i < LANES ? p.n - i : LANES;
-        const f32x16 x = m == LANES ? lanes_load(p.x, dtype, i) : lanes_load_part(p.x, dtype, i, m, p.about);
-        ADD(0, x, m == LANES ? lanes_load(p.dy, dtype, i) : lanes_load_part(p.dy, dtype, i, m, 0));
+    for (int64_t m; i < n; i += m) {
+        m = n - i < LANES ? n - i : LANES;
+        const f32x16 x = m == LANES ? lanes_load(from, dtype, i) : lanes_load_part(from, dtype, i, m, about);
+        ADD(0, x, m == LANES ? lanes_load(from_dy, dtype, i) : lanes_load_part(from_dy, dtype, i, m, 0));
     }
 #undef ADD
     sums[0] += (double)lanes_sum(s[0][0] + s[0][1]);
     sums[1] += (double)lanes_sum(s[1][0] + s[1][1]);
 }
 
-static void plane_sums(const plane_part *p, trine_dtype dtype, double *sums)
+/* dy: NULL forward. */
+static void plane_sums(const char *x, const char *dy, int64_t n, float about, trine_dtype dtype, double *sums)
 {
-#define SUMS(dtype) (p->dy ? plane_sums_as(p, dtype, true, sums) : plane_sums_as(p, dtype, false, sums))
+#define SUMS(dtype) \
+    (dy ? plane_sums_as(x, dy, n, about, dtype, true, sums) : plane_sums_as(x, NULL, n, about, dtype, false, sums))
     if (dtype == TRINE_F32)
         SUMS(TRINE_F32);
     else if (dtype == TRINE_BF16)
@@ -92,7 +89,7 @@ static float plane_mean(const unit_call *c, const char *x)
 {
     double sums[2] = {0, 0};
     const int64_t n = c->length < PLANE_PART ? c->length : PLANE_PART;
-    plane_sums(&(plane_part){.x = x, .n = n}, c->dtype, sums);
+    plane_sums(x, NULL, n, 0, c->dtype, sums);
     return (float)(sums[0] / (double)n);
 }
 
@@ -118,8 +115,7 @@ static void planes_gather_sample(const channel_planes *p, int64_t first, const u
         }
         for (int64_t i = 0, n; i < c->length; i += n) {
             n = c->length - i < PLANE_PART ? c->length - i : PLANE_PART;
-            const plane_part part = {x + i * c->size, dy ? dy + i * c->size : NULL, n, (float)sums[2]};
-            plane_sums(&part, c->dtype, sums);
+            plane_sums(x + i * c->size, dy ? dy + i * c->size : NULL, n, (float)sums[2], c->dtype, sums);
         }
     }
 }

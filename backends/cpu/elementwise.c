@@ -2,73 +2,11 @@
  * type. */
 #include <math.h>
 
-#include "backends/cpu/lanes_store.h"
+#include "backends/cpu/elementwise_copy.h"
+#include "backends/cpu/elementwise_swap.h"
 #include "backends/cpu/level.h"
 #include "backends/cpu/walk.h"
 #include "core/float_bits.h"
-
-/* ---- copy ---- */
-
-typedef struct copy_context {
-    trine_dtype from, to;
-} copy_context;
-
-/* f32 holds every value of these exactly, so that the way through a span rounds once. */
-static bool fits_f32(trine_dtype dtype) { return dtype != TRINE_F64 && dtype != TRINE_I64 && dtype != TRINE_I32; }
-
-static void copy_bits(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
-{
-    const copy_context *c = context;
-    const int64_t size = trine_dtype_bits(c->to) / 8;
-    if (step[0] == 1 && step[1] == 1) {
-        span_copy_bytes(p[0], p[1], n * size, stream);
-        return;
-    }
-    for (int64_t i = 0; i < n; i++) memcpy(p[0] + i * step[0] * size, p[1] + i * step[1] * size, (size_t)size);
-}
-
-static void copy_by_span(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
-{
-    const copy_context *c = context;
-    const int64_t to_size = trine_dtype_bits(c->to) / 8, from_size = trine_dtype_bits(c->from) / 8;
-    SPAN_BUFFER(buffer);
-    for (int64_t i = 0, m; i < n; i += m) {
-        char *to = p[0] + i * step[0] * to_size;
-        m = span_length(to, c->to, n - i);
-        const float *x = cpu_load(buffer, p[1] + i * step[1] * from_size, c->from, m, step[1]);
-        cpu_store(to, c->to, x, m, step[0], stream);
-    }
-}
-
-static void copy_wide(const void *context, char *const *p, const int64_t *step, int64_t n, bool stream)
-{
-    const copy_context *c = context;
-    const int64_t to_size = trine_dtype_bits(c->to) / 8, from_size = trine_dtype_bits(c->from) / 8;
-    (void)stream;
-    if (step[0] == 1 && step[1] == 1) {
-        trine_convert(p[1], c->from, p[0], c->to, n);
-        return;
-    }
-    for (int64_t i = 0; i < n; i++)
-        trine_convert(p[1] + i * step[1] * from_size, c->from, p[0] + i * step[0] * to_size, c->to, 1);
-}
-
-/* i8 and u8 keep their bits in each other; a bool is written as 0 or 1. */
-static bool keeps_bits(trine_dtype from, trine_dtype to)
-{
-    bool bytes = (from == TRINE_I8 || from == TRINE_U8) && (to == TRINE_I8 || to == TRINE_U8);
-    return bytes || (from == to && from != TRINE_BOOL);
-}
-
-static trine_status run_copy(const trine_copy_args *a)
-{
-    const copy_context context = {a->x.dtype, a->y.dtype};
-    const cpu_walk w = cpu_walk_make((const trine_tensor *[]){&a->y, &a->x}, 2);
-    bool bits = keeps_bits(a->x.dtype, a->y.dtype);
-    if (bits && a->x.data == a->y.data) return TRINE_OK; /* in place: nothing to do */
-    cpu_walk_run(&w, bits ? copy_bits : fits_f32(a->x.dtype) ? copy_by_span : copy_wide, &context);
-    return TRINE_OK;
-}
 
 /* ---- fill ---- */
 
@@ -350,69 +288,6 @@ static trine_status run_scalar(const arithmetic *table, const trine_scalar_args 
     for (int i = 0; i < SPAN_MAX; i++) context.repeated[i] = (float)a->value;
     const cpu_walk w = cpu_walk_make((const trine_tensor *[]){&a->y, &a->x}, 2);
     cpu_walk_run(&w, scalar_by_span, &context);
-    return TRINE_OK;
-}
-
-/* ---- swap ---- */
-
-/* Pairs of one row; reads both of a pair before it writes, so that in place is safe. */
-#define SWAP_ROW(type) \
-    static void swap_row_##type(char *py, const char *px, int64_t n, int64_t sy, int64_t sx) \
-    { \
-        type *y = (type *)(void *)py; \
-        const type *x = (const type *)(const void *)px; \
-        for (int64_t i = 0; i + 1 < n; i += 2) { \
-            const type first = x[i * sx], second = x[(i + 1) * sx]; \
-            y[i * sy] = second; \
-            y[(i + 1) * sy] = first; \
-        } \
-        if (n % 2) y[(n - 1) * sy] = x[(n - 1) * sx]; \
-    }
-SWAP_ROW(uint8_t)
-SWAP_ROW(uint16_t)
-SWAP_ROW(uint32_t)
-SWAP_ROW(uint64_t)
-typedef void (*swap_row_fn)(char *y, const char *x, int64_t n, int64_t sy, int64_t sx);
-
-/* A dense row goes through a block in L1 that is then written past the caches. */
-static void swap_piece(swap_row_fn row, char *y, const char *x, int64_t n, int64_t size, int64_t sy, int64_t sx, bool stream)
-{
-    _Alignas(64) char block[8192];
-    const int64_t most = (int64_t)sizeof block / size;
-    if (sy != 1 || sx != 1 || !stream) {
-        row(y, x, n, sy, sx);
-        return;
-    }
-    for (int64_t i = 0, m; i < n; i += m) {
-        m = n - i < most ? n - i : most;
-        row(block, x + i * size, m, 1, 1);
-        span_copy_bytes(y + i * size, block, m * size, true);
-    }
-}
-
-static trine_status run_swap(const trine_swap_args *a)
-{
-    static const swap_row_fn rows_of[] = {
-        [1] = swap_row_uint8_t, [2] = swap_row_uint16_t, [4] = swap_row_uint32_t, [8] = swap_row_uint64_t};
-    int64_t n, size = trine_dtype_bits(a->y.dtype) / 8;
-    const trine_iter rows = trine_iter_rows((const trine_tensor *[]){&a->y, &a->x}, 2, &n);
-    const int64_t sy = a->y.stride[a->y.ndim - 1], sx = a->x.stride[a->x.ndim - 1], pairs = (n + 1) / 2;
-    const bool stream = span_should_stream(rows.numel * n * size);
-    const swap_row_fn row = rows_of[size];
-    if (n == 0) return TRINE_OK;
-    CPU_PARALLEL_FOR(range, rows.numel * pairs, CPU_GRAIN / 2)
-    {
-        for (int64_t i = range.begin, m; i < range.end; i += m) {
-            const int64_t r = i / pairs, first = (i - r * pairs) * 2;
-            int64_t offset[TRINE_ITER_OPERANDS];
-            m = pairs - first / 2 < range.end - i ? pairs - first / 2 : range.end - i;
-            trine_iter_offsets(&rows, r, offset);
-            const int64_t elements = first + 2 * m < n ? 2 * m : n - first;
-            swap_piece(row, (char *)a->y.data + (offset[0] + first * sy) * size,
-                       (const char *)a->x.data + (offset[1] + first * sx) * size, elements, size, sy, sx, stream);
-        }
-        span_fence();
-    }
     return TRINE_OK;
 }
 

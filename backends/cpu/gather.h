@@ -2,6 +2,10 @@
 #ifndef TRINE_CPU_GATHER_H
 #define TRINE_CPU_GATHER_H
 
+#if defined __AVX512F__
+#include <immintrin.h>
+#endif
+
 #include "backends/cpu/ids.h"
 #include "backends/cpu/walk.h"
 #include "core/taken.h"
@@ -62,6 +66,90 @@ static inline void gather_range(const cpu_walk *w, const gather_table *t, cpu_ra
     }
 }
 
+/* ---- Short rows, one behind the other in y ---- */
+
+enum { GATHER_SHORT = 8192, GATHER_AHEAD = 8192 };
+
+typedef struct gather_short {
+    const gather_table *table;
+    const char *x, *ids;
+    char *y;
+    int64_t bytes, x_step, id_step; /* of a row of y, and from one to the next */
+} gather_short;
+
+static inline bool gather_is_short(const cpu_walk *w, const gather_table *t)
+{
+    return w->stream && w->outer.ndim == 1 && w->step[0] == 1 && w->step[1] == 1 && w->step[2] == 0 &&
+           w->outer.stride[0][0] == w->n && w->n * t->size <= GATHER_SHORT;
+}
+
+/* NULL: there is no such row. */
+static inline const char *gather_short_row(const gather_short *g, int64_t row)
+{
+    const int64_t id = cpu_id(g->ids + row * g->id_step, g->table->ids);
+    return id >= 0 && id < g->table->rows ? g->x + row * g->x_step + id * g->table->step : NULL;
+}
+
+#if defined __AVX512F__
+/* Whole lines at both ends, each asked for as one leaves: in bursts they would wait for each other. */
+static inline void gather_short_lines(const gather_short *g, cpu_range range)
+{
+    const int64_t ahead = 1 + (GATHER_AHEAD - 1) / g->bytes;
+    for (int64_t row = range.begin; row < range.end; row++) {
+        const char *from = gather_short_row(g, row), *next = row + ahead < range.end ? gather_short_row(g, row + ahead) : NULL;
+        char *to = g->y + row * g->bytes;
+        if (!next) next = from;
+        for (int64_t i = 0; i < g->bytes; i += 64) {
+            __builtin_prefetch(next + i);
+            _mm512_stream_si512((void *)(to + i), from ? _mm512_loadu_si512(from + i) : _mm512_setzero_si512());
+        }
+    }
+}
+#endif
+
+/* Rows go by way of a block that leaves in whole lines. */
+static inline void gather_short_range(const gather_short *g, cpu_range range)
+{
+    enum { BLOCK = 8192 };
+    _Alignas(64) char block[BLOCK];
+    const int64_t ahead = 1 + (GATHER_AHEAD - 1) / g->bytes, most = BLOCK / g->bytes;
+#if defined __AVX512F__
+    if (g->bytes % 64 == 0 && (uintptr_t)g->y % 64 == 0) {
+        gather_short_lines(g, range);
+        return;
+    }
+#endif
+    for (int64_t first = range.begin, m; first < range.end; first += m) {
+        m = range.end - first < most ? range.end - first : most;
+        for (int64_t k = 0; k < m; k++) {
+            const char *from = gather_short_row(g, first + k),
+                       *next = first + k + ahead < range.end ? gather_short_row(g, first + k + ahead) : NULL;
+            if (next) span_prefetch(next, g->bytes);
+            if (from)
+                memcpy(block + k * g->bytes, from, (size_t)g->bytes);
+            else
+                memset(block + k * g->bytes, 0, (size_t)g->bytes);
+        }
+        span_copy_bytes(g->y + first * g->bytes, block, m * g->bytes, true);
+    }
+}
+
+static inline void gather_short_run(const cpu_walk *w, const gather_table *t)
+{
+    const gather_short g = {.table = t,
+                            .x = w->data[1],
+                            .ids = w->data[2],
+                            .y = w->data[0],
+                            .bytes = w->n * t->size,
+                            .x_step = w->outer.stride[1][0] * t->size,
+                            .id_step = w->outer.stride[2][0] * w->size[2]};
+    CPU_PARALLEL_FOR(range, w->outer.numel, 1 + CPU_GRAIN / w->n)
+    {
+        gather_short_range(&g, range);
+        span_fence();
+    }
+}
+
 /* axis counts from 0. */
 static inline trine_status gather_rows(trine_call *call, const trine_tensor *x, const trine_tensor *ids, const trine_tensor *y,
                                        int32_t axis)
@@ -74,6 +162,10 @@ static inline trine_status gather_rows(trine_call *call, const trine_tensor *x, 
     TRINE_END_OF_QUERY(call, 0);
     if (trine_tensor_numel(y) == 0) return TRINE_OK;
     const cpu_walk w = cpu_walk_make(operands, 3);
+    if (gather_is_short(&w, &table)) {
+        gather_short_run(&w, &table);
+        return TRINE_OK;
+    }
     CPU_PARALLEL_FOR(range, w.outer.numel * w.n, CPU_GRAIN)
     {
         gather_range(&w, &table, range);

@@ -4,6 +4,7 @@
  * tiles of the two dense axes are turned in L1, by exchanges between vectors of 16 bytes, so that both sides move whole lines;
  * other axes are walked outside. */
 #include "backends/cpu/gather.h"
+#include "backends/cpu/layout_runs.h"
 #include "backends/cpu/level.h"
 #include "backends/cpu/scatter.h"
 #include "backends/cpu/walk.h"
@@ -257,7 +258,9 @@ static size_t permuted_bytes(const trine_tensor *y)
 {
     const int64_t size = trine_dtype_bits(y->dtype) / 8;
     const tiling t = {.size = size, .side = tile_side(size)};
-    return span_should_stream(trine_tensor_numel(y) * size) ? (size_t)cpu_threads(INT32_MAX, 1) * tile_bytes(&t) : 0;
+    const size_t tiles = tile_bytes(&t), runs = runs_workspace();
+    if (!span_should_stream(trine_tensor_numel(y) * size)) return 0;
+    return (size_t)cpu_threads(INT32_MAX, 1) * (tiles > runs ? tiles : runs);
 }
 
 static void copy_permuted(char *workspace, const trine_tensor *y, const trine_tensor *x)
@@ -270,13 +273,15 @@ static void copy_permuted(char *workspace, const trine_tensor *y, const trine_te
     for (int32_t d = 0; d < last; d++)
         if (it->stride[1][d] == 1) dense = d;
     if (it->numel == 0) return;
+    t.stream = span_should_stream(it->numel * t.size);
+    if (t.stream && it->stride[0][last] == 1 && it->stride[1][last] == 1 && runs_exchange(it, t.y, t.x, t.size, workspace))
+        return;
     if (it->stride[0][last] != 1 || it->stride[1][last] == 1 || dense < 0) {
         const cpu_walk w = cpu_walk_make(both, 2);
         cpu_walk_run(&w, copy_run, &t.size);
         return;
     }
     int64_t inner[TRINE_ITER_OPERANDS], across[TRINE_ITER_OPERANDS];
-    t.stream = span_should_stream(it->numel * t.size);
     t.rows = take_axis(&t.batch, last, inner);
     t.cols = take_axis(&t.batch, dense, across);
     t.x_step = inner[1];
@@ -316,6 +321,25 @@ trine_status TRINE_CPU(permute)(trine_call *call, const trine_permute_args *a)
     return TRINE_OK;
 }
 
+/* Pieces of the same rows, side by side. */
+static bool split_rows(const trine_tensor *whole, const trine_tensor pieces[TRINE_CONCAT_MAX], int32_t axis)
+{
+    runs_rows copies[TRINE_CONCAT_MAX];
+    trine_tensor part = *whole;
+    int count = 0;
+    if (!span_should_stream(trine_tensor_numel(whole) * (trine_dtype_bits(whole->dtype) / 8))) return false;
+    for (int i = 0; i < TRINE_CONCAT_MAX; i++) {
+        if (!trine_is_given(&pieces[i]) || pieces[i].shape[axis] == 0) continue;
+        part.shape[axis] = pieces[i].shape[axis];
+        if (!runs_rows_make(&copies[count], &pieces[i], &part) || copies[count].rows != copies[0].rows) return false;
+        part.data = (char *)part.data + part.shape[axis] * part.stride[axis] * (trine_dtype_bits(part.dtype) / 8);
+        count++;
+    }
+    if (count == 0 || copies[0].rows == 1) return false;
+    runs_rows_together(copies, count);
+    return true;
+}
+
 /* Between `whole` and the pieces that lie in it one after the other. */
 static trine_status copy_pieces(trine_call *call, const trine_tensor *whole, const trine_tensor pieces[TRINE_CONCAT_MAX],
                                 int32_t axis, bool to_whole)
@@ -324,6 +348,7 @@ static trine_status copy_pieces(trine_call *call, const trine_tensor *whole, con
     if (axis < 0) axis += whole->ndim;
     call->variant = TRINE_CPU_VARIANT;
     TRINE_END_OF_QUERY(call, permuted_bytes(whole));
+    if (!to_whole && split_rows(whole, pieces, axis)) return TRINE_OK;
     for (int i = 0; i < TRINE_CONCAT_MAX; i++) {
         if (!trine_is_given(&pieces[i])) continue;
         part.shape[axis] = pieces[i].shape[axis];

@@ -6,40 +6,41 @@
 #include "backends/cpu/reduce_columns.h"
 #include "backends/cpu/scatter.h"
 
-enum { REDUCE_CHUNK = 32768 };
+/* far: inputs of more than so many times what is streamed as an output */
+enum { REDUCE_CHUNK = REDUCE_PIECES * REDUCE_SPAN, CACHES = 4 };
 
 /* ---- Runs ---- */
 
-/* Dense elements that are read where they lie, and while they are, what comes this many bytes later. */
-enum { AHEAD = 8192 };
-
-static lanes_input dense_input(const reduction *r, const char *const *in, int64_t i, int64_t n)
+/* `count` dense rows of n elements from element i of in[] on. */
+static reduce_rows dense_rows(const reduction *r, const char *const *in, int64_t i, int64_t n, int64_t count)
 {
-    lanes_input input = {.dtype = r->dtype, .n = n, .lines = (int)r->size};
-    for (int k = 0; k < REDUCTION_INPUTS; k++) {
-        input.x[k] = in[k] + i * r->size;
-        input.ahead[k] = in[k] + i * r->size + AHEAD;
-    }
-    return input;
+    reduce_rows rows = {.dtype = r->dtype, .far = r->far, .n = n, .count = count};
+    for (int k = 0; k < REDUCTION_INPUTS; k++) rows.x[k] = in[k] + i * r->size;
+    return rows;
 }
 
-/* Elements [begin, end) of the run whose element 0 is at in[]; `at`: index of that. */
+/* Dense elements are read where they lie, others by way of f32 spans. Elements [begin, end) of the run whose element 0 is at in[];
+ * `at`: index of that. */
 static void floats_run(const reduction *r, const char *const *in, int64_t begin, int64_t end, int64_t at, partial *p)
 {
     SPAN_BUFFER(buffer_x);
     SPAN_BUFFER(buffer_y);
     const int64_t *step = r->shape.step;
     const bool dense = step[0] == 1 && step[1] == 1;
-    const int64_t most = dense ? REDUCE_SPAN : SPAN_MAX;
-    for (int64_t i = begin; i < end; i += most) {
-        lanes_input input = dense_input(r, in, i, end - i < most ? end - i : most);
-        if (!dense) {
-            input.x[0] = cpu_load(buffer_x, in[0] + i * step[0] * r->size, r->dtype, input.n, step[0]);
-            input.x[1] = r->kind == DOT ? cpu_load(buffer_y, in[1] + i * step[1] * r->size, r->dtype, input.n, step[1]) : NULL;
-            input.dtype = TRINE_F32;
-            input.lines = 0;
+    for (int64_t i = begin, m; i < end; i += m) {
+        const int64_t left = end - i, whole = left / REDUCE_SPAN;
+        m = left < SPAN_MAX ? left : SPAN_MAX;
+        if (dense) {
+            const int64_t count = whole < 1 ? 1 : whole < REDUCE_PIECES ? whole : REDUCE_PIECES;
+            const reduce_rows rows = dense_rows(r, in, i, whole < 1 ? left : REDUCE_SPAN, count);
+            floats_take(r, p, &rows, at + i);
+            m = rows.n * count;
+            continue;
         }
-        floats_take(r, p, &input, at + i);
+        reduce_rows rows = {.dtype = TRINE_F32, .n = m, .count = 1};
+        rows.x[0] = (const char *)cpu_load(buffer_x, in[0] + i * step[0] * r->size, r->dtype, m, step[0]);
+        if (r->kind == DOT) rows.x[1] = (const char *)cpu_load(buffer_y, in[1] + i * step[1] * r->size, r->dtype, m, step[1]);
+        floats_take(r, p, &rows, at + i);
     }
 }
 
@@ -92,18 +93,16 @@ static void outputs_block(const reduction *r, int64_t output, int64_t outputs)
 {
     SPAN_BUFFER(out);
     const int64_t n = r->shape.n, y_step = r->shape.kept.stride[REDUCTION_Y][0];
-    for (int64_t o = 0; o < outputs; o++) {
-        partial p = partial_start(r, 0);
-        const lanes_input input = dense_input(r, r->in, (output + o) * n, n);
-        floats_take(r, &p, &input, 0);
-        if (r->kind == ARGMAX)
-            partial_put(r, (output + o) * y_step, &p);
-        else
-            out[o] = partial_float(r, &p);
+    const reduce_rows rows = dense_rows(r, r->in, output * n, n, outputs);
+    if (r->kind == ARGMAX) {
+        int64_t at[SPAN_MAX];
+        reduce_where(&rows, at);
+        for (int64_t o = 0; o < outputs; o++) partial_put(r, (output + o) * y_step, &(partial){.at = at[o]});
+        return;
     }
-    if (r->kind != ARGMAX)
-        cpu_store((char *)r->y.data + output * y_step * (trine_dtype_bits(r->y.dtype) / 8), r->y.dtype, out, outputs, y_step,
-                  false);
+    reduce_floats[r->kind](&rows, out);
+    for (int64_t o = 0; o < outputs; o++) out[o] = partial_float(r, &(partial){.value = (double)out[o]});
+    cpu_store((char *)r->y.data + output * y_step * (trine_dtype_bits(r->y.dtype) / 8), r->y.dtype, out, outputs, y_step, false);
 }
 
 static int64_t block_of(const reduction *r)
@@ -154,6 +153,7 @@ static trine_status reduce(trine_call *call, reduce_kind kind, const trine_tenso
     reduction r = {.kind = kind, .dtype = a->dtype, .size = trine_dtype_bits(a->dtype) / 8, .in = {a->data, b->data}, .y = *y};
     r.shape = trine_reduction_make(a, b, y, axis, kind == ARGMAX);
     r.chunks = r.shape.n > REDUCE_CHUNK ? (r.shape.n + REDUCE_CHUNK - 1) / REDUCE_CHUNK : 1;
+    r.far = span_should_stream(r.shape.kept.numel * r.shape.rows.numel * r.shape.n * r.size / CACHES);
     call->variant = TRINE_CPU_VARIANT;
     if (r.shape.kept.numel == 0) return TRINE_OK;
     if (columns_fit(&r)) return columns_call(call, &r);

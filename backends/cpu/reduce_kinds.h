@@ -5,12 +5,11 @@
 
 #include <math.h>
 
-#include "backends/cpu/lanes.h"
 #include "backends/cpu/level.h"
+#include "backends/cpu/reduce_rows.h"
 #include "backends/cpu/walk.h"
-#include "core/reduction.h"
 
-enum { REDUCE_SPAN = 4096 };
+enum { REDUCE_SPAN = 4096, REDUCE_PIECES = 8 };
 
 typedef enum reduce_kind { SUM, MEAN, NORM_L1, NORM_L2, DOT, AMAX, AMIN, ARGMAX } reduce_kind;
 
@@ -26,6 +25,7 @@ typedef struct reduction {
     reduce_kind kind;
     trine_dtype dtype;
     int64_t size; /* bytes of an element */
+    bool far;     /* no cache holds the inputs */
     trine_reduction shape;
     const char *in[REDUCTION_INPUTS];
     trine_tensor y;
@@ -78,27 +78,29 @@ static inline void partial_put(const reduction *r, int64_t offset, const partial
 
 /* ---- Floats ---- */
 
-LANES_SUM(lanes_plain, 1, s + a)
-LANES_SUM(lanes_l1, 1, s + (f32x16)((i32x16)(a)&0x7fffffff))
-LANES_SUM(lanes_l2, 1, s + a * a)
-LANES_SUM(lanes_dot, 2, s + a * b)
-typedef float (*lanes_sum_fn)(const lanes_input *in, float about);
-static const lanes_sum_fn lanes_sums[] = {
-    [SUM] = lanes_plain, [MEAN] = lanes_plain, [NORM_L1] = lanes_l1, [NORM_L2] = lanes_l2, [DOT] = lanes_dot};
+typedef void (*reduce_rows_fn)(const reduce_rows *rows, float *out);
+static const reduce_rows_fn reduce_floats[] = {
+    [SUM] = reduce_sum, [MEAN] = reduce_sum,  [NORM_L1] = reduce_l1, [NORM_L2] = reduce_l2,
+    [DOT] = reduce_dot, [AMAX] = reduce_most, [AMIN] = reduce_least, [ARGMAX] = reduce_most};
 
-/* in->n <= REDUCE_SPAN elements, the first of which has the index `at`. */
-static inline void floats_take(const reduction *r, partial *p, const lanes_input *in, int64_t at)
+/* Pieces of one run, at most REDUCE_PIECES rows of at most REDUCE_SPAN elements, the first of which has the index `at`. */
+static inline void floats_take(const reduction *r, partial *p, const reduce_rows *pieces, int64_t at)
 {
-    bool nan;
-    if (is_sum(r)) {
-        p->value += (double)lanes_sums[r->kind](in, 0);
-        return;
+    float out[REDUCE_PIECES];
+    int64_t most = -1;
+    reduce_floats[r->kind](pieces, out);
+    for (int64_t k = 0; k < pieces->count; k++) {
+        const double value = (double)out[k];
+        if (is_sum(r)) {
+            p->value += value;
+        } else if (is_larger(value, p->value)) {
+            p->value = value;
+            most = k * pieces->n;
+        }
     }
-    const float most = lanes_most(in, r->kind == AMIN ? -1 : 1, &nan);
-    const double value = nan ? NAN : (double)most;
-    if (in->n == 0 || !is_larger(value, p->value)) return;
-    p->value = value;
-    if (r->kind == ARGMAX) p->at = at + lanes_find(in, (float)value);
+    if (most < 0 || r->kind != ARGMAX) return;
+    const lanes_input in = {.x = {pieces->x[0] + most * lanes_size(pieces->dtype)}, .dtype = pieces->dtype, .n = pieces->n};
+    p->at = at + most + lanes_find(&in, (float)p->value);
 }
 
 /* ---- Integers ---- */

@@ -75,6 +75,9 @@ static void rotate(const job *j, float *y, const float *x, const angles *w)
     }
 }
 
+/* Rows follow each other: bytes from what is read to what is asked for meanwhile. */
+enum { ROPE_AHEAD = 4096 };
+
 /* A row straight from registers to lines, y on a line: the two halves 32 pairs at a time, interleaved pairs 16 at a time. */
 LANES_INLINE void rotate_lines_as(const job *j, char *to, const char *from, const angles *w, trine_dtype dtype, bool interleaved)
 {
@@ -83,6 +86,9 @@ LANES_INLINE void rotate_lines_as(const job *j, char *to, const char *from, cons
     const int64_t pairs = j->plan.rotary / 2, size = lanes_size(dtype);
     for (int64_t i = 0; i < pairs; i += interleaved ? LANES : LANES_PUT) {
         f32x16 first[2], second[2];
+        const char *ahead = from + ROPE_AHEAD + (interleaved ? 2 : 1) * i * size;
+        span_prefetch(ahead, LANES_PUT * size);
+        if (!interleaved) span_prefetch(ahead + pairs * size, LANES_PUT * size);
         for (int k = 0; k < (interleaved ? 1 : 2); k++) {
             const int64_t at = interleaved ? 2 * i : i + LANES * k;
             const f32x16 x = lanes_load(from, dtype, at), y = lanes_load(from, dtype, interleaved ? at + LANES : pairs + at),
@@ -107,15 +113,15 @@ static void rotate_lines(const job *j, char *to, const char *from, const angles 
     (j->a->interleaved ? rotate_lines_as(j, to, from, w, dtype, true) : rotate_lines_as(j, to, from, w, dtype, false))
     if (j->a->x.dtype == TRINE_BF16)
         LINES(TRINE_BF16);
+    else if (j->a->x.dtype == TRINE_F32)
+        LINES(TRINE_F32);
     else
         LINES(TRINE_F16);
 #undef LINES
 }
 
-/* Not f32, which takes 1.25 times as long so. */
 static bool in_lines(const job *j, const char *to)
 {
-    if (j->a->x.dtype == TRINE_F32) return false;
     const int64_t group = j->a->interleaved ? LANES_PUT : 2 * LANES_PUT;
     return LANES_PUTS && j->plan.step[0] == 1 && j->plan.step[1] == 1 && j->plan.rotary % group == 0 && (uintptr_t)to % 64 == 0;
 }
@@ -158,32 +164,46 @@ static void run_range(const job *j, cpu_range range)
     span_fence();
 }
 
-/* Where the tokens of a head follow each other more closely than the heads of a token, some tokens' angles are made first, and
- * each head is walked along them. */
+/* Of many tokens the angles of some are made at once, so that their chains of instructions overlap; then the heads are walked the
+ * way they lie: token by token, or, where the tokens of a head follow each other more closely, head by head. */
 enum { TOKENS = 16 };
 
 static bool tokens_are_closer(const job *j)
 {
     const trine_iter *t = &j->plan.tokens, *h = &j->plan.heads;
-    return h->numel > 1 && t->numel >= 4 * TOKENS && t->stride[1][t->ndim - 1] < h->stride[1][h->ndim - 1];
+    return h->numel > 1 && t->stride[1][t->ndim - 1] < h->stride[1][h->ndim - 1];
+}
+
+/* Of y and x: without a division where the heads have one axis. */
+static inline void head_offsets(const job *j, int64_t head, int64_t offset[2])
+{
+    const trine_iter *h = &j->plan.heads;
+    int64_t at[TRINE_ITER_OPERANDS];
+    if (h->ndim > 1) trine_iter_offsets(h, head, at);
+    for (int k = 0; k < 2; k++) offset[k] = h->ndim > 1 ? at[k] : head * h->stride[k][0];
 }
 
 static void run_tokens(const job *j, cpu_range tokens)
 {
+    const bool closer = tokens_are_closer(j);
+    const int64_t heads = j->plan.heads.numel;
     angles w[TOKENS];
-    int64_t at[TOKENS][TRINE_ITER_OPERANDS], at_head[TRINE_ITER_OPERANDS];
+    int64_t at[TOKENS][TRINE_ITER_OPERANDS];
     for (int64_t first = tokens.begin, n; first < tokens.end; first += n) {
         n = tokens.end - first < TOKENS ? tokens.end - first : TOKENS;
         for (int64_t i = 0; i < n; i++) {
             trine_iter_offsets(&j->plan.tokens, first + i, at[i]);
             angles_make(j, &w[i], position_of(j, first + i, j->plan.tokens.operands > 2 ? at[i][2] : 0));
         }
-        for (int64_t head = 0; head < j->plan.heads.numel; head++) {
-            trine_iter_offsets(&j->plan.heads, head, at_head);
-            for (int64_t i = 0; i < n; i++)
+        const int64_t outer = closer ? heads : n, inner = closer ? n : heads;
+        for (int64_t o = 0; o < outer; o++)
+            for (int64_t k = 0; k < inner; k++) {
+                const int64_t i = closer ? k : o, head = closer ? o : k;
+                int64_t at_head[2];
+                head_offsets(j, head, at_head);
                 run_row(j, &w[i], (char *)j->a->y.data + (at[i][0] + at_head[0]) * j->size,
                         (const char *)j->a->x.data + (at[i][1] + at_head[1]) * j->size);
-        }
+            }
     }
     span_fence();
 }
@@ -198,7 +218,7 @@ trine_status TRINE_CPU(rope)(trine_call *call, const trine_rope_args *a)
     if (!trine_is_given(&a->cos)) trine_rope_steps_make(&j.steps, a->base, a->scaling, j.plan.rotary);
     j.stream = span_should_stream(rows * j.plan.dims * j.size);
     const int64_t grain = (CPU_GRAIN + j.plan.dims - 1) / j.plan.dims;
-    if (tokens_are_closer(&j)) {
+    if (j.plan.tokens.numel >= 4 * TOKENS) {
         CPU_PARALLEL_FOR(range, j.plan.tokens.numel, TOKENS) run_tokens(&j, range);
         return TRINE_OK;
     }

@@ -13,7 +13,7 @@
 #include "core/taken.h"
 
 /* Rows stand anywhere: they are asked for while those SCATTER_AHEAD bytes before them are added, enough to hide the latency. */
-enum { SCATTER_AHEAD = 8192, SCATTER_ROWS_AHEAD = 32 };
+enum { SCATTER_AHEAD = 8192, SCATTER_ROWS_AHEAD = 32, SCATTER_FEW = 64 };
 enum { SCATTER_TILE = 256, SCATTER_Y = 0, SCATTER_ROWS, SCATTER_X };
 
 typedef struct scatter {
@@ -67,11 +67,13 @@ static inline const char *scatter_row(const scatter *s, int64_t i, const scatter
     return (const char *)s->rows->data + (span->offset[SCATTER_ROWS] + s->place[i]) * s->row_size;
 }
 
-LANES_INLINE void scatter_take_as(float *sum, const char *from, trine_dtype dtype, int64_t n)
+/* Meanwhile the row at `next` is asked for, a line as one is added: in bursts they would wait for each other. */
+LANES_INLINE void scatter_take_as(float *sum, const char *from, trine_dtype dtype, int64_t n, const char *next)
 {
     f32x16 v;
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES) {
+        if (i * lanes_size(dtype) % 64 == 0) __builtin_prefetch(next + i * lanes_size(dtype));
         memcpy(&v, sum + i, sizeof v);
         v += lanes_load(from, dtype, i);
         memcpy(sum + i, &v, sizeof v);
@@ -82,18 +84,18 @@ LANES_INLINE void scatter_take_as(float *sum, const char *from, trine_dtype dtyp
 }
 
 /* sum += a row. */
-static inline void scatter_take(const scatter *s, float *sum, const char *from, int64_t n)
+static inline void scatter_take(const scatter *s, float *sum, const char *from, int64_t n, const char *next)
 {
     SPAN_BUFFER(buffer);
     const int64_t step = s->inner[SCATTER_ROWS];
     if (step != 1)
-        scatter_take_as(sum, (const char *)cpu_load(buffer, from, s->rows->dtype, n, step), TRINE_F32, n);
+        scatter_take_as(sum, (const char *)cpu_load(buffer, from, s->rows->dtype, n, step), TRINE_F32, n, next);
     else if (s->rows->dtype == TRINE_F32)
-        scatter_take_as(sum, from, TRINE_F32, n);
+        scatter_take_as(sum, from, TRINE_F32, n, next);
     else if (s->rows->dtype == TRINE_BF16)
-        scatter_take_as(sum, from, TRINE_BF16, n);
+        scatter_take_as(sum, from, TRINE_BF16, n, next);
     else
-        scatter_take_as(sum, from, TRINE_F16, n);
+        scatter_take_as(sum, from, TRINE_F16, n, next);
 }
 
 static inline void scatter_tile(const scatter *s, int64_t tile, const scatter_span *span)
@@ -111,9 +113,9 @@ static inline void scatter_tile(const scatter *s, int64_t tile, const scatter_sp
         }
         memset(sum, 0, (size_t)span->n * sizeof *sum);
         for (next = i; next < end && s->key[next] == key; next++) {
-            if (next + ahead < s->n && s->key[next + ahead] >= 0 && s->key[next + ahead] < s->slices)
-                span_prefetch(scatter_row(s, next + ahead, span), bytes);
-            scatter_take(s, sum, scatter_row(s, next, span), span->n);
+            const char *row = scatter_row(s, next, span);
+            const bool more = next + ahead < s->n && s->key[next + ahead] >= 0 && s->key[next + ahead] < s->slices;
+            scatter_take(s, sum, row, span->n, more ? scatter_row(s, next + ahead, span) : row);
         }
         const bool began_before = i == begin && i > 0 && s->key[i - 1] == key,
                    goes_on = next == end && end < s->n && s->key[end] == key;
@@ -142,6 +144,28 @@ static inline void scatter_rest(const scatter *s, int64_t row, const scatter_spa
         memset(sum, 0, (size_t)span->n * sizeof *sum);
     }
     scatter_write(s, row, span, sum);
+}
+
+/* All columns of an output. One that no id names and that is dense has x's bytes, or zeros, which are the same bits in every
+ * dtype. */
+static inline void scatter_rest_of(const scatter *s, int64_t row)
+{
+    static const char zeros[4 * SPAN_MAX];
+    const bool given = trine_is_given(s->x);
+    const int64_t bytes = s->inner_size * s->y_size;
+    char *y = (char *)s->y->data + row * s->y_step * s->y_size;
+    if (s->first[row] < s->first[row + 1] || s->outer.numel > 1 || s->inner[SCATTER_Y] != 1 ||
+        (given && s->inner[SCATTER_X] != 1)) {
+        for (int64_t i = 0; i < s->spans; i++) {
+            const scatter_span span = scatter_span_of(s, i);
+            scatter_rest(s, row, &span);
+        }
+    } else if (given) {
+        span_copy_bytes(y, (const char *)s->x->data + row * s->x_step * s->y_size, bytes, s->stream);
+    } else {
+        for (int64_t i = 0; i < bytes; i += (int64_t)sizeof zeros)
+            span_copy_bytes(y + i, zeros, bytes - i < (int64_t)sizeof zeros ? bytes - i : (int64_t)sizeof zeros, s->stream);
+    }
 }
 
 /* ---- The sorted list ---- */
@@ -264,12 +288,18 @@ static inline void scatter_run(scatter *s, bool sorted, char *workspace)
         }
         span_fence();
     }
-    CPU_PARALLEL_FOR(range, s->slices * s->spans, 1 + CPU_GRAIN / width)
+    const int64_t whole = s->slices < SCATTER_FEW ? 0 : s->slices; /* a few are shared by spans */
+    CPU_PARALLEL_FOR(range, (s->slices - whole) * s->spans, 1 + CPU_GRAIN / width)
     {
         for (int64_t i = range.begin; i < range.end; i++) {
             const scatter_span span = scatter_span_of(s, i % s->spans);
             scatter_rest(s, i / s->spans, &span);
         }
+        span_fence();
+    }
+    CPU_PARALLEL_FOR(range, whole, 1 + CPU_GRAIN / (s->spans * width))
+    {
+        for (int64_t row = range.begin; row < range.end; row++) scatter_rest_of(s, row);
         span_fence();
     }
 }
