@@ -39,8 +39,7 @@ typedef struct dots_work {
 /* Lanes that hold subnormal bf16. */
 static inline __attribute__((always_inline)) vec_bits subnormal_lanes(vec pairs)
 {
-    typedef uint16_t halves __attribute__((vector_size(4 * VEC_LANES)));
-    return (vec_bits)(((halves)pairs << 1) - 1 < 0xff);
+    return (vec_bits)(((vec_halves)pairs << 1) - 1 < 0xff);
 }
 
 static inline float total_of_lanes(vec x)

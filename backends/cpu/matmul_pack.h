@@ -22,6 +22,7 @@ typedef struct pack_source {
     int64_t first;  /* element of row 0 and term 0 */
     int64_t row, k; /* strides */
     int64_t rows, terms;
+    int64_t panel;              /* numbers from one panel to the next; 0: they follow each other */
     bool pairs, odd;            /* terms go by twos; the last one is alone */
     int64_t begin_row, begin_k; /* in the whole matrix, of row 0 and term 0: for what follows */
     /* An operand that has no strides: copies n elements along k (or along rows). NULL: it lies in memory as said above. */
@@ -137,7 +138,7 @@ static inline __attribute__((always_inline)) void pack_lines(float *panels, cons
 {
     SPAN_BUFFER(buffer);
     SPAN_BUFFER(scales);
-    const int64_t whole = rows / width, rest = rows - whole * width, apart = width * s->terms;
+    const int64_t whole = rows / width, rest = rows - whole * width, apart = s->panel ? s->panel : width * s->terms;
     const bool joins = s->pairs && !s->gather && s->row == 1;
     for (int64_t k = 0; k < s->terms; k++) {
         if (s->row == 1 && k + PACK_AHEAD < s->terms) {
@@ -236,23 +237,31 @@ static inline __attribute__((always_inline)) void pack_turned(float *panel, cons
 
 /* ---- All panels ---- */
 
-typedef uint16_t bf16_any __attribute__((may_alias));
+typedef uint16_t bf16_any __attribute__((may_alias, aligned(1)));
+
+enum { SUBNORMAL_BF16 = 0xff };
+
+/* The least of n pairs of bf16 without their signs, less 1 in the last place, times 2: below SUBNORMAL_BF16 if any is subnormal. */
+static inline uint16_t least_bf16(const void *pairs, int64_t n)
+{
+    const bf16_any *bits = pairs;
+    uint16_t least = 0xffff;
+    for (int64_t i = 0; i < 2 * n; i++) {
+        const uint16_t x = (uint16_t)((uint16_t)(bits[i] << 1) - 1);
+        least = x < least ? x : least;
+    }
+    return least;
+}
 
 /* Whether bf16 among n pairs are subnormal. */
-static inline bool any_subnormal(const float *pairs, int64_t n)
-{
-    const bf16_any *bits = (const bf16_any *)pairs;
-    uint16_t any = 0;
-    for (int64_t i = 0; i < 2 * n; i++) any |= (uint16_t)((bits[i] & 0x7fff) - 1) < 0x7f;
-    return any;
-}
+static inline bool any_subnormal(const void *pairs, int64_t n) { return least_bf16(pairs, n) < SUBNORMAL_BF16; }
 
 /* This member's part of the panels; of pairs, subnormal[i] is 1 where panel i has such terms, else 0. `width` is a constant
  * wherever this is called. */
 static inline __attribute__((always_inline)) void pack_panels(const cpu_team *team, float *panels, float *subnormal,
                                                               const int64_t width, const pack_source *s)
 {
-    const int64_t count = (s->rows + width - 1) / width, apart = width * s->terms;
+    const int64_t count = (s->rows + width - 1) / width, size = width * s->terms, apart = s->panel ? s->panel : size;
     const bool lines = s->row == 1 || s->k != 1;
     const int64_t group = lines ? PACK_GROUP : 1;
     const cpu_range mine = team_range(team, count, group);
@@ -263,7 +272,7 @@ static inline __attribute__((always_inline)) void pack_panels(const cpu_team *te
             pack_lines(panels + i * apart, width, s, first, rows);
         else
             pack_turned(panels + i * apart, width, s, first, rows);
-        for (int64_t j = i; s->pairs && j < last; j++) subnormal[j] = any_subnormal(panels + j * apart, apart);
+        for (int64_t j = i; s->pairs && j < last; j++) subnormal[j] = any_subnormal(panels + j * apart, size);
     }
 }
 
