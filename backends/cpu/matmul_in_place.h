@@ -18,6 +18,7 @@ enum {
     PLACE_STEP = 2304,
     PLACE_TERMS_LEAST = 16, /* of a tap */
     PLACE_TAPS = 25,        /* of a step */
+    PLACE_RUN = 8,          /* tasks that a thread takes at once, which share pixels */
     PLACE_SEGMENT = 32      /* pixels of a line that are looked at together */
 };
 
@@ -171,18 +172,6 @@ static void find_terms(const place_plan *w, trine_dtype dtype, const place_rows 
 
 /* ---- Subnormal bf16 in the rows (matmul_kernel.h) ---- */
 
-/* Of rows with one tap: in the tile's terms of this step. */
-static bool look_at_terms(const uintptr_t *row, int64_t terms)
-{
-    const bool dense = row[MR - 1] - row[0] == (MR - 1) * (uint64_t)terms * sizeof(float); /* rows lie in order */
-    uint16_t least = 0xffff;
-    for (int64_t i = 0; i < (dense ? 1 : MR); i++) {
-        const uint16_t x = least_bf16((const void *)row[i], dense ? MR * terms : terms);
-        least = x < least ? x : least;
-    }
-    return least < SUBNORMAL_BF16;
-}
-
 /* Pixels that taps share are looked at once, in segments of the plane's lines. state: of each, 0 as long as nobody has looked. */
 static bool look_at_segment(const place_plan *w, int64_t first_element, int64_t image, int64_t h, int64_t segment, uint8_t *state)
 {
@@ -231,59 +220,130 @@ static bool look_at_segments(const place_plan *w, int64_t first_element, const p
 
 /* ---- The micro-kernel ---- */
 
-/* As multiply_panels (matmul_kernel.h), of a whole tile of rows, whose terms lie at row[tap][i]. `kind` is a constant. */
-static inline __attribute__((always_inline)) void multiply_places(const panel_kind kind, const uintptr_t *row, int64_t taps,
-                                                                  int64_t terms, const float *restrict b, float *restrict out,
-                                                                  int64_t pitch, bool add)
+typedef struct place_tile {
+    const uintptr_t *row; /* row[tap][i] */
+    int64_t taps, terms;
+    const float *b;
+    float *out;
+    int64_t pitch;
+    bool add;
+    int64_t ahead; /* bytes from the last tap's terms to others that are read later; 0: the rows have been read before */
+} place_tile;
+
+/* Terms that no tile has read before come from memory: the kernel asks for what lies `ahead` bytes behind them and, of pairs with
+ * one tap, looks for subnormal ones. *least stays in memory, for the sums need the registers. */
+static inline __attribute__((always_inline)) void read_ahead(const panel_kind kind, const char *const *from, const place_tile *t,
+                                                             vec_halves *least)
 {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) __builtin_prefetch(from[i] + t->ahead);
+#if defined __AVX512F__
+    if (kind == PANEL_TERMS || t->taps > 1) return;
+    __m512i ones, all = (__m512i)*least;
+    __asm__ volatile("vpternlogd $255, %0, %0, %0" : "=v"(ones)); /* made anew each time, too */
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) {
+        const __m512i x = _mm512_loadu_si512(from[i]);
+        all = _mm512_min_epu16(all, _mm512_add_epi16(_mm512_add_epi16(x, x), ones));
+    }
+    *least = (vec_halves)all;
+    __asm__ volatile("" : "+m"(*least));
+#else
+    (void)kind, (void)least;
+#endif
+}
+
+static inline bool is_least_subnormal(vec_halves least)
+{
+    uint16_t all = 0xffff;
+    for (int i = 0; i < 2 * VEC_LANES; i++) all = least[i] < all ? least[i] : all;
+    return all < SUBNORMAL_BF16;
+}
+
+/* sum += the products of n numbers from byte `at` of the rows on. `kind` is a constant. */
+static inline __attribute__((always_inline)) void add_places(const panel_kind kind, const char *const *from, const int64_t n,
+                                                             const float *restrict b, vec (*sum)[NV])
+{
+    for (int64_t k = 0; k < n; k++, b += NR) {
+        vec right[NV];
+        for (int j = 0; j < NV; j++) right[j] = vec_load(b + j * VEC_LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; i++) {
+            float number;
+            memcpy(&number, from[i] + k * (int64_t)sizeof number, sizeof number);
+            const vec left = vec_all(number);
+            for (int j = 0; j < NV; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
+        }
+    }
+}
+
+/* As multiply_panels (matmul_kernel.h), of a whole tile of rows. `kind` and `first` are constants. first: nobody has read the last
+ * tap before; true if it is the only one and there were subnormal terms: nothing is written then. What is volatile shall leave the
+ * registers to pointers and sums. */
+static inline __attribute__((always_inline)) bool multiply_places(const panel_kind kind, const bool first, const place_tile *of)
+{
+    const place_tile *volatile const t = of;
+    volatile int64_t tap = 0, left;
     vec sum[MR][NV] = {0};
-    for (; taps > 0; taps--, row += PLACE_ROWS) {
+    vec_halves least = (vec_halves){0} - 1;
+    const float *b = t->b;
+    for (; tap < t->taps; tap++) {
+        const uintptr_t *row = t->row + tap * PLACE_ROWS;
         const char *from[MR];
 #pragma GCC unroll 16
         for (int i = 0; i < MR; i++) from[i] = (const char *)row[i];
-        for (int64_t k = 0; k < terms; k++, b += NR) {
-            vec right[NV];
-            for (int j = 0; j < NV; j++) right[j] = vec_load(b + j * VEC_LANES);
+        left = t->terms;
+        const bool new = first &&tap + 1 == t->taps;
+        for (; new &&left >= VEC_LANES; left -= VEC_LANES, b += VEC_LANES * NR) {
+            read_ahead(kind, from, t, &least);
+            add_places(kind, from, VEC_LANES, b, sum);
 #pragma GCC unroll 16
-            for (int i = 0; i < MR; i++) {
-                float number;
-                memcpy(&number, from[i] + k * (int64_t)sizeof number, sizeof number);
-                const vec left = vec_all(number);
-                for (int j = 0; j < NV; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
-            }
+            for (int i = 0; i < MR; i++) from[i] += sizeof(vec);
         }
+        const int64_t rest = left;
+        add_places(kind, from, rest, b, sum);
+        b += rest * NR;
+        if (!new || !rest) continue;
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; i++) from[i] -= (VEC_LANES - rest) * (int64_t)sizeof(float);
+        read_ahead(kind, from, t, &least);
     }
+    if (first && kind == PANEL_PAIRS && is_least_subnormal(least)) return true;
 #pragma GCC unroll 16
     for (int i = 0; i < MR; i++)
         for (int j = 0; j < NV; j++) {
-            float *to = out + i * pitch + j * VEC_LANES;
-            vec_store(to, add ? vec_load(to) + sum[i][j] : sum[i][j]);
+            float *to = t->out + i * t->pitch + j * VEC_LANES;
+            vec_store(to, t->add ? vec_load(to) + sum[i][j] : sum[i][j]);
         }
+    return false;
 }
 
-#define MULTIPLY_PLACES(name, kind) \
-    static __attribute__((noinline)) void name(const uintptr_t *row, int64_t taps, int64_t terms, const float *b, float *out, \
-                                               int64_t pitch, bool add) \
-    { \
-        multiply_places(kind, row, taps, terms, b, out, pitch, add); \
-    }
-MULTIPLY_PLACES(multiply_places_of_terms, PANEL_TERMS)
+#define MULTIPLY_PLACES(name, kind, first) \
+    static __attribute__((noinline)) bool name(const place_tile *tile) { return multiply_places(kind, first, tile); }
+MULTIPLY_PLACES(multiply_places_of_terms, PANEL_TERMS, false)
+MULTIPLY_PLACES(multiply_new_terms, PANEL_TERMS, true)
 #if defined __AVX512F__
-MULTIPLY_PLACES(multiply_places_of_pairs, PANEL_PAIRS)
-MULTIPLY_PLACES(multiply_places_in_f32, PANEL_PAIRS_IN_F32)
+MULTIPLY_PLACES(multiply_places_of_pairs, PANEL_PAIRS, false)
+MULTIPLY_PLACES(multiply_new_pairs, PANEL_PAIRS, true)
+MULTIPLY_PLACES(multiply_places_in_f32, PANEL_PAIRS_IN_F32, false)
 #endif
 #undef MULTIPLY_PLACES
 
-typedef void (*multiply_places_fn)(const uintptr_t *row, int64_t taps, int64_t terms, const float *b, float *out, int64_t pitch,
-                                   bool add);
-
-static inline multiply_places_fn multiply_places_of(bool pairs, bool subnormal)
+/* *subnormal: whether rows or columns have such terms; of new rows it is found out. */
+static void multiply_tile(bool pairs, const place_tile *t, bool *subnormal)
 {
 #if defined __AVX512F__
-    if (pairs) return subnormal ? multiply_places_in_f32 : multiply_places_of_pairs;
+    if (pairs && t->ahead && !*subnormal) {
+        *subnormal = multiply_new_pairs(t);
+        if (!*subnormal) return;
+    }
+    if (pairs) {
+        (*subnormal ? multiply_places_in_f32 : multiply_places_of_pairs)(t);
+        return;
+    }
 #endif
     (void)pairs, (void)subnormal;
-    return multiply_places_of_terms;
+    (t->ahead ? multiply_new_terms : multiply_places_of_terms)(t);
 }
 
 /* ---- Tasks ---- */
@@ -328,23 +388,35 @@ static void finish_turned(const trine_product *p, const product_place *at, const
     for (int64_t c = 0; c < t->columns; c++) finish_row(p, at, t->column + c, t->row, lines + c * PLACE_ROWS, t->rows);
 }
 
-/* All tiles of the task in one step. The next panel, and of rows with one tap the next tile, come to L2 meanwhile. */
+/* How far behind the last tap's terms to ask for others: with several taps for the next task's, in long rows for some lines, else for
+ * the next tile's. */
+static int64_t distance_ahead(const place_step *step, const uintptr_t *row, int64_t tiles)
+{
+    enum { FAR = 1024 };
+    const int64_t bytes = step->terms * (int64_t)sizeof(float);
+    const int64_t apart = (int64_t)(row[1] - row[0]); /* a place of zeros may be among them: then it is anything */
+    return step->taps > 1 ? tiles * MR * apart : bytes >= 2 * FAR ? FAR : MR * apart;
+}
+
+/* All tiles of the task in one step; subnormal: of each, whether such terms are known to be in its rows. The next panel comes to
+ * L2 meanwhile. */
 static void make_place_step(const trine_product *p, const product_place *at_d, const place_plan *w, const place_task *t,
                             int64_t number, const place_step *step, const uintptr_t *at, bool *subnormal)
 {
     const int64_t terms = step->taps * step->terms, tiles = blocks_of(t->rows, MR), panel = terms * NR;
-    const int64_t ahead = blocks_of(panel, tiles), bytes = step->terms * (int64_t)sizeof(float);
+    const int64_t ahead = blocks_of(panel, tiles);
     const float *b = t->packed + (step->tap * w->terms + step->term) * w->pitch + t->column * terms;
     for (int64_t j = 0; j < blocks_of(t->columns, NR); j++, b += panel) {
-        const bool flagged = is_flagged(w, t->packed, number, step, t->column / NR + j);
+        const bool flagged = is_flagged(w, t->packed, number, step, t->column / NR + j), first = j == 0,
+                   looks = first && w->taps == 1;
         for (int64_t tile = 0; tile < tiles; tile++) {
-            const uintptr_t *row = at + tile * MR;
-            const bool more = j == 0 && w->taps == 1;
-            for (int64_t i = 0; more && tile + 1 < tiles && i < MR; i++) span_prefetch((const char *)row[MR + i], bytes);
-            if (more && w->pairs) subnormal[tile] = look_at_terms(row, step->terms);
+            place_tile of = {at + tile * MR, step->taps, step->terms, b, t->sums + tile * MR * t->pitch + j * NR, t->pitch,
+                             number > 0,     0};
+            bool in_f32 = flagged || (!looks && subnormal[tile]);
+            if (first) of.ahead = distance_ahead(step, of.row + (step->taps - 1) * PLACE_ROWS, tiles);
             span_prefetch((const char *)(b + panel + tile * ahead), ahead * (int64_t)sizeof(float));
-            multiply_places_of(w->pairs, w->pairs && (subnormal[tile] || flagged))(
-                row, step->taps, step->terms, b, t->sums + tile * MR * t->pitch + j * NR, t->pitch, number > 0);
+            multiply_tile(w->pairs, &of, &in_f32);
+            if (looks) subnormal[tile] = in_f32;
             if (number + 1 == w->steps && (j + 1) * NR >= t->columns && !w->turned) finish_tile(p, at_d, w, t, tile);
         }
     }
@@ -382,13 +454,17 @@ static void place_product(const trine_product *p, const product_place *at, cpu_t
     if (mine.end > mine.begin) memset(t.state + mine.begin, 0, (size_t)(mine.end - mine.begin));
     pack_columns(p, at, team, w, packed);
     team_barrier(team);
-    for (int64_t i; (i = team_next(team, tasks)) < tasks;) {
-        t.row = i / groups * tiles * MR;
-        t.column = i % groups * PLACE_COLUMNS;
-        t.rows = smaller(tiles * MR, w->rows - t.row);
-        t.columns = smaller(PLACE_COLUMNS, w->columns - t.column);
-        make_places(p, at, w, &t);
-        if (w->turned) finish_turned(p, at, &t);
+    const int64_t most = tasks / (32 * team->threads), run = most < 1 ? 1 : smaller(most, PLACE_RUN),
+                  runs = blocks_of(tasks, run);
+    for (int64_t first; (first = team_next(team, runs)) < runs;) {
+        for (int64_t i = first * run; i < smaller(first * run + run, tasks); i++) {
+            t.row = i / groups * tiles * MR;
+            t.column = i % groups * PLACE_COLUMNS;
+            t.rows = smaller(tiles * MR, w->rows - t.row);
+            t.columns = smaller(PLACE_COLUMNS, w->columns - t.column);
+            make_places(p, at, w, &t);
+            if (w->turned) finish_turned(p, at, &t);
+        }
     }
     if (w->stream) span_fence();
 }
