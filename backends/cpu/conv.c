@@ -4,8 +4,12 @@
  *
  * Where channels are their own groups (depthwise) there is nothing to multiply matrices of: conv_depthwise.h. */
 #include "backends/cpu/conv_depthwise.h"
+#include "backends/cpu/matmul_in_place.h"
 #include "backends/cpu/matmul_register.h"
 #include "core/conv_bias.h"
+
+/* Terms of all filters of a group that are packed at once. */
+enum { PLACED_MOST = 1 << 24 };
 
 /* A product of one group. `p` stands first, for matmul's code knows nothing of the rest. */
 typedef struct conv_job {
@@ -140,16 +144,45 @@ static register_plan plan_of(const conv_job *job)
     return plan;
 }
 
+static void settle_group(conv_job *job, int64_t group)
+{
+    const trine_conv_product *c = job->c;
+    job->group = group;
+    if (c->has_bias) job->p.bias = element(c->bias, c->bias_dtype, group * (c->bias_of_rows ? c->m : c->n));
+    job->p.d = (void *)(uintptr_t)element(c->d, c->d_dtype, c->d_first + group * c->d_group);
+}
+
 static void group_product(const trine_product *p, const product_place *at, cpu_team *team)
 {
     conv_job job = *(const conv_job *)(const void *)p;
-    const trine_conv_product *c = job.c;
     const product_place here = {0};
-    job.group = at->d;
-    if (c->has_bias) job.p.bias = element(c->bias, c->bias_dtype, job.group * (c->bias_of_rows ? c->m : c->n));
-    job.p.d = (void *)(uintptr_t)element(c->d, c->d_dtype, c->d_first + job.group * c->d_group);
+    settle_group(&job, at->d);
     const register_plan plan = plan_of(&job);
     make_blocks(&job.p, &here, team, &plan);
+}
+
+/* ---- Rows in place: channels last ---- */
+
+static bool rows_in_place(const trine_conv_product *c)
+{
+    const int64_t numbers = c->n * c->k;
+    return lies_in_place(&c->a, c->dtype) && c->m > 0 && c->n > 0 && numbers <= PLACED_MOST;
+}
+
+static place_plan place_plan_of(const conv_job *job)
+{
+    place_plan plan = place_plan_make(&job->p, &job->c->a, false);
+    plan.hooks = job->linear ? &linear_hooks : &hooks;
+    return plan;
+}
+
+static void place_group(const trine_product *p, const product_place *at, cpu_team *team)
+{
+    conv_job job = *(const conv_job *)(const void *)p;
+    const product_place here = {0};
+    settle_group(&job, at->d);
+    const place_plan plan = place_plan_of(&job);
+    place_product(&job.p, &here, team, &plan, job.group * job.c->a.group);
 }
 
 /* Makes the product, or says in *needed what it needs of the workspace. */
@@ -162,11 +195,17 @@ static void run_product(trine_call *call, trine_conv_product c, bool only_ask, s
     }
     trine_conv_orient(&c);
     const conv_job job = job_of(&c);
-    const register_plan plan = plan_of(&job);
     team_plan team = team_plan_make(&job.p);
-    team.memory = (2 * (plan.a_size + plan.b_size) + plan.sums_size) * sizeof(float);
+    const bool in_place = rows_in_place(&c);
+    if (in_place) {
+        const place_plan plan = place_plan_of(&job);
+        team.memory = place_floats(&plan, &team) * sizeof(float);
+    } else {
+        const register_plan plan = plan_of(&job);
+        team.memory = (2 * (plan.a_size + plan.b_size) + plan.sums_size) * sizeof(float);
+    }
     if (team_workspace(&team) > *needed) *needed = team_workspace(&team);
-    if (!only_ask) run_products(call, &job.p, &team, group_product);
+    if (!only_ask) run_products(call, &job.p, &team, in_place ? place_group : group_product);
 }
 
 /* An op that is one product. */

@@ -39,16 +39,15 @@ typedef struct dots_work {
 /* Lanes that hold subnormal bf16. */
 static inline __attribute__((always_inline)) vec_bits subnormal_lanes(vec pairs)
 {
-    typedef uint16_t halves __attribute__((vector_size(4 * LANES)));
-    return (vec_bits)(((halves)pairs << 1) - 1 < 0xff);
+    return (vec_bits)(((vec_halves)pairs << 1) - 1 < 0xff);
 }
 
 static inline float total_of_lanes(vec x)
 {
     vec_bits lane;
-    for (int i = 0; i < LANES; i++) lane[i] = i;
+    for (int i = 0; i < VEC_LANES; i++) lane[i] = i;
 #pragma GCC unroll 4
-    for (int step = LANES / 2; step > 0; step /= 2) x += __builtin_shuffle(x, lane ^ step);
+    for (int step = VEC_LANES / 2; step > 0; step /= 2) x += __builtin_shuffle(x, lane ^ step);
     return x[0];
 }
 
@@ -91,7 +90,7 @@ static inline __attribute__((always_inline)) bool make_dots(const panel_kind kin
 #pragma GCC unroll 8
         for (int j = 0; j < rows; j++) sums[i * DOTS_TASK + j] = total_of_lanes(sum[i][j]);
     int32_t any = 0;
-    for (int i = 0; look && i < LANES; i++) any |= found[i];
+    for (int i = 0; look && i < VEC_LANES; i++) any |= found[i];
     return any != 0;
 }
 
@@ -147,7 +146,7 @@ static void finish_dots(const trine_product *p, const product_place *at, const t
 /* Numbers, terms or pairs, of a vector in the copy. */
 static inline int64_t dots_pitch(const trine_product *p, bool pairs)
 {
-    return blocks_of(pairs ? blocks_of(p->k, 2) : p->k, LANES) * LANES;
+    return blocks_of(pairs ? blocks_of(p->k, 2) : p->k, VEC_LANES) * VEC_LANES;
 }
 
 static inline int dots_at_once(int64_t thin) { return thin > 2 ? 4 : thin == 2 ? 2 : 1; }

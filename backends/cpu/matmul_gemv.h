@@ -29,7 +29,7 @@ typedef struct gemv_sums {
 static inline __attribute__((always_inline)) void add_terms(const int thin, gemv_sums *sums, const float *line, const float *x,
                                                             int64_t x_pitch, int64_t n)
 {
-    enum { STEP = GEMV_CHAINS * LANES };
+    enum { STEP = GEMV_CHAINS * VEC_LANES };
     vec sum[TRINE_THIN_MOST][GEMV_CHAINS];
     int64_t i = 0;
     for (int s = 0; s < thin; s++)
@@ -37,9 +37,9 @@ static inline __attribute__((always_inline)) void add_terms(const int thin, gemv
     for (; i + STEP <= n; i += STEP) {
 #pragma GCC unroll 8
         for (int j = 0; j < GEMV_CHAINS; j++) {
-            const vec w = vec_load(line + i + j * LANES);
+            const vec w = vec_load(line + i + j * VEC_LANES);
 #pragma GCC unroll 8
-            for (int s = 0; s < thin; s++) sum[s][j] = vec_fma(w, vec_load(x + s * x_pitch + i + j * LANES), sum[s][j]);
+            for (int s = 0; s < thin; s++) sum[s][j] = vec_fma(w, vec_load(x + s * x_pitch + i + j * VEC_LANES), sum[s][j]);
         }
     }
     for (int s = 0; s < thin; s++)
@@ -68,7 +68,7 @@ static float total_of(const gemv_sums *sums, int s)
     vec all = sums->chain[s][0];
     float total = 0;
     for (int j = 1; j < GEMV_CHAINS; j++) all += sums->chain[s][j];
-    for (int lane = 0; lane < LANES; lane++) total += all[lane];
+    for (int lane = 0; lane < VEC_LANES; lane++) total += all[lane];
     return total + sums->rest[s];
 }
 

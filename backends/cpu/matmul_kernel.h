@@ -1,8 +1,8 @@
 /* The micro-kernel of register_tiled: a small tile of d in registers, from a panel of a and a panel of b.
  *
- * Panels are packed: panel[k][MR] of a, panel[k][NR] of b, so that it reads both front to back. For one k it loads NR / LANES
- * vectors of b and broadcasts MR numbers of a, and starts MR NR / LANES multiply-adds: the processor's rate of multiply-adds is
- * what bounds it, as long as all MR NR / LANES sums stay in registers, of which AVX-512 has 32 and the others 16.
+ * Panels are packed: panel[k][MR] of a, panel[k][NR] of b, so that it reads both front to back. For one k it loads NR / VEC_LANES
+ * vectors of b and broadcasts MR numbers of a, and starts MR NR / VEC_LANES multiply-adds: the processor's rate of multiply-adds is
+ * what bounds it, as long as all MR NR / VEC_LANES sums stay in registers, of which AVX-512 has 32 and the others 16.
  *
  * Products of bf16 take half as many steps on a processor with AVX512-BF16: a number of a panel is then a pair of terms, and
  * VDPBF16PS adds the products of two pairs to a sum, each rounded to nearest. It takes subnormal numbers for 0, terms and sums;
@@ -18,17 +18,17 @@
 #endif
 
 #if defined __AVX512F__
-enum { LANES = 16, MR = 12 };
+enum { VEC_LANES = 16, MR = 12 };
 #elif defined __FMA__
-enum { LANES = 8, MR = 6 };
+enum { VEC_LANES = 8, MR = 6 };
 #else
-enum { LANES = 4, MR = 4 };
+enum { VEC_LANES = 4, MR = 4 };
 #endif
-enum { NV = 2, NR = NV * LANES };
+enum { NV = 2, NR = NV * VEC_LANES };
 
 /* vec_any: in memory, at any multiple of 4 bytes. */
-typedef float vec __attribute__((vector_size(4 * LANES)));
-typedef float vec_any __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float vec __attribute__((vector_size(4 * VEC_LANES)));
+typedef float vec_any __attribute__((vector_size(4 * VEC_LANES), aligned(4), may_alias));
 
 static inline vec vec_load(const float *p) { return *(const vec_any *)p; }
 
@@ -61,7 +61,8 @@ static inline bool multiplies_pairs(void)
 #endif
 }
 
-typedef int32_t vec_bits __attribute__((vector_size(4 * LANES)));
+typedef uint16_t vec_halves __attribute__((vector_size(4 * VEC_LANES)));
+typedef int32_t vec_bits __attribute__((vector_size(4 * VEC_LANES)));
 
 static inline vec first_of_pairs(vec x) { return (vec)((vec_bits)x << 16); }
 
@@ -88,10 +89,10 @@ static inline __attribute__((always_inline)) void multiply_rows(const panel_kind
     vec sum[MR][NV] = {0};
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < NV; j++) __builtin_prefetch(out + i * pitch + (j + 1) * LANES - 1, 1);
+        for (int j = 0; j < NV; j++) __builtin_prefetch(out + i * pitch + (j + 1) * VEC_LANES - 1, 1);
     for (int64_t k = 0; k < terms; k++, a += MR, b += NR) {
         vec right[NV];
-        for (int j = 0; j < NV; j++) right[j] = vec_load(b + j * LANES);
+        for (int j = 0; j < NV; j++) right[j] = vec_load(b + j * VEC_LANES);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
             const vec left = vec_all(a[i]);
@@ -101,7 +102,7 @@ static inline __attribute__((always_inline)) void multiply_rows(const panel_kind
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < NV; j++) {
-            float *to = out + i * pitch + j * LANES;
+            float *to = out + i * pitch + j * VEC_LANES;
             vec_store(to, add ? vec_load(to) + sum[i][j] : sum[i][j]);
         }
 }

@@ -4,9 +4,8 @@
  *
  * Of bf16 a panel may hold pairs of terms (matmul_kernel.h): `terms` then counts pairs, the last of which may lack its second.
  *
- * An operand that is dense along its rows is copied in lines; one that is dense along k is turned in squares of
- * LANES x LANES. Elements with
- * scales (fp8) are multiplied by them on the way: one rounding more. */
+ * An operand that is dense along its rows is copied in lines; one that is dense along k is turned in squares of VEC_LANES x
+ * VEC_LANES. Elements with scales (fp8) are multiplied by them on the way: one rounding more. */
 #ifndef TRINE_CPU_MATMUL_PACK_H
 #define TRINE_CPU_MATMUL_PACK_H
 
@@ -23,6 +22,7 @@ typedef struct pack_source {
     int64_t first;  /* element of row 0 and term 0 */
     int64_t row, k; /* strides */
     int64_t rows, terms;
+    int64_t panel;              /* numbers from one panel to the next; 0: they follow each other */
     bool pairs, odd;            /* terms go by twos; the last one is alone */
     int64_t begin_row, begin_k; /* in the whole matrix, of row 0 and term 0: for what follows */
     /* An operand that has no strides: copies n elements along k (or along rows). NULL: it lies in memory as said above. */
@@ -138,7 +138,7 @@ static inline __attribute__((always_inline)) void pack_lines(float *panels, cons
 {
     SPAN_BUFFER(buffer);
     SPAN_BUFFER(scales);
-    const int64_t whole = rows / width, rest = rows - whole * width, apart = width * s->terms;
+    const int64_t whole = rows / width, rest = rows - whole * width, apart = s->panel ? s->panel : width * s->terms;
     const bool joins = s->pairs && !s->gather && s->row == 1;
     for (int64_t k = 0; k < s->terms; k++) {
         if (s->row == 1 && k + PACK_AHEAD < s->terms) {
@@ -165,25 +165,25 @@ static inline __attribute__((always_inline)) void pack_lines(float *panels, cons
 
 /* ---- Dense along k, or neither: one panel, turned ---- */
 
-/* LANES numbers of each of LANES lines, from byte `at` of them on, become LANES rows of n numbers, `pitch` apart: halves of lines
+/* VEC_LANES numbers of each of VEC_LANES lines, from byte `at` of them on, become VEC_LANES rows of n numbers, `pitch` apart: halves of lines
  * that lie `step` apart change places. n is a constant. */
 static inline __attribute__((always_inline)) void turn_square(float *to, int64_t pitch, const int n, const void *const *line,
                                                               int64_t at, int64_t ahead)
 {
-    vec x[LANES];
+    vec x[VEC_LANES];
     vec_bits lane;
-    for (int i = 0; i < LANES; i++) lane[i] = i;
+    for (int i = 0; i < VEC_LANES; i++) lane[i] = i;
 #pragma GCC unroll 16
-    for (int i = 0; i < LANES; i++) {
+    for (int i = 0; i < VEC_LANES; i++) {
         memcpy(&x[i], (const char *)line[i] + at, sizeof x[i]);
         __builtin_prefetch((const char *)line[i] + at + ahead, 0, 2);
     }
 #pragma GCC unroll 4
-    for (int step = 1; step < LANES; step *= 2) {
-        const vec_bits second = (lane & step) != 0, low = lane + (second & (LANES - step)),
-                       high = lane + (~second & step) + (second & LANES);
+    for (int step = 1; step < VEC_LANES; step *= 2) {
+        const vec_bits second = (lane & step) != 0, low = lane + (second & (VEC_LANES - step)),
+                       high = lane + (~second & step) + (second & VEC_LANES);
 #pragma GCC unroll 16
-        for (int i = 0; i < LANES; i++) {
+        for (int i = 0; i < VEC_LANES; i++) {
             if (i & step) continue;
             const vec a = x[i], b = x[i + step];
             x[i] = __builtin_shuffle(a, b, low);
@@ -191,20 +191,21 @@ static inline __attribute__((always_inline)) void turn_square(float *to, int64_t
         }
     }
 #pragma GCC unroll 16
-    for (int i = 0; i < LANES - 1; i++) memcpy(to + i * pitch, &x[i], sizeof x[i]); /* the next row goes over what is too much */
-    memcpy(to + (LANES - 1) * pitch, &x[LANES - 1], (size_t)n * sizeof *to);
+    for (int i = 0; i < VEC_LANES - 1; i++)
+        memcpy(to + i * pitch, &x[i], sizeof x[i]); /* the next row goes over what is too much */
+    memcpy(to + (VEC_LANES - 1) * pitch, &x[VEC_LANES - 1], (size_t)n * sizeof *to);
 }
 
-/* `width` lines (filled up to a multiple of LANES) become a panel. */
+/* `width` lines (filled up to a multiple of VEC_LANES) become a panel. */
 static inline __attribute__((always_inline)) void turn_lines(float *panel, const int64_t width, const void *const *line,
                                                              int64_t terms, int64_t ahead)
 {
-    enum { REST = MR % LANES };
+    enum { REST = MR % VEC_LANES };
     int64_t k = 0;
-    for (; k + LANES <= terms; k += LANES) {
+    for (; k + VEC_LANES <= terms; k += VEC_LANES) {
         int64_t r = 0;
-        for (; r + LANES <= width; r += LANES)
-            turn_square(panel + k * width + r, width, LANES, line + r, k * (int64_t)sizeof *panel, ahead);
+        for (; r + VEC_LANES <= width; r += VEC_LANES)
+            turn_square(panel + k * width + r, width, VEC_LANES, line + r, k * (int64_t)sizeof *panel, ahead);
         if (r < width) turn_square(panel + k * width + r, width, REST, line + r, k * (int64_t)sizeof *panel, ahead);
     }
     for (; k < terms; k++)
@@ -223,8 +224,8 @@ static inline __attribute__((always_inline)) void pack_turned(float *panel, cons
 {
     static const float zeros[PACK_TERMS];
     _Alignas(64) float buffer[PACK_WIDTH_MAX * PACK_TERMS];
-    const void *line[PACK_WIDTH_MAX + LANES];
-    for (int64_t r = 0; r < width + LANES - 1; r++) {
+    const void *line[PACK_WIDTH_MAX + VEC_LANES];
+    for (int64_t r = 0; r < width + VEC_LANES - 1; r++) {
         line[r] = zeros;
         if (r >= rows || r >= width) continue;
         line[r] = line_in_place(s, first_row + r);
@@ -236,23 +237,31 @@ static inline __attribute__((always_inline)) void pack_turned(float *panel, cons
 
 /* ---- All panels ---- */
 
-typedef uint16_t bf16_any __attribute__((may_alias));
+typedef uint16_t bf16_any __attribute__((may_alias, aligned(1)));
+
+enum { SUBNORMAL_BF16 = 0xff };
+
+/* The least of n pairs of bf16 without their signs, less 1 in the last place, times 2: below SUBNORMAL_BF16 if any is subnormal. */
+static inline uint16_t least_bf16(const void *pairs, int64_t n)
+{
+    const bf16_any *bits = pairs;
+    uint16_t least = 0xffff;
+    for (int64_t i = 0; i < 2 * n; i++) {
+        const uint16_t x = (uint16_t)((uint16_t)(bits[i] << 1) - 1);
+        least = x < least ? x : least;
+    }
+    return least;
+}
 
 /* Whether bf16 among n pairs are subnormal. */
-static inline bool any_subnormal(const float *pairs, int64_t n)
-{
-    const bf16_any *bits = (const bf16_any *)pairs;
-    uint16_t any = 0;
-    for (int64_t i = 0; i < 2 * n; i++) any |= (uint16_t)((bits[i] & 0x7fff) - 1) < 0x7f;
-    return any;
-}
+static inline bool any_subnormal(const void *pairs, int64_t n) { return least_bf16(pairs, n) < SUBNORMAL_BF16; }
 
 /* This member's part of the panels; of pairs, subnormal[i] is 1 where panel i has such terms, else 0. `width` is a constant
  * wherever this is called. */
 static inline __attribute__((always_inline)) void pack_panels(const cpu_team *team, float *panels, float *subnormal,
                                                               const int64_t width, const pack_source *s)
 {
-    const int64_t count = (s->rows + width - 1) / width, apart = width * s->terms;
+    const int64_t count = (s->rows + width - 1) / width, size = width * s->terms, apart = s->panel ? s->panel : size;
     const bool lines = s->row == 1 || s->k != 1;
     const int64_t group = lines ? PACK_GROUP : 1;
     const cpu_range mine = team_range(team, count, group);
@@ -263,7 +272,7 @@ static inline __attribute__((always_inline)) void pack_panels(const cpu_team *te
             pack_lines(panels + i * apart, width, s, first, rows);
         else
             pack_turned(panels + i * apart, width, s, first, rows);
-        for (int64_t j = i; s->pairs && j < last; j++) subnormal[j] = any_subnormal(panels + j * apart, apart);
+        for (int64_t j = i; s->pairs && j < last; j++) subnormal[j] = any_subnormal(panels + j * apart, size);
     }
 }
 

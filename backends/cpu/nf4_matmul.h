@@ -86,7 +86,7 @@ static trine_status nf4_gemv(trine_call *call, const void *args)
     CPU_PARALLEL_FOR(range, s.n, CPU_GRAIN / (s.k + 1) + 1)
     {
         for (int64_t row = range.begin; row < range.end; row++) {
-            float sums[NF4_ROWS], buffer[LANES];
+            float sums[NF4_ROWS], buffer[VEC_LANES];
             nf4_row(a, &s, &scales, x, row, sums);
             const float bias = trine_is_given(&a->bias) ? *load_line(buffer, a->bias.data, a->bias.dtype, row, 1, 1) : 0;
             for (int64_t m = 0; m < s.m; m++) {
