@@ -24,6 +24,9 @@ typedef struct trine_linear_entropy_ops {
     /* *weight = 1 / the number of rows that are not left out for MEAN, else 1 */
     trine_status (*weight)(trine_call *call, const trine_tensor *labels, const trine_cross_entropy_options *options,
                            float *weight);
+    /* Both cross entropies at once, in place; NULL, or UNSUPPORTED where one after the other is what there is. */
+    trine_status (*both)(trine_call *call, const trine_cross_entropy_args *forward,
+                         const trine_cross_entropy_backward_args *backward);
 } trine_linear_entropy_ops;
 
 typedef struct trine_linear_entropy {
@@ -125,6 +128,27 @@ static inline trine_matmul_args trine_linear_entropy_product(trine_tensor a, tri
     return m;
 }
 
+/* A chunk's losses, and its logits' gradient in their place. */
+static inline trine_status trine_linear_entropy_slopes(trine_linear_entropy *f, const trine_cross_entropy_args *forward)
+{
+    trine_cross_entropy_backward_args backward;
+    memset(&backward, 0, sizeof backward);
+    backward.logits = backward.dlogits = forward->logits;
+    backward.labels = forward->labels;
+    backward.lse = forward->lse;
+    backward.dloss = trine_tensor_1d(f->weight, TRINE_F32, forward->logits.shape[0]);
+    backward.dloss.stride[0] = 0; /* the same for all rows */
+    backward.options = forward->options;
+    if (f->ops->both) {
+        trine_call inner = trine_linear_entropy_call(f);
+        const trine_status status = f->ops->both(&inner, forward, &backward);
+        if (status != TRINE_ERROR_UNSUPPORTED) return trine_linear_entropy_done(f, &inner, status);
+    }
+    TRINE_LINEAR_ENTROPY(f, cross_entropy, forward);
+    TRINE_LINEAR_ENTROPY(f, cross_entropy_backward, &backward);
+    return TRINE_OK;
+}
+
 static inline trine_status trine_linear_entropy_rows(trine_linear_entropy *f, int64_t begin)
 {
     const trine_linear_cross_entropy_args *a = f->a;
@@ -141,17 +165,12 @@ static inline trine_status trine_linear_entropy_rows(trine_linear_entropy *f, in
     forward.options.reduction = TRINE_LOSS_NONE;
     const trine_matmul_args product = trine_linear_entropy_product(x, trine_tensor_swap_axes(a->weight, 0, 1), logits, false);
     TRINE_LINEAR_ENTROPY(f, matmul, &product);
-    TRINE_LINEAR_ENTROPY(f, cross_entropy, &forward);
-    if (!trine_is_given(&a->dx) && !trine_is_given(&a->dweight)) return TRINE_OK;
-    trine_cross_entropy_backward_args backward;
-    memset(&backward, 0, sizeof backward);
-    backward.logits = backward.dlogits = logits;
-    backward.labels = forward.labels;
-    backward.lse = forward.lse;
-    backward.dloss = trine_tensor_1d(f->weight, TRINE_F32, end - begin);
-    backward.dloss.stride[0] = 0; /* the same for all rows */
-    backward.options = forward.options;
-    TRINE_LINEAR_ENTROPY(f, cross_entropy_backward, &backward);
+    if (!trine_is_given(&a->dx) && !trine_is_given(&a->dweight)) {
+        TRINE_LINEAR_ENTROPY(f, cross_entropy, &forward);
+        return TRINE_OK;
+    }
+    const trine_status status = trine_linear_entropy_slopes(f, &forward);
+    if (status != TRINE_OK) return status;
     if (trine_is_given(&a->dx)) {
         const trine_matmul_args dx =
             trine_linear_entropy_product(logits, a->weight, trine_tensor_slice(a->dx, 0, begin, end, 1), false);

@@ -89,14 +89,23 @@ template <class T, bool capped> struct entropy_forward : row_shares_nothing {
         const int64_t label = rows.labels.at(offset[ENTROPY_LABELS]);
         const float lse = s.exps.most + s.exps.log();
         float loss = __builtin_nanf("");
-        if (options.skips(label)) {
+        if (options.skips(label))
             loss = 0.0f;
-        } else if (options.has(label)) {
-            const float smoothing = options.smoothing, z = capped_value(to_f32(in[0][offset[ENTROPY_LOGITS] + label]));
-            loss = lse - z; /* first, as it is: both are of a size */
-            if (smoothing != 0.0f) loss = target::fma_rn(smoothing, z - s.total / float(options.classes), loss);
-            if (options.z_loss != 0.0f) loss = target::fma_rn(options.z_loss * lse, lse, loss);
-        }
+        else if (options.has(label))
+            loss = loss_of(lse, capped_value(to_f32(in[0][offset[ENTROPY_LOGITS] + label])), s.total);
+        write(offset, lse, loss);
+    }
+    /* z: the label's. */
+    TRINE_DEVICE_METHOD float loss_of(float lse, float z, float total) const
+    {
+        const float smoothing = options.smoothing;
+        float loss = lse - z; /* first, as it is: both are of a size */
+        if (smoothing != 0.0f) loss = target::fma_rn(smoothing, z - total / float(options.classes), loss);
+        if (options.z_loss != 0.0f) loss = target::fma_rn(options.z_loss * lse, lse, loss);
+        return loss;
+    }
+    TRINE_DEVICE_METHOD void write(const int64_t (&offset)[4], float lse, float loss) const
+    {
         rows.losses[offset[ENTROPY_LOSSES]] = loss;
         if (rows.has_lse) rows.lse[offset[ENTROPY_LSE]] = lse;
     }
@@ -191,14 +200,19 @@ template <class T, bool capped> struct entropy_backward : row_shares_nothing {
         rows.at.offsets(row, offset);
         float weight = rows.losses[offset[ENTROPY_LOSSES]];
         if (options.reduction == TRINE_LOSS_MEAN) weight = target::div_ieee(weight, float(totals->rows));
+        const int64_t label = rows.labels.at(offset[ENTROPY_LABELS]);
+        return slope_of(rows.lse[offset[ENTROPY_LSE]], label, options.skips(label), !options.has(label), weight);
+    }
+    TRINE_DEVICE_METHOD stats slope_of(float lse, int64_t label, bool left_out, bool broken, float weight) const
+    {
         stats s;
-        s.label = rows.labels.at(offset[ENTROPY_LABELS]);
-        s.lse = rows.lse[offset[ENTROPY_LSE]];
-        s.scale = weight * target::fma_rn(2.0f * options.z_loss, s.lse, 1.0f);
+        s.label = label;
+        s.lse = lse;
+        s.scale = weight * target::fma_rn(2.0f * options.z_loss, lse, 1.0f);
         s.pull = weight * (options.smoothing / float(options.classes));
         s.own = weight * (1.0f - options.smoothing);
-        s.left_out = options.skips(s.label);
-        s.broken = !options.has(s.label);
+        s.left_out = left_out;
+        s.broken = broken;
         return s;
     }
     /* The class of a pack's first logit. */

@@ -3,10 +3,9 @@
 #ifndef TRINE_SIMT_LOSS_H
 #define TRINE_SIMT_LOSS_H
 
-#include "backends/simt/cross_entropy.h"
+#include "backends/simt/linear_cross_entropy.h"
 #include "backends/simt/map.h"
 #include "backends/simt/reduce_run.h"
-#include "core/linear_cross_entropy.h"
 
 namespace simt {
 
@@ -165,15 +164,6 @@ extern "C" trine_status TRINE_BACKEND_FN(cross_entropy_backward)(trine_call *cal
         return a->options.softcap > 0 ? simt::run_entropy_backward<T, true>(call, a)
                                       : simt::run_entropy_backward<T, false>(call, a);
     });
-}
-
-extern "C" trine_status TRINE_BACKEND_FN(linear_cross_entropy)(trine_call *call, const trine_linear_cross_entropy_args *a)
-{
-    static const trine_linear_entropy_ops ops = {
-        TRINE_BACKEND_FN(matmul), TRINE_BACKEND_FN(cross_entropy), TRINE_BACKEND_FN(cross_entropy_backward),
-        TRINE_BACKEND_FN(sum),    TRINE_BACKEND_FN(mul),           TRINE_BACKEND_FN(copy),
-        simt::entropy_weight};
-    return trine_linear_entropy_run(call, &ops, a, target::variant);
 }
 
 #endif

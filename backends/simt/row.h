@@ -81,6 +81,8 @@ template <class Op> constexpr bool row_adds = false;
 template <class Op> constexpr int row_held = row_adds<Op> ? 1 : int(Op::inputs); /* of the inputs' packs */
 template <class Op> constexpr int row_operand_count = 1 + Op::inputs + row_adds<Op>;
 template <class Op> using row_walk = walk<row_operand_count<Op>, divider_any>;
+/* Ops that are short of registers specialise this: operands' addresses are computed again for the output. */
+template <class Op> constexpr bool row_places_again = row_adds<Op> || (row_in_pieces<Op> && Op::inputs == 1);
 
 /* Pack i of the thread has the elements column(i), column(i) + 1, ... of the row; those outside [0, n) do not exist. */
 struct row_place {
@@ -409,7 +411,7 @@ row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
     if (t == 0) op.note(stats, row);
     if constexpr (row_emits<Op>) {
         tile.pass(at.zero());
-        if constexpr (row_adds<Op> || (row_in_pieces<Op> && Op::inputs == 1)) { /* where registers are short */
+        if constexpr (row_places_again<Op>) {
             outer.offsets(derived_again(row, at.zero()), offset);
             store_tile(stats, tile, op, row_operands<Op, simple>(op, offset, 0, row), at.again().again(), 0);
         } else {

@@ -157,7 +157,8 @@ void cases_linear_cross_entropy(case_list *list, case_kind kind)
 {
     static const trine_cross_entropy_options options[] = {
         {-1, 1, 0, 0, 0, TRINE_LOSS_MEAN}, {-1, 1, 0.1f, 1e-3f, 0, TRINE_LOSS_SUM}, {0, 0, 0, 0, 10, TRINE_LOSS_NONE}};
-    const trine_cross_entropy_options plain = {-1, 1, 0, 0, 0, TRINE_LOSS_NONE};
+    const trine_cross_entropy_options plain = {-1, 1, 0, 0, 0, TRINE_LOSS_NONE},
+                                      smooth = {-1, 1, 0.1f, 1e-3f, 0, TRINE_LOSS_NONE};
     static const int64_t shapes[][4] = {{5, 7, 11, 0}, {12, 16, 24, 5}, {33, 8, 40, 16}, {9, 24, 3, 1}, {16, 32, 64, 4}};
     if (kind == CASES_BENCH) {
         /* without dweight, every element of which would take the oracle all logits */
@@ -172,6 +173,10 @@ void cases_linear_cross_entropy(case_list *list, case_kind kind)
                            shapes[s][2], options[o], shapes[s][3], (case_layout)((s + 3 * (size_t)o) % LAYOUT_COUNT));
         new_linear(list, case_floats[d], case_floats[d], 7, 9, 13, options[0], 3, LAYOUT_DENSE);
         new_linear(list, case_floats[d], TRINE_DTYPE_NONE, 10, 9, 13, plain, 4, LAYOUT_DENSE);
+        /* rows that fill a block or a cluster: loss and gradient at once */
+        new_linear(list, case_floats[d], TRINE_DTYPE_NONE, 4, 1, 8264, smooth, 0, LAYOUT_DENSE);
+        new_linear(list, case_floats[d], TRINE_DTYPE_NONE, 5, 2, 40960, plain, 3, LAYOUT_DENSE);
+        new_linear(list, case_floats[d], TRINE_DTYPE_NONE, 2, 2, 16387, plain, 0, LAYOUT_DENSE);
         new_linear(list, case_floats[d], TRINE_F32, 0, 9, 13, options[0], 0, LAYOUT_DENSE);
         new_linear(list, case_floats[d], case_floats[d], 0, 9, 13, options[2], 4, LAYOUT_DENSE);
     }
