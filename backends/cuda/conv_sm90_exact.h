@@ -40,7 +40,7 @@ template <class Tile> TRINE_DEVICE void multiply_exactly(float (&sum)[Tile::N / 
 #pragma unroll 1
     for (int i = 0; i < steps; i++) {
         ptx::barrier_wait(at.full(), at.parity);
-#pragma unroll 2
+#pragma unroll(Tile::N == 128 ? 2 : 1)
         for (int piece = 0; piece < 8; piece++)
             multiply_piece<Tile::N / 32>(sum, at.a() + row, at.b() + column, piece, me.lane());
         me.meet();
