@@ -249,6 +249,12 @@ static const conv_case forms[] = {
     {.n = 2, .c = 20, .k = 20, .h = 13, .w = 16, .r = 3, .s = 3, .stride = 2, .padding = 1, .groups = 20},
     {.n = 1, .c = 34, .k = 34, .h = 12, .w = 19, .r = 5, .s = 5, .stride = 2, .padding = 2, .groups = 34},
     {.n = 1, .c = 6, .k = 6, .h = 5, .w = 18, .r = 2, .s = 3, .padding = 4, .groups = 6},
+    /* channels of whole pieces of 16 bytes, a filter each */
+    {.n = 1, .c = 40, .k = 40, .h = 19, .w = 30, .r = 7, .s = 7, .padding = 3, .groups = 40},
+    {.n = 2, .c = 16, .k = 16, .h = 9, .w = 121, .r = 5, .s = 5, .padding = 1, .groups = 16},
+    {.n = 1, .c = 24, .k = 24, .h = 18, .w = 61, .r = 5, .s = 5, .stride = 2, .padding = 2, .groups = 24},
+    {.n = 1, .c = 72, .k = 72, .h = 12, .w = 57, .r = 3, .s = 3, .padding = 2, .groups = 72},
+    {.n = 2, .c = 8, .k = 8, .h = 15, .w = 36, .r = 3, .s = 3, .stride = 2, .padding = 1, .groups = 8},
     {.n = 1, .c = 24, .k = 40, .h = 13, .w = 9, .r = 4, .s = 4, .stride = 4, .other = true},
     {.n = 3, .c = 16, .k = 72, .h = 8, .w = 16, .r = 3, .s = 3, .padding = 1}, /* planes of whole lines of 64 */
     {.n = 3, .c = 24, .k = 20, .h = 6, .w = 8, .r = 3, .s = 3, .padding = 1},  /* and of pieces of 16 bytes */
