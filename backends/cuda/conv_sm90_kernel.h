@@ -169,7 +169,7 @@ template <class T, class Tile, wgmma::axis B, conv_way WAY> __global__ void __la
             const int steps = g.phase[w.phase].steps;
             if constexpr (WAY == conv_way::exact) {
                 multiply_exactly<Tile>(sum, at, s, steps, rank, me);
-                conv_store<lane_sums, Tile, T>(sum, m, g, f, s, w, staging, me);
+                conv_store<exact_sums<Tile>, Tile, T>(sum, m, g, f, s, w, staging, me);
             } else {
                 if constexpr (WAY == conv_way::pairs)
                     multiply_pairs<T, Tile>(sum, at, s, steps, rank, me);

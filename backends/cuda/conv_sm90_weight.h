@@ -167,13 +167,13 @@ template <class T, class Tile> TRINE_DEVICE void put_weight_sums(const float (&s
 {
     float *const parts = p.sums + int64_t(w.split) * p.rows * p.pitch + w.column;
     if constexpr (sizeof(T) == 4) {
-        const int row = w.row + me.group * 64 + me.warp() * lane_sums::rows;
+        const int row = w.row + me.group * 64 + me.warp() * lane_sums<1>::rows;
         float *to = parts + int64_t(row) * p.pitch + me.lane();
 #pragma unroll
-        for (int r = 0; r < lane_sums::rows; r++)
+        for (int r = 0; r < lane_sums<1>::rows; r++)
 #pragma unroll
             for (int j = 0; j < Tile::N / 32; j++)
-                if (row + r < p.rows) to[int64_t(r) * p.pitch + 32 * j] = sum[lane_sums::rows * j + r];
+                if (row + r < p.rows) to[int64_t(r) * p.pitch + 32 * j] = sum[lane_sums<1>::rows * j + r];
     } else {
         const int row = w.row + me.group * 64 + me.row();
         float *to = parts + int64_t(row) * p.pitch + me.column();
