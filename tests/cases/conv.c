@@ -323,18 +323,24 @@ static void check_special(case_list *list, form_kind form)
 {
     for (int d = 0; d < 3; d++)
         for (int last = 0; last < 2; last++)
-            for (int which = 0; which < 2; which++) {
+            for (int which = 0; which < (form == FORWARD ? 3 : 2); which++) {
                 conv_case p = {
                     .dtype = case_floats[d], .n = 1, .c = 2, .k = form == DATA ? 2 : 8, .h = 5, .w = 4, .r = 1, .s = 2};
                 p.last = last;
                 p.padding = !which;
-                if (which) p.s = 1;
-                p.what = which ? " special second" : " special first";
+                if (which == 1) p.s = 1;
+                p.what = which == 1 ? " special second" : " special first";
+                if (which == 2) { /* rows of more than 64 outputs */
+                    p.c = 1;
+                    p.h = 3;
+                    p.w = 150;
+                    p.stride = 2;
+                }
                 if (form == WEIGHT && p.dtype == TRINE_F32) continue; /* of many terms two huge ones may cancel */
                 if (form == WEIGHT) p.h = p.w = 2;
                 test_case *c = new_case(list, p, form);
-                case_set_fill(&c->tensor[which], FILL_SPECIAL, 0, 1);
-                case_set_fill(&c->tensor[!which], FILL_UNIFORM, 0.01, 0.2);
+                case_set_fill(&c->tensor[which == 1], FILL_SPECIAL, 0, 1);
+                case_set_fill(&c->tensor[which != 1], FILL_UNIFORM, 0.01, 0.2);
             }
 }
 
