@@ -322,7 +322,7 @@ template <class T, int V, int S> TRINE_KERNEL_BLOCKS(rows_threads, 3) conv_rows_
         march.step(in, early, late < p.s.taps[0] ? late : p.s.taps[0] - 1, done,
                    [&](int a, int s, float(&w)[V]) { block.read(a, s, w); });
         if (early > 0) continue;
-        rows_put_strip<T, W, V>(p, done, to, column, block.channel);
+        rows_put_strip<T, W, V>(target::first_argument(p), done, to, column, block.channel);
         to += p.s.y_at[0];
     }
 }
@@ -355,7 +355,7 @@ template <class T, int V, int S> TRINE_KERNEL(rows_threads) conv_rows_stride_ker
             line[r].widen(in);
             rows_multiply<S, 2>(done, in, [&](int s, float(&w)[V]) { block.read(S - 1 - r, s, w); });
         }
-        rows_put_strip<T, W, V>(p, done, to + row * p.s.y_at[0], column, block.channel);
+        rows_put_strip<T, W, V>(target::first_argument(p), done, to + row * p.s.y_at[0], column, block.channel);
     }
 }
 
@@ -404,7 +404,8 @@ template <class T, int V, int S> TRINE_KERNEL_BLOCKS(rows_threads, 4) conv_rows_
 #pragma unroll
         for (int parity = 0; parity < 2; parity++)
             if (uint32_t(row + parity) < uint32_t(p.s.out[0]))
-                rows_put_strip<T, W, V>(p, done[parity], to + (row + parity) * p.s.y_at[0], column, block.channel);
+                rows_put_strip<T, W, V>(target::first_argument(p), done[parity], to + (row + parity) * p.s.y_at[0], column,
+                                        block.channel);
     }
 }
 

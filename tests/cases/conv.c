@@ -260,6 +260,7 @@ static const conv_case forms[] = {
     {.n = 3, .c = 24, .k = 20, .h = 6, .w = 8, .r = 3, .s = 3, .padding = 1},  /* and of pieces of 16 bytes */
     {.n = 2, .c = 3, .k = 20, .h = 12, .w = 24, .r = 3, .s = 3, .padding = 1},
     {.n = 2, .c = 8, .k = 24, .h = 8, .w = 8, .r = 1, .s = 1},
+    {.n = 3, .c = 136, .k = 72, .h = 9, .w = 8, .r = 1, .s = 1}, /* planes of a step and a part of one */
     {.n = 2, .c = 3, .k = 24, .h = 11, .w = 130, .r = 7, .s = 7, .stride = 2, .padding = 3}, /* outputs in rows of more than 64 */
     {.n = 1, .c = 4, .k = 10, .h = 9, .w = 77, .r = 4, .s = 5, .stride = 2, .padding = 1},
 };
