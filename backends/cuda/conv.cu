@@ -1,8 +1,6 @@
 /* The conv family on NVIDIA. */
 #include "backends/cuda/target.h"
 
-/* A kernel of which a multiprocessor must have room for that many blocks. */
-#define TRINE_KERNEL_BLOCKS(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 #define TRINE_ROWS_REGISTERS 256
 
 #include "backends/cuda/conv_variants.h"
@@ -15,12 +13,18 @@ trine_status trine_cuda_conv_weight_portable(trine_call *call, const void *args)
 
 /* Best first. */
 static const trine_variant forward_variants[] = {
-    {"pointwise", simt::pointwise_forward}, {"sm90", sm90::conv_forward<-1>},        {"depthwise", simt::depthwise_forward},
-    {"implicit_gemm", simt::conv_forward},  {"sm90_128x256", sm90::conv_forward<0>}, {"sm90_128x128", sm90::conv_forward<1>},
+    {"pointwise", simt::pointwise_forward},
+    {"sm90", sm90::conv_forward<-1>},
+    {"depthwise_ring", sm90::depthwise_ring_forward},
+    {"depthwise", simt::depthwise_forward},
+    {"implicit_gemm", simt::conv_forward},
+    {"sm90_128x256", sm90::conv_forward<0>},
+    {"sm90_128x128", sm90::conv_forward<1>},
     {"sm90_128x64", sm90::conv_forward<2>},
 };
 static const trine_variant data_variants[] = {{"pointwise", simt::pointwise_data},
                                               {"sm90", sm90::conv_data<-1>},
+                                              {"depthwise_ring", sm90::depthwise_ring_data},
                                               {"depthwise", simt::depthwise_data},
                                               {"implicit_gemm", simt::conv_data}};
 static const trine_variant weight_variants[] = {{"pointwise", simt::pointwise_weight},

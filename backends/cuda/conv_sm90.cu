@@ -1,7 +1,10 @@
 /* Hopper's convolutions: a file of its own, because its instructions need code for sm_90a. */
 #include "backends/cuda/target.h"
 
+#include "backends/cuda/conv_variants.h"
+
 #include "backends/cuda/conv_sm90_data.h"
+#include "backends/cuda/conv_sm90_rows_run.h"
 #include "backends/cuda/conv_sm90_weight_run.h"
 
 namespace sm90 {

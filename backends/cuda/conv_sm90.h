@@ -148,9 +148,43 @@ inline trine_status launch_tile(trine_call *call, const conv_launch &c, const co
     }
 }
 
+/* What conv_lines_kernel takes of the windows of two filter rows: outputs 16 bytes apart, in tiles of two rows of 64. */
+inline bool takes_lines(const conv_task &t, const conv_layout &l)
+{
+    return l.lines == 2 && t.step[1] == 2 && t.step[0] <= 2 && t.apart[0] == 1 && t.taps[0] <= lines_taps &&
+           l.box[1] == lines_outputs;
+}
+
+template <class T> inline trine_status launch_lines(trine_call *call, const conv_launch &c, const conv_layout &l)
+{
+    const conv_task &t = c.tasks[0];
+    conv_geometry g = geometry_of(c.tasks, 1, l);
+    schedule s = {};
+    s.share = s.splits = 1;
+    s.group = 16;
+    s.columns = 1;
+    s.units = g.phase[0].tile_rows = unsigned(tile_rows(t, l, lines_tile::M));
+    const conv_lines own = {int(t.step[0]) + 2 * l.steps, int(t.taps[0]), int(t.taps[1])};
+    const cuuint64_t line = cuuint64_t(l.columns) * 8;
+    tensor_map::boxes m = {c.x,
+                           CU_TENSOR_MAP_DATA_TYPE_INT64,
+                           {cuuint64_t(l.columns), cuuint64_t(l.rows), cuuint64_t(t.x.n), 1, 1},
+                           {line, line * cuuint64_t(l.rows), 16, 16},
+                           {lines_pitch / 8, cuuint32_t(own.lines), 1, 1, 1}};
+    m.plain = true;
+    conv_maps maps = {};
+    TRINE_REQUIRE_THAT(call, make_b(&maps.b, t, l, c.f, lines_tile::N) && tensor_map::make(&maps.a[0], m),
+                       "the driver makes no tensor map of it");
+    s.by_tma = make_d(maps.d, c.tasks, 1, l, &g.store);
+    const unsigned resident = unsigned(call->device->props.compute_units) * lines_tile::together;
+    return launch_clusters<lines_tile>(call, conv_lines_kernel<T>, s.units < resident ? s.units : resident, 1, maps, g, t.finish,
+                                       s, own);
+}
+
 template <class T> inline trine_status launch_task(trine_call *call, const conv_launch &c, const conv_layout &l, int tile)
 {
     if constexpr (sizeof(T) == 2) {
+        if (takes_lines(c.tasks[0], l)) return launch_lines<T>(call, c, l);
         if (l.lines == 2) return launch_conv<T, conv_128x64, wgmma::along_k, conv_way::pairs>(call, c, l, false);
         if (c.tasks[0].turned) return launch_tile<T, wgmma::along_rows>(call, c, l, tile);
     } else {

@@ -55,21 +55,26 @@ template <class T, class Tile, wgmma::axis B> struct conv_producer {
             }
         }
     }
-    static TRINE_DEVICE_METHOD void run(const conv_maps &m, const conv_geometry &g, const schedule &s, uint32_t base,
-                                        uint32_t rank, unsigned unit, unsigned units_apart)
+    /* All lanes go through it, one starts the copies (ptx::warp_index). */
+    static TRINE_DEVICE_METHOD void run(const conv_maps &m, const conv_geometry &g, const schedule &s, uint32_t base)
     {
+        const unsigned units_apart = ptx::cluster_count(), rank = ptx::cluster_rank();
+        const bool leads = ptx::elected();
         ring_place<Tile> at(base);
-        for (; unit < s.units; unit += units_apart) {
+        for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += units_apart) {
             const conv_work w = conv_work_of<Tile>(g, s, unit, rank);
             const conv_phase &p = g.phase[w.phase];
             const pixel first = pixel_of(p, g.windows ? w.row / Tile::M : w.row);
             int chunk = p.first_chunk, tap_row = 0, tap_column = 0;
+#pragma unroll 1
             for (int i = 0; i < p.steps; i++) {
                 const int tap = p.filter + tap_row * g.filter_step[0] + tap_column * g.filter_step[1];
                 ptx::barrier_wait(at.empty(), at.parity ^ 1);
-                ptx::barrier_expect(at.full(), Tile::bytes_stage);
-                load_a(m, g, p, at, first, tap_row, tap_column, chunk);
-                load_b(m, s, at, w.column, tap, chunk, rank);
+                if (leads) {
+                    ptx::barrier_expect(at.full(), Tile::bytes_stage);
+                    load_a(m, g, p, at, first, tap_row, tap_column, chunk);
+                    load_b(m, s, at, w.column, tap, chunk, rank);
+                }
                 at.advance();
                 if (++chunk < g.chunks) continue;
                 chunk = 0;
@@ -133,7 +138,7 @@ template <class Tile> TRINE_DEVICE void begin_conv_ring(uint32_t base, int share
         }
         ptx::barrier_init_fence();
     }
-    ptx::cluster_barrier();
+    ptx::cluster_barrier_relaxed();
 }
 
 /* pairs: a step is two filter rows; exact: f32 is not rounded. */
@@ -146,30 +151,25 @@ template <class T, class Tile, wgmma::axis B, conv_way WAY> __global__ void __la
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     const uint32_t base =
         (ptx::shared_address(target::dynamic_shared()) + wgmma::pattern_bytes - 1) & ~uint32_t(wgmma::pattern_bytes - 1);
-    const uint32_t rank = ptx::cluster_rank();
-    unsigned unit = blockIdx.x / unsigned(s.share);
-    const unsigned units_apart = gridDim.x / unsigned(s.share);
+    if (threadIdx.x == Tile::multipliers) {
+        ptx::prefetch_map(&m.a[0]);
+        ptx::prefetch_map(&m.b);
+    }
     begin_conv_ring<Tile>(base, s.share);
-    if (threadIdx.x >= Tile::multipliers) {
-        if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
-        if (threadIdx.x == Tile::multipliers) {
-            ptx::prefetch_map(&m.a[0]);
-            ptx::prefetch_map(&m.b);
-            conv_producer<T, Tile, B>::run(m, g, s, base, rank, unit, units_apart);
-        }
-        __syncwarp();
-    } else {
+    if (threadIdx.x < Tile::multipliers) {
         if constexpr (Tile::trades_registers) ptx::take_registers<224>();
         const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
         const uint32_t staging = base + Tile::at_staging + me.group * Tile::staging;
+        /* found here, not held over the change of the number of registers, where there are too few */
+        const unsigned units_apart = ptx::cluster_count(), rank = ptx::cluster_rank();
         ring_place<Tile> at(base);
         float sum[Tile::N / 2];
-        for (; unit < s.units; unit += units_apart) {
+        for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += units_apart) {
             const conv_work w = conv_work_of<Tile>(g, s, unit, rank);
             const int steps = g.phase[w.phase].steps;
             if constexpr (WAY == conv_way::exact) {
                 multiply_exactly<Tile>(sum, at, s, steps, rank, me);
-                conv_store<lane_sums, Tile, T>(sum, m, g, f, s, w, staging, me);
+                conv_store<exact_sums<Tile>, Tile, T>(sum, m, g, f, s, w, staging, me);
             } else {
                 if constexpr (WAY == conv_way::pairs)
                     multiply_pairs<T, Tile>(sum, at, s, steps, rank, me);
@@ -179,9 +179,13 @@ template <class T, class Tile, wgmma::axis B, conv_way WAY> __global__ void __la
             }
         }
         if (me.thread == 0) ptx::wait_stores_read<0>();
+    } else { /* last, so that the compiler puts it first: docs/matmul-hopper.md, "Cold instructions" */
+        if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
+        if (ptx::warp_index() == Tile::multipliers / 32) conv_producer<T, Tile, B>::run(m, g, s, base);
+        __syncwarp();
     }
     /* nobody leaves while another block still signals its shared memory */
-    if (s.share > 1) ptx::cluster_barrier();
+    if (s.share > 1) ptx::cluster_barrier_relaxed();
 #endif
 }
 

@@ -3,7 +3,7 @@
 #ifndef TRINE_CUDA_CONV_SM90_PLAN_H
 #define TRINE_CUDA_CONV_SM90_PLAN_H
 
-#include "backends/cuda/conv_sm90_kernel.h"
+#include "backends/cuda/conv_sm90_lines.h"
 #include "backends/cuda/conv_sm90_pack.h"
 #include "backends/cuda/conv_sm90_turn.h"
 #include "core/conv_plan.h"

@@ -83,15 +83,19 @@ struct fragment_sums {
     }
 };
 
-/* sum[16 j + r]: row 16 warp + r, column 32 j + lane. */
-struct lane_sums {
-    enum { rows = 16 };
+/* True f32. The lanes of a warp are G groups with as many rows each of the warp's 16; the others of a group have neighbouring columns.
+ * sum[rows j + r]: row 16 warp + rows group + r, column across j + lane of the group. */
+template <int G> struct lane_sums {
+    enum { rows = 16 / G, across = 32 / G };
+    static TRINE_DEVICE_METHOD int first_row(const lane_place &me) { return me.warp() * 16 + me.lane() / across * rows; }
+    static TRINE_DEVICE_METHOD int first_column(const lane_place &me) { return me.lane() % across; }
+
     template <int n, class T> static TRINE_DEVICE_METHOD void
     add_bias(float (&sum)[n], const conv_geometry &g, const conv_finish &f, int column, const lane_place &me, T type)
     {
 #pragma unroll
         for (int j = 0; j < n / rows; j++) {
-            const int c = column + 32 * j + me.lane();
+            const int c = column + across * j + first_column(me);
             const float bias = c < g.n ? read_bias(f, type, c) : 0.0f;
 #pragma unroll
             for (int r = 0; r < rows; r++) sum[rows * j + r] += bias;
@@ -100,22 +104,32 @@ struct lane_sums {
     template <int n>
     static TRINE_DEVICE_METHOD void stage(const float (&sum)[n], int i, uint32_t to, int pitch, const lane_place &me)
     {
+        const uint32_t own = to + uint32_t(first_row(me) * pitch + first_column(me)) * 4;
 #pragma unroll
-        for (int r = 0; r < rows; r++) store_one(to + ((me.warp() * rows + r) * pitch + me.lane()) * 4, sum[rows * i + r]);
+        for (int j = 0; j < G; j++)
+#pragma unroll
+            for (int r = 0; r < rows; r++) store_one(own + (r * pitch + across * j) * 4, sum[16 * i + rows * j + r]);
     }
     static TRINE_DEVICE_METHOD void fill(const float *d, uint32_t box, const lane_place &me, float)
     {
-        const int line = me.warp() * rows;
 #pragma unroll
-        for (int r = 0; r < rows; r++)
-            store_one(box + (line + r) * wgmma::line_bytes + ((me.lane() / 4 ^ r % 8) << 4) + me.lane() % 4 * 4, d[r]);
+        for (int j = 0; j < G; j++)
+#pragma unroll
+            for (int r = 0; r < rows; r++) {
+                const int line = first_row(me) + r, c = across * j + first_column(me);
+                store_one(box + line * wgmma::line_bytes + ((c / 4 ^ line % 8) << 4) + c % 4 * 4, d[rows * j + r]);
+            }
     }
     static TRINE_DEVICE_METHOD void fill_plane(const float *d, uint32_t box, bool swizzled, const lane_place &me, float)
     {
 #pragma unroll
-        for (int r = 0; r < rows; r += 4)
-            ptx::store_shared(box + plane_place(swizzled, me.lane(), me.warp() * rows + r),
-                              float4{d[r], d[r + 1], d[r + 2], d[r + 3]});
+        for (int j = 0; j < G; j++)
+#pragma unroll
+            for (int r = 0; r < rows; r += 4) {
+                const float *own = d + rows * j + r;
+                ptx::store_shared(box + plane_place(swizzled, across * j + first_column(me), first_row(me) + r),
+                                  float4{own[0], own[1], own[2], own[3]});
+            }
     }
 };
 

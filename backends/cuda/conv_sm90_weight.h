@@ -11,6 +11,10 @@
 
 namespace sm90 {
 
+/* turned: tf32; dy was copied as [row][pixel], for the tensor cores want terms of f32 dense, and x comes to them through registers
+ * (matmul_sm90_turned.h). exact: f32 is not rounded. */
+enum class weight_way { plain, turned, exact };
+
 struct weight_parts {
     float *sums; /* [split][row][column]: columns are (tap, channel), channels in whole boxes */
     unsigned tiles_m, tiles_n, splits;
@@ -62,18 +66,32 @@ template <class T, class Tile> struct weight_boxes {
     }
 };
 
-/* A box's pixels from `first` on: dy's, and what each tap meets of x. */
-template <class T, class Tile> TRINE_DEVICE void load_weight_pixels(const maps &m, const conv_geometry &g, const weight_parts &p,
-                                                                    const ring_place<Tile> &at,
-                                                                    const weight_boxes<T, Tile> &boxes, int row, int first)
+/* dy of the step, whose box of pixels begins at `box`. */
+template <class T, class Tile, weight_way WAY> TRINE_DEVICE void
+load_weight_rows(const maps &m, const conv_geometry &g, const ring_place<Tile> &at, int row, int step, const pixel &box)
 {
     constexpr int unit = weight_unit<T>, bytes = weight_box_bytes<T>;
-    const conv_phase &phase = g.phase[0];
-    const pixel begin = pixel_of(phase, first);
-    const int w = begin.column * g.step[1] + phase.first[1], h = begin.row * g.step[0] + phase.first[0];
+    if constexpr (WAY == weight_way::turned) {
+        ptx::load_box(at.a(), &m.a, ptx::coordinates{step * unit, row, {0, 0, 0}}, true, at.full());
+    } else {
+        ptx::coordinates from = {row, step * unit, {0, 0, 0}};
+        if (g.windows) from = ptx::coordinates{row, box.column * g.box[1], {box.row * g.box[0], box.image, 0}};
 #pragma unroll
-    for (int j = 0; j < Tile::M / unit; j++)
-        ptx::load_box(at.a() + j * bytes, &m.a, ptx::coordinates{row + unit * j, first, {0, 0, 0}}, true, at.full());
+        for (int j = 0; j < Tile::M / unit; j++) {
+            ptx::load_box(at.a() + j * bytes, &m.a, from, !g.windows, at.full());
+            from.inner += unit;
+        }
+    }
+}
+
+/* What each tap meets of x from a pixel on. */
+template <class T, class Tile> TRINE_DEVICE void load_weight_pixels(const maps &m, const conv_geometry &g, const weight_parts &p,
+                                                                    const ring_place<Tile> &at,
+                                                                    const weight_boxes<T, Tile> &boxes, const pixel &begin)
+{
+    constexpr int bytes = weight_box_bytes<T>;
+    const conv_phase &phase = g.phase[0];
+    const int w = begin.column * g.step[1] + phase.first[1], h = begin.row * g.step[0] + phase.first[0];
 #pragma unroll
     for (int j = 0; j < weight_boxes<T, Tile>::count; j++) {
         const ptx::pixels from = {boxes.channel[j], w, h, begin.image, boxes.tap_column[j], boxes.tap_row[j]};
@@ -92,10 +110,6 @@ template <class T, class Tile> TRINE_DEVICE void load_weight_windows(const maps 
 {
     constexpr int unit = weight_unit<T>, bytes = weight_box_bytes<T>;
     const int row = box.row * g.box[0], column = box.column * g.box[1];
-#pragma unroll
-    for (int j = 0; j < Tile::M / unit; j++)
-        ptx::load_box(at.a() + j * bytes, &m.a, ptx::coordinates{w.row + unit * j, column, {row, box.image, 0}}, false,
-                      at.full());
 #pragma unroll 1
     for (int j = 0; j < Tile::N / unit; j++) {
         const int wanted = w.column / unit + j, block = wanted < p.blocks ? wanted : p.blocks - 1, line = block / g.chunks;
@@ -104,25 +118,48 @@ template <class T, class Tile> TRINE_DEVICE void load_weight_windows(const maps 
     }
 }
 
-template <class T, class Tile> TRINE_DEVICE void load_weight_stages(const maps &m, const conv_geometry &g, const weight_parts &p,
-                                                                    uint32_t base, uint32_t rank, unsigned unit,
-                                                                    unsigned units_apart)
+/* All lanes go through it, one starts the copies (ptx::warp_index). */
+template <class T, class Tile, weight_way WAY>
+TRINE_DEVICE void load_weight_stages(const maps &m, const conv_geometry &g, const weight_parts &p, uint32_t base)
 {
+    const unsigned units_apart = ptx::cluster_count(), rank = ptx::cluster_rank(),
+                   units = p.tiles_m / unsigned(p.share) * p.tiles_n * p.splits;
+    const bool leads = ptx::elected();
     ring_place<Tile> at(base);
-    const unsigned units = p.tiles_m / unsigned(p.share) * p.tiles_n * p.splits;
-    for (; unit < units; unit += units_apart) {
+    for (unsigned unit = ptx::cluster_index(); unit < units; unit += units_apart) {
         const weight_work w = weight_work_of<Tile>(p, unit, rank);
         const weight_boxes<T, Tile> boxes(g, p, w.column, rank);
-        for (int i = 0; i < w.steps; i++) {
+#pragma unroll 1
+        for (int step = w.first; step < w.first + w.steps; step++) {
+            const pixel box = pixel_of(g.phase[0], g.windows ? step : step * weight_unit<T>);
             ptx::barrier_wait(at.empty(), at.parity ^ 1);
-            ptx::barrier_expect(at.full(), Tile::bytes_stage);
-            if (g.windows)
-                load_weight_windows<T, Tile>(m, g, p, at, w, pixel_of(g.phase[0], w.first + i));
-            else
-                load_weight_pixels<T, Tile>(m, g, p, at, boxes, w.row, (w.first + i) * weight_unit<T>);
+            if (leads) {
+                ptx::barrier_expect(at.full(), Tile::bytes_stage);
+                load_weight_rows<T, Tile, WAY>(m, g, at, w.row, step, box);
+                if (g.windows)
+                    load_weight_windows<T, Tile>(m, g, p, at, w, box);
+                else
+                    load_weight_pixels<T, Tile>(m, g, p, at, boxes, box);
+            }
             at.advance();
         }
     }
+}
+
+/* Of multiply_turned's sums. */
+template <class Tile>
+TRINE_DEVICE void put_turned_sums(const turned_sums<Tile> &sum, const weight_parts &p, const weight_work &w, const lane_place &me)
+{
+    const turned_lane mine(me.lane());
+    float *const parts =
+        p.sums + int64_t(w.split) * p.rows * p.pitch + w.column + me.group * turned_columns + me.warp() * 32 + 4 * mine.piece;
+#pragma unroll
+    for (int j = 0; j < Tile::M / 8; j++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            const int row = w.row + 8 * j + mine.row + e;
+            if (row < p.rows) *reinterpret_cast<float4 *>(parts + int64_t(row) * p.pitch) = turned_pack(sum, j, e);
+        }
 }
 
 template <class T, class Tile> TRINE_DEVICE void put_weight_sums(const float (&sum)[Tile::N / 2], const weight_parts &p,
@@ -130,13 +167,13 @@ template <class T, class Tile> TRINE_DEVICE void put_weight_sums(const float (&s
 {
     float *const parts = p.sums + int64_t(w.split) * p.rows * p.pitch + w.column;
     if constexpr (sizeof(T) == 4) {
-        const int row = w.row + me.group * 64 + me.warp() * lane_sums::rows;
+        const int row = w.row + me.group * 64 + me.warp() * lane_sums<1>::rows;
         float *to = parts + int64_t(row) * p.pitch + me.lane();
 #pragma unroll
-        for (int r = 0; r < lane_sums::rows; r++)
+        for (int r = 0; r < lane_sums<1>::rows; r++)
 #pragma unroll
             for (int j = 0; j < Tile::N / 32; j++)
-                if (row + r < p.rows) to[int64_t(r) * p.pitch + 32 * j] = sum[lane_sums::rows * j + r];
+                if (row + r < p.rows) to[int64_t(r) * p.pitch + 32 * j] = sum[lane_sums<1>::rows * j + r];
     } else {
         const int row = w.row + me.group * 64 + me.row();
         float *to = parts + int64_t(row) * p.pitch + me.column();
@@ -149,40 +186,55 @@ template <class T, class Tile> TRINE_DEVICE void put_weight_sums(const float (&s
     }
 }
 
-template <class T, class Tile> __global__ void __launch_bounds__(Tile::threads, Tile::together)
-    conv_weight_kernel(const __grid_constant__ maps m, const __grid_constant__ conv_geometry g,
-                       const __grid_constant__ weight_parts p)
+/* The sums of each unit of work. */
+template <class T, class Tile, weight_way WAY> TRINE_DEVICE void make_weight_sums(const weight_parts &p, uint32_t base)
 {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-    const uint32_t base =
-        (ptx::shared_address(target::dynamic_shared()) + wgmma::pattern_bytes - 1) & ~uint32_t(wgmma::pattern_bytes - 1);
-    const uint32_t rank = ptx::cluster_rank();
-    unsigned unit = blockIdx.x / unsigned(p.share);
-    const unsigned units_apart = gridDim.x / unsigned(p.share);
-    begin_conv_ring<Tile>(base, p.share);
-    if (threadIdx.x >= Tile::multipliers) {
-        if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
-        if (threadIdx.x == Tile::multipliers) load_weight_stages<T, Tile>(m, g, p, base, rank, unit, units_apart);
-        __syncwarp();
-    } else {
-        if constexpr (Tile::trades_registers) ptx::take_registers<224>();
-        const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
-        const unsigned units = p.tiles_m / unsigned(p.share) * p.tiles_n * p.splits;
-        schedule s = {};
-        s.share = p.share;
-        s.splits = 1;
-        ring_place<Tile> at(base);
-        float sum[Tile::N / 2];
-        for (; unit < units; unit += units_apart) {
-            const weight_work w = weight_work_of<Tile>(p, unit, rank);
-            if constexpr (sizeof(T) == 4)
+    /* found here, not held over the change of the number of registers, where there are too few */
+    const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
+    const unsigned units_apart = ptx::cluster_count(), rank = ptx::cluster_rank(),
+                   units = p.tiles_m / unsigned(p.share) * p.tiles_n * p.splits;
+    schedule s = {};
+    s.share = p.share;
+    s.splits = 1;
+    ring_place<Tile> at(base);
+    for (unsigned unit = ptx::cluster_index(); unit < units; unit += units_apart) {
+        const weight_work w = weight_work_of<Tile>(p, unit, rank);
+        if constexpr (WAY == weight_way::turned) {
+            turned_sums<Tile> sum;
+            multiply_turned<Tile>(sum, at, s, w.steps, rank, me);
+            put_turned_sums<Tile>(sum, p, w, me);
+        } else {
+            float sum[Tile::N / 2];
+            if constexpr (WAY == weight_way::exact)
                 multiply_rows_exactly<Tile>(sum, at, s, w.steps, rank, me);
             else
                 multiply_tile<T, Tile, wgmma::along_rows, wgmma::along_rows>(sum, at, s, w.steps, rank, me);
             put_weight_sums<T, Tile>(sum, p, w, me);
         }
     }
-    if (p.share > 1) ptx::cluster_barrier();
+}
+
+template <class T, class Tile, weight_way WAY> __global__ void __launch_bounds__(Tile::threads, Tile::together)
+    conv_weight_kernel(const __grid_constant__ maps m, const __grid_constant__ conv_geometry g,
+                       const __grid_constant__ weight_parts p)
+{
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    const uint32_t base =
+        (ptx::shared_address(target::dynamic_shared()) + wgmma::pattern_bytes - 1) & ~uint32_t(wgmma::pattern_bytes - 1);
+    if (threadIdx.x == Tile::multipliers) {
+        ptx::prefetch_map(&m.a);
+        ptx::prefetch_map(&m.b);
+    }
+    begin_conv_ring<Tile>(base, p.share);
+    if (threadIdx.x < Tile::multipliers) {
+        if constexpr (Tile::trades_registers) ptx::take_registers<224>();
+        make_weight_sums<T, Tile, WAY>(p, base);
+    } else { /* last, so that the compiler puts it first: docs/matmul-hopper.md, "Cold instructions" */
+        if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
+        if (ptx::warp_index() == Tile::multipliers / 32) load_weight_stages<T, Tile, WAY>(m, g, p, base);
+        __syncwarp();
+    }
+    if (p.share > 1) ptx::cluster_barrier_relaxed();
 #endif
 }
 

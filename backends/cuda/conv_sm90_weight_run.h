@@ -4,6 +4,7 @@
 
 #include "backends/cuda/conv_sm90.h"
 #include "backends/cuda/conv_sm90_weight.h"
+#include "backends/cuda/conv_sm90_weight_turn.h"
 
 namespace sm90 {
 
@@ -13,9 +14,13 @@ using weight_128x256 = tile<128, 256, 4, 1>;
 
 struct weight_tile {
     int m, n, together;
-    double rate, exact; /* part of the tensor cores' rate, of the multiply-adds' */
+    double rate, exact,
+        turned; /* part of the tensor cores' rate, of the multiply-adds', of the tensor cores' for tf32 (0: none) */
 };
-static constexpr weight_tile weight_tiles[] = {{64, 128, 2, 0.70, 0.85}, {128, 128, 1, 0.75, 0.87}, {128, 256, 1, 0.85, 0.90}};
+static constexpr weight_tile weight_tiles[] = {
+    {64, 128, 2, 0.70, 0.85, 0.40}, {128, 128, 1, 0.75, 0.87, 0}, {128, 256, 1, 0.85, 0.90, 0.75}};
+
+inline bool takes_tf32(const conv_task &t) { return t.dtype == TRINE_F32 && !t.exact; }
 
 /* dy as a matrix [pixels][channels] in memory. */
 inline bool lies_as_matrix(const conv_images &y, int64_t bytes)
@@ -26,7 +31,7 @@ inline bool lies_as_matrix(const conv_images &y, int64_t bytes)
 }
 
 struct weight_layout {
-    bool copy_x, copy_y;
+    bool copy_x, copy_y, turned; /* turned: dy's copy is [channel][pixel] */
     int tile;
     conv_layout images; /* of x */
     weight_parts parts;
@@ -42,8 +47,10 @@ inline void choose_weight_tile(weight_layout *l, const conv_task &task, int64_t 
     weight_parts &p = l->parts;
     for (int i = 0; i < 3; i++) {
         const weight_tile &t = weight_tiles[i];
+        const double rate = l->turned ? 1024 * t.turned : wide ? 128 * t.exact : 2048 * t.rate;
+        if (rate == 0) continue;
         const int64_t m = simt::ceil_div(p.rows, t.m), n = simt::ceil_div(p.blocks, t.n / unit), bytes = m * t.m * n * t.n * 4;
-        const double step = double(t.m) * t.n * unit / (wide ? 128 * t.exact : 2048 * t.rate) * t.together;
+        const double step = double(t.m) * t.n * unit / rate * t.together;
         for (int64_t splits = 1; splits <= 64; splits++) {
             if (splits > 1 && (8 * splits > p.steps || splits * bytes > int64_t(128) << 20)) break;
             const double rounds = double(simt::ceil_div(m * n * splits, units * t.together));
@@ -69,43 +76,70 @@ inline weight_layout weight_layout_of(const trine_call *call, const conv_task &t
     const int unit = terms_of(t);
     l.images = layout_of(t, unit, false);
     l.copy_x = l.images.copy_x;
-    l.copy_y = !(l.images.windows ? lies_well(dy, bytes) : lies_as_matrix(dy, bytes));
+    l.turned = takes_tf32(t);
+    l.copy_y = l.turned || !(l.images.windows ? lies_well(dy, bytes) : lies_as_matrix(dy, bytes));
     l.parts.rows = int(dy.c);
     l.parts.blocks = l.images.steps;
     l.parts.steps = int(tile_rows(t, l.images, unit));
     choose_weight_tile(&l, t, units);
     l.x_bytes = l.images.x_bytes;
-    l.y_bytes = l.copy_y ? size_t(align256(t.x.n * t.outputs[0] * t.outputs[1] * padded_to(dy.c, 16 / bytes) * bytes)) : 0;
+    const int64_t elements = l.turned   ? dy.c * l.parts.steps * unit
+                             : l.copy_y ? t.x.n * t.outputs[0] * t.outputs[1] * padded_to(dy.c, 16 / bytes)
+                                        : 0;
+    l.y_bytes = size_t(align256(elements * bytes));
     l.sums_bytes = size_t(align256(int64_t(l.parts.splits) * dy.c * l.parts.pitch * 4));
     return l;
 }
 
-template <class T, class Tile> inline trine_status launch_weight(trine_call *call, const maps &m, const conv_geometry &g,
-                                                                 const weight_parts &p, const weight_output &o)
+template <class T, class Tile, weight_way WAY> inline trine_status
+launch_weight(trine_call *call, const maps &m, const conv_geometry &g, const weight_parts &p, const weight_output &o)
 {
     const unsigned blocks = p.tiles_m * p.tiles_n * p.splits,
                    resident = unsigned(call->device->props.compute_units) * Tile::together;
     const unsigned most = resident / unsigned(p.share) * unsigned(p.share);
     const trine_status status =
-        launch_clusters<Tile>(call, conv_weight_kernel<T, Tile>, blocks < most ? blocks : most, p.share, m, g, p);
+        launch_clusters<Tile>(call, conv_weight_kernel<T, Tile, WAY>, blocks < most ? blocks : most, p.share, m, g, p);
     if (status != TRINE_OK) return status;
     const int64_t elements = int64_t(p.rows) * o.taps * o.channels;
     return simt::launch(call, add_weight_kernel<T>, simt::grid(simt::ceil_div(elements, 256)), 256, 0, p, o);
 }
 
-template <class T> inline trine_status launch_weight_tile(trine_call *call, const maps &m, const conv_geometry &g,
-                                                          const weight_layout &l, const weight_output &o)
+template <class T, weight_way WAY> inline trine_status launch_weight_tile(trine_call *call, const maps &m, const conv_geometry &g,
+                                                                          const weight_layout &l, const weight_output &o)
 {
-    switch (l.tile) {
-    case 0: return launch_weight<T, weight_64x128>(call, m, g, l.parts, o);
-    case 1: return launch_weight<T, weight_128x128>(call, m, g, l.parts, o);
-    default: return launch_weight<T, weight_128x256>(call, m, g, l.parts, o);
-    }
+    if (l.tile == 0) return launch_weight<T, weight_64x128, WAY>(call, m, g, l.parts, o);
+    if constexpr (WAY != weight_way::turned)
+        if (l.tile == 1) return launch_weight<T, weight_128x128, WAY>(call, m, g, l.parts, o);
+    return launch_weight<T, weight_128x256, WAY>(call, m, g, l.parts, o);
+}
+
+inline weight_turn weight_turn_of(const conv_images &dy, const weight_layout &l, void *to)
+{
+    weight_turn t = {};
+    t.from = static_cast<const float *>(dy.data);
+    t.to = static_cast<float *>(to);
+    t.image = dy.image;
+    t.row = dy.stride[0];
+    t.column = dy.stride[1];
+    t.channel = dy.channel;
+    t.channels = int(dy.c);
+    t.width = l.parts.steps * weight_turn_step;
+    t.dense = lies_well(dy, sizeof(float)) && simt::aligned16(dy.data);
+    return t;
 }
 
 inline bool make_dy(CUtensorMap *map, const conv_task &t, const conv_images &dy, const void *data, const weight_layout &l)
 {
-    const CUtensorMapDataType type = type_of(t.dtype);
+    const CUtensorMapDataType type = loaded_type_of(t);
+    if (l.turned) {
+        tensor_map::matrices m = {};
+        m.data = data;
+        m.type = type;
+        m.element_bytes = sizeof(float);
+        m.inner = m.outer_stride = l.parts.steps * weight_turn_step;
+        m.outer = dy.c;
+        return tensor_map::make(map, m, weight_turn_step, weight_tiles[l.tile].m);
+    }
     const int64_t bytes = bytes_of(t), channels = l.copy_y ? padded_to(dy.c, 16 / bytes) : dy.c;
     const int64_t stride[2] = {l.copy_y ? dy.size[1] * channels : dy.stride[0], l.copy_y ? channels : dy.stride[1]};
     if (l.images.windows)
@@ -129,15 +163,19 @@ inline trine_status run_weight(trine_call *call, const conv_task &t, const conv_
     trine_status status = TRINE_OK;
     l.parts.sums = reinterpret_cast<float *>(memory + l.x_bytes + l.y_bytes);
     if (l.copy_x) status = copy_images(call, t, l.images, memory);
-    if (l.copy_y && status == TRINE_OK) status = copy_pixels(call, dy, bytes_of(t), memory + l.x_bytes);
+    const conv_geometry g = geometry_of(&t, 1, l.images);
+    if (l.turned && status == TRINE_OK)
+        status = turn_weight_rows(call, weight_turn_of(dy, l, memory + l.x_bytes), g);
+    else if (l.copy_y && status == TRINE_OK)
+        status = copy_pixels(call, dy, bytes_of(t), memory + l.x_bytes);
     if (status != TRINE_OK) return status;
     maps m = {};
     TRINE_REQUIRE_THAT(call, make_dy(&m.a, t, dy, y, l) && make_a(&m.b, t, l.images, x, terms_of(t)),
                        "the driver makes no tensor map of it");
-    const conv_geometry g = geometry_of(&t, 1, l.images);
-    if (t.dtype == TRINE_F32) return launch_weight_tile<float>(call, m, g, l, o);
-    return t.dtype == TRINE_F16 ? launch_weight_tile<simt::f16>(call, m, g, l, o)
-                                : launch_weight_tile<simt::bf16>(call, m, g, l, o);
+    if (l.turned) return launch_weight_tile<float, weight_way::turned>(call, m, g, l, o);
+    if (t.dtype == TRINE_F32) return launch_weight_tile<float, weight_way::exact>(call, m, g, l, o);
+    return t.dtype == TRINE_F16 ? launch_weight_tile<simt::f16, weight_way::plain>(call, m, g, l, o)
+                                : launch_weight_tile<simt::bf16, weight_way::plain>(call, m, g, l, o);
 }
 
 trine_status conv_weight(trine_call *call, const void *args)
@@ -148,6 +186,7 @@ trine_status conv_weight(trine_call *call, const void *args)
     forward.x = a->x;
     forward.weight = a->dweight;
     forward.y = a->dy;
+    forward.precision = a->precision;
     conv_task t = forward_task(s, &forward);
     const conv_images dy = images_of_y(s, a->dy.data);
     trine_status status = check_task(call, t, s.groups);

@@ -5,6 +5,9 @@
 #include "core/backend.h"
 #include "core/conv_plan.h"
 
+/* A kernel of which a multiprocessor must have room for that many blocks. */
+#define TRINE_KERNEL_BLOCKS(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
+
 /* The portable variants: for what one of Hopper's finds out at the launch alone. */
 trine_status trine_cuda_conv_forward_portable(trine_call *call, const void *args);
 trine_status trine_cuda_conv_data_portable(trine_call *call, const void *args);
@@ -15,6 +18,8 @@ namespace sm90 {
 template <int tile> trine_status conv_forward(trine_call *call, const void *args); /* -1 to 2: conv_sm90.cu has them */
 template <int tile> trine_status conv_data(trine_call *call, const void *args);    /* -1 */
 trine_status conv_weight(trine_call *call, const void *args);
+trine_status depthwise_ring_forward(trine_call *call, const void *args);
+trine_status depthwise_ring_data(trine_call *call, const void *args);
 
 } // namespace sm90
 

@@ -299,6 +299,8 @@ TRINE_DEVICE void store16_once(void *p, uint4 v) { __stcs(static_cast<uint4 *>(p
 
 /* Makes a register's value unknown to the compiler, so that what was derived from it is computed again, not held in registers. */
 TRINE_DEVICE void derive_again(uint4 &v) { asm volatile("" : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w)); }
+/* The kernel's first argument: here instructions read arguments from the constant bank. */
+template <class T> TRINE_DEVICE const T &first_argument(const T &p) { return p; }
 /* To the cache that all blocks share. */
 TRINE_DEVICE void prefetch(const void *p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 /* Words that blocks of a running kernel hand to each other: whole, and at the device's scope; they order nothing else. */

@@ -10,19 +10,6 @@
 
 namespace mfma {
 
-/* The kernel's first argument, loaded where it is asked for: what the loop knows of two operands' axes are more scalars than there
- * are registers, and the compiler would spill them rather than load them again. */
-template <class T> TRINE_DEVICE const T &argument_again()
-{
-#if defined __AMDGCN__
-    auto *at = (const __attribute__((address_space(4))) T *)__builtin_amdgcn_kernarg_segment_ptr();
-    __asm__ volatile("" : "+s"(at));
-    return *(const T *)at;
-#else
-    return *static_cast<const T *>(nullptr); /* the host's pass compiles no kernel */
-#endif
-}
-
 /* ---- Operands ---- */
 
 /* matmul's loader with places of its own. */
@@ -37,7 +24,7 @@ template <class E, int ROWS, int THREADS, bool OF_B> struct gatherer : mma::load
 
     static TRINE_DEVICE_METHOD const simt::conv_operand<E> &operand()
     {
-        const auto &p = argument_again<simt::conv_problem<E>>();
+        const auto &p = target::first_argument<simt::conv_problem<E>>();
         return OF_B ? p.b : p.a;
     }
     TRINE_DEVICE_METHOD gatherer(int32_t first_row, int32_t rows, int64_t group)
@@ -182,8 +169,8 @@ conv_kernel(simt::conv_problem<typename Type::element> p, unsigned tiles_m, unsi
             gatherer<element, Tile::N, Tile::threads, true> b(first_column, p.n, group);
             multiply_gathered(m, a, b, begin, end);
         }
-        store_conv<mma::unit<Type>, Tile>(m.sum, shared, argument_again<simt::conv_problem<element>>(), first_row, first_column,
-                                          group, split, m.wave, m.lane);
+        store_conv<mma::unit<Type>, Tile>(m.sum, shared, target::first_argument<simt::conv_problem<element>>(), first_row,
+                                          first_column, group, split, m.wave, m.lane);
     }
 }
 

@@ -333,6 +333,19 @@ TRINE_DEVICE void store16_once(void *p, uint4 v) { __builtin_nontemporal_store(t
 
 /* What was derived from a register is computed again, not held: here registers are many, so the compiler may choose. */
 TRINE_DEVICE void derive_again(uint4 &) {}
+/* The kernel's first argument, loaded again where it is asked for: what a loop knows of it may be more scalars than there are
+ * registers, and the compiler would spill them. */
+template <class T> TRINE_DEVICE const T &first_argument()
+{
+#if defined __AMDGCN__
+    auto *at = (const __attribute__((address_space(4))) T *)__builtin_amdgcn_kernarg_segment_ptr();
+    __asm__ volatile("" : "+s"(at));
+    return *(const T *)at;
+#else
+    return *static_cast<const T *>(nullptr); /* the host's pass compiles no kernel */
+#endif
+}
+template <class T> TRINE_DEVICE const T &first_argument(const T &) { return first_argument<T>(); }
 /* To the cache that all blocks share: no instruction of these chips does so. */
 TRINE_DEVICE void prefetch(const void *) {}
 /* Words that blocks of a running kernel hand to each other: whole, and at the device's scope; they order nothing else. publish is

@@ -69,14 +69,14 @@ template <class T, int ROWS, int TERMS, int THREADS, int V> struct conv_loader {
         const T *from;
         int32_t h, w;
     };
-    const conv_operand<T> &o;
+    bool along_k;
     line row[packs];
     int inside; /* packs in rows that the operand has */
     int k, to, k_step, to_step;
     pack<T, V> held[packs];
 
-    TRINE_DEVICE_METHOD conv_loader(const conv_operand<T> &operand, int32_t first_row, int32_t rows, int64_t group)
-        : o(operand), inside(0)
+    TRINE_DEVICE_METHOD conv_loader(const conv_operand<T> &o, int32_t first_row, int32_t rows, int64_t group)
+        : along_k(o.along_k), inside(0)
     {
         const int t = target::thread_x();
         const int own = o.along_k ? t / packs_k : t % packs_rows * V, row_step = o.along_k ? THREADS / packs_k : 0;
@@ -92,8 +92,8 @@ template <class T, int ROWS, int TERMS, int THREADS, int V> struct conv_loader {
             row[i] = line{o.data + group * o.group + at.at, at.h + o.h, at.w + o.w};
         }
     }
-    /* The tile from term `first` on; zeros from `end` on. */
-    TRINE_DEVICE_METHOD void load(int32_t first, int32_t end)
+    /* The operand's tile from term `first` on; zeros from `end` on. */
+    TRINE_DEVICE_METHOD void load(const conv_operand<T> &o, int32_t first, int32_t end)
     {
         conv_place term = o.terms.place(first + k);
 #pragma unroll
@@ -112,7 +112,7 @@ template <class T, int ROWS, int TERMS, int THREADS, int V> struct conv_loader {
 #pragma unroll
             for (int j = 0; j < V; j++) wide.at[j] = to_f32(held[i].at[j]);
             float *at = tile + to + i * to_step;
-            if (V == 1 || !o.along_k) {
+            if (V == 1 || !along_k) {
                 *reinterpret_cast<pack<float, V> *>(at) = wide;
             } else {
 #pragma unroll

@@ -78,18 +78,18 @@ conv_gemm_kernel(conv_problem<T> p, unsigned tiles_m, unsigned tiles_n)
     float sum[Tile::TM][Tile::TN] = {};
     if (begin < end) {
         conv_loader<T, Tile::BM, Tile::BK, Tile::threads, V> a(p.a, first_row, p.m, group);
-        conv_loader<T, Tile::BN, Tile::BK, Tile::threads, V> b(p.b, first_column, p.n, group);
+        conv_loader<T, Tile::BN, Tile::BK, Tile::threads, V> b(target::first_argument(p).b, first_column, p.n, group);
         int now = 0;
-        a.load(begin, end);
-        b.load(begin, end);
+        a.load(target::first_argument(p).a, begin, end);
+        b.load(target::first_argument(p).b, begin, end);
         a.store(shared);
         b.store(shared + Tile::tile_a);
         target::barrier();
 #pragma unroll 1
         for (int32_t k = begin + Tile::BK; k < end; k += Tile::BK) {
             const int next = Tile::tiles - now;
-            a.load(k, end);
-            b.load(k, end);
+            a.load(target::first_argument(p).a, k, end);
+            b.load(target::first_argument(p).b, k, end);
             multiply_tile<Tile>(sum, shared + now, shared + now + Tile::tile_a, me);
             a.store(shared + next);
             b.store(shared + next + Tile::tile_a);
@@ -99,7 +99,7 @@ conv_gemm_kernel(conv_problem<T> p, unsigned tiles_m, unsigned tiles_n)
         multiply_tile<Tile>(sum, shared + now, shared + now + Tile::tile_a, me);
         target::barrier();
     }
-    conv_write<Tile>(shared, sum, me, first_row, first_column, p, group, split);
+    conv_write<Tile>(shared, sum, me, first_row, first_column, target::first_argument(p), group, split);
 }
 
 template <class T> TRINE_KERNEL(split_threads) conv_sum_kernel(conv_problem<T> p)

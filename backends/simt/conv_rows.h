@@ -150,9 +150,9 @@ template <int S, int W, int V> struct rows_march {
             for (int v = 0; v < V; v++) sum[u][v] = 0;
     }
     /* One row; weights(a, s, w): of the row of taps that is number a from the end, of which those from `from` to `to` are wanted;
-     * of three rows it takes longer to ask. Writes the sums that are whole to `done`. */
-    template <int I, class Weights>
-    TRINE_DEVICE_METHOD void step(const float (&in)[I][V], int from, int to, float (&done)[W][V], const Weights &weights)
+     * of three rows it takes longer to ask. The sums that are whole go to `whole` before others need registers. */
+    template <int I, class Weights, class Whole>
+    TRINE_DEVICE_METHOD void step_to(const float (&in)[I][V], int from, int to, const Weights &weights, const Whole &whole)
     {
 #pragma unroll
         for (int a = 0; a < S; a++) {
@@ -162,11 +162,26 @@ template <int S, int W, int V> struct rows_march {
 #pragma unroll
                 for (int v = 0; v < V; v++) sum[u][v] = a < S - 1 ? held[a < S - 1 ? a : 0][u][v] : 0.0f;
             if (S == 3 || (a >= from && a <= to)) rows_multiply<S, 1>(sum, in, [&](int s, float(&w)[V]) { weights(a, s, w); });
+            if (a == 0) {
+                whole(sum);
+                continue;
+            }
 #pragma unroll
             for (int u = 0; u < W; u++)
 #pragma unroll
-                for (int v = 0; v < V; v++) (a ? held[a ? a - 1 : 0] : done)[u][v] = sum[u][v];
+                for (int v = 0; v < V; v++) held[a ? a - 1 : 0][u][v] = sum[u][v];
         }
+    }
+    /* The same, to `done`. */
+    template <int I, class Weights>
+    TRINE_DEVICE_METHOD void step(const float (&in)[I][V], int from, int to, float (&done)[W][V], const Weights &weights)
+    {
+        step_to(in, from, to, weights, [&](const float(&sum)[W][V]) {
+#pragma unroll
+            for (int u = 0; u < W; u++)
+#pragma unroll
+                for (int v = 0; v < V; v++) done[u][v] = sum[u][v];
+        });
     }
 };
 
@@ -307,7 +322,7 @@ template <class T, int V, int S> TRINE_KERNEL_BLOCKS(rows_threads, 3) conv_rows_
         march.step(in, early, late < p.s.taps[0] ? late : p.s.taps[0] - 1, done,
                    [&](int a, int s, float(&w)[V]) { block.read(a, s, w); });
         if (early > 0) continue;
-        rows_put_strip<T, W, V>(p, done, to, column, block.channel);
+        rows_put_strip<T, W, V>(target::first_argument(p), done, to, column, block.channel);
         to += p.s.y_at[0];
     }
 }
@@ -340,7 +355,7 @@ template <class T, int V, int S> TRINE_KERNEL(rows_threads) conv_rows_stride_ker
             line[r].widen(in);
             rows_multiply<S, 2>(done, in, [&](int s, float(&w)[V]) { block.read(S - 1 - r, s, w); });
         }
-        rows_put_strip<T, W, V>(p, done, to + row * p.s.y_at[0], column, block.channel);
+        rows_put_strip<T, W, V>(target::first_argument(p), done, to + row * p.s.y_at[0], column, block.channel);
     }
 }
 
@@ -389,7 +404,8 @@ template <class T, int V, int S> TRINE_KERNEL_BLOCKS(rows_threads, 4) conv_rows_
 #pragma unroll
         for (int parity = 0; parity < 2; parity++)
             if (uint32_t(row + parity) < uint32_t(p.s.out[0]))
-                rows_put_strip<T, W, V>(p, done[parity], to + (row + parity) * p.s.y_at[0], column, block.channel);
+                rows_put_strip<T, W, V>(target::first_argument(p), done[parity], to + (row + parity) * p.s.y_at[0], column,
+                                        block.channel);
     }
 }
 

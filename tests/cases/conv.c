@@ -249,11 +249,20 @@ static const conv_case forms[] = {
     {.n = 2, .c = 20, .k = 20, .h = 13, .w = 16, .r = 3, .s = 3, .stride = 2, .padding = 1, .groups = 20},
     {.n = 1, .c = 34, .k = 34, .h = 12, .w = 19, .r = 5, .s = 5, .stride = 2, .padding = 2, .groups = 34},
     {.n = 1, .c = 6, .k = 6, .h = 5, .w = 18, .r = 2, .s = 3, .padding = 4, .groups = 6},
+    /* channels of whole pieces of 16 bytes, a filter each */
+    {.n = 1, .c = 40, .k = 40, .h = 19, .w = 30, .r = 7, .s = 7, .padding = 3, .groups = 40},
+    {.n = 2, .c = 16, .k = 16, .h = 9, .w = 121, .r = 5, .s = 5, .padding = 1, .groups = 16},
+    {.n = 1, .c = 24, .k = 24, .h = 18, .w = 61, .r = 5, .s = 5, .stride = 2, .padding = 2, .groups = 24},
+    {.n = 1, .c = 72, .k = 72, .h = 12, .w = 57, .r = 3, .s = 3, .padding = 2, .groups = 72},
+    {.n = 2, .c = 8, .k = 8, .h = 15, .w = 36, .r = 3, .s = 3, .stride = 2, .padding = 1, .groups = 8},
     {.n = 1, .c = 24, .k = 40, .h = 13, .w = 9, .r = 4, .s = 4, .stride = 4, .other = true},
     {.n = 3, .c = 16, .k = 72, .h = 8, .w = 16, .r = 3, .s = 3, .padding = 1}, /* planes of whole lines of 64 */
     {.n = 3, .c = 24, .k = 20, .h = 6, .w = 8, .r = 3, .s = 3, .padding = 1},  /* and of pieces of 16 bytes */
     {.n = 2, .c = 3, .k = 20, .h = 12, .w = 24, .r = 3, .s = 3, .padding = 1},
     {.n = 2, .c = 8, .k = 24, .h = 8, .w = 8, .r = 1, .s = 1},
+    {.n = 3, .c = 136, .k = 72, .h = 9, .w = 8, .r = 1, .s = 1}, /* planes of a step and a part of one */
+    {.n = 2, .c = 3, .k = 24, .h = 11, .w = 130, .r = 7, .s = 7, .stride = 2, .padding = 3}, /* outputs in rows of more than 64 */
+    {.n = 1, .c = 4, .k = 10, .h = 9, .w = 77, .r = 4, .s = 5, .stride = 2, .padding = 1},
 };
 enum { FORMS = sizeof forms / sizeof forms[0] };
 
@@ -315,18 +324,24 @@ static void check_special(case_list *list, form_kind form)
 {
     for (int d = 0; d < 3; d++)
         for (int last = 0; last < 2; last++)
-            for (int which = 0; which < 2; which++) {
+            for (int which = 0; which < (form == FORWARD ? 3 : 2); which++) {
                 conv_case p = {
                     .dtype = case_floats[d], .n = 1, .c = 2, .k = form == DATA ? 2 : 8, .h = 5, .w = 4, .r = 1, .s = 2};
                 p.last = last;
                 p.padding = !which;
-                if (which) p.s = 1;
-                p.what = which ? " special second" : " special first";
+                if (which == 1) p.s = 1;
+                p.what = which == 1 ? " special second" : " special first";
+                if (which == 2) { /* rows of more than 64 outputs */
+                    p.c = 1;
+                    p.h = 3;
+                    p.w = 150;
+                    p.stride = 2;
+                }
                 if (form == WEIGHT && p.dtype == TRINE_F32) continue; /* of many terms two huge ones may cancel */
                 if (form == WEIGHT) p.h = p.w = 2;
                 test_case *c = new_case(list, p, form);
-                case_set_fill(&c->tensor[which], FILL_SPECIAL, 0, 1);
-                case_set_fill(&c->tensor[!which], FILL_UNIFORM, 0.01, 0.2);
+                case_set_fill(&c->tensor[which == 1], FILL_SPECIAL, 0, 1);
+                case_set_fill(&c->tensor[which != 1], FILL_UNIFORM, 0.01, 0.2);
             }
 }
 
