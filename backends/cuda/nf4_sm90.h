@@ -163,6 +163,7 @@ trine_status matmul(trine_call *call, const void *args)
 {
     const trine_nf4_matmul_args &a = *static_cast<const trine_nf4_matmul_args *>(args);
     const trine_nf4_shape s = trine_nf4_shape_make(&a);
+    TRINE_REQUIRE_THAT(call, s.m > 16, "needs more than 16 rows of x: mma has less to do for fewer");
     const trine_status status = require(call, a, s);
     if (status != TRINE_OK) return status;
     return run_plan(call, a, s, make_plan(s, call->device->props.compute_units));

@@ -29,7 +29,7 @@ template <int ROWS, int STAGES> struct tile {
         stages = STAGES,
         rows = 128, /* of the weight */
         multipliers = rows / 64 * warpgroup,
-        trades_registers = ROWS == 256, /* as sm90::tile */
+        trades_registers = ROWS >= 128, /* as sm90::tile */
         threads = multipliers + (trades_registers ? warpgroup : 32),
         bytes_x = ROWS * wgmma::line_bytes,
         bytes_codes = rows * line_codes,
@@ -119,6 +119,7 @@ template <class T> struct pair_scale;
 #define TRINE_PAIR_SCALE(T, NAME, TO_F32) \
     template <> struct pair_scale<T> { \
         uint32_t high, low; \
+        TRINE_DEVICE_METHOD pair_scale() {} \
         TRINE_DEVICE_METHOD explicit pair_scale(float s) \
         { \
             asm("cvt.rn." NAME ".f32 %0, %1, %1;" : "=r"(high) : "f"(s)); \
@@ -137,15 +138,18 @@ TRINE_PAIR_SCALE(simt::f16, "f16x2", target::f16_to_f32)
 TRINE_PAIR_SCALE(simt::bf16, "bf16x2", target::bf16_to_f32)
 #undef TRINE_PAIR_SCALE
 
-/* A lane's way from codes to the first operand: of the rows lane / 4 and that + 8 of its warp's 16. */
+/* A lane's way from codes to the first operand, of the rows lane / 4 and that + 8 of its warp's 16, 16 terms at a time in three steps:
+ * words of codes, pairs of values, pairs times scale. */
 template <class T, class Tile> struct decoder {
     const unsigned char *table;
     uint32_t bank, selector, own, swizzled;
-    int lane;
     const float *scales; /* of block lane % 4 of its first row, and of the other one so much further */
-    int64_t apart;
+    int apart, lane;
     int left; /* blocks from there on; none where there is no row */
     float now[2], next[2];
+    pair_scale<T> scale[2];
+    uint2 words[2];
+    uint32_t pairs[4];
 
     TRINE_DEVICE_METHOD decoder(const unsigned char *table_, int group, int thread) : table(table_), lane(thread % 32)
     {
@@ -160,17 +164,44 @@ template <class T, class Tile> struct decoder {
         row += own / line_codes;
         const int64_t in_row = p.k / TRINE_NF4_BLOCK, last = p.n - 1, first = row < last ? row : last;
         scales = static_cast<const float *>(p.scales.absmax) + first * in_row + first_block + lane % 4;
-        apart = (row + 8 < last ? row + 8 - first : last - first) * in_row;
+        apart = int((row + 8 < last ? row + 8 - first : last - first) * in_row);
         left = blocks - lane % 4;
-        fetch();
+        fetch_scales();
     }
     /* The scales of the next four blocks, one a lane. */
-    TRINE_DEVICE_METHOD void fetch()
+    TRINE_DEVICE_METHOD void fetch_scales()
     {
         next[0] = left > 0 ? scales[0] : 0.0f;
         next[1] = left > 0 ? scales[apart] : 0.0f;
         scales += 4;
         left -= 4;
+    }
+    /* Of block i of the unit. */
+    TRINE_DEVICE_METHOD void take_scales(int i)
+    {
+        if (i % 4 == 0) {
+            /* volatile: else the compiler copies every time, and so waits for what was just asked for */
+            asm volatile("mov.b32 %0, %2; mov.b32 %1, %3;" : "=&f"(now[0]), "=f"(now[1]) : "f"(next[0]), "f"(next[1]));
+        } else if (i % 4 == 1) {
+            fetch_scales();
+        }
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+            scale[half] = pair_scale<T>(__shfl_sync(0xffffffffu, now[half], (lane & ~3) + i % 4));
+    }
+    TRINE_DEVICE_METHOD void load_words(uint32_t codes, int k)
+    {
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+            words[half] = ptx::load_shared_pair(codes + own + half * 8 * line_codes + (swizzled ^ k / 2 * 16) + k % 2 * 8);
+    }
+    TRINE_DEVICE_METHOD void look_up()
+    {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            pairs[half] = pair_of(words[half].x);
+            pairs[2 + half] = pair_of(words[half].y);
+        }
     }
     TRINE_DEVICE_METHOD uint32_t pair_of(uint32_t word) const
     {
@@ -178,57 +209,61 @@ template <class T, class Tile> struct decoder {
         asm("prmt.b32 %0, %1, %2, %3;" : "=r"(at) : "r"(word), "r"(bank), "r"(selector));
         return *reinterpret_cast<const uint32_t *>(table + at);
     }
-    /* Block i of the unit. */
-    TRINE_DEVICE_METHOD void run(uint32_t (&a)[4][4], uint32_t codes, int i)
+    TRINE_DEVICE_METHOD void finish(uint32_t (&a)[4]) const
     {
-        if (i % 4 == 0) {
-            now[0] = next[0];
-            now[1] = next[1];
-            fetch();
-        }
-        const int from = (lane & ~3) + i % 4;
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
-            const pair_scale<T> scale(__shfl_sync(0xffffffffu, now[half], from));
-#pragma unroll
-            for (int piece = 0; piece < 2; piece++) {
-                const int4 v = ptx::load_shared_words(codes + own + half * 8 * line_codes + (swizzled ^ 16 * piece));
-                a[2 * piece][half] = scale.times(pair_of(uint32_t(v.x)));
-                a[2 * piece][2 + half] = scale.times(pair_of(uint32_t(v.y)));
-                a[2 * piece + 1][half] = scale.times(pair_of(uint32_t(v.z)));
-                a[2 * piece + 1][2 + half] = scale.times(pair_of(uint32_t(v.w)));
-            }
-        }
+        for (int i = 0; i < 4; i++) a[i] = scale[i % 2].times(pairs[i]);
     }
 };
 
-TRINE_DEVICE void hold(uint32_t (&a)[4][4])
+TRINE_DEVICE void hold(uint32_t (&a)[4])
 {
 #pragma unroll
-    for (int i = 0; i < 16; i++) asm volatile("" : "+r"(a[i / 4][i % 4])::"memory");
+    for (int i = 0; i < 4; i++) asm volatile("" : "+r"(a[i])::"memory");
 }
 
-/* A stage is multiplied, and meanwhile the next one, if there is one, decoded. */
-template <class T, class Tile>
-TRINE_DEVICE void multiply_stage(float (&sum)[Tile::columns / 2], uint32_t (&a)[4][4], uint32_t (&after)[4][4],
-                                 decoder<T, Tile> &codes, ring_place<Tile> &at, uint32_t &last, int i, int steps, int thread)
+/* The sums of a unit. While 16 terms are multiplied, the next ones get their scale, those after them are looked up, and the words of
+ * those after these are loaded: a warp waits where it starts an instruction whose operand is in registers until the one before is
+ * nearly done, and all that comes after must have been asked for by then. */
+template <class T, class Tile> TRINE_DEVICE void multiply_unit(float (&sum)[Tile::columns / 2], decoder<T, Tile> &codes,
+                                                               ring_place<Tile> &at, int steps, int thread)
 {
-    const uint64_t x = wgmma::describe(at.x());
-    const uint32_t empty = at.empty();
-    hold(a);
-    wgmma::fence();
-#pragma unroll
-    for (int k = 0; k < 4; k++)
-        wgmma::multiply_pairs<T, Tile::columns>::run(sum, a[k], x + k * wgmma::next_terms<wgmma::along_k>, i + k > 0);
-    wgmma::commit();
-    wgmma::wait<1>();
-    hold(after);
-    if (i > 0 && thread < together) ptx::barrier_arrive(last, uint32_t(thread));
-    last = empty;
-    at.advance();
-    if (i + 1 == steps) return;
+    uint32_t a[2][4], last = 0;
+    wgmma::hold(sum);
     ptx::barrier_wait(at.full(), at.parity);
-    codes.run(after, at.codes(), i + 1);
+    codes.take_scales(0);
+    codes.load_words(at.codes(), 0);
+    codes.look_up();
+    codes.load_words(at.codes(), 1);
+    codes.finish(a[0]);
+    codes.look_up();
+    codes.load_words(at.codes(), 2);
+#pragma unroll 1
+    for (int i = 0; i < steps; i++) {
+        const uint64_t x = wgmma::describe(at.x());
+        const uint32_t here = at.codes(), empty = at.empty();
+        const bool more = i + 1 < steps;
+        at.advance();
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            hold(a[k % 2]);
+            wgmma::fence();
+            wgmma::multiply_pairs<T, Tile::columns>::run(sum, a[k % 2], x + k * wgmma::next_terms<wgmma::along_k>, i + k > 0);
+            wgmma::commit();
+            wgmma::wait<1>();
+            hold(a[(k + 1) % 2]);
+            if (k == 0 && i > 0 && thread < together) ptx::barrier_arrive(last, uint32_t(thread));
+            if (k == 1 && more) ptx::barrier_wait(at.full(), at.parity);
+            if (k == 3 && more) codes.take_scales(i + 1);
+            if (k < 3 || more) codes.finish(a[(k + 1) % 2]);
+            if (k < 2 || more) codes.look_up();
+            if (k < 1 || more) codes.load_words(k < 1 ? here : at.codes(), (k + 3) % 4);
+        }
+        last = empty;
+    }
+    wgmma::wait<0>();
+    wgmma::hold(sum);
+    if (thread < together) ptx::barrier_arrive(last, uint32_t(thread));
 }
 
 /* The sums of 32 rows of x that a warpgroup has turned: four rows of the weight at a time. */
@@ -287,22 +322,10 @@ TRINE_DEVICE void multiply_units(const nf4_product<T> &p, const schedule &s, con
     ring_place<Tile> at(base);
     decoder<T, Tile> codes(table, group, thread);
     float sum[Tile::columns / 2];
-    uint32_t even[4][4], odd[4][4];
     for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += apart) {
         const work<Tile> w(s, unit, rank);
         codes.begin(p, w.row, w.first_step, w.steps);
-        uint32_t last = 0;
-        wgmma::hold(sum);
-        ptx::barrier_wait(at.full(), at.parity);
-        codes.run(even, at.codes(), 0);
-#pragma unroll 1
-        for (int i = 0; i < w.steps; i += 2) {
-            multiply_stage<T, Tile>(sum, even, odd, codes, at, last, i, w.steps, thread);
-            if (i + 1 < w.steps) multiply_stage<T, Tile>(sum, odd, even, codes, at, last, i + 1, w.steps, thread);
-        }
-        wgmma::wait<0>();
-        wgmma::hold(sum);
-        if (thread < together) ptx::barrier_arrive(last, uint32_t(thread));
+        multiply_unit<T, Tile>(sum, codes, at, w.steps, thread);
         store_sums<T, Tile>(sum, p, s, w, base, group, thread);
     }
 }
@@ -330,11 +353,11 @@ template <class T, class Tile> __global__ void __launch_bounds__(Tile::threads, 
     if (warp < Tile::multipliers / 32) {
         nf4_table::fill_table<T, Tile::multipliers>(table, values);
         ptx::meet(15, Tile::multipliers);
-        if constexpr (Tile::trades_registers) ptx::take_registers<224>();
+        if constexpr (Tile::trades_registers) ptx::take_registers<232>();
         ptx::cluster_wait();
         multiply_units<T, Tile>(p, s, table, base);
     } else {
-        if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
+        if constexpr (Tile::trades_registers) ptx::leave_registers<40>();
         ptx::cluster_wait();
         if (warp == Tile::multipliers / 32) load_stages<Tile>(m, s, base);
         __syncwarp();

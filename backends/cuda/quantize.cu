@@ -7,8 +7,8 @@
 #include "backends/simt/quantize.h"
 
 static const trine_variant nf4_variants[] = {
-    {"mma", nf4_mma::matmul},
     {"sm90", sm90nf4::matmul},
+    {"mma", nf4_mma::matmul},
     {"gemv", simt::nf4_gemv},
     {"dequantize", simt::nf4_dequantized},
     {"sm90_64", sm90nf4::matmul_of_tile<64>},
