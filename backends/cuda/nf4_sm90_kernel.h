@@ -119,7 +119,6 @@ template <class T> struct pair_scale;
 #define TRINE_PAIR_SCALE(T, NAME, TO_F32) \
     template <> struct pair_scale<T> { \
         uint32_t high, low; \
-        TRINE_DEVICE_METHOD pair_scale() {} \
         TRINE_DEVICE_METHOD explicit pair_scale(float s) \
         { \
             asm("cvt.rn." NAME ".f32 %0, %1, %1;" : "=r"(high) : "f"(s)); \
@@ -138,8 +137,7 @@ TRINE_PAIR_SCALE(simt::f16, "f16x2", target::f16_to_f32)
 TRINE_PAIR_SCALE(simt::bf16, "bf16x2", target::bf16_to_f32)
 #undef TRINE_PAIR_SCALE
 
-/* A lane's way from codes to the first operand, of the rows lane / 4 and that + 8 of its warp's 16, 16 terms at a time in three steps:
- * words of codes, pairs of values, pairs times scale. */
+/* A lane's way from codes to the first operand, of the rows lane / 4 and that + 8 of its warp's 16. */
 template <class T, class Tile> struct decoder {
     const unsigned char *table;
     uint32_t bank, selector, own, swizzled;
@@ -147,9 +145,6 @@ template <class T, class Tile> struct decoder {
     int apart, lane;
     int left; /* blocks from there on; none where there is no row */
     float now[2], next[2];
-    pair_scale<T> scale[2];
-    uint2 words[2];
-    uint32_t pairs[4];
 
     TRINE_DEVICE_METHOD decoder(const unsigned char *table_, int group, int thread) : table(table_), lane(thread % 32)
     {
@@ -176,31 +171,26 @@ template <class T, class Tile> struct decoder {
         scales += 4;
         left -= 4;
     }
-    /* Of block i of the unit. */
-    TRINE_DEVICE_METHOD void take_scales(int i)
+    /* Block i of the unit, its codes in shared memory. */
+    TRINE_DEVICE_METHOD void run(uint32_t (&a)[4][4], uint32_t codes, int i)
     {
         if (i % 4 == 0) {
             /* volatile: else the compiler copies every time, and so waits for what was just asked for */
             asm volatile("mov.b32 %0, %2; mov.b32 %1, %3;" : "=&f"(now[0]), "=f"(now[1]) : "f"(next[0]), "f"(next[1]));
-        } else if (i % 4 == 1) {
+        } else if (i % 4 == 2) {
             fetch_scales();
         }
 #pragma unroll
-        for (int half = 0; half < 2; half++)
-            scale[half] = pair_scale<T>(__shfl_sync(0xffffffffu, now[half], (lane & ~3) + i % 4));
-    }
-    TRINE_DEVICE_METHOD void load_words(uint32_t codes, int k)
-    {
-#pragma unroll
-        for (int half = 0; half < 2; half++)
-            words[half] = ptx::load_shared_pair(codes + own + half * 8 * line_codes + (swizzled ^ k / 2 * 16) + k % 2 * 8);
-    }
-    TRINE_DEVICE_METHOD void look_up()
-    {
-#pragma unroll
         for (int half = 0; half < 2; half++) {
-            pairs[half] = pair_of(words[half].x);
-            pairs[2 + half] = pair_of(words[half].y);
+            const pair_scale<T> scale(__shfl_sync(0xffffffffu, now[half], (lane & ~3) + i % 4));
+#pragma unroll
+            for (int piece = 0; piece < 2; piece++) {
+                const int4 v = ptx::load_shared_words(codes + own + half * 8 * line_codes + (swizzled ^ 16 * piece));
+                a[2 * piece][half] = scale.times(pair_of(uint32_t(v.x)));
+                a[2 * piece][2 + half] = scale.times(pair_of(uint32_t(v.y)));
+                a[2 * piece + 1][half] = scale.times(pair_of(uint32_t(v.z)));
+                a[2 * piece + 1][2 + half] = scale.times(pair_of(uint32_t(v.w)));
+            }
         }
     }
     TRINE_DEVICE_METHOD uint32_t pair_of(uint32_t word) const
@@ -209,57 +199,50 @@ template <class T, class Tile> struct decoder {
         asm("prmt.b32 %0, %1, %2, %3;" : "=r"(at) : "r"(word), "r"(bank), "r"(selector));
         return *reinterpret_cast<const uint32_t *>(table + at);
     }
-    TRINE_DEVICE_METHOD void finish(uint32_t (&a)[4]) const
-    {
-#pragma unroll
-        for (int i = 0; i < 4; i++) a[i] = scale[i % 2].times(pairs[i]);
-    }
 };
 
-TRINE_DEVICE void hold(uint32_t (&a)[4])
+TRINE_DEVICE void hold(uint32_t (&a)[4][4])
 {
 #pragma unroll
-    for (int i = 0; i < 4; i++) asm volatile("" : "+r"(a[i])::"memory");
+    for (int i = 0; i < 16; i++) asm volatile("" : "+r"(a[i / 4][i % 4])::"memory");
 }
 
-/* The sums of a unit. While 16 terms are multiplied, the next ones get their scale, those after them are looked up, and the words of
- * those after these are loaded: a warp waits where it starts an instruction whose operand is in registers until the one before is
- * nearly done, and all that comes after must have been asked for by then. */
+/* A stage is multiplied, and meanwhile the next one, if there is one, decoded as a whole: its terms wait for each other's look-ups no
+ * more than they must. */
+template <class T, class Tile>
+TRINE_DEVICE void multiply_stage(float (&sum)[Tile::columns / 2], uint32_t (&a)[4][4], uint32_t (&after)[4][4],
+                                 decoder<T, Tile> &codes, ring_place<Tile> &at, uint32_t &last, int i, int steps, int thread)
+{
+    const uint64_t x = wgmma::describe(at.x());
+    const uint32_t empty = at.empty();
+    hold(a);
+    wgmma::fence();
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+        wgmma::multiply_pairs<T, Tile::columns>::run(sum, a[k], x + k * wgmma::next_terms<wgmma::along_k>, i + k > 0);
+    wgmma::commit();
+    wgmma::wait<1>();
+    hold(after);
+    if (i > 0 && thread < together) ptx::barrier_arrive(last, uint32_t(thread));
+    last = empty;
+    at.advance();
+    if (i + 1 == steps) return;
+    ptx::barrier_wait(at.full(), at.parity);
+    codes.run(after, at.codes(), i + 1);
+}
+
+/* The sums of a unit. */
 template <class T, class Tile> TRINE_DEVICE void multiply_unit(float (&sum)[Tile::columns / 2], decoder<T, Tile> &codes,
                                                                ring_place<Tile> &at, int steps, int thread)
 {
-    uint32_t a[2][4], last = 0;
+    uint32_t even[4][4], odd[4][4], last = 0;
     wgmma::hold(sum);
     ptx::barrier_wait(at.full(), at.parity);
-    codes.take_scales(0);
-    codes.load_words(at.codes(), 0);
-    codes.look_up();
-    codes.load_words(at.codes(), 1);
-    codes.finish(a[0]);
-    codes.look_up();
-    codes.load_words(at.codes(), 2);
+    codes.run(even, at.codes(), 0);
 #pragma unroll 1
-    for (int i = 0; i < steps; i++) {
-        const uint64_t x = wgmma::describe(at.x());
-        const uint32_t here = at.codes(), empty = at.empty();
-        const bool more = i + 1 < steps;
-        at.advance();
-#pragma unroll
-        for (int k = 0; k < 4; k++) {
-            hold(a[k % 2]);
-            wgmma::fence();
-            wgmma::multiply_pairs<T, Tile::columns>::run(sum, a[k % 2], x + k * wgmma::next_terms<wgmma::along_k>, i + k > 0);
-            wgmma::commit();
-            wgmma::wait<1>();
-            hold(a[(k + 1) % 2]);
-            if (k == 0 && i > 0 && thread < together) ptx::barrier_arrive(last, uint32_t(thread));
-            if (k == 1 && more) ptx::barrier_wait(at.full(), at.parity);
-            if (k == 3 && more) codes.take_scales(i + 1);
-            if (k < 3 || more) codes.finish(a[(k + 1) % 2]);
-            if (k < 2 || more) codes.look_up();
-            if (k < 1 || more) codes.load_words(k < 1 ? here : at.codes(), (k + 3) % 4);
-        }
-        last = empty;
+    for (int i = 0; i < steps; i += 2) {
+        multiply_stage<T, Tile>(sum, even, odd, codes, at, last, i, steps, thread);
+        if (i + 1 < steps) multiply_stage<T, Tile>(sum, odd, even, codes, at, last, i + 1, steps, thread);
     }
     wgmma::wait<0>();
     wgmma::hold(sum);
