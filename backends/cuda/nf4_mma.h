@@ -16,10 +16,11 @@
 #define TRINE_CUDA_NF4_MMA_H
 
 #include "backends/cuda/mma/mma_sync.h"
-#include "backends/simt/nf4_matmul.h"
+#include "backends/cuda/nf4_table.h"
 
 namespace nf4_mma {
 
+using namespace nf4_table;
 using simt::nf4_product;
 
 enum {
@@ -28,10 +29,6 @@ enum {
     rows_at_once = 16, /* of x, that a launch takes */
     most_times = 3     /* that the weight is read; for more rows of x it is better dequantised once */
 };
-
-/* The table: entry [byte] has its pair once for every bank, and as many bytes unused, so that one byte permutation makes of a byte
- * and the lane's bank an address: shifts and masks take the same unit, and would be the bound. */
-enum { entry_bytes = 256, table_bytes = 256 * entry_bytes };
 
 /* How a block works. NT: eights of x's rows. Two of them are worth two tiles, which need no more of x. FEW: with the 99 KiB of shared
  * memory that compute capability 8.6 and 8.9 have. */
@@ -54,24 +51,6 @@ template <int NT, bool DOUBLED, bool FEW> struct layout {
         shared = at_sums + warps * of_warp * 4
     };
 };
-
-/* The first element of a byte in the lower half of its pair. Eight threads have a byte, 16 bytes each. */
-template <class T, int THREADS> TRINE_DEVICE void fill_table(unsigned char *table, const simt::nf4_book &values)
-{
-#pragma unroll 1
-    for (int i = int(threadIdx.x); i < 256 * 8; i += THREADS) {
-        const int byte = i / 8;
-        const uint32_t pair =
-            uint32_t(simt::from_f32<T>(values.at[byte >> 4]).bits) | uint32_t(simt::from_f32<T>(values.at[byte & 15]).bits) << 16;
-        *reinterpret_cast<uint4 *>(table + byte * entry_bytes + i % 8 * 16) = uint4{pair, pair, pair, pair};
-    }
-}
-
-/* Byte b of a word, looked up. `bank`: four times the lane. */
-template <int b> TRINE_DEVICE uint32_t look_up(const unsigned char *table, uint32_t bank, uint32_t word)
-{
-    return *reinterpret_cast<const uint32_t *>(table + target::byte_permute<0x5504 + 16 * b>(word, bank));
-}
 
 /* 4 bytes to shared memory; those from `bytes` on are 0. */
 TRINE_DEVICE void copy4(uint32_t to, const void *p, int bytes)

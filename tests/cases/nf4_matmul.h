@@ -31,11 +31,13 @@ static void oracle_nf4_matmul(const test_case *c, int64_t unit, double *const *o
     const case_tensor *x = case_find(c, "x"), *codes = case_find(c, "codes"), *bias = case_find(c, "bias");
     const int64_t inner = x->shape[1], outer = case_find(c, "d")->shape[1], k = transposed ? outer : inner;
     for (int64_t j = 0; j < outer; j++) out[0][j] = bias ? case_value(bias, j) : 0;
+    double scale = 0;
     for (int64_t row = 0; row < (transposed ? inner : outer); row++)
         for (int64_t i = 0; i < k; i++) {
             const int64_t at = row * k + i;
+            if (i == 0 || at % TRINE_NF4_BLOCK == 0) scale = scale_of(c, at / TRINE_NF4_BLOCK);
             const unsigned pair = (unsigned)case_value_i64(codes, at / 2), code = at % 2 ? pair & 15 : pair >> 4;
-            const double w = (double)(float)((double)book[code] * scale_of(c, at / TRINE_NF4_BLOCK));
+            const double w = (double)(float)((double)book[code] * scale);
             out[0][transposed ? i : row] += w * case_value(x, unit * inner + (transposed ? row : i));
         }
 }
@@ -52,8 +54,8 @@ typedef struct nf4_spec {
 } nf4_spec;
 
 /* As matmul's bound for a sum in f32 of terms whose size is at most 1 on average. With 16 bits, each element of the weight is
- * rounded once to x's dtype, half of the last place u at most: errors of either sign, whose sum has the deviation u sqrt(K / 3);
- * seven of these. */
+ * rounded to x's dtype, half of the last place u at most: errors of either sign, whose sum has the deviation u sqrt(K / 3); seven of
+ * these. Where the value and its product with the scale are both rounded, five of the deviation of that. */
 static void nf4_tolerance(test_case *c, const nf4_spec *s)
 {
     const double k = (double)(s->transposed ? s->n : s->k), u = 0x1p-24;
@@ -96,7 +98,7 @@ static test_case *new_nf4_matmul(case_list *list, nf4_spec s)
 static void nf4_bench(case_list *list)
 {
     static const int64_t weights[][2] = {{4096, 4096}, {14336, 4096}, {4096, 14336}, {8192, 8192}, {28672, 8192}};
-    static const int64_t rows[] = {1, 4, 8, 16, 4096};
+    static const int64_t rows[] = {1, 4, 16, 32, 128, 512, 4096};
     for (size_t w = 0; w < sizeof weights / sizeof *weights; w++)
         for (size_t m = 0; m < sizeof rows / sizeof *rows; m++)
             new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_BF16, .m = rows[m], .n = weights[w][0], .k = weights[w][1]});
@@ -106,9 +108,10 @@ static void nf4_bench(case_list *list)
 
 void cases_nf4_matmul(case_list *list, case_kind kind)
 {
-    static const int64_t shapes[][3] = {{0, 5, 64},   {3, 0, 64},    {2, 7, 0},     {1, 1, 1},      {1, 37, 192},
-                                        {2, 70, 67},  {4, 33, 256},  {5, 48, 640},  {8, 100, 1088}, {16, 65, 128},
-                                        {13, 31, 64}, {17, 40, 192}, {3, 16, 2304}, {41, 37, 1088}};
+    static const int64_t shapes[][3] = {{0, 5, 64},     {3, 0, 64},     {2, 7, 0},     {1, 1, 1},      {1, 37, 192},
+                                        {2, 70, 67},    {4, 33, 256},   {5, 48, 640},  {8, 100, 1088}, {16, 65, 128},
+                                        {13, 31, 64},   {17, 40, 192},  {3, 16, 2304}, {41, 37, 1088}, {9, 300, 320},
+                                        {70, 260, 320}, {129, 33, 192}, {257, 70, 128}};
     if (kind == CASES_BENCH) {
         nf4_bench(list);
         return;
@@ -124,6 +127,10 @@ void cases_nf4_matmul(case_list *list, case_kind kind)
                 if (scaling == NF4_LINEAR) s.layout = (case_layout)(1 + (d + (int)i) % (LAYOUT_COUNT - 1));
                 new_nf4_matmul(list, s);
             }
+    /* more tiles than a device has multiprocessors, of few rows of x and of many */
+    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_BF16, .m = 70, .n = 8900, .k = 64});
+    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_F16, .m = 2, .n = 36000, .k = 128});
+    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_BF16, .m = 13, .n = 12000, .k = 192});
 }
 
 #endif

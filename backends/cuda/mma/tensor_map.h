@@ -55,8 +55,9 @@ inline bool fits(const matrices &m)
 /* And of the address, which a query does not know. */
 inline bool aligned(const matrices &m) { return reinterpret_cast<uintptr_t>(m.data) % 16 == 0; }
 
-/* A map of m for boxes of box_inner x box_outer, swizzled by lines of 128 bytes. m fits and is aligned. */
-inline bool make(CUtensorMap *map, const matrices &m, int64_t box_inner, int64_t box_outer)
+/* A map of m for boxes of box_inner x box_outer, swizzled by lines of 128 bytes if nothing else is said. m fits and is aligned. */
+inline bool make(CUtensorMap *map, const matrices &m, int64_t box_inner, int64_t box_outer,
+                 CUtensorMapSwizzle swizzle = CU_TENSOR_MAP_SWIZZLE_128B)
 {
     static const encode_function encode = find_encode();
     const cuuint64_t size[5] = {cuuint64_t(m.inner), cuuint64_t(m.outer), cuuint64_t(m.batch[0]), cuuint64_t(m.batch[1]),
@@ -67,7 +68,7 @@ inline bool make(CUtensorMap *map, const matrices &m, int64_t box_inner, int64_t
     for (int i = 0; i < m.batch_axes; i++)
         if (m.batch[i] > 1) stride[i + 1] = cuuint64_t(m.batch_stride[i] * m.element_bytes);
     return encode && encode(map, m.type, m.batch_axes ? 5 : 2, const_cast<void *>(m.data), size, stride, box, step,
-                            CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                            CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                             CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 

@@ -100,6 +100,24 @@ template <class T, int N> struct multiply;
     };
 template <int N> struct multiply_registers;
 
+/* 16 bits with a in registers, b along K: a[i] is a pair of neighbouring terms of row t / 32 * 16 + t % 32 / 4 + i % 2 * 8, from term
+ * t % 4 * 2 + i / 2 * 8 on. */
+template <class T, int N> struct multiply_pairs;
+#define TRINE_WGMMA_PAIRS_OF(T, NAME, N, R, O, A0, A1, A2, A3, DB, ADD) \
+    template <> struct multiply_pairs<T, N> { \
+        static __device__ __forceinline__ void run(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, bool add) \
+        { \
+            asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #ADD ", 0;\n" \
+                         "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." NAME "." NAME " {" R "}, {%" #A0 ",%" #A1 ",%" #A2 \
+                         ",%" #A3 "}, %" #DB ", p, 1, 1, 0;\n}" \
+                         : O() \
+                         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(add))); \
+        } \
+    };
+#define TRINE_WGMMA_PAIRS(N, R, O, A0, A1, A2, A3, DB, ADD) \
+    TRINE_WGMMA_PAIRS_OF(simt::f16, "f16", N, R, O, A0, A1, A2, A3, DB, ADD) \
+    TRINE_WGMMA_PAIRS_OF(simt::bf16, "bf16", N, R, O, A0, A1, A2, A3, DB, ADD)
+
 /* Ten registers whose numbers begin with the digits t; eight operands from the i-th. */
 #define R10(t) "%" #t "0,%" #t "1,%" #t "2,%" #t "3,%" #t "4,%" #t "5,%" #t "6,%" #t "7,%" #t "8,%" #t "9,"
 #define O8(i) \
@@ -125,6 +143,9 @@ TRINE_WGMMA_TF32(192, R90 "%90,%91,%92,%93,%94,%95", O96, 96, 97, 98)
 TRINE_WGMMA_TF32(256, R120 "%120,%121,%122,%123,%124,%125,%126,%127", O128, 128, 129, 130)
 TRINE_WGMMA_TF32_REGISTERS(64, R30 "%30,%31", O32, 32, 33, 34, 35, 36, 37)
 TRINE_WGMMA_TF32_REGISTERS(128, R60 "%60,%61,%62,%63", O64, 64, 65, 66, 67, 68, 69)
+TRINE_WGMMA_PAIRS(64, R30 "%30,%31", O32, 32, 33, 34, 35, 36, 37)
+TRINE_WGMMA_PAIRS(128, R60 "%60,%61,%62,%63", O64, 64, 65, 66, 67, 68, 69)
+TRINE_WGMMA_PAIRS(256, R120 "%120,%121,%122,%123,%124,%125,%126,%127", O128, 128, 129, 130, 131, 132, 133)
 
 /* fp8: 32 terms, 64 x N; operands along K only, whose 32 terms are next_terms<along_k> apart, too. Each adds to the sums with 13
  * bits after the point of the largest term. */
@@ -161,6 +182,8 @@ TRINE_WGMMA_F8_128(f8_e5m2, "e5m2", f8_e5m2, "e5m2")
 #undef TRINE_WGMMA_16_BITS
 #undef TRINE_WGMMA_TF32
 #undef TRINE_WGMMA_TF32_REGISTERS
+#undef TRINE_WGMMA_PAIRS
+#undef TRINE_WGMMA_PAIRS_OF
 #undef R10
 #undef R30
 #undef R60
