@@ -36,9 +36,10 @@ TRINE_DEVICE uint32_t cluster_address(const void *shared, int block)
 }
 
 /* The interface of simt::lone_block. Blocks meet at a barrier each in its own shared memory, which counts the bytes that arrive:
- * a barrier of the cluster would have to wait until all memory accesses of its threads are over, and empties the L1 cache. */
-struct row_cluster {
-    enum { most_blocks = 16 };
+ * a barrier of the cluster would have to wait until all memory accesses of its threads are over, and empties the L1 cache. `meetings`:
+ * barriers, which turns take one after the other. */
+template <int meetings_> struct row_cluster_of {
+    enum { most_blocks = 16, meetings = meetings_ };
 #if !defined __CUDA_ARCH__ || __CUDA_ARCH__ >= 900
     static constexpr bool absent = false;
     static TRINE_DEVICE_METHOD int rank()
@@ -82,12 +83,12 @@ struct row_cluster {
         do
             asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
                          : "=r"(done)
-                         : "r"(own_address(turn)), "r"(turn >> 1 & 1)
+                         : "r"(own_address(turn)), "r"(turn / meetings & 1)
                          : "memory");
         while (!done);
     }
-    /* The barrier that has been met at is next used two turns later. By then every block has met in the turn between, so that
-     * nobody puts into a turn before its barrier has done with the last one. */
+    /* The barrier that has been met at is next used `meetings` turns later. By then every block has met in the turn between, so
+     * that nobody puts into a turn before its barrier has done with the last one. */
     static TRINE_DEVICE_METHOD void again(int turn, int bytes)
     {
         if (thread_x() == 0)
@@ -98,8 +99,8 @@ struct row_cluster {
   private:
     static TRINE_DEVICE_METHOD uint64_t *arrived(int turn)
     {
-        TRINE_SHARED uint64_t barrier[2];
-        return &barrier[turn & 1];
+        TRINE_SHARED uint64_t barrier[meetings];
+        return &barrier[turn % meetings];
     }
     static TRINE_DEVICE_METHOD uint32_t own_address(int turn) { return uint32_t(__cvta_generic_to_shared(arrived(turn))); }
 #else /* never launched there */
@@ -113,7 +114,20 @@ struct row_cluster {
     template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value, int = 0) { *slot = value; }
 #endif
 };
+using row_cluster = row_cluster_of<2>;
 using row_wide_team = row_cluster;
+
+/* For simt/row_stream.h: a block that has put its own goes on and meets a turn later. Then a block may be two turns ahead of
+ * another, so that there are four barriers; and copies to shared memory are closed in groups, of which the last may be on their
+ * way when the others are waited for (PTX ISA, "cp.async.wait_group"). */
+constexpr int stream_shared = 228 * 1024, stream_reserved = 1024; /* of a multiprocessor, and by the system of each of its blocks */
+struct row_stream_team : row_cluster_of<4> {
+    static TRINE_DEVICE_METHOD void end_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+    template <int last> static TRINE_DEVICE_METHOD void wait_for_copies_but()
+    {
+        asm volatile("cp.async.wait_group %0;" ::"n"(last) : "memory");
+    }
+};
 
 /* Blocks that may work on one row, on any device of the architecture. */
 inline int row_most_blocks(const trine_call *call) { return atoi(call->device->props.arch + sizeof "sm_" - 1) >= 90 ? 8 : 1; }

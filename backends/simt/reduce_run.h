@@ -8,8 +8,13 @@
 
 namespace simt {
 
-/* Blocks that are enough for any device to be busy to the end. */
-inline int64_t wanted_blocks(const trine_call *call) { return int64_t(call->device->props.compute_units) * 16; }
+/* Blocks that are wanted: of one output as many as work at a time, since its states are merged by one block; of several ones enough
+ * for any device to be busy to the end. */
+inline int64_t wanted_blocks(const trine_call *call, int64_t outputs)
+{
+    const char*e=getenv("N8A");
+    return int64_t(call->device->props.compute_units) * (e?atoi(e):outputs > 1 ? 32 : 4);
+}
 inline int log2_at_least(int64_t n)
 {
     int shift = 0;
@@ -26,7 +31,7 @@ template <class Kind> inline reduce_rows_plan plan_rows(const trine_call *call, 
 {
     constexpr int V = 16 / int(sizeof(reduce_element<Kind>));
     const int64_t wave = call->device->props.wave_size, loads = r.step[0] == 1 ? ceil_div(r.n, V) : r.n,
-                  many = wanted_blocks(call);
+                  many = wanted_blocks(call, r.kept.numel);
     const bool whole_block = loads > 16 * wave;
     reduce_rows_plan plan = {};
     plan.outputs = r.kept.numel;
@@ -60,8 +65,8 @@ template <class Kind> inline reduce_columns_plan plan_columns(const trine_call *
     plan.shift = int(clamped(log2_at_least(packs), 0, log2_at_least(clamped(512 / width_bytes, 1, reduce_threads))));
     plan.blocks_across = ceil_div(packs, int64_t(1) << plan.shift);
     const int64_t deep = reduce_threads >> plan.shift;
-    const int64_t slices =
-        clamped(columns_blocks * call->device->props.compute_units / (plan.blocks_across * plan.outer), 1, r.n / (8 * deep));
+    const char*e=getenv("N8B"); const int64_t slices =
+        clamped((e?atoi(e):columns_blocks) * call->device->props.compute_units / (plan.blocks_across * plan.outer), 1, r.n / (8 * deep));
     const int64_t least = ceil_div(r.n, columns_most_rows * deep);
     plan.slices = slices > least ? slices : least;
     return plan;
@@ -73,8 +78,8 @@ template <class Kind> inline trine_status launch_finish(trine_call *call, const 
                                                         int64_t outputs, int64_t count, int64_t output_step, int64_t state_step,
                                                         const reduce_search<Kind> &search = {})
 {
-    /* where states of neighbouring outputs are neighbours, 16 of them a block, which is at least a line of the caches */
-    const int most = log2_at_least(reduce_threads) - (output_step == 1 ? 4 : 0);
+    /* where states of neighbouring outputs are neighbours, some of them a block: at least half a line of the caches, or one */
+    const int most = log2_at_least(reduce_threads) - (output_step != 1 ? 0 : sizeof(reduce_state<Kind>) < 16 ? 4 : 3);
     const int shift = int(clamped(log2_at_least(ceil_div(count, 4)), 0, most));
     return launch_next(call, reduce_finish_kernel<Kind>, ceil_div(outputs, reduce_threads >> shift), reduce_threads, kind,
                        walk<3, divider_any>(kept), outputs, count, output_step, state_step, shift,
