@@ -4,6 +4,7 @@
 #ifndef TRINE_CUDA_ROW_H
 #define TRINE_CUDA_ROW_H
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #if defined TRINE_CODE_SM80
@@ -120,7 +121,8 @@ using row_wide_team = row_cluster;
 /* For simt/row_stream.h: a block that has put its own goes on and meets a turn later. Then a block may be two turns ahead of
  * another, so that there are four barriers; and copies to shared memory are closed in groups, of which the last may be on their
  * way when the others are waited for (PTX ISA, "cp.async.wait_group"). */
-constexpr int stream_shared = 228 * 1024, stream_reserved = 1024; /* of a multiprocessor, and by the system of each of its blocks */
+constexpr int stream_shared = 228 * 1024,
+              stream_reserved = 1024; /* of a multiprocessor, and by the system of each of its blocks */
 struct row_stream_team : row_cluster_of<4> {
     static TRINE_DEVICE_METHOD void end_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
     template <int last> static TRINE_DEVICE_METHOD void wait_for_copies_but()
@@ -150,30 +152,55 @@ struct wide_launch {
     }
 };
 
+/* What a device answered about clusters of a kernel. To ask takes the host 10 to 20 us, in which a stream may run empty. */
+struct wide_answer {
+    const void *kernel;
+    int device, blocks, threads;
+    size_t shared;
+    int clusters;
+};
+
+/* Clusters of `blocks` blocks that the device can have at work together; 0: it can't run such ones. */
+inline int clusters_at_once(trine_call *call, const void *kernel, int blocks, int threads, size_t shared)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static wide_answer known[256]; /* of kernels, shapes and devices by hash; a collision only asks again */
+    wide_answer asked = {kernel, 0, blocks, threads, shared, 0};
+    if (cudaGetDevice(&asked.device) != cudaSuccess) asked.device = -1;
+    uint64_t hash = reinterpret_cast<uintptr_t>(kernel) >> 4;
+    for (uint64_t part : {uint64_t(asked.device), uint64_t(blocks), uint64_t(threads), uint64_t(shared)})
+        hash = (hash ^ part) * 0x9e3779b97f4a7c15u;
+    wide_answer &slot = known[hash >> 56];
+    pthread_mutex_lock(&lock);
+    const bool same = slot.kernel == kernel && slot.device == asked.device && slot.blocks == blocks && slot.threads == threads &&
+                      slot.shared == shared;
+    if (same) asked.clusters = slot.clusters;
+    pthread_mutex_unlock(&lock);
+    if (same) return asked.clusters;
+    const wide_launch wide(call, blocks, blocks, threads, shared);
+    cudaFuncAttributes own = {}; /* all that there is is allowed, whatever shape the next launch has */
+    if (shared > 48 * 1024 && cudaFuncGetAttributes(&own, kernel) == cudaSuccess)
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             int(call->device->props.shared_bytes - int64_t(own.sharedSizeBytes)));
+    if (blocks > 8) cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+    if (cudaOccupancyMaxActiveClusters(&asked.clusters, kernel, &wide.config) != cudaSuccess) asked.clusters = 0;
+    cudaGetLastError(); /* not an error of the launch that follows */
+    pthread_mutex_lock(&lock);
+    slot = asked;
+    pthread_mutex_unlock(&lock);
+    return asked.clusters;
+}
+template <class... P> inline int row_wide_teams(trine_call *call, void (*kernel)(P...), int blocks, int threads, size_t shared)
+{
+    return clusters_at_once(call, reinterpret_cast<const void *>(kernel), blocks, threads, shared);
+}
+
 /* The largest clusters of such blocks that this device can run: 16, which needs a permission and as many multiprocessors side by
  * side, or what all have. */
 template <class... P> inline int row_most_blocks_here(trine_call *call, void (*kernel)(P...), int threads)
 {
-    const int most = row_most_blocks(call);
-    if (most == 1) return 1;
-    const wide_launch wide(call, row_cluster::most_blocks, row_cluster::most_blocks, threads);
-    int clusters = 0;
-    const bool fits = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) == cudaSuccess &&
-                      cudaOccupancyMaxActiveClusters(&clusters, kernel, &wide.config) == cudaSuccess && clusters > 0;
-    if (!fits) cudaGetLastError(); /* not an error of the launch that follows */
-    return fits ? int(row_cluster::most_blocks) : most;
-}
-
-/* Clusters of `blocks` blocks that the device can have at work together; 0: it can't run such ones. */
-template <class... P> inline int row_wide_teams(trine_call *call, void (*kernel)(P...), int blocks, int threads, size_t shared)
-{
-    const wide_launch wide(call, blocks, blocks, threads, shared);
-    int clusters = 0;
-    allow_shared(kernel, shared);
-    if (blocks > 8) cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
-    if (cudaOccupancyMaxActiveClusters(&clusters, kernel, &wide.config) != cudaSuccess) clusters = 0;
-    cudaGetLastError(); /* not an error of the launch that follows */
-    return clusters;
+    const int most = row_most_blocks(call), all = row_cluster::most_blocks;
+    return most > 1 && row_wide_teams(call, kernel, all, threads, 0) > 0 ? all : most;
 }
 
 /* simt::launch with the grid in clusters of `blocks`. */

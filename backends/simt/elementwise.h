@@ -275,10 +275,7 @@ TRINE_DEVICE uint8_t apply(arithmetic op, uint8_t a, uint8_t b) { return int_ari
  * `sure` becomes false where it might not be. With significands of p bits, a / b is never half way between two numbers of T (its
  * divisor would have p + 1 bits), but at least 2^-2p relative from there, unless the result is subnormal. A trial of all pairs of
  * significands, with reciprocals up to two units in the last place off, says so too. */
-TRINE_DEVICE bool sure_divisor(tag<bf16>, float b)
-{
-    return __builtin_fabsf(b) >= 0x1p-126f && __builtin_fabsf(b) <= 0x1p125f;
-}
+TRINE_DEVICE bool sure_divisor(tag<bf16>, float b) { return __builtin_fabsf(b) >= 0x1p-126f && __builtin_fabsf(b) <= 0x1p125f; }
 TRINE_DEVICE bool sure_divisor(tag<f16>, float) { return true; }
 /* `r`: rcp_fast(b). */
 TRINE_DEVICE float quick_quotient(tag<bf16>, float a, float, float r, bool &sure)

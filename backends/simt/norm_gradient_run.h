@@ -155,8 +155,7 @@ template <class Op, bool simple> inline bool gradient_fits(trine_call *call, con
     using wide = target::row_stream_team;
     if constexpr (simple && wide::most_blocks > 1) {
         constexpr int few = gradient_packs<simple>, most = gradient_most_packs<row_element<Op>, simple>;
-        const auto kernel =
-            team.packs == few ? gradient_stream_kernel<Op, few, wide> : gradient_stream_kernel<Op, most, wide>;
+        const auto kernel = team.packs == few ? gradient_stream_kernel<Op, few, wide> : gradient_stream_kernel<Op, most, wide>;
         const size_t shared = gradient_shared<Op, simple>(team, call->device->props.wave_size);
         return team.packs && target::row_wide_teams(call, kernel, team.blocks, team.threads, shared) > 0;
     }
@@ -179,17 +178,17 @@ template <class Op, bool simple> struct gradient_ways {
         const auto of = [&](const row_team &t) {
             return t.packs ? gradient_workspace<Op>(plan_gradient<Op, simple>(call, tiles.rows, tiles.n, t), wanted).size : 0;
         };
-        if (team.packs) return of(team);
-        const size_t tiled = gradient_workspace<Op>(tiles, wanted).size;
-        return of(widest) > tiled ? of(widest) : tiled;
+        const size_t least = team.packs ? of(team) : gradient_workspace<Op>(tiles, wanted).size;
+        return of(widest) > least ? of(widest) : least;
     }
     trine_status run(trine_call *call, const Op &op, const trine_iter &rows, const trine_tensor &dweight,
                      const trine_tensor &dbias) const
     {
         const bool wanted = trine_is_given(&dweight) || trine_is_given(&dbias);
         const gradient_outer outer(rows);
-        const bool w = getenv("N8W") && widest.blocks > 8 && gradient_fits<Op, simple>(call, widest);
-        const row_team taken = w ? widest : team.packs ? team : gradient_fits<Op, simple>(call, widest) ? widest : row_team{};
+        /* fewer packs a thread, with another row on its way, are worth the larger clusters that not all devices have */
+        const bool wider = widest.packs && (!team.packs || widest.packs < team.packs);
+        const row_team taken = wider && gradient_fits<Op, simple>(call, widest) ? widest : team;
         gradient_plan<Op> plan = taken.packs ? plan_gradient<Op, simple>(call, tiles.rows, tiles.n, taken) : tiles;
         gradient_workspace<Op>(plan, wanted).place(plan, call->workspace, wanted);
         trine_status status = TRINE_OK;

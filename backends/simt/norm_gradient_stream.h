@@ -21,11 +21,12 @@ template <class Op, int P_> struct gradient_stream {
     enum {
         P = P_,
         pair_bytes = 32,
-        static_bytes = (4 * target::row_stream_team::most_blocks + 2 * target::max_waves) * int(sizeof(partial)) + 128, /* at most */
+        static_bytes =
+            (4 * target::row_stream_team::most_blocks + 2 * target::max_waves) * int(sizeof(partial)) + 128, /* at most */
         blocks = P > gradient_packs<true> ? 1 : 2,
         room = (target::stream_shared - blocks * (static_bytes + target::stream_reserved)) / stream_threads - columns::bytes,
         places = room / pair_bytes > 3 * P ? 3 * P : room / pair_bytes,
-        ahead = places > 2 * P + 1, /* rows whose partial is made before dx of the last one is */
+        ahead = places > 2 * P + 1,                /* rows whose partial is made before dx of the last one is */
         last_asked = (2 + ahead) * P - 1 - places, /* the pack that makes room for the last one of the row after those */
         thread_bytes = columns::bytes + places * pair_bytes
     };
@@ -43,7 +44,7 @@ template <class Op, int P, class Team> struct gradient_stream_walk {
     gradient_place<V, true> at;
     int rows, step;
     uint4 *first;
-    float count;      /* columns of the wave */
+    float count;         /* columns of the wave */
     saved_floats *saved; /* of four rows */
 
     TRINE_DEVICE_METHOD uint4 *place(int base, int k) const
@@ -90,9 +91,9 @@ template <class Op, int P, class Team> struct gradient_stream_walk {
         const auto pair_of = [&](int i) { return get(base, i); };
         const gradient_place<V, true> same = at.again();
         const float mean = known ? saved[turn % 4].mean : 0.0f;
-        blocks.offer(op,
-                     op.template gather<P, true, known>(pair_of, c, same, count_columns<P>(same), count, target::wave_size(), mean),
-                     turn);
+        blocks.offer(
+            op, op.template gather<P, true, known>(pair_of, c, same, count_columns<P>(same), count, target::wave_size(), mean),
+            turn);
     }
     /* The forward's statistics of row i, by the block's first thread: they come with the group that is closed next and are seen
      * by the others after the barrier that follows. */

@@ -167,8 +167,7 @@ template <class T, bool adds> struct row_other_way<norm_rows<T, adds>> {
     {
         if constexpr (target::row_wide_team::most_blocks > 1) {
             const bool alike = sizeof(T) == sizeof(float) || (op.weight.narrow && op.bias.narrow);
-            const int least=getenv("N8F")?atoi(getenv("N8F")):norm_wide_least;
-            if (packs < least || target::row_most_blocks(call) == 1 || !alike) return false;
+            if (packs < norm_wide_least || target::row_most_blocks(call) == 1 || !alike) return false;
             return launch_stream(call, norm_wide_kernel<T, adds, target::row_stream_team>, rows, packs, stream_bytes / 16,
                                  stream_slots * stream_bytes, status, op, outer, int(rows), int(n));
         }

@@ -12,8 +12,7 @@ namespace simt {
  * for any device to be busy to the end. */
 inline int64_t wanted_blocks(const trine_call *call, int64_t outputs)
 {
-    const char*e=getenv("N8A");
-    return int64_t(call->device->props.compute_units) * (e?atoi(e):outputs > 1 ? 32 : 4);
+    return int64_t(call->device->props.compute_units) * (outputs > 1 ? 32 : 4);
 }
 inline int log2_at_least(int64_t n)
 {
@@ -65,8 +64,8 @@ template <class Kind> inline reduce_columns_plan plan_columns(const trine_call *
     plan.shift = int(clamped(log2_at_least(packs), 0, log2_at_least(clamped(512 / width_bytes, 1, reduce_threads))));
     plan.blocks_across = ceil_div(packs, int64_t(1) << plan.shift);
     const int64_t deep = reduce_threads >> plan.shift;
-    const char*e=getenv("N8B"); const int64_t slices =
-        clamped((e?atoi(e):columns_blocks) * call->device->props.compute_units / (plan.blocks_across * plan.outer), 1, r.n / (8 * deep));
+    const int64_t slices =
+        clamped(columns_blocks * call->device->props.compute_units / (plan.blocks_across * plan.outer), 1, r.n / (8 * deep));
     const int64_t least = ceil_div(r.n, columns_most_rows * deep);
     plan.slices = slices > least ? slices : least;
     return plan;

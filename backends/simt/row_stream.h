@@ -73,7 +73,7 @@ struct stream_team {
 template <class... P, class... A> inline bool launch_stream(trine_call *call, void (*kernel)(P...), int64_t rows, int64_t packs,
                                                             int held, int bytes, trine_status *status, A... args)
 {
-    for (int most = getenv("N8T") ? atoi(getenv("N8T")) : stream_threads / 2; most <= stream_threads; most *= 2) {
+    for (int most = stream_threads / 2; most <= stream_threads; most *= 2) {
         const stream_team team(call, packs, held, most);
         if (team.threads == 0) continue;
         const size_t shared = size_t(bytes) * team.threads;
