@@ -4,6 +4,7 @@
 #ifndef TRINE_CUDA_ROW_H
 #define TRINE_CUDA_ROW_H
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #if defined TRINE_CODE_SM80
@@ -36,9 +37,10 @@ TRINE_DEVICE uint32_t cluster_address(const void *shared, int block)
 }
 
 /* The interface of simt::lone_block. Blocks meet at a barrier each in its own shared memory, which counts the bytes that arrive:
- * a barrier of the cluster would have to wait until all memory accesses of its threads are over, and empties the L1 cache. */
-struct row_cluster {
-    enum { most_blocks = 16 };
+ * a barrier of the cluster would have to wait until all memory accesses of its threads are over, and empties the L1 cache. `meetings`:
+ * barriers, which turns take one after the other. */
+template <int meetings_> struct row_cluster_of {
+    enum { most_blocks = 16, meetings = meetings_ };
 #if !defined __CUDA_ARCH__ || __CUDA_ARCH__ >= 900
     static constexpr bool absent = false;
     static TRINE_DEVICE_METHOD int rank()
@@ -82,12 +84,12 @@ struct row_cluster {
         do
             asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
                          : "=r"(done)
-                         : "r"(own_address(turn)), "r"(turn >> 1 & 1)
+                         : "r"(own_address(turn)), "r"(turn / meetings & 1)
                          : "memory");
         while (!done);
     }
-    /* The barrier that has been met at is next used two turns later. By then every block has met in the turn between, so that
-     * nobody puts into a turn before its barrier has done with the last one. */
+    /* The barrier that has been met at is next used `meetings` turns later. By then every block has met in the turn between, so
+     * that nobody puts into a turn before its barrier has done with the last one. */
     static TRINE_DEVICE_METHOD void again(int turn, int bytes)
     {
         if (thread_x() == 0)
@@ -98,8 +100,8 @@ struct row_cluster {
   private:
     static TRINE_DEVICE_METHOD uint64_t *arrived(int turn)
     {
-        TRINE_SHARED uint64_t barrier[2];
-        return &barrier[turn & 1];
+        TRINE_SHARED uint64_t barrier[meetings];
+        return &barrier[turn % meetings];
     }
     static TRINE_DEVICE_METHOD uint32_t own_address(int turn) { return uint32_t(__cvta_generic_to_shared(arrived(turn))); }
 #else /* never launched there */
@@ -113,7 +115,21 @@ struct row_cluster {
     template <class T> static TRINE_DEVICE_METHOD void put(T *slot, int, T value, int = 0) { *slot = value; }
 #endif
 };
+using row_cluster = row_cluster_of<2>;
 using row_wide_team = row_cluster;
+
+/* For simt/row_stream.h: a block that has put its own goes on and meets a turn later. Then a block may be two turns ahead of
+ * another, so that there are four barriers; and copies to shared memory are closed in groups, of which the last may be on their
+ * way when the others are waited for (PTX ISA, "cp.async.wait_group"). */
+constexpr int stream_shared = 228 * 1024,
+              stream_reserved = 1024; /* of a multiprocessor, and by the system of each of its blocks */
+struct row_stream_team : row_cluster_of<4> {
+    static TRINE_DEVICE_METHOD void end_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+    template <int last> static TRINE_DEVICE_METHOD void wait_for_copies_but()
+    {
+        asm volatile("cp.async.wait_group %0;" ::"n"(last) : "memory");
+    }
+};
 
 /* Blocks that may work on one row, on any device of the architecture. */
 inline int row_most_blocks(const trine_call *call) { return atoi(call->device->props.arch + sizeof "sm_" - 1) >= 90 ? 8 : 1; }
@@ -136,30 +152,55 @@ struct wide_launch {
     }
 };
 
+/* What a device answered about clusters of a kernel. To ask takes the host 10 to 20 us, in which a stream may run empty. */
+struct wide_answer {
+    const void *kernel;
+    int device, blocks, threads;
+    size_t shared;
+    int clusters;
+};
+
+/* Clusters of `blocks` blocks that the device can have at work together; 0: it can't run such ones. */
+inline int clusters_at_once(trine_call *call, const void *kernel, int blocks, int threads, size_t shared)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static wide_answer known[256]; /* of kernels, shapes and devices by hash; a collision only asks again */
+    wide_answer asked = {kernel, 0, blocks, threads, shared, 0};
+    if (cudaGetDevice(&asked.device) != cudaSuccess) asked.device = -1;
+    uint64_t hash = reinterpret_cast<uintptr_t>(kernel) >> 4;
+    for (uint64_t part : {uint64_t(asked.device), uint64_t(blocks), uint64_t(threads), uint64_t(shared)})
+        hash = (hash ^ part) * 0x9e3779b97f4a7c15u;
+    wide_answer &slot = known[hash >> 56];
+    pthread_mutex_lock(&lock);
+    const bool same = slot.kernel == kernel && slot.device == asked.device && slot.blocks == blocks && slot.threads == threads &&
+                      slot.shared == shared;
+    if (same) asked.clusters = slot.clusters;
+    pthread_mutex_unlock(&lock);
+    if (same) return asked.clusters;
+    const wide_launch wide(call, blocks, blocks, threads, shared);
+    cudaFuncAttributes own = {}; /* all that there is is allowed, whatever shape the next launch has */
+    if (shared > 48 * 1024 && cudaFuncGetAttributes(&own, kernel) == cudaSuccess)
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             int(call->device->props.shared_bytes - int64_t(own.sharedSizeBytes)));
+    if (blocks > 8) cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+    if (cudaOccupancyMaxActiveClusters(&asked.clusters, kernel, &wide.config) != cudaSuccess) asked.clusters = 0;
+    cudaGetLastError(); /* not an error of the launch that follows */
+    pthread_mutex_lock(&lock);
+    slot = asked;
+    pthread_mutex_unlock(&lock);
+    return asked.clusters;
+}
+template <class... P> inline int row_wide_teams(trine_call *call, void (*kernel)(P...), int blocks, int threads, size_t shared)
+{
+    return clusters_at_once(call, reinterpret_cast<const void *>(kernel), blocks, threads, shared);
+}
+
 /* The largest clusters of such blocks that this device can run: 16, which needs a permission and as many multiprocessors side by
  * side, or what all have. */
 template <class... P> inline int row_most_blocks_here(trine_call *call, void (*kernel)(P...), int threads)
 {
-    const int most = row_most_blocks(call);
-    if (most == 1) return 1;
-    const wide_launch wide(call, row_cluster::most_blocks, row_cluster::most_blocks, threads);
-    int clusters = 0;
-    const bool fits = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) == cudaSuccess &&
-                      cudaOccupancyMaxActiveClusters(&clusters, kernel, &wide.config) == cudaSuccess && clusters > 0;
-    if (!fits) cudaGetLastError(); /* not an error of the launch that follows */
-    return fits ? int(row_cluster::most_blocks) : most;
-}
-
-/* Clusters of `blocks` blocks that the device can have at work together; 0: it can't run such ones. */
-template <class... P> inline int row_wide_teams(trine_call *call, void (*kernel)(P...), int blocks, int threads, size_t shared)
-{
-    const wide_launch wide(call, blocks, blocks, threads, shared);
-    int clusters = 0;
-    allow_shared(kernel, shared);
-    if (blocks > 8) cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
-    if (cudaOccupancyMaxActiveClusters(&clusters, kernel, &wide.config) != cudaSuccess) clusters = 0;
-    cudaGetLastError(); /* not an error of the launch that follows */
-    return clusters;
+    const int most = row_most_blocks(call), all = row_cluster::most_blocks;
+    return most > 1 && row_wide_teams(call, kernel, all, threads, 0) > 0 ? all : most;
 }
 
 /* simt::launch with the grid in clusters of `blocks`. */

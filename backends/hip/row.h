@@ -27,6 +27,8 @@ TRINE_DEVICE void opaque(uint32_t &word, uint32_t)
 }
 
 using row_wide_team = simt::lone_block;
+using row_stream_team = simt::lone_block;
+constexpr int stream_shared = 0, stream_reserved = 0;
 inline int row_most_blocks(const trine_call *) { return 1; }
 template <class Kernel> inline int row_most_blocks_here(trine_call *, Kernel *, int) { return 1; }
 template <class Kernel> inline int row_wide_teams(trine_call *, Kernel *, int, int, size_t) { return 0; }

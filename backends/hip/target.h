@@ -329,6 +329,7 @@ TRINE_DEVICE vector16 to_vector(uint4 v) { return vector16{v.x, v.y, v.z, v.w}; 
 TRINE_DEVICE uint4 load16(const void *p) { return from_vector(*(const global16 *)p); }
 TRINE_DEVICE uint4 load16_once(const void *p) { return from_vector(__builtin_nontemporal_load((const global16 *)p)); }
 TRINE_DEVICE void store16(void *p, uint4 v) { *(global16 *)p = to_vector(v); }
+TRINE_DEVICE void store8(void *p, uint2 v) { *static_cast<uint2 *>(p) = v; }
 TRINE_DEVICE void store16_once(void *p, uint4 v) { __builtin_nontemporal_store(to_vector(v), (global16 *)p); }
 
 /* What was derived from a register is computed again, not held: here registers are many, so the compiler may choose. */

@@ -88,14 +88,7 @@ template <class T> struct moment_rows : norm_rows<T, false> {
                 squares = target::fma_rn(d, d, squares);
             }
         }
-        const float shift = sum * target::rcp_fast(count > 0.0f ? count : 1.0f);
-        partial p = {count, target::fma_rn(count, about, sum), target::fma_rn(-sum, shift, squares)};
-        const float mean = about + shift;
-        p.count = wave_reduce(p.count, op_sum{}, width);
-        p.sum = wave_reduce(p.sum, op_sum{}, width);
-        const float d = mean - p.mean();
-        p.squares = wave_reduce(target::fma_rn(count * d, d, p.squares), op_sum{}, width);
-        return p;
+        return base::gathered(count, about, sum, squares, width);
     }
 };
 

@@ -78,7 +78,7 @@ template <class T, int V> struct channel_words {
         if constexpr (words == 4)
             target::store16_once(p, uint4{word[0], word[1], word[2], word[3]});
         else if constexpr (words == 2)
-            *reinterpret_cast<uint2 *>(p) = uint2{word[0], word[1]};
+            target::store8(p, uint2{word[0], word[1]});
         else
             *reinterpret_cast<unsigned_of<T> *>(p) = unsigned_of<T>(word[0]);
     }

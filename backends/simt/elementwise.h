@@ -275,25 +275,40 @@ TRINE_DEVICE uint8_t apply(arithmetic op, uint8_t a, uint8_t b) { return int_ari
  * `sure` becomes false where it might not be. With significands of p bits, a / b is never half way between two numbers of T (its
  * divisor would have p + 1 bits), but at least 2^-2p relative from there, unless the result is subnormal. A trial of all pairs of
  * significands, with reciprocals up to two units in the last place off, says so too. */
-TRINE_DEVICE float quick_quotient(tag<bf16>, float a, float b, bool &sure)
+TRINE_DEVICE bool sure_divisor(tag<bf16>, float b) { return __builtin_fabsf(b) >= 0x1p-126f && __builtin_fabsf(b) <= 0x1p125f; }
+TRINE_DEVICE bool sure_divisor(tag<f16>, float) { return true; }
+/* `r`: rcp_fast(b). */
+TRINE_DEVICE float quick_quotient(tag<bf16>, float a, float, float r, bool &sure)
 {
-    const float size = __builtin_fabsf(b), q = target::mul_rn(a, target::rcp_fast(b)); /* within 2^-22 */
-    sure = sure && size >= 0x1p-126f && size <= 0x1p125f && (!(__builtin_fabsf(q) < 0x1p-125f) || a == 0.0f);
+    const float q = target::mul_rn(a, r); /* within 2^-22 */
+    sure = sure && (!(__builtin_fabsf(q) < 0x1p-125f) || a == 0.0f);
     return q;
 }
 /* All results are normal in f32. A step of Newton's gives quotients exactly that f32 has, as those half way between subnormals,
  * and the others within less than 2^-23. For 0, inf and NaN the step gives 0 or NaN, where the first quotient is right. */
-TRINE_DEVICE float quick_quotient(tag<f16>, float a, float b, bool &)
+TRINE_DEVICE float quick_quotient(tag<f16>, float a, float b, float r, bool &)
 {
-    const float r = target::rcp_fast(b), q = target::mul_rn(a, r), better = target::fma_rn(target::fma_rn(-q, b, a), r, q);
+    const float q = target::mul_rn(a, r), better = target::fma_rn(target::fma_rn(-q, b, a), r, q);
     return better > 0.0f || better < 0.0f ? better : q;
 }
 template <class T, int V, class B> TRINE_DEVICE void divide_pack(pack<T, V> &y, const pack<T, V> &a, B b)
 {
-    bool sure = true;
+    const float first = to_f32(b(0)), r = target::rcp_fast(first);
+    bool sure = sure_divisor(tag<T>{}, first), alike = true;
     pack<T, V> quick;
 #pragma unroll
-    for (int i = 0; i < V; i++) quick.at[i] = from_f32<T>(quick_quotient(tag<T>{}, to_f32(a.at[i]), to_f32(b(i)), sure));
+    for (int i = 1; i < V; i++) alike = alike && b(i).bits == b(0).bits;
+    if (alike) { /* a column's: one reciprocal */
+#pragma unroll
+        for (int i = 0; i < V; i++) quick.at[i] = from_f32<T>(quick_quotient(tag<T>{}, to_f32(a.at[i]), first, r, sure));
+    } else {
+#pragma unroll
+        for (int i = 0; i < V; i++) {
+            const float divisor = to_f32(b(i));
+            sure = sure && sure_divisor(tag<T>{}, divisor);
+            quick.at[i] = from_f32<T>(quick_quotient(tag<T>{}, to_f32(a.at[i]), divisor, target::rcp_fast(divisor), sure));
+        }
+    }
     if (!sure) {
 #pragma unroll
         for (int i = 0; i < V; i++) quick.at[i] = apply(DIV, a.at[i], b(i));

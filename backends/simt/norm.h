@@ -157,6 +157,17 @@ template <class T, bool adds> struct norm_rows {
         return p;
     }
 
+    /* Of `width` threads of a wave: this one has `count` numbers, whose sums it took about a number of its own, in one pass; the error
+     * stays within that of as many additions. */
+    static TRINE_DEVICE_METHOD partial gathered(float count, float about, float sum, float squares, int width)
+    {
+        const float shift = sum * target::rcp_fast(count > 0.0f ? count : 1.0f);
+        partial p = {wave_reduce(count, op_sum{}, width), wave_reduce(target::fma_rn(count, about, sum), op_sum{}, width), 0.0f};
+        const float d = about + shift - p.mean();
+        p.squares = wave_reduce(target::fma_rn(count * d, d, target::fma_rn(-sum, shift, squares)), op_sum{}, width);
+        return p;
+    }
+
     /* Over no elements: NaN. */
     TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t n) const
     {

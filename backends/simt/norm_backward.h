@@ -196,8 +196,8 @@ template <class T, bool centred_> struct norm_gradient {
 #pragma unroll
         for (int e = 0; e < P * V; e++) f[e] = at.has(e / V, e % V) ? offset + to_f32(from[at.column(e / V, e % V)]) : 0.0f;
     }
-    template <int P, bool simple>
-    TRINE_DEVICE_METHOD void start(columns<P> &c, const gradient_place<V, simple> &at, int64_t first) const
+    template <int P, bool simple, class Columns>
+    TRINE_DEVICE_METHOD void start(Columns &c, const gradient_place<V, simple> &at, int64_t first) const
     {
         float f[P * V];
         if (!weight)
@@ -220,8 +220,8 @@ template <class T, bool centred_> struct norm_gradient {
     /* Of a tile over `width` threads of a wave, which have `count` columns together, this one `own` of them. In one pass, about the
      * thread's own first element, so that the error stays within that of as many additions. pair_of(i): pack i. With `known` the
      * mean is given, about which the sums are taken then; the squares are not needed. */
-    template <int P, bool simple, bool known = false, class Pair>
-    static TRINE_DEVICE_METHOD partial gather(Pair pair_of, const columns<P> &c, const gradient_place<V, simple> &at, float own,
+    template <int P, bool simple, bool known = false, class Pair, class Columns>
+    static TRINE_DEVICE_METHOD partial gather(Pair pair_of, const Columns &c, const gradient_place<V, simple> &at, float own,
                                               float count, int width, float mean = 0.0f)
     {
         const float about = known ? mean : centred && at.touches(0) ? pair_of(0).x.value(0) : 0.0f;
@@ -273,8 +273,8 @@ template <class T, bool centred_> struct norm_gradient {
     }
 
     /* dx of pack i; adds to the columns' sums. */
-    template <int P> TRINE_DEVICE_METHOD row_words<T> emit(const gradient_pair<T> &pair, columns<P> &c, const gradient_stats &s,
-                                                           const row_words<T> &more, int i) const
+    template <class Columns> TRINE_DEVICE_METHOD row_words<T> emit(const gradient_pair<T> &pair, Columns &c,
+                                                                   const gradient_stats &s, const row_words<T> &more, int i) const
     {
         const float along = -(s.rstd * s.rstd) * s.slope, level = -s.rstd * s.g_mean;
         row_words<T> out;

@@ -105,7 +105,7 @@ template <class Op, int P, bool simple> struct gradient_walk {
             if (there && same.touches(i)) {
                 row_words<T> more = {{0u, 0u, 0u, 0u}};
                 if (dsum) more = same.load(dsum, i);
-                same.store(dx, op.template emit<P>(pair_of(i), columns, stats, more, i), i);
+                same.store(dx, op.emit(pair_of(i), columns, stats, more, i), i);
             }
             if constexpr (!gradient_ahead<P>)
                 load(tile, same, i, op.x + offset_next[1] + first, op.dy + offset_next[2] + first, next_there);
@@ -138,8 +138,8 @@ template <class Op, int P, bool simple> TRINE_DEVICE void store_sums(const typen
 }
 
 /* A thread's sums as the team's. */
-template <class Op, int P, bool simple> TRINE_DEVICE void
-store_own_sums(const typename Op::template columns<P> &columns, const gradient_place<Op::V, simple> &at, float *to, int64_t n)
+template <class Op, int P, bool simple, class Columns> TRINE_DEVICE void
+store_own_sums(const Columns &columns, const gradient_place<Op::V, simple> &at, float *to, int64_t n)
 {
     constexpr int fours = P * Op::V / 4;
 #pragma unroll

@@ -2,7 +2,7 @@
 #ifndef TRINE_SIMT_NORM_GRADIENT_RUN_H
 #define TRINE_SIMT_NORM_GRADIENT_RUN_H
 
-#include "backends/simt/norm_gradient.h"
+#include "backends/simt/norm_gradient_stream.h"
 
 namespace simt {
 
@@ -12,6 +12,11 @@ template <class Op, bool simple> inline size_t gradient_shared(const row_team &t
     constexpr int few = gradient_packs<simple>, most = gradient_most_packs<row_element<Op>, simple>;
     const size_t kept = team.packs == few ? gradient_thread_bytes<Op, few, simple> : gradient_thread_bytes<Op, most, simple>,
                  partials = 2 * sizeof(typename Op::partial);
+    if (team.blocks > 1) {
+        const bool long_rows = team.packs != few;
+        return size_t(team.threads) *
+               (long_rows ? size_t(gradient_stream<Op, most>::thread_bytes) : size_t(gradient_stream<Op, few>::thread_bytes));
+    }
     if (team.shift >= 0) return kept * team.threads;
     return (target::columns_in_registers ? 0 : kept * team.threads) + partials * (team.threads / wave + team.blocks);
 }
@@ -83,15 +88,20 @@ template <class Op> struct gradient_workspace {
 
 using gradient_outer = walk<gradient_operands, divider_any>;
 
-template <class Op, int P, class Team, bool simple> inline trine_status
+template <class Op, int P, bool simple> inline trine_status
 launch_gradient_team(trine_call *call, const Op &op, const gradient_outer &outer, gradient_plan<Op> &plan, const row_team &team)
 {
     const size_t shared = gradient_shared<Op, simple>(team, call->device->props.wave_size);
-    const auto kernel = gradient_kernel<Op, P, Team, simple, GRADIENT_ROWS>;
-    if (team.blocks == 1) {
-        target::allow_shared(kernel, shared);
-        return launch(call, kernel, grid(plan.groups), team.threads, shared, op, outer, plan);
-    }
+    const auto kernel = gradient_kernel<Op, P, lone_block, simple, GRADIENT_ROWS>;
+    target::allow_shared(kernel, shared);
+    return launch(call, kernel, grid(plan.groups), team.threads, shared, op, outer, plan);
+}
+
+template <class Op, int P> inline trine_status launch_gradient_stream(trine_call *call, const Op &op, const gradient_outer &outer,
+                                                                      gradient_plan<Op> &plan, const row_team &team)
+{
+    const size_t shared = gradient_shared<Op, true>(team, call->device->props.wave_size);
+    const auto kernel = gradient_stream_kernel<Op, P, target::row_stream_team>;
     const int teams = target::row_wide_teams(call, kernel, team.blocks, team.threads, shared);
     if (teams > 0 && teams < plan.groups) plan.groups = teams;
     return target::launch_wide(call, kernel, int64_t(plan.groups) * team.blocks, team.blocks, team.threads, shared, op, outer,
@@ -102,11 +112,12 @@ template <class Op, bool simple> inline trine_status launch_gradient(trine_call 
                                                                      gradient_plan<Op> &plan, const row_team &team)
 {
     constexpr int few = gradient_packs<simple>, most = gradient_most_packs<row_element<Op>, simple>;
-    if (team.packs == few && team.blocks == 1)
-        return launch_gradient_team<Op, few, lone_block, simple>(call, op, outer, plan, team);
-    if constexpr (simple) {
-        if (team.packs == few) return launch_gradient_team<Op, few, target::row_wide_team, simple>(call, op, outer, plan, team);
-        return launch_gradient_team<Op, most, target::row_wide_team, simple>(call, op, outer, plan, team);
+    if (team.packs == few && team.blocks == 1) return launch_gradient_team<Op, few, simple>(call, op, outer, plan, team);
+    if constexpr (simple && target::row_wide_team::most_blocks > 1) {
+        if (team.packs == few) return launch_gradient_stream<Op, few>(call, op, outer, plan, team);
+        return launch_gradient_stream<Op, most>(call, op, outer, plan, team);
+    } else if constexpr (most != few) {
+        return launch_gradient_team<Op, most, simple>(call, op, outer, plan, team);
     }
     return trine_refuse(call, "clusters are for rows of whole packs");
 }
@@ -141,11 +152,10 @@ template <class T> inline trine_status launch_gradient_sums(trine_call *call, co
  * device may be an assumed one. */
 template <class Op, bool simple> inline bool gradient_fits(trine_call *call, const row_team &team)
 {
-    using wide = target::row_wide_team;
-    if constexpr (simple) {
+    using wide = target::row_stream_team;
+    if constexpr (simple && wide::most_blocks > 1) {
         constexpr int few = gradient_packs<simple>, most = gradient_most_packs<row_element<Op>, simple>;
-        const auto kernel = team.packs == few ? gradient_kernel<Op, few, wide, simple, GRADIENT_ROWS>
-                                              : gradient_kernel<Op, most, wide, simple, GRADIENT_ROWS>;
+        const auto kernel = team.packs == few ? gradient_stream_kernel<Op, few, wide> : gradient_stream_kernel<Op, most, wide>;
         const size_t shared = gradient_shared<Op, simple>(team, call->device->props.wave_size);
         return team.packs && target::row_wide_teams(call, kernel, team.blocks, team.threads, shared) > 0;
     }
@@ -168,16 +178,17 @@ template <class Op, bool simple> struct gradient_ways {
         const auto of = [&](const row_team &t) {
             return t.packs ? gradient_workspace<Op>(plan_gradient<Op, simple>(call, tiles.rows, tiles.n, t), wanted).size : 0;
         };
-        if (team.packs) return of(team);
-        const size_t tiled = gradient_workspace<Op>(tiles, wanted).size;
-        return of(widest) > tiled ? of(widest) : tiled;
+        const size_t least = team.packs ? of(team) : gradient_workspace<Op>(tiles, wanted).size;
+        return of(widest) > least ? of(widest) : least;
     }
     trine_status run(trine_call *call, const Op &op, const trine_iter &rows, const trine_tensor &dweight,
                      const trine_tensor &dbias) const
     {
         const bool wanted = trine_is_given(&dweight) || trine_is_given(&dbias);
         const gradient_outer outer(rows);
-        const row_team taken = team.packs ? team : gradient_fits<Op, simple>(call, widest) ? widest : row_team{};
+        /* fewer packs a thread, with another row on its way, are worth the larger clusters that not all devices have */
+        const bool wider = widest.packs && (!team.packs || widest.packs < team.packs);
+        const row_team taken = wider && gradient_fits<Op, simple>(call, widest) ? widest : team;
         gradient_plan<Op> plan = taken.packs ? plan_gradient<Op, simple>(call, tiles.rows, tiles.n, taken) : tiles;
         gradient_workspace<Op>(plan, wanted).place(plan, call->workspace, wanted);
         trine_status status = TRINE_OK;

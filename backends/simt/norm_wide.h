@@ -1,102 +1,175 @@
-/* Norms of long rows with a weight or bias, on devices with clusters of blocks: a cluster goes through row after row and keeps each
- * thread's columns of weight and bias in shared memory, so that rows share one read of them; a thread's packs of the next row are
- * on their way to registers meanwhile. Fetched for every row they are as many reads from the L2 cache again as x is, or twice, of
- * parameters that lie there anyway, and waits of the threads that store.
- * Bound by bytes: one read and one write an element. */
+/* Norms of long rows on devices with clusters of blocks, in the frame of row_stream.h, without or with a residual. Weight and bias stay in registers: fetched for every row they would be as many reads from
+ * the L2 cache again as x is, or twice. Bound by bytes: one read and one write an element of each operand. */
 #ifndef TRINE_SIMT_NORM_WIDE_H
 #define TRINE_SIMT_NORM_WIDE_H
 
+#include "backends/simt/row_stream.h"
+
 namespace simt {
 
-/* Packs of a row from which on it goes this way if it has both, a weight and a bias; twice as many with one of them. H100, of a
- * copy: 93 to 94 % at 32768 and 65536 packs (86 to 90 in row.h), 91 (89) at 16384, there 91 (93) with a weight alone. */
+/* Packs of a row from which on it goes this way. */
 enum { norm_wide_least = 16384 };
 
-template <class T> TRINE_KERNEL(row_threads)
-norm_wide_kernel(norm_rows<T, false> op, row_walk<norm_rows<T, false>> outer, int rows, int n)
-{
-    using Op = norm_rows<T, false>;
-    using Team = target::row_wide_team;
+/* What a thread does with its columns of the rows. Shared memory has three rows' places: three rows of x; or, with a residual, two
+ * of x, of which one becomes the sum, and one of the residual, asked for again as soon as it is added. */
+template <class T, bool adds, class Team> struct norm_stream {
+    using Op = norm_rows<T, adds>;
     using words = row_words<T>;
-    constexpr int P = row_few, V = row_pack<T>;
-    TRINE_SHARED typename Op::partial list[2][Team::most_blocks + target::max_waves];
-    Team::begin(exchanged_bytes<Team, Op>(), 2);
-    const int threads = target::block_threads(), width = threads * Team::blocks(), teams = target::grid_x() / Team::blocks(),
-              t = Team::rank() * threads + target::thread_x();
-    int row = target::block_x() / Team::blocks();
-    const row_place all = {n, t * V, width * V, true, 0};
-    const auto load = [&](row_tile<T, 1, P> &tile, int row, int skipped) {
-        int64_t offset[2];
-        row_place at = all.again();
-        at.begin += skipped;
-        if (row >= rows) row = at.n = 0;
+    enum { P = stream_bytes / 16, V = row_pack<T>, x_slots = stream_slots - adds, more_slot = stream_slots - 1 };
+    const Op &op;
+    const row_walk<Op> &outer;
+    const stream_exchange<Team, Op> &blocks;
+    row_place all;
+    int rows;
+    stream_places<T, P> places;
+
+    TRINE_DEVICE_METHOD const T *input(int k, int row) const
+    {
+        int64_t offset[row_operand_count<Op>];
         outer.offsets(row, offset);
-        load_tile(tile, op, row_operands<Op, true>(op, offset, 0, row), at);
-    };
-    row_tile<T, 1, P> tile, ahead;
-    load(ahead, row, 0);
-    auto *const kept = reinterpret_cast<words *>(target::dynamic_shared()) + target::thread_x();
-#pragma unroll
-    for (int i = 0; i < P; i++) {
-        if (!all.touches<V>(i)) continue;
-        kept[i * row_threads] = op.weight.template fetch<T>(all, i, 0).at[0];
-        kept[(P + i) * row_threads] = op.bias.template fetch<T>(all, i, 0).at[0];
+        return op.in[k] + offset[1 + k];
     }
-    Team::started();
-    for (int turn = 0; row < rows; turn++, row += teams) {
-        tile = ahead;
-        typename Op::partial p = op.gather(tile, all.again(), target::wave_size());
-        /* Asked for when this row's packs are in use: before, both would wait at one scoreboard, for the later ones. No sum of
-         * squares is negative, which the compiler does not know. */
-        load(ahead, row + teams, p.squares < 0.0f);
-        p = exchange<Team>(op, p, list[turn & 1], turn);
-        Team::again(turn, exchanged_bytes<Team, Op>());
-        const typename Op::stats stats = op.finish(p, n);
+    TRINE_DEVICE_METHOD void ask(int k, int slot, int row) const
+    {
+        if (row >= rows) return;
+        const T *const from = input(k, row);
+#pragma unroll
+        for (int i = 0; i < P; i++)
+            if (all.touches<V>(i)) places.send(slot, i, from + all.column(i));
+    }
+    /* Pack i of the row, or of the sum, which goes where both are wanted. */
+    TRINE_DEVICE_METHOD words take(const row_place &same, int slot, int i, T *sum, const T *more) const
+    {
+        words x = places.get(slot, i);
+        if constexpr (adds) {
+            x.add(places.get(more_slot, i));
+            if (more) places.send(more_slot, i, more + same.column(i));
+            *places.at(slot, i) = uint4{x.word[0], x.word[1], x.word[2], x.word[3]};
+            if (sum) x.store(sum + same.column(i));
+        }
+        return x;
+    }
+    /* Offers the partial of `row`; `next` is the team's next one. */
+    TRINE_DEVICE_METHOD void gather(int slot, int turn, int row, int next) const
+    {
+        T *sum = nullptr;
+        const T *more = nullptr;
+        if constexpr (adds) {
+            int64_t offset[row_operand_count<Op>];
+            outer.offsets(row, offset);
+            if (op.sum) sum = op.sum + offset[1 + Op::inputs];
+            if (next < rows) more = input(1, next);
+        }
+        const row_place same = all.again();
+        const bool centred = op.mode == norm_mode::centred;
+        float count = 0.0f, about = 0.0f, total = 0.0f, squares = 0.0f;
+#pragma unroll
+        for (int i = 0; i < P; i++) {
+            if (!same.template touches<V>(i)) continue;
+            const words x = take(same, slot, i, sum, more);
+            if (i == 0 && centred) about = x.value(0);
+            count += float(V);
+#pragma unroll
+            for (int j = 0; j < V; j++) {
+                const float d = x.value(j) - about;
+                total += d;
+                squares = target::fma_rn(d, d, squares);
+            }
+        }
+        if (adds) Team::end_copies();
+        const int lanes = target::wave_size();
+        const typename Op::partial p = centred ? op.gathered(count, about, total, squares, lanes)
+                                               : typename Op::partial{0.0f, 0.0f, wave_reduce(squares, op_sum{}, lanes)};
+        blocks.offer(op, p, turn);
+    }
+    /* y of `row`; what its place is for then is asked for. */
+    TRINE_DEVICE_METHOD void emit(int slot, int turn, int row, int further, row_tile<T, 2, P> &kept) const
+    {
+        const typename Op::stats stats = op.finish(blocks.collect(op, turn), all.n);
         if (Team::rank() == 0 && target::thread_x() == 0) op.note(stats, row);
-        tile.pass(all.zero());
-        int64_t offset[2];
+        int64_t offset[row_operand_count<Op>];
         outer.offsets(row, offset);
         T *const y = op.out + offset[0];
+        const T *const x = input(0, further < rows ? further : row);
         const row_place same = all.again();
 #pragma unroll
         for (int i = 0; i < P; i++) {
-            if (!same.touches<V>(i)) continue;
-            const typename Op::template numbers<T> given = {{{kept[i * row_threads]}}, {{kept[(P + i) * row_threads]}}};
+            if (!same.template touches<V>(i)) continue;
+            const row_tile<T, 1, 1> tile = {{{places.get(slot, i)}}};
+            if (further < rows) places.send(slot, i, x + same.column(i));
+            kept.pass(i, same.zero()); /* they stay as they are, not as twice as many f32 */
+            const typename Op::template numbers<T> given = {{{kept.at[0][i]}}, {{kept.at[1][i]}}};
             words out;
 #pragma unroll
             for (int q = 0; q < V / 4; q++) {
                 float four[4];
-                op.emit(four, stats, tile, i, q, given);
+                op.emit(four, stats, tile, 0, q, given);
                 out.set_four(q, four);
             }
             out.store(y + same.column(i));
         }
+        Team::end_copies();
+    }
+};
+
+template <class T, bool adds, class Team> TRINE_KERNEL(stream_threads)
+norm_wide_kernel(norm_rows<T, adds> op, row_walk<norm_rows<T, adds>> outer, int rows, int n)
+{
+    if constexpr (Team::absent) return;
+    using Op = norm_rows<T, adds>;
+    using stream = norm_stream<T, adds, Team>;
+    constexpr int V = stream::V, P = stream::P, slots = stream::x_slots;
+    TRINE_SHARED typename Op::partial list[4][Team::most_blocks], own[2][target::max_waves];
+    const stream_exchange<Team, Op> blocks{list, own};
+    Team::begin(exchanged_bytes<Team, Op>(), 4);
+    const int threads = target::block_threads(), width = threads * Team::blocks(), teams = target::grid_x() / Team::blocks(),
+              t = Team::rank() * threads + target::thread_x();
+    const stream of{op, outer, blocks, {n, t * V, width * V, true, 0}, rows, {}};
+    int row = target::block_x() / Team::blocks();
+    for (int slot = 0; slot < slots; slot++) {
+        of.ask(0, slot, row + slot * teams);
+        if (adds && slot == 0) of.ask(1, stream::more_slot, row);
+        Team::end_copies();
+    }
+    row_tile<T, 2, P> kept; /* weight and bias */
+#pragma unroll
+    for (int i = 0; i < P; i++) {
+        kept.at[0][i] = kept.at[1][i] = row_words<T>{};
+        if (!of.all.template touches<V>(i)) continue;
+        kept.at[0][i] = op.weight.template fetch<T>(of.all, i, 0).at[0];
+        kept.at[1][i] = op.bias.template fetch<T>(of.all, i, 0).at[0];
+    }
+    Team::started();
+    if (!adds) {
+        Team::template wait_for_copies_but<slots - 1>();
+        of.gather(0, 0, row, row);
+    }
+    int slot = 0;
+    for (int turn = 0; row < rows; turn++, row += teams) {
+        const int next = slot + 1 == slots ? 0 : slot + 1;
+        if (adds || row + teams < rows) Team::template wait_for_copies_but<1>();
+        if (adds)
+            of.gather(slot, turn, row, row + teams);
+        else if (row + teams < rows)
+            of.gather(next, turn + 1, row, row);
+        of.emit(slot, turn, row, row + slots * teams, kept);
+        slot = next;
     }
 }
 
 /* ---- Host ---- */
 
 /* False: another way. */
-template <class T> struct row_other_way<norm_rows<T, false>> {
-    static bool run(trine_call *call, const norm_rows<T, false> &op, const row_walk<norm_rows<T, false>> &outer, int64_t rows,
-                    int64_t n, int64_t packs, trine_status *status)
+template <class T, bool adds> struct row_other_way<norm_rows<T, adds>> {
+    using Op = norm_rows<T, adds>;
+    static bool run(trine_call *call, const Op &op, const row_walk<Op> &outer, int64_t rows, int64_t n, int64_t packs,
+                    trine_status *status)
     {
         if constexpr (target::row_wide_team::most_blocks > 1) {
             const bool alike = sizeof(T) == sizeof(float) || (op.weight.narrow && op.bias.narrow);
-            const int most = target::row_most_blocks(call) > 1 ? int(target::row_wide_team::most_blocks) : 1;
-            const int given = (op.weight.data != nullptr) + (op.bias.data != nullptr);
-            if (given == 0 || packs * given < 2 * norm_wide_least || most == 1 || !alike) return false;
-            int blocks = 2;
-            while (blocks < most && packs > int64_t(blocks) * row_threads * row_few) blocks *= 2;
-            const int64_t threads = round_up(ceil_div(packs, int64_t(blocks) * row_few), call->device->props.wave_size);
-            if (threads > row_threads) return false;
-            const size_t shared = 2 * row_few * row_threads * sizeof(row_words<T>);
-            const auto kernel = norm_wide_kernel<T>;
-            const int teams = target::row_wide_teams(call, kernel, blocks, int(threads), shared);
-            if (teams == 0 || rows <= teams) return false;
-            *status = target::launch_wide(call, kernel, int64_t(teams) * blocks, blocks, int(threads), shared, op, outer,
-                                          int(rows), int(n));
-            return true;
+            if (packs < norm_wide_least || target::row_most_blocks(call) == 1 || !alike) return false;
+            return launch_stream(call, norm_wide_kernel<T, adds, target::row_stream_team>, rows, packs, stream_bytes / 16,
+                                 stream_slots * stream_bytes, status, op, outer, int(rows), int(n));
         }
         return false;
     }

@@ -11,9 +11,9 @@
 
 namespace simt {
 
-/* Packs of a thread in flight, and blocks a multiprocessor that are wanted at least: as many as it holds, so that all end
- * together. */
-enum { columns_unroll = 8, columns_blocks = 3, columns_most_rows = 1 << 16 };
+/* Packs of a thread in flight, and blocks a multiprocessor that are wanted at least: as many as it holds of any kind, so that all end
+ * together; on an H100 more of them gain nothing and leave more states to merge. */
+enum { columns_unroll = 8, columns_blocks = 2, columns_most_rows = 1 << 16 };
 /* Lines of threads of a block whose states meet without a barrier between them. */
 enum { columns_last_lines = 8 };
 

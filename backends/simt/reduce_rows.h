@@ -295,7 +295,7 @@ reduce_finish_kernel(Kind kind, walk<3, divider_any> kept, int64_t outputs, int6
     reduce_state<Kind> s = Kind::start();
     target::wait_for_previous();
     if (output < outputs)
-#pragma unroll 4
+#pragma unroll 8
         for (int64_t i = t; i < count; i += 1 << shift) s = Kind::merge(s, states[output * output_step + i * state_step]);
     list[target::thread_x()] = s;
     for (int half = 1 << shift >> 1; half > 0; half /= 2) {

@@ -8,8 +8,12 @@
 
 namespace simt {
 
-/* Blocks that are enough for any device to be busy to the end. */
-inline int64_t wanted_blocks(const trine_call *call) { return int64_t(call->device->props.compute_units) * 16; }
+/* Blocks that are wanted: of one output as many as work at a time, since its states are merged by one block; of several ones enough
+ * for any device to be busy to the end. */
+inline int64_t wanted_blocks(const trine_call *call, int64_t outputs)
+{
+    return int64_t(call->device->props.compute_units) * (outputs > 1 ? 32 : 4);
+}
 inline int log2_at_least(int64_t n)
 {
     int shift = 0;
@@ -26,7 +30,7 @@ template <class Kind> inline reduce_rows_plan plan_rows(const trine_call *call, 
 {
     constexpr int V = 16 / int(sizeof(reduce_element<Kind>));
     const int64_t wave = call->device->props.wave_size, loads = r.step[0] == 1 ? ceil_div(r.n, V) : r.n,
-                  many = wanted_blocks(call);
+                  many = wanted_blocks(call, r.kept.numel);
     const bool whole_block = loads > 16 * wave;
     reduce_rows_plan plan = {};
     plan.outputs = r.kept.numel;
@@ -73,8 +77,8 @@ template <class Kind> inline trine_status launch_finish(trine_call *call, const 
                                                         int64_t outputs, int64_t count, int64_t output_step, int64_t state_step,
                                                         const reduce_search<Kind> &search = {})
 {
-    /* where states of neighbouring outputs are neighbours, 16 of them a block, which is at least a line of the caches */
-    const int most = log2_at_least(reduce_threads) - (output_step == 1 ? 4 : 0);
+    /* where states of neighbouring outputs are neighbours, some of them a block: at least half a line of the caches, or one */
+    const int most = log2_at_least(reduce_threads) - (output_step != 1 ? 0 : sizeof(reduce_state<Kind>) < 16 ? 4 : 3);
     const int shift = int(clamped(log2_at_least(ceil_div(count, 4)), 0, most));
     return launch_next(call, reduce_finish_kernel<Kind>, ceil_div(outputs, reduce_threads >> shift), reduce_threads, kind,
                        walk<3, divider_any>(kept), outputs, count, output_step, state_step, shift,

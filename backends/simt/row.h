@@ -177,14 +177,24 @@ template <class Op, bool simple> struct row_operands {
         constexpr int V = row_pack<T>;
         return row_place{n, first_pack * V - lead, packs_apart * V, simple, row};
     }
-    template <class Words> TRINE_DEVICE_METHOD void store(const Op &op, const Words &words, int column) const
+    template <class Words> TRINE_DEVICE_METHOD void store(const Op &op, const Words &words, const row_place &at, int i) const
     {
         if constexpr (!row_in_pieces<Op>)
-            words.store(out + column);
+            words.store(out + at.column(i));
         else
             visit_part(op, [&](auto p) {
-                words.template store_parts<p.bytes>([&](int j) { return out + in_pieces(op, 0, column + j); });
+                words.template store_parts<p.bytes>(
+                    [&](int j) { return out + in_pieces(op, 0, part_column<p.bytes>(at, at.column(i), j)); });
             });
+    }
+    /* Where the part that is element j of a thread's pack at `column` lies: those of one j of a wave's threads side by side, if all
+     * of the wave's packs are there; so an access takes whole sectors. Which thread has what of a row in pieces does not matter. */
+    template <int bytes> static TRINE_DEVICE_METHOD int part_column(const row_place &at, int column, int j)
+    {
+        constexpr int V = row_pack<T>, wave = target::wave_size(), each = bytes / int(sizeof(T));
+        if (bytes == 16) return column + j;
+        const int lane = target::thread_x() % wave, first = column - lane * V;
+        return at.step >= wave * V && first + wave * V <= at.n ? first + j * wave + lane * each : column + j;
     }
     /* Element `column` of an operand in pieces; operand 0 is the output. */
     static TRINE_DEVICE_METHOD int64_t in_pieces(const Op &op, int operand, int column)
@@ -228,7 +238,7 @@ TRINE_DEVICE void store_row(Y *row, const Words &from, const row_place &at, int 
 template <class Op, bool simple, class Words>
 TRINE_DEVICE void store_row(const Op &op, const row_operands<Op, simple> &row, const Words &from, const row_place &at, int i)
 {
-    store_row<row_pack<row_element<Op>>>(row.out, from, at, i, row.out_alike, [&] { row.store(op, from, at.column(i)); });
+    store_row<row_pack<row_element<Op>>>(row.out, from, at, i, row.out_alike, [&] { row.store(op, from, at, i); });
 }
 
 template <class Op, int P, bool simple>
@@ -244,8 +254,11 @@ TRINE_DEVICE void load_tile(row_tile_of<Op, P> &tile, const Op &op, const row_op
 #pragma unroll
                                      for (int k = 0; k < Op::inputs; k++)
                                          load_row(tile.at[k], row.in[k], at, true, op.neutral(), [&](int column) {
-                                             return row_words<T>::template load_parts<p.bytes>(
-                                                 [&](int j) { return row.in[k] + row.in_pieces(op, 1 + k, column + j); });
+                                             return row_words<T>::template load_parts<p.bytes>([&](int j) {
+                                                 return row.in[k] +
+                                                        row.in_pieces(op, 1 + k,
+                                                                      row.template part_column<p.bytes>(at, column, j));
+                                             });
                                          });
         });
     } else if constexpr (row_adds<Op>) {

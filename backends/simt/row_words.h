@@ -118,7 +118,7 @@ template <class T> struct row_words {
             for (int p = 0; p < 16 / bytes; p++) {
                 void *to = at(p * bytes / int(sizeof(T)));
                 if constexpr (bytes == 8)
-                    *static_cast<uint2 *>(to) = uint2{word[2 * p], word[2 * p + 1]};
+                    target::store8(to, uint2{word[2 * p], word[2 * p + 1]});
                 else if constexpr (bytes == 4)
                     *static_cast<uint32_t *>(to) = word[p];
                 else
@@ -150,7 +150,7 @@ template <int V> struct row_codes {
     TRINE_DEVICE_METHOD void store(uint8_t *p) const
     {
         if constexpr (V == 8)
-            *reinterpret_cast<uint2 *>(p) = uint2{word[0], word[1]};
+            target::store8(p, uint2{word[0], word[1]});
         else
             *reinterpret_cast<uint32_t *>(p) = word[0];
     }

@@ -1,0 +1,195 @@
+/* Gradients of norms of long rows, in the frame of row_stream.h: a thread's columns keep their sums in registers and their weight in
+ * shared memory, beside places for as many packs of x and dy as there is room for. While dx of a row is made the next row's partial
+ * is exchanged, where two rows fit; each pack makes room for one of a later row. */
+#ifndef TRINE_SIMT_NORM_GRADIENT_STREAM_H
+#define TRINE_SIMT_NORM_GRADIENT_STREAM_H
+
+#include "backends/simt/norm_gradient.h"
+#include "backends/simt/row_stream.h"
+
+namespace simt {
+
+struct saved_floats {
+    float mean, rstd;
+};
+
+/* P packs a thread of both, x and dy, with all that follows from it. A multiprocessor shall hold two blocks of half of
+ * stream_threads, with what they reserve, or one of the longest rows' P. */
+template <class Op, int P_> struct gradient_stream {
+    using columns = gradient_columns<1 + Op::sums, P_ * Op::V / 4, true>;
+    using partial = typename Op::partial;
+    enum {
+        P = P_,
+        pair_bytes = 32,
+        static_bytes =
+            (4 * target::row_stream_team::most_blocks + 2 * target::max_waves) * int(sizeof(partial)) + 128, /* at most */
+        blocks = P > gradient_packs<true> ? 1 : 2,
+        room = (target::stream_shared - blocks * (static_bytes + target::stream_reserved)) / stream_threads - columns::bytes,
+        places = room / pair_bytes > 3 * P ? 3 * P : room / pair_bytes,
+        ahead = places > 2 * P + 1,                /* rows whose partial is made before dx of the last one is */
+        last_asked = (2 + ahead) * P - 1 - places, /* the pack that makes room for the last one of the row after those */
+        thread_bytes = columns::bytes + places * pair_bytes
+    };
+};
+
+/* The rows of a team. Pair k of row i, both counted from the team's first one, has place (i P + k) modulo `places`. */
+template <class Op, int P, class Team> struct gradient_stream_walk {
+    using T = row_element<Op>;
+    using plan_of = gradient_stream<Op, P>;
+    using columns = typename plan_of::columns;
+    enum { V = Op::V, places = plan_of::places };
+    const Op &op;
+    const walk<gradient_operands, divider_any> &outer;
+    const stream_exchange<Team, Op> &blocks;
+    gradient_place<V, true> at;
+    int rows, step;
+    uint4 *first;
+    float count;         /* columns of the wave */
+    saved_floats *saved; /* of four rows */
+
+    TRINE_DEVICE_METHOD uint4 *place(int base, int k) const
+    {
+        const int i = base + k;
+        return first + (i < places ? i : i - places) * (2 * target::block_threads());
+    }
+    TRINE_DEVICE_METHOD gradient_pair<T> get(int base, int k) const
+    {
+        const uint4 *const p = place(base, k), x = p[0], dy = p[target::block_threads()];
+        return {{{x.x, x.y, x.z, x.w}}, {{dy.x, dy.y, dy.z, dy.w}}};
+    }
+    /* x and dy of a row that is there. */
+    struct source {
+        const T *x, *dy;
+    };
+    TRINE_DEVICE_METHOD source from(int row) const
+    {
+        if (row >= rows) return {nullptr, nullptr};
+        int64_t offset[gradient_operands];
+        outer.offsets(row, offset);
+        return {op.x + offset[1], op.dy + offset[2]};
+    }
+    /* Pair k of a row to a place. */
+    TRINE_DEVICE_METHOD void ask(uint4 *to, const gradient_place<V, true> &same, const source &row, int k) const
+    {
+        if (!row.x || !same.touches(k)) return;
+        target::copy_to_shared<16>(to, row.x + same.column(k, 0));
+        target::copy_to_shared<16>(to + target::block_threads(), row.dy + same.column(k, 0));
+    }
+    /* As much as there are places, in two groups: what is waited for first, and the rest. */
+    TRINE_DEVICE_METHOD void begin(int row) const
+    {
+#pragma unroll
+        for (int s = 0; s < places; s++) {
+            ask(place(0, s), at, from(row + s / P * step), s % P);
+            if (s == P - 1) Team::end_copies();
+            if (plan_of::ahead && s == 2 * P - 1) Team::end_copies();
+        }
+        Team::end_copies();
+    }
+    template <bool known> TRINE_DEVICE_METHOD void gather(int base, int turn, const columns &c) const
+    {
+        const auto pair_of = [&](int i) { return get(base, i); };
+        const gradient_place<V, true> same = at.again();
+        const float mean = known ? saved[turn % 4].mean : 0.0f;
+        blocks.offer(
+            op, op.template gather<P, true, known>(pair_of, c, same, count_columns<P>(same), count, target::wave_size(), mean),
+            turn);
+    }
+    /* The forward's statistics of row i, by the block's first thread: they come with the group that is closed next and are seen
+     * by the others after the barrier that follows. */
+    TRINE_DEVICE_METHOD void ask_saved(int i, int row) const
+    {
+        if (target::thread_x() != 0 || row >= rows) return;
+        if (op.mean) target::copy_to_shared<4>(&saved[i % 4].mean, op.mean + row);
+        if (op.rstd) target::copy_to_shared<4>(&saved[i % 4].rstd, op.rstd + row);
+    }
+    TRINE_DEVICE_METHOD void emit(int base, int turn, columns &c, const gradient_stats &stats, int row) const
+    {
+        ask_saved(turn + 3, row + 3 * step);
+        int64_t offset[gradient_operands];
+        outer.offsets(row, offset);
+        const gradient_place<V, true> same = at.again();
+        T *const dx = op.dx + offset[0];
+        const T *const dsum = op.dsum ? op.dsum + offset[3] : nullptr;
+        if (plan_of::last_asked < 0) Team::end_copies();
+        source later = from(row + places / P * step);
+#pragma unroll
+        for (int k = 0; k < P; k++) {
+            if (k && (k + places) % P == 0) later = from(row + (k + places) / P * step);
+            if (same.touches(k)) {
+                row_words<T> more = {{0u, 0u, 0u, 0u}};
+                if (dsum) more = same.load(dsum, k);
+                const gradient_pair<T> pair = get(base, k);
+                ask(place(base, k), same, later, (k + places) % P);
+                same.store(dx, op.emit(pair, c, stats, more, k), k);
+            }
+            if (k == plan_of::last_asked) Team::end_copies();
+        }
+        Team::end_copies();
+    }
+};
+
+template <class Op, int P, class Team> TRINE_KERNEL(stream_threads)
+gradient_stream_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan<Op> plan)
+{
+    if constexpr (Team::absent) return;
+    using plan_of = gradient_stream<Op, P>;
+    using partial = typename Op::partial;
+    TRINE_SHARED partial list[4][Team::most_blocks], waves[2][target::max_waves];
+    TRINE_SHARED saved_floats saved[4];
+    const stream_exchange<Team, Op> blocks{list, waves};
+    target::let_next_start();
+    Team::begin(exchanged_bytes<Team, Op>(), 4);
+    const int threads = target::block_threads(), team = int(target::block_x() / unsigned(Team::blocks())),
+              t = Team::rank() * threads + target::thread_x();
+    auto *const shared = reinterpret_cast<four_floats *>(target::dynamic_shared());
+    gradient_stream_walk<Op, P, Team> rows = {op,
+                                              outer,
+                                              blocks,
+                                              {int(plan.n), t, threads * Team::blocks()},
+                                              int(plan.rows),
+                                              plan.groups,
+                                              reinterpret_cast<uint4 *>(shared) + threads * int(plan_of::columns::bytes / 16) +
+                                                  target::thread_x(),
+                                              0.0f,
+                                              saved};
+    if (target::thread_x() == 0)
+        for (saved_floats &one : saved) one = saved_floats{0.0f, 0.0f};
+    for (int i = 0; i < 3; i++) rows.ask_saved(i, team + i * rows.step);
+    rows.begin(team);
+    rows.count = wave_reduce(count_columns<P>(rows.at), op_sum{});
+    typename plan_of::columns columns(shared);
+    op.template start<P, true>(columns, rows.at, 0);
+    constexpr int ahead = plan_of::ahead;
+    const bool knows = op.knows();
+    const auto gather = [&](int base, int turn) {
+        if (knows)
+            rows.template gather<true>(base, turn, columns);
+        else
+            rows.template gather<false>(base, turn, columns);
+    };
+    int row = team, base = 0;
+    Team::started();
+    Team::template wait_for_copies_but<1 + ahead>();
+    target::barrier();
+    if (ahead) gather(0, 0);
+    for (int turn = 0; row < rows.rows; turn++, row += rows.step) {
+        const int next = base + P < plan_of::places ? base + P : base + P - plan_of::places;
+        if (!ahead || row + rows.step < rows.rows) {
+            Team::template wait_for_copies_but<1>();
+            gather(ahead ? next : base, turn + ahead);
+        }
+        const partial p = blocks.collect(op, turn);
+        const saved_floats known = saved[turn % 4];
+        const gradient_stats stats = op.finish(p, plan.n, {known.mean, known.rstd, 0.0f, 0.0f});
+        columns.again(uint32_t(rows.at.n) >> 31);
+        rows.emit(base, turn, columns, stats, row);
+        base = next;
+    }
+    if (!plan.sums) return;
+    store_own_sums<Op, P, true>(columns, rows.at, plan.sums + int64_t(team) * Op::sums * plan.n, plan.n);
+}
+
+} // namespace simt
+
+#endif
