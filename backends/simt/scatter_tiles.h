@@ -136,6 +136,7 @@ scatter_tiles_kernel(scatter_plan plan, walk<3, divider_any> outer, walk<1, divi
     const int32_t n = int32_t(plan.n), cut = int32_t(tile * plan.length),
                   cut_next = n - cut < plan.length ? n : cut + int32_t(plan.length),
                   begin = cut + scatter_over(sorted.keys, cut, n), end = cut_next + scatter_over(sorted.keys, cut_next, n);
+    if (begin >= end) return; /* the last one, all of whose rows are another's */
     int32_t key = sorted.keys[begin];
     bool began_before = begin > 0 && sorted.keys[begin - 1] == key;
     const auto finish = [&](bool ends_here) {
@@ -173,10 +174,11 @@ scatter_tiles_kernel(scatter_plan plan, walk<3, divider_any> outer, walk<1, divi
         }
 #pragma unroll
         for (int u = 0; u < U; u++) {
-            if (now.at[u] != key && i + u >= begin && i + u < end) {
+            const int32_t id = i + u >= begin && i + u < end ? now.at[u] : key;
+            if (id != key) {
                 finish(true);
                 mine.clear();
-                key = now.at[u];
+                key = id;
                 began_before = false;
             }
 #pragma unroll
