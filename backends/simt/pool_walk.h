@@ -165,7 +165,9 @@ template <class T, int V, bool average> struct pool_windows<T, V, false, average
     }
 };
 
-template <class T, int V, bool channels, bool average> TRINE_KERNEL(map_threads)
+template <class T, int V, bool channels, bool average> TRINE_CROWDED_KERNEL(map_threads, (channels  ? 2
+                                                                                          : average ? 5
+                                                                                                    : 4))
 pool_walk_backward_kernel(pool_shape s, pool_walk_plan plan, walk<3, divider_any> planes, T *dx, const T *dy, const void *indices)
 {
     const int64_t thread = int64_t(target::block_x()) * map_threads + target::thread_x();
@@ -185,16 +187,18 @@ pool_walk_backward_kernel(pool_shape s, pool_walk_plan plan, walk<3, divider_any
     /* from the line before, for what it shares, to the one after the last, for what is below all windows */
     const int32_t end = begin + plan.lines < s.height.out ? begin + plan.lines : s.height.out + 1;
     typename pool_windows<T, V, channels, average>::loaded next, in;
+    constexpr bool ahead = !channels; /* of channels, two lines are too many registers */
     const auto load = [&](int32_t line) {
         if (line < end && line < s.height.out)
             windows.load(next, s, dy + s.template place<V>(0, line, 0), indices,
                          offset[2] + inner + s.template place<V>(2, line, 0));
     };
     int32_t line = begin - (shared && begin > 0 ? 1 : 0);
-    load(line);
+    if (ahead) load(line);
     for (; line < end; line++) {
+        if (!ahead) load(line);
         in = next;
-        load(line + 1); /* while this one is worked on */
+        if (ahead) load(line + 1); /* while this one is worked on */
         const bool there = line < s.height.out;
         const float scale = average && there ? pool_weight(1, s.height.taps(line, s.include_pad)) : 0.0f;
         const int32_t top = s.height.first_of(line), below = there ? top + stride : s.height.in;
