@@ -22,22 +22,28 @@ struct words {
     uint32_t at[4];
 };
 
-/* A launch's counters have one upper half. */
+/* A launch's counters have one upper half. The keys of all rounds are the kernel's argument: operands that cost no instruction. */
+enum { philox_rounds = 10 };
 struct philox {
-    uint32_t key[2], low, high;
+    uint32_t low, high, key[philox_rounds][2];
 
+    philox(uint64_t seed, uint64_t counter) : low(uint32_t(counter)), high(uint32_t(counter >> 32))
+    {
+        for (int round = 0; round < philox_rounds; round++) {
+            key[round][0] = uint32_t(seed) + uint32_t(round) * 0x9e3779b9u;
+            key[round][1] = uint32_t(seed >> 32) + uint32_t(round) * 0xbb67ae85u;
+        }
+    }
     TRINE_DEVICE_METHOD words block(uint32_t index) const
     {
-        uint32_t c0 = low + index, c1 = high, c2 = 0, c3 = 0, k0 = key[0], k1 = key[1];
+        uint32_t c0 = low + index, c1 = high, c2 = 0, c3 = 0;
 #pragma unroll
-        for (int round = 0; round < 10; round++) {
+        for (int round = 0; round < philox_rounds; round++) {
             const uint64_t p0 = uint64_t(0xd2511f53u) * c0, p1 = uint64_t(0xcd9e8d57u) * c2;
-            c0 = uint32_t(p1 >> 32) ^ c1 ^ k0;
+            c0 = uint32_t(p1 >> 32) ^ c1 ^ key[round][0];
             c1 = uint32_t(p1);
-            c2 = uint32_t(p0 >> 32) ^ c3 ^ k1;
+            c2 = uint32_t(p0 >> 32) ^ c3 ^ key[round][1];
             c3 = uint32_t(p0);
-            k0 += 0x9e3779b9u;
-            k1 += 0xbb67ae85u;
         }
         return words{{c0, c1, c2, c3}};
     }
@@ -191,11 +197,7 @@ inline bool aligned_to(const void *p, int bytes) { return reinterpret_cast<uintp
 struct random_source {
     uint64_t seed, offset;
     uint64_t counter(int64_t element) const { return offset + uint64_t(element) / 4; }
-    philox from(int64_t element) const
-    {
-        const uint64_t at = counter(element);
-        return philox{{uint32_t(seed), uint32_t(seed >> 32)}, uint32_t(at), uint32_t(at >> 32)};
-    }
+    philox from(int64_t element) const { return philox(seed, counter(element)); }
     /* Elements from there on whose counters have one upper half. */
     int64_t left(int64_t element) const { return ((int64_t(1) << 32) - int64_t(uint32_t(counter(element)))) * 4; }
 };

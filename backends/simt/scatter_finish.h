@@ -8,14 +8,14 @@ namespace simt {
 
 /* The partials of an output: those of tiles `first` to `last`. */
 struct scatter_run {
-    int64_t first, last;
+    int32_t first, last;
     bool empty, whole; /* no id names the output; one tile has written it */
     TRINE_DEVICE_METHOD scatter_run(const scatter_plan &plan, const int32_t *begins, int64_t row)
     {
-        const int64_t begin = begins[row], end = begins[row + 1];
+        const int32_t begin = begins[row], end = begins[row + 1];
         empty = begin >= end;
-        first = plan.by_length.divide(begin);
-        last = empty ? first : plan.by_length.divide(end - 1);
+        first = int32_t(plan.by_length.divide(begin));
+        last = empty ? first : int32_t(plan.by_length.divide(end - 1));
         if (last > first && end - last * plan.length < scatter_reach) last--;
         whole = !empty && first == last;
     }
@@ -28,10 +28,10 @@ struct scatter_run {
 
 /* Adds partials [begin, end) of a run. */
 template <int V> TRINE_DEVICE void scatter_add_up(float (&sum)[V], const scatter_plan &plan, const scatter_run &run,
-                                                  int64_t begin, int64_t end, int64_t pack_at, const float *partials)
+                                                  int32_t begin, int32_t end, int64_t pack_at, const float *partials)
 {
 #pragma unroll 4
-    for (int64_t i = begin; i < end; i++) {
+    for (int32_t i = begin; i < end; i++) {
         const pack<float, V> part =
             load_pack<float, V>(scatter_partial<V>(const_cast<float *>(partials), plan, run.first + i, i == 0 ? 1 : 0, pack_at));
 #pragma unroll
@@ -46,26 +46,28 @@ template <class Y, int V> TRINE_DEVICE void scatter_short_run(const scatter_plan
                                                               Y *y, const float *partials)
 {
     const int64_t left = (plan.columns.d - pack_at + (int64_t(1) << plan.shift) - 1) >> plan.shift;
-    pack<Y, V> base[scatter_each] = {};
+    scatter_words<Y, V> base[scatter_each] = {};
     Y *to[scatter_each];
 #pragma unroll
     for (int u = 0; u < scatter_each; u++) {
         if (u >= left) break;
         const scatter_columns<V, Y> at(plan, outer, pack_at + (int64_t(u) << plan.shift));
         to[u] = y + at.offset[SCATTER_Y] + row * plan.step[SCATTER_Y];
-        if (plan.has_x) base[u] = load_pack<Y, V>(x + at.offset[SCATTER_X] + row * plan.step[SCATTER_X]);
+        base[u] = scatter_words<Y, V>::load(x + at.offset[SCATTER_X] + row * plan.step[SCATTER_X], plan.has_x);
     }
 #pragma unroll
     for (int u = 0; u < scatter_each; u++) {
         if (u >= left) break;
-        if (!run.empty) {
-            float sum[V] = {};
-            scatter_add_up<V>(sum, plan, run, 0, run.last - run.first + 1, pack_at + (int64_t(u) << plan.shift), partials);
-#pragma unroll
-            for (int j = 0; j < V; j++)
-                base[u].at[j] = from_f32<Y>(plan.has_x ? target::add_rn(sum[j], to_f32(base[u].at[j])) : sum[j]);
+        if (run.empty) {
+            base[u].store(to[u]);
+            continue;
         }
-        store_pack<Y, V>(to[u], base[u]);
+        float sum[V] = {};
+        scatter_add_up<V>(sum, plan, run, 0, run.last - run.first + 1, pack_at + (int64_t(u) << plan.shift), partials);
+        pack<Y, V> out;
+#pragma unroll
+        for (int j = 0; j < V; j++) out.at[j] = from_f32<Y>(plan.has_x ? target::add_rn(sum[j], base[u].value(j)) : sum[j]);
+        store_pack<Y, V>(to[u], out);
     }
 }
 
@@ -77,7 +79,8 @@ template <class Y, int V> TRINE_DEVICE void scatter_long_run(const scatter_plan 
 {
     TRINE_SHARED pack<float, V> list[scatter_threads];
     const int t = target::thread_x(), line = t / packs, lines = scatter_threads / packs;
-    const int64_t at = pack_at + t - line * packs, count = run.last - run.first + 1, share = (count + lines - 1) / lines,
+    const int64_t at = pack_at + t - line * packs;
+    const int32_t count = run.last - run.first + 1, share = (count + lines - 1) / lines,
                   begin = line * share < count ? line * share : count, end = begin + share < count ? begin + share : count;
     scatter_columns<V, Y> mine(plan, outer, at);
     if (line < lines) scatter_add_up<V>(mine.sum, plan, run, begin, end, at, partials);
@@ -105,36 +108,39 @@ template <class Y, int V> TRINE_DEVICE void scatter_finish_groups(const scatter_
                                                                   int32_t first, const int32_t *begins, const Y *x, Y *y,
                                                                   const float *partials)
 {
-    TRINE_SHARED int32_t any_long;
+    TRINE_SHARED target::lane_set longs[target::max_waves]; /* which lanes' runs are long; a group has one lane that says so */
+    constexpr int wave_size = target::wave_size();
     const int width = 1 << plan.shift, groups = plan.groups, t = target::thread_x();
     const int64_t group = scatter_group(plan, first + (t >> plan.shift)), row = plan.pieces.divide(group),
                   pack_at = (group - row * plan.pieces.d) * (scatter_each * width) + (t & (width - 1));
     const int64_t packs = plan.columns.d < scatter_each * width ? plan.columns.d : scatter_each * width;
-    target::barrier(); /* any_long was read */
-    if (t == 0) any_long = 0;
-    target::barrier();
+    bool is_long = false;
     if (row < plan.rows && t >> plan.shift < groups) {
         const scatter_run run(plan, begins, row);
-        if (run.is_long(packs))
-            any_long = 1;
-        else if (!run.whole && !(run.empty && plan.in_place))
+        is_long = run.is_long(packs);
+        if (!is_long && !run.whole && !(run.empty && plan.in_place))
             scatter_short_run<Y, V>(plan, outer, run, row, pack_at, x, y, partials);
     }
+    const target::lane_set mine = target::ballot(is_long && (t & (width - 1)) == 0);
+    target::barrier(); /* longs were read */
+    if (t % wave_size == 0) longs[t / wave_size] = mine;
     target::barrier();
-    for (int g = 0; any_long && g < groups; g++) {
+    target::lane_set any = 0;
+    for (int w = 0; w < scatter_threads / wave_size; w++) any |= longs[w];
+    for (int g = 0; any && g < groups; g++) {
+        const int asks = g << plan.shift;
+        if (!(longs[asks / wave_size] >> asks % wave_size & 1)) continue;
         const int64_t at = scatter_group(plan, first + g), other = plan.pieces.divide(at),
                       from = (at - other * plan.pieces.d) * (scatter_each * width);
-        if (other >= plan.rows) break;
-        const scatter_run run(plan, begins, other);
         const int64_t left = plan.columns.d - from;
-        if (run.is_long(packs))
-            scatter_long_run<Y, V>(plan, outer, run, other, from, int(left < packs ? left : packs), x, y, partials);
+        scatter_long_run<Y, V>(plan, outer, scatter_run(plan, begins, other), other, from, int(left < packs ? left : packs), x, y,
+                               partials);
     }
 }
 
 /* begins[v]: where v's run begins in the sorted list. A block goes through several rounds of groups, and leaves out those rounds in
  * which all outputs are written: where rows are long a group is a block, and most blocks would live for nothing but that answer. */
-template <class Y, int V> TRINE_KERNEL(scatter_threads)
+template <class Y, int V> TRINE_CROWDED_KERNEL(scatter_threads, 3)
 scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32_t *begins, const Y *x, Y *y, float *partials)
 {
     TRINE_SHARED int32_t busy[scatter_rounds];

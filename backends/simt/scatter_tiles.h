@@ -54,6 +54,13 @@ template <class T, int V> struct scatter_words {
             r.word = load_pack<uint32_t, count>(reinterpret_cast<const uint32_t *>(p));
         return r;
     }
+    TRINE_DEVICE_METHOD void store(T *p) const
+    {
+        if constexpr (bytes < 4)
+            p->bits = uint16_t(word.at[0]);
+        else
+            store_pack<uint32_t, count>(reinterpret_cast<uint32_t *>(p), word);
+    }
     TRINE_DEVICE_METHOD float value(int j) const
     {
         if constexpr (sizeof(T) == 4)
@@ -118,7 +125,7 @@ TRINE_DEVICE float *scatter_partial(float *partials, const scatter_plan &plan, i
     return partials + ((tile * 2 + slot) * plan.columns.d + pack) * V;
 }
 
-template <class T, class Y, int V> TRINE_KERNEL(scatter_threads)
+template <class T, class Y, int V> TRINE_CROWDED_KERNEL(scatter_threads, 3)
 scatter_tiles_kernel(scatter_plan plan, walk<3, divider_any> outer, walk<1, divider_any> places, sorted_ids sorted, const T *rows,
                      const Y *x, Y *y, float *partials, int32_t *begins)
 {
