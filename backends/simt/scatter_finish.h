@@ -30,7 +30,7 @@ struct scatter_run {
 template <int V> TRINE_DEVICE void scatter_add_up(float (&sum)[V], const scatter_plan &plan, const scatter_run &run,
                                                   int32_t begin, int32_t end, int64_t pack_at, const float *partials)
 {
-#pragma unroll 4
+#pragma unroll 2
     for (int32_t i = begin; i < end; i++) {
         const pack<float, V> part =
             load_pack<float, V>(scatter_partial<V>(const_cast<float *>(partials), plan, run.first + i, i == 0 ? 1 : 0, pack_at));
@@ -45,15 +45,18 @@ template <class Y, int V> TRINE_DEVICE void scatter_short_run(const scatter_plan
                                                               const scatter_run &run, int64_t row, int64_t pack_at, const Y *x,
                                                               Y *y, const float *partials)
 {
-    const int64_t left = (plan.columns.d - pack_at + (int64_t(1) << plan.shift) - 1) >> plan.shift;
+    const int64_t rest = (plan.columns.d - pack_at + (int64_t(1) << plan.shift) - 1) >> plan.shift;
+    const int32_t left = rest < scatter_each ? int32_t(rest) : int32_t(scatter_each);
+    x += row * plan.step[SCATTER_X];
+    y += row * plan.step[SCATTER_Y];
     scatter_words<Y, V> base[scatter_each] = {};
     Y *to[scatter_each];
 #pragma unroll
     for (int u = 0; u < scatter_each; u++) {
         if (u >= left) break;
         const scatter_columns<V, Y> at(plan, outer, pack_at + (int64_t(u) << plan.shift));
-        to[u] = y + at.offset[SCATTER_Y] + row * plan.step[SCATTER_Y];
-        base[u] = scatter_words<Y, V>::load(x + at.offset[SCATTER_X] + row * plan.step[SCATTER_X], plan.has_x);
+        to[u] = y + at.offset[SCATTER_Y];
+        base[u] = scatter_words<Y, V>::load(x + at.offset[SCATTER_X], plan.has_x);
     }
 #pragma unroll
     for (int u = 0; u < scatter_each; u++) {
@@ -140,7 +143,7 @@ template <class Y, int V> TRINE_DEVICE void scatter_finish_groups(const scatter_
 
 /* begins[v]: where v's run begins in the sorted list. A block goes through several rounds of groups, and leaves out those rounds in
  * which all outputs are written: where rows are long a group is a block, and most blocks would live for nothing but that answer. */
-template <class Y, int V> TRINE_CROWDED_KERNEL(scatter_threads, 3)
+template <class Y, int V> TRINE_CROWDED_KERNEL(scatter_threads, 4)
 scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32_t *begins, const Y *x, Y *y, float *partials)
 {
     TRINE_SHARED int32_t busy[scatter_rounds];
