@@ -176,7 +176,8 @@ TRINE_DEVICE uint32_t pattern_color(uint32_t column, uint32_t row, uint32_t t)
     return triangle(column + t) | triangle(row + 2u * t) << 8 | triangle(column + row + 3u * t) << 16 | 0xff000000u;
 }
 
-/* 4 C bytes a thread and round, P pixels in all: C words from 4 pixels. */
+/* 4 C bytes a thread and round, P pixels in all: C words from 4 pixels. Where a thread has three packs, they change places in shared
+ * memory, so that neighbouring threads store neighbouring packs. */
 template <int C, int P, class Divider> TRINE_KERNEL(image_threads)
 pattern_kernel(Divider width, int64_t pixels, uint32_t t, uint8_t *y)
 {
@@ -193,7 +194,8 @@ pattern_kernel(Divider width, int64_t pixels, uint32_t t, uint8_t *y)
         return color;
     };
     if (P > 1 && first + P <= pixels) {
-        uint32_t word[P / 4 * C + 1];
+        constexpr int packs = P * C / 16 > 1 ? P * C / 16 : 1;
+        uint32_t word[4 * packs];
 #pragma unroll
         for (int q = 0; q < P / 4; q++) {
             const uint32_t a = next(), b = next(), c = next(), d = next();
@@ -203,9 +205,24 @@ pattern_kernel(Divider width, int64_t pixels, uint32_t t, uint8_t *y)
             to[2] = C == 4 ? c : (c >> 16 & 0xffu) | d << 8;
             if (C == 4) to[C - 1] = d;
         }
+        const int64_t begin = int64_t(target::block_x()) * (image_threads * P);
+        const bool turns = packs > 1 && begin + image_threads * P <= pixels;
+        TRINE_SHARED uint4 turned[packs > 1 ? packs * image_threads : 1];
 #pragma unroll
-        for (int k = 0; k < P * C / 16; k++)
-            target::store16(y + first * C + 16 * k, uint4{word[4 * k], word[4 * k + 1], word[4 * k + 2], word[4 * k + 3]});
+        for (int k = 0; k < packs; k++) {
+            const uint4 out = {word[4 * k], word[4 * k + 1], word[4 * k + 2], word[4 * k + 3]};
+            if (turns)
+                turned[target::thread_x() * packs + k] = out;
+            else
+                target::store16(y + first * C + 16 * k, out);
+        }
+        if (!turns) return;
+        target::barrier();
+#pragma unroll
+        for (int k = 0; k < packs; k++) {
+            const int at = k * image_threads + target::thread_x();
+            target::store16(y + begin * C + 16 * at, turned[at]);
+        }
     } else {
         for (int64_t p = first; p < pixels && p < first + P; p++) {
             const uint32_t color = next();

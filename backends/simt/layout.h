@@ -3,11 +3,12 @@
  * A permutation is a copy from a view of x whose axes stand in y's order. Where the innermost axis of y is also x's dense one,
  * rows are copied (map.h). Else tiles of the two dense axes, y's and x's, go through shared memory, so that both sides move whole
  * lines; what is neither is walked outside. Views without a dense axis are copied element by element. concat and split are
- * copies too, one launch a piece. */
+ * copies too, of all pieces at once (layout_pieces.h) or one launch a piece. */
 #ifndef TRINE_SIMT_LAYOUT_H
 #define TRINE_SIMT_LAYOUT_H
 
 #include "backends/simt/gather.h"
+#include "backends/simt/layout_pieces.h"
 #include "backends/simt/scatter.h"
 
 namespace simt {
@@ -217,19 +218,34 @@ inline trine_tensor permuted_view(const trine_tensor &x, const int32_t *axes)
     return v;
 }
 
-/* Element 0 of `whole` for the pieces, one after the other: to = true copies them into it. */
+/* f(part of `whole`, piece) for the pieces, one after the other along `axis`. */
+template <class F>
+inline void each_piece(const trine_tensor &whole, const trine_tensor (&pieces)[TRINE_CONCAT_MAX], int32_t axis, F f)
+{
+    trine_tensor part = whole;
+    if (axis < 0) axis += whole.ndim;
+    for (int i = 0; i < TRINE_CONCAT_MAX; i++) {
+        if (!trine_is_given(&pieces[i])) continue;
+        part.shape[axis] = pieces[i].shape[axis];
+        f(part, pieces[i]);
+        part.data = static_cast<char *>(part.data) + part.shape[axis] * part.stride[axis] * (trine_dtype_bits(part.dtype) / 8);
+    }
+}
+
+/* to: the pieces are copied into `whole`, else out of it. */
 inline trine_status copy_pieces(trine_call *call, const trine_tensor &whole, const trine_tensor (&pieces)[TRINE_CONCAT_MAX],
                                 int32_t axis, bool to)
 {
-    trine_tensor part = whole;
+    layout_pieces list = {};
+    bool fit = true;
+    each_piece(whole, pieces, axis, [&](const trine_tensor &part, const trine_tensor &piece) {
+        fit = fit && (to ? add_piece(&list, part, piece) : add_piece(&list, piece, part));
+    });
+    if (fit) return launch(call, pieces_kernel, grid(list.begin[list.count]), map_threads, 0, list);
     trine_status status = TRINE_OK;
-    if (axis < 0) axis += whole.ndim;
-    for (int i = 0; i < TRINE_CONCAT_MAX && status == TRINE_OK; i++) {
-        if (!trine_is_given(&pieces[i])) continue;
-        part.shape[axis] = pieces[i].shape[axis];
-        status = to ? permuted(call, part, pieces[i]) : permuted(call, pieces[i], part);
-        part.data = static_cast<char *>(part.data) + part.shape[axis] * part.stride[axis] * (trine_dtype_bits(part.dtype) / 8);
-    }
+    each_piece(whole, pieces, axis, [&](const trine_tensor &part, const trine_tensor &piece) {
+        if (status == TRINE_OK) status = to ? permuted(call, part, piece) : permuted(call, piece, part);
+    });
     return status;
 }
 

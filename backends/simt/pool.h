@@ -134,12 +134,20 @@ template <class T, int V> inline trine_status launch_pool_slabs(trine_call *call
     return launch(call, pool_slabs_average_kernel<T, V>, grid(plan.blocks()), map_threads, 0, s, plan, planes, dx, dy);
 }
 
+/* Of a gradient along columns, n windows that begin at a multiple of n lie in packs of dy and of indices. */
+inline bool pool_half_packs(const trine_pool_backward_args *a, const trine_pool_plan &p, int n)
+{
+    return p.width.padding < 2 && p.column[0] == 1 && pool_packed(p, n, 0, a->dy.data, p.width.out, 0) &&
+           (!trine_is_given(&a->indices) || (p.column[2] == 1 && pool_packed(p, n, 2, a->indices.data, p.width.out, 0)));
+}
+
 template <class T, int V, bool channels>
 inline trine_status launch_pool_walk(trine_call *call, const trine_pool_backward_args *a, const trine_pool_plan &p)
 {
     const pool_shape s(p, a->window, a->indices, p.height.in);
     const int64_t deep = channels ? p.inner / V : 1;
-    const pool_walk_plan plan(call, p, channels ? p.width.in * deep : p.width.in / V, deep);
+    const pool_walk_plan plan(call, p, channels ? p.width.in * deep : p.width.in / V, deep,
+                              !channels && pool_half_packs(a, p, V / 2));
     const auto kernel = a->kind == TRINE_POOL_MAX ? pool_walk_backward_kernel<T, V, channels, false>
                                                   : pool_walk_backward_kernel<T, V, channels, true>;
     return launch(call, kernel, grid(ceil_div(plan.threads, map_threads)), map_threads, 0, s, plan,

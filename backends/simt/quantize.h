@@ -1,6 +1,6 @@
 /* Quantisation. Bound by bytes. nf4: a thread has a pack of 16 bytes of x, or 16 elements of y; neighbouring threads exchange
- * their largest element to a block's absmax. int8 is scaled.h, fake quantisation map.h. Every rounding is an IEEE one, so that all backends
- * agree. */
+ * their largest element to a block's absmax. int8 is scaled.h, fake quantisation quantize_fake.h. Every rounding is an IEEE one,
+ * so that all backends agree. */
 #ifndef TRINE_SIMT_QUANTIZE_H
 #define TRINE_SIMT_QUANTIZE_H
 
@@ -8,6 +8,7 @@
 #include "backends/simt/divider.h"
 #include "backends/simt/map.h"
 #include "backends/simt/nf4_matmul.h"
+#include "backends/simt/quantize_fake.h"
 #include "backends/simt/scaled_run.h"
 #include "core/dynamic_map.h"
 #include "core/int8_scale.h"
@@ -172,16 +173,6 @@ inline trine_status nf4_dequantize(trine_call *call, const trine_nf4_dequantize_
     });
 }
 
-/* ---- Rounding ---- */
-
-/* round(x / scale), clamped to +-2^22, where the sum with the magic number rounds to nearest even; NaN stays. */
-TRINE_DEVICE float rounded_quotient(float x, float scale)
-{
-    const float magic = 0x1.8p23f, q = target::div_ieee(x, scale);
-    const float below = q > 0x1p22f ? 0x1p22f : q, inside = below < -0x1p22f ? -0x1p22f : below;
-    return target::add_rn(target::add_rn(inside, magic), -magic);
-}
-
 /* ---- Scales of nf4: little data, a thread an element, a block of threads a block of scales ---- */
 
 enum { scales_block = TRINE_ABSMAX_BLOCK };
@@ -191,16 +182,29 @@ TRINE_KERNEL(map_threads) absmax_sums_kernel(int64_t n, const float *absmax, dou
 {
     const int64_t block = int64_t(target::block_x()) * map_threads + target::thread_x(), first = block * scales_block;
     if (first >= n) return;
+    const int count = n - first < scales_block ? int(n - first) : int(scales_block);
     double sum = 0;
-    for (int64_t i = first; i < n && i < first + scales_block; i++) sum = target::add_rn(sum, double(absmax[i]));
+#pragma unroll 16
+    for (int i = 0; i < count; i++) sum = target::add_rn(sum, double(absmax[first + i]));
     sums[block] = sum;
 }
 
-TRINE_KERNEL(1) absmax_mean_kernel(int64_t n, int64_t blocks, const double *sums, float *mean)
+/* The sums come to shared memory by all threads; one adds them up in their order. */
+enum { absmax_staged = 2048 };
+TRINE_KERNEL(map_threads) absmax_mean_kernel(int64_t n, int64_t blocks, const double *sums, float *mean)
 {
+    TRINE_SHARED double staged[absmax_staged];
     double sum = 0;
-    for (int64_t i = 0; i < blocks; i++) sum = target::add_rn(sum, sums[i]);
-    *mean = n ? float(sum / double(n)) : 0.0f;
+    for (int64_t first = 0; first < blocks; first += absmax_staged) {
+        const int count = blocks - first < absmax_staged ? int(blocks - first) : int(absmax_staged);
+        for (int i = target::thread_x(); i < count; i += map_threads) staged[i] = sums[first + i];
+        target::barrier();
+        if (target::thread_x() == 0)
+#pragma unroll 16
+            for (int i = 0; i < count; i++) sum = target::add_rn(sum, staged[i]);
+        target::barrier();
+    }
+    if (target::thread_x() == 0) *mean = n ? float(sum / double(n)) : 0.0f;
 }
 
 TRINE_DEVICE uint8_t nearest(const float *middle, float v)
@@ -257,7 +261,7 @@ inline trine_status absmax_quantize(trine_call *call, const trine_absmax_quantiz
     trine_dynamic_map_make(&map);
     trine_status status = TRINE_OK;
     if (dynamic) status = launch(call, absmax_sums_kernel, grid(ceil_div(blocks, map_threads)), map_threads, 0, n, absmax, sums);
-    if (dynamic && status == TRINE_OK) status = launch(call, absmax_mean_kernel, grid(1), 1, 0, n, blocks, sums, mean);
+    if (dynamic && status == TRINE_OK) status = launch(call, absmax_mean_kernel, grid(1), map_threads, 0, n, blocks, sums, mean);
     if (status != TRINE_OK) return status;
     return launch(call, absmax_quantize_kernel, grid(blocks), scales_block, 0, n, absmax, data_of<uint8_t>(a->codes),
                   data_of<float>(a->scale), mean, map);
@@ -275,38 +279,6 @@ inline trine_status absmax_dequantize(trine_call *call, const trine_absmax_dequa
 }
 
 /* ---- int8, in the frame of scaled.h ---- */
-
-/* A quotient does not change where both numbers are multiplied by a power of two: `factor` takes scales that are very large or
- * small to where neither the quotients that matter nor their remainders leave the normal numbers. */
-struct int8_divisor {
-    float factor, scale, inverse, limit;
-    bool none; /* x / 0 and x / inf are 0 */
-};
-
-template <bool scaled> struct int8_codes {
-    /* x / scale from -127 to 127, rounded as IEEE says: a quotient that is a unit or two of its last place off, corrected twice by
-     * its remainder, which a multiply-add makes exactly (Markstein 1990). */
-    static TRINE_DEVICE_METHOD float quotient(float x, const int8_divisor &b)
-    {
-        if (scaled) x = target::mul_rn(x, b.factor);
-        const float inside = __builtin_fminf(__builtin_fmaxf(x, -b.limit), b.limit), guess = target::mul_rn(inside, b.inverse),
-                    near = target::fma_rn(target::fma_rn(-guess, b.scale, inside), b.inverse, guess);
-        return target::fma_rn(target::fma_rn(-near, b.scale, inside), b.inverse, near);
-    }
-    /* To nearest even: the sum with the magic number has the code in its lowest byte. NaN gives 0. */
-    static TRINE_DEVICE_METHOD uint32_t four(const float (&x)[4], const int8_divisor &b)
-    {
-        uint32_t bits[4];
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const float q = target::add_rn(quotient(x[i], b), 0x1.8p23f);
-            bits[i] = x[i] == x[i] ? trine_bits_of_f32(q) : 0u;
-        }
-        const uint32_t low = target::byte_permute<0x0040>(bits[0], bits[1]),
-                       high = target::byte_permute<0x0040>(bits[2], bits[3]);
-        return b.none ? 0u : target::byte_permute<0x5410>(low, high);
-    }
-};
 
 struct int8_coder {
     using by = int8_divisor;
@@ -360,56 +332,6 @@ inline trine_status int8_dequantize(trine_call *call, const trine_int8_dequantiz
     return visit_floats(call, a->y.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         return map<T, int8_t, float>(call, f_int8_values{}, a->y, a->q, scale);
-    });
-}
-
-/* ---- Fake quantisation ---- */
-
-/* low, high: of q - zero_point. */
-struct f_fake_quantize {
-    float low, high;
-    template <class T, int V>
-    TRINE_DEVICE_METHOD void operator()(pack<T, V> &y, const pack<T, V> &x, const pack<float, V> &scale) const
-    {
-#pragma unroll
-        for (int i = 0; i < V; i++) {
-            const float r = rounded_quotient(to_f32(x.at[i]), scale.at[i]);
-            const float above = r < low ? low : r, q = above > high ? high : above;
-            y.at[i] = from_f32<T>(target::mul_rn(q == q ? q : 0.0f, scale.at[i]));
-        }
-    }
-};
-
-struct f_fake_quantize_backward {
-    float low, high;
-    template <class T, int V> TRINE_DEVICE_METHOD void operator()(pack<T, V> &dx, const pack<T, V> &x,
-                                                                  const pack<float, V> &scale, const pack<T, V> &dy) const
-    {
-#pragma unroll
-        for (int i = 0; i < V; i++) {
-            const float r = rounded_quotient(to_f32(x.at[i]), scale.at[i]);
-            dx.at[i] = r < low || r > high ? from_f32<T>(0.0f) : dy.at[i];
-        }
-    }
-};
-
-inline trine_status fake_quantize(trine_call *call, const trine_fake_quantize_args *a)
-{
-    TRINE_END_OF_QUERY(call, 0);
-    const f_fake_quantize f = {float(a->low - a->zero_point), float(a->high - a->zero_point)};
-    return visit_floats(call, a->x.dtype, [&](auto t) {
-        using T = typename decltype(t)::type;
-        return map<T, T, float>(call, f, a->y, a->x, a->scale);
-    });
-}
-
-inline trine_status fake_quantize_backward(trine_call *call, const trine_fake_quantize_backward_args *a)
-{
-    TRINE_END_OF_QUERY(call, 0);
-    const f_fake_quantize_backward f = {float(a->low - a->zero_point), float(a->high - a->zero_point)};
-    return visit_floats(call, a->x.dtype, [&](auto t) {
-        using T = typename decltype(t)::type;
-        return map<T, T, float, T>(call, f, a->dx, a->x, a->scale, a->dy);
     });
 }
 

@@ -118,19 +118,23 @@ rope_kernel(rope_shape s, walk<3, divider_any> tokens, walk<2, divider_any> head
         }
         return;
     }
-    const rope_angles<T, V> angles(s, source, steps, token, base[2], p * V);
     const int64_t first = interleaved ? 2 * p * V : p * V, second = interleaved ? V : s.rotary / 2;
     y += base[0] + first * s.step[0];
     x += base[1] + first * s.step[1];
-    for (int64_t h = begin; h < end; h += rope_unroll) {
-        rope_pairs<T, V, interleaved> pairs[rope_unroll];
-        int64_t to[rope_unroll];
+    rope_pairs<T, V, interleaved> pairs[rope_unroll];
+    int64_t to[rope_unroll];
+    const auto load = [&](int64_t h) {
 #pragma unroll
         for (int u = 0; u < rope_unroll; u++) {
             heads.offsets(h + u < end ? h + u : h, head);
             to[u] = head[0];
             pairs[u].load(x + head[1], second * s.step[1]);
         }
+    };
+    load(begin); /* beside the angles */
+    const rope_angles<T, V> angles(s, source, steps, token, base[2], p * V);
+    for (int64_t h = begin; h < end; h += rope_unroll) {
+        if (h > begin) load(h);
 #pragma unroll
         for (int u = 0; u < rope_unroll; u++) {
             pairs[u].turn(angles);

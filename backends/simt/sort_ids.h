@@ -220,7 +220,7 @@ struct sort_digit_sums {
             before = uint32_t(table[block * sort_digits + digit]);
             return;
         }
-#pragma unroll 8
+#pragma unroll 16
         for (int b = 0; b < int(blocks); b++) {
             const uint32_t count = uint32_t(table[b * sort_digits + digit]);
             all += count;
@@ -282,12 +282,10 @@ sort_place_kernel(sort_pass pass, const Key *table, const Key *keys, const Key *
     }
 }
 
-/* first[v]: how many sorted keys are below v, for v = 0 to rows. Seven keys are asked for at once, which leave an eighth. */
-template <class Key> TRINE_KERNEL(sort_threads) sort_bounds_kernel(int64_t n, int64_t rows, const Key *keys, Key *first)
+/* first[v] becomes how many sorted keys are below v, for v from 0 to rows. Seven keys are asked for at once, which leave an
+ * eighth. */
+TRINE_DEVICE void sort_bounds(int64_t n, int64_t rows, const int32_t *keys, int32_t *first, int64_t v)
 {
-    target::let_next_start();
-    target::wait_for_previous();
-    const int64_t v = int64_t(target::block_x()) * sort_threads + target::thread_x();
     if (v > rows) return;
     int32_t low = 0, size = int32_t(n); /* the answer lies in [low, low + size] */
     while (size > 0) {
@@ -299,7 +297,7 @@ template <class Key> TRINE_KERNEL(sort_threads) sort_bounds_kernel(int64_t n, in
         size -= below * part;
         if (below < 7 && size >= part) size = part - 1;
     }
-    first[v] = Key(low);
+    first[v] = low;
 }
 
 struct sorted_ids {
