@@ -225,9 +225,14 @@ static trine_status entropy_weight(trine_call *call, const trine_tensor *labels,
 
 trine_status TRINE_CPU(linear_cross_entropy)(trine_call *call, const trine_linear_cross_entropy_args *a)
 {
-    static const trine_linear_entropy_ops ops = {TRINE_CPU(matmul), TRINE_CPU(cross_entropy), TRINE_CPU(cross_entropy_backward),
-                                                 TRINE_CPU(sum),    TRINE_CPU(mul),           TRINE_CPU(copy),
-                                                 entropy_weight};
+    static const trine_linear_entropy_ops ops = {TRINE_CPU(matmul),
+                                                 TRINE_CPU(cross_entropy),
+                                                 TRINE_CPU(cross_entropy_backward),
+                                                 TRINE_CPU(sum),
+                                                 TRINE_CPU(mul),
+                                                 TRINE_CPU(copy),
+                                                 entropy_weight,
+                                                 NULL};
     return trine_linear_entropy_run(call, &ops, a, TRINE_CPU_VARIANT);
 }
 
