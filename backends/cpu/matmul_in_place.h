@@ -38,11 +38,12 @@ typedef struct place_plan {
     const register_hooks *hooks; /* or NULL */
 } place_plan;
 
-/* Whether rows can be multiplied in place. */
+/* Whether rows can be multiplied in place. Pixels of bf16 that several taps share are looked at in their plane, which rows go along. */
 static inline bool lies_in_place(const trine_conv_operand *o, trine_dtype dtype)
 {
     const trine_conv_side *t = &o->terms;
     const bool pairs = dtype == TRINE_BF16 && multiplies_pairs();
+    if (pairs && t->size[0] * t->size[1] > 1 && (!o->rows.h[1] || !o->rows.w[2])) return false;
     return (dtype == TRINE_F32 || pairs) && t->stride[2] == 1 && !t->h[2] && !t->w[2] && (!pairs || t->size[2] % 2 == 0) &&
            t->size[2] >= (pairs ? 2 : 1) * PLACE_TERMS_LEAST && trine_conv_count(t) > 0;
 }
