@@ -55,8 +55,9 @@ template <class T, tile_axis A, tile_axis B, class Shape> struct multiplier {
     }
 };
 
-/* The ring: its stages' slots, and behind them two barriers for each: `full` counts the threads whose copies have come, `empty` the
- * warps that have read the stage. A warp that is ahead waits for neither until it needs what they say. */
+/* The ring: its stages' slots, and behind them two barriers for each: `full` counts the threads whose copies have come, `empty`
+ * those that have read the stage: all lanes, for racecheck does not follow an order that goes from a lane's read through
+ * __syncwarp to another lane's arrival. A warp that is ahead waits for neither until it needs what they say. */
 struct ring {
     uint32_t slots, barriers, last;
     TRINE_DEVICE_METHOD ring(uint32_t slots_, int stages, uint32_t bytes)
@@ -84,7 +85,7 @@ template <class Shape> TRINE_DEVICE void start_ring(const ring &r, int stages)
 {
     if (int(threadIdx.x) < stages) {
         mma_sync::barrier_init(ring::full(r.barriers + 8 * threadIdx.x), Shape::threads);
-        mma_sync::barrier_init(ring::empty(r.barriers + 8 * threadIdx.x), Shape::warps);
+        mma_sync::barrier_init(ring::empty(r.barriers + 8 * threadIdx.x), Shape::threads);
     }
     __syncthreads();
 }
@@ -141,8 +142,7 @@ TRINE_DEVICE void multiply_steps(M &m, Copies &c, const ring &r, int stages, int
             c.start(filled.slot, row, more);
             m.multiply(0, row);
         }
-        __syncwarp(); /* fragments of tf32 are read by each lane for itself */
-        if (threadIdx.x % 32 == 0) mma_sync::barrier_arrive(ring::empty(now.barrier));
+        mma_sync::barrier_arrive(ring::empty(now.barrier));
         c.end_stage(filled.barrier);
         now.step(r, Shape::stage_bytes);
         filled.step(r, Shape::stage_bytes);
