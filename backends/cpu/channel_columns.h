@@ -8,7 +8,14 @@
 
 #include "backends/cpu/channels.h"
 
-enum { CHANNEL_SLICES = 64, CHANNEL_SLICE_ROWS = 64, CHANNEL_F32_ROWS = 32, CHANNEL_TILES = 4, CHANNEL_AHEAD = 4096 };
+enum {
+    CHANNEL_SLICES = 64,
+    CHANNEL_SLICE_ROWS = 64,
+    CHANNEL_F32_ROWS = 32,
+    CHANNEL_TILES = 4,
+    CHANNEL_ROWS = 4,
+    CHANNEL_AHEAD = 4096
+};
 
 typedef struct channel_columns {
     const unit_call *c;
@@ -90,19 +97,53 @@ typedef struct column_sums {
     _Alignas(64) float sum[2][SPAN_MAX];
 } column_sums;
 
-static void column_add(column_sums *restrict s, const float *x, const float *dy, const float *about, int64_t n)
+/* Adds `count` rows of n columns, 1 or CHANNEL_ROWS; dy: of NULL forward. f32 is not asked for: see reduce_columns.h. */
+LANES_INLINE void column_add_as(column_sums *s, const char *const *x, const char *const *dy, const float *about,
+                                trine_dtype dtype, int64_t n, int count)
 {
-    if (dy)
-        for (int64_t i = 0; i < n; i++) {
-            s->sum[0][i] += dy[i];
-            s->sum[1][i] += dy[i] * (x[i] - about[i]);
+    const bool back = dy[0] != NULL;
+    for (int64_t i = 0; i < n; i += LANES) {
+        const bool whole = i + LANES <= n;
+        const f32x16 middle = whole ? lanes_load(about, TRINE_F32, i) : lanes_load_part(about, TRINE_F32, i, n - i, 0);
+        f32x16 own[2][CHANNEL_ROWS], sums[2];
+        for (int k = 0; k < count; k++) {
+            if (dtype != TRINE_F32 && i % (2 * LANES) == 0) {
+                __builtin_prefetch(x[k] + i * lanes_size(dtype) + 1024);
+                if (back) __builtin_prefetch(dy[k] + i * lanes_size(dtype) + 1024);
+            }
+            const f32x16 d = (whole ? lanes_load(x[k], dtype, i) : lanes_load_part(x[k], dtype, i, n - i, 0)) - middle;
+            const f32x16 g = !back ? d : whole ? lanes_load(dy[k], dtype, i) : lanes_load_part(dy[k], dtype, i, n - i, 0);
+            own[0][k] = g;
+            own[1][k] = g * d;
         }
+        for (int q = 0; q < 2; q++) {
+            memcpy(&sums[q], s->sum[q] + i, sizeof sums[q]);
+            sums[q] += count == 1 ? own[q][0] : (own[q][0] + own[q][1]) + (own[q][2] + own[q][3]);
+            memcpy(s->sum[q] + i, &sums[q], sizeof sums[q]);
+        }
+    }
+}
+
+LANES_INLINE void column_add_count(column_sums *s, const char *const *x, const char *const *dy, const float *about,
+                                   trine_dtype dtype, int64_t n, int count)
+{
+    const char *own_x[CHANNEL_ROWS] = {NULL}, *own_dy[CHANNEL_ROWS] = {NULL}; /* in registers */
+    for (int k = 0; k < count; k++) own_x[k] = x[k], own_dy[k] = dy[k];
+    if (dtype == TRINE_F32)
+        column_add_as(s, own_x, own_dy, about, TRINE_F32, n, count);
+    else if (dtype == TRINE_BF16)
+        column_add_as(s, own_x, own_dy, about, TRINE_BF16, n, count);
     else
-        for (int64_t i = 0; i < n; i++) {
-            const float d = x[i] - about[i];
-            s->sum[0][i] += d;
-            s->sum[1][i] += d * d;
-        }
+        column_add_as(s, own_x, own_dy, about, TRINE_F16, n, count);
+}
+
+static void column_add(column_sums *s, const char *const *x, const char *const *dy, const float *about, trine_dtype dtype,
+                       int64_t n, int64_t count)
+{
+    if (count == 1)
+        column_add_count(s, x, dy, about, dtype, n, 1);
+    else
+        column_add_count(s, x, dy, about, dtype, n, CHANNEL_ROWS);
 }
 
 static void column_flush(column_sums *s, double *const *to, int64_t n)
@@ -141,22 +182,25 @@ static void column_tile_start(const channel_columns *p, column_tile *t, int64_t 
         for (int64_t i = 0; i < t->width; i++) t->sums[k][i] = t->s.sum[k][i] = 0;
 }
 
-/* Tiles side by side, row by row: memory is read in its order. */
+/* Tiles side by side, some rows at a time: memory is read in its order, and a sum is touched once for them. */
 static void columns_gather_tiles(const channel_columns *p, int64_t slice, int64_t from, const float *about)
 {
-    SPAN_BUFFER(x_buffer);
-    SPAN_BUFFER(dy_buffer);
     column_tile tiles[CHANNEL_TILES];
     const int64_t count = p->tiles - from < CHANNEL_TILES ? p->tiles - from : CHANNEL_TILES, begin = slice * p->slice,
                   end = begin + p->slice < p->rows ? begin + p->slice : p->rows;
     for (int64_t k = 0; k < count; k++) column_tile_start(p, &tiles[k], slice, from + k, about);
-    for (int64_t row = begin; row < end; row++)
+    for (int64_t row = begin, rows; row < end; row += rows) {
+        rows = end - row >= CHANNEL_ROWS && (p->fold == 1 || row + CHANNEL_ROWS < p->rows) ? CHANNEL_ROWS : 1;
         for (column_tile *t = tiles; t < tiles + count; t++) {
-            const int64_t n = columns_in(p, row, t->first);
-            const float *x = columns_load(p, row, t->first, 1, n, x_buffer);
-            column_add(&t->s, x, p->c->inputs > 1 ? columns_load(p, row, t->first, 2, n, dy_buffer) : NULL, t->about, n);
-            if ((row - begin) % CHANNEL_F32_ROWS == CHANNEL_F32_ROWS - 1) column_flush(&t->s, t->sums, t->width);
+            const char *x[CHANNEL_ROWS] = {NULL}, *dy[CHANNEL_ROWS] = {NULL};
+            for (int64_t k = 0; k < rows; k++) {
+                x[k] = columns_at(p, row + k, t->first, 1);
+                if (p->c->inputs > 1) dy[k] = columns_at(p, row + k, t->first, 2);
+            }
+            column_add(&t->s, x, dy, t->about, p->c->dtype, columns_in(p, row, t->first), rows);
+            if ((row + rows - begin) % CHANNEL_F32_ROWS == 0) column_flush(&t->s, t->sums, t->width);
         }
+    }
     for (int64_t k = 0; k < count; k++) column_flush(&tiles[k].s, tiles[k].sums, tiles[k].width);
 }
 
