@@ -8,14 +8,10 @@
 
 #include "backends/cpu/channels.h"
 
-enum {
-    CHANNEL_SLICES = 64,
-    CHANNEL_SLICE_ROWS = 64,
-    CHANNEL_F32_ROWS = 32,
-    CHANNEL_TILES = 4,
-    CHANNEL_ROWS = 4,
-    CHANNEL_AHEAD = 4096
-};
+/* Slices at most, and their rows; rows whose sums are f32; tiles, and rows, that are worked on together: of 16 bits only such rows
+ * as are longer than CHANNEL_LONG bytes (see reduce_columns.h). Bytes ahead: of what is mapped and of rows singly, and of several. */
+enum { CHANNEL_SLICES = 64, CHANNEL_SLICE_ROWS = 64, CHANNEL_F32_ROWS = 32, CHANNEL_TILES = 4, CHANNEL_ROWS = 4 };
+enum { CHANNEL_LONG = 8192, CHANNEL_AHEAD = 4096, CHANNEL_AHEAD_EACH = 1024 };
 
 typedef struct channel_columns {
     const unit_call *c;
@@ -108,8 +104,8 @@ LANES_INLINE void column_add_as(column_sums *s, const char *const *x, const char
         f32x16 own[2][CHANNEL_ROWS], sums[2];
         for (int k = 0; k < count; k++) {
             if (dtype != TRINE_F32 && i % (2 * LANES) == 0) {
-                __builtin_prefetch(x[k] + i * lanes_size(dtype) + 1024);
-                if (back) __builtin_prefetch(dy[k] + i * lanes_size(dtype) + 1024);
+                __builtin_prefetch(x[k] + i * lanes_size(dtype) + (count == 1 ? CHANNEL_AHEAD : CHANNEL_AHEAD_EACH));
+                if (back) __builtin_prefetch(dy[k] + i * lanes_size(dtype) + (count == 1 ? CHANNEL_AHEAD : CHANNEL_AHEAD_EACH));
             }
             const f32x16 d = (whole ? lanes_load(x[k], dtype, i) : lanes_load_part(x[k], dtype, i, n - i, 0)) - middle;
             const f32x16 g = !back ? d : whole ? lanes_load(dy[k], dtype, i) : lanes_load_part(dy[k], dtype, i, n - i, 0);
@@ -189,8 +185,9 @@ static void columns_gather_tiles(const channel_columns *p, int64_t slice, int64_
     const int64_t count = p->tiles - from < CHANNEL_TILES ? p->tiles - from : CHANNEL_TILES, begin = slice * p->slice,
                   end = begin + p->slice < p->rows ? begin + p->slice : p->rows;
     for (int64_t k = 0; k < count; k++) column_tile_start(p, &tiles[k], slice, from + k, about);
+    const bool together = p->c->dtype == TRINE_F32 || p->width * p->c->size > CHANNEL_LONG;
     for (int64_t row = begin, rows; row < end; row += rows) {
-        rows = end - row >= CHANNEL_ROWS && (p->fold == 1 || row + CHANNEL_ROWS < p->rows) ? CHANNEL_ROWS : 1;
+        rows = together && end - row >= CHANNEL_ROWS && (p->fold == 1 || row + CHANNEL_ROWS < p->rows) ? CHANNEL_ROWS : 1;
         for (column_tile *t = tiles; t < tiles + count; t++) {
             const char *x[CHANNEL_ROWS] = {NULL}, *dy[CHANNEL_ROWS] = {NULL};
             for (int64_t k = 0; k < rows; k++) {
