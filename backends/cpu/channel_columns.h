@@ -125,12 +125,9 @@ LANES_INLINE void column_add_count(column_sums *s, const char *const *x, const c
 {
     const char *own_x[CHANNEL_ROWS] = {NULL}, *own_dy[CHANNEL_ROWS] = {NULL}; /* in registers */
     for (int k = 0; k < count; k++) own_x[k] = x[k], own_dy[k] = dy[k];
-    if (dtype == TRINE_F32)
-        column_add_as(s, own_x, own_dy, about, TRINE_F32, n, count);
-    else if (dtype == TRINE_BF16)
-        column_add_as(s, own_x, own_dy, about, TRINE_BF16, n, count);
-    else
-        column_add_as(s, own_x, own_dy, about, TRINE_F16, n, count);
+#define ADD_OF(dtype) column_add_as(s, own_x, own_dy, about, dtype, n, count)
+    UNIT_BY_DTYPE(dtype, ADD_OF);
+#undef ADD_OF
 }
 
 static void column_add(column_sums *s, const char *const *x, const char *const *dy, const float *about, trine_dtype dtype,
@@ -267,12 +264,7 @@ static void columns_put(char *to, const char *x, const char *dy, trine_dtype dty
 {
 #define PUT_OF(dtype) \
     (dy ? columns_put_as(to, x, dy, dtype, map, first, n, stream) : columns_put_as(to, x, NULL, dtype, map, first, n, stream))
-    if (dtype == TRINE_F32)
-        PUT_OF(TRINE_F32);
-    else if (dtype == TRINE_BF16)
-        PUT_OF(TRINE_BF16);
-    else
-        PUT_OF(TRINE_F16);
+    UNIT_BY_DTYPE(dtype, PUT_OF);
 #undef PUT_OF
 }
 
