@@ -1,5 +1,6 @@
 /* Reductions on the CPU along an axis outside the dense one: rows of "columns" are taken side by side, several at a time, so that
- * a column's running result is touched once for them, or singly, so that memory is read in its order. The reduced axis is cut into slices of a fixed length, whose partials are merged in their order. */
+ * a column's running result is touched once for them, or singly, so that memory is read in its order. The reduced axis is cut into
+ * slices of a fixed length, whose partials are merged in their order. */
 #ifndef TRINE_CPU_REDUCE_COLUMNS_H
 #define TRINE_CPU_REDUCE_COLUMNS_H
 
