@@ -8,7 +8,10 @@
 
 #include "backends/cpu/channels.h"
 
-enum { CHANNEL_SLICES = 64, CHANNEL_SLICE_ROWS = 64, CHANNEL_F32_ROWS = 32, CHANNEL_TILES = 4, CHANNEL_AHEAD = 4096 };
+/* Slices at most, and their rows; rows whose sums are f32; tiles, and rows, that are worked on together: of 16 bits only such rows
+ * as are longer than CHANNEL_LONG bytes (see reduce_columns.h). Bytes ahead: of what is mapped and of rows singly, and of several. */
+enum { CHANNEL_SLICES = 64, CHANNEL_SLICE_ROWS = 64, CHANNEL_F32_ROWS = 32, CHANNEL_TILES = 4, CHANNEL_ROWS = 4 };
+enum { CHANNEL_LONG = 8192, CHANNEL_AHEAD = 4096, CHANNEL_AHEAD_EACH = 1024 };
 
 typedef struct channel_columns {
     const unit_call *c;
@@ -90,19 +93,50 @@ typedef struct column_sums {
     _Alignas(64) float sum[2][SPAN_MAX];
 } column_sums;
 
-static void column_add(column_sums *restrict s, const float *x, const float *dy, const float *about, int64_t n)
+/* Adds `count` rows of n columns, 1 or CHANNEL_ROWS; dy: of NULL forward. f32 is not asked for: see reduce_columns.h. */
+LANES_INLINE void column_add_as(column_sums *s, const char *const *x, const char *const *dy, const float *about,
+                                trine_dtype dtype, int64_t n, int count)
 {
-    if (dy)
-        for (int64_t i = 0; i < n; i++) {
-            s->sum[0][i] += dy[i];
-            s->sum[1][i] += dy[i] * (x[i] - about[i]);
+    const bool back = dy[0] != NULL;
+    for (int64_t i = 0; i < n; i += LANES) {
+        const bool whole = i + LANES <= n;
+        const f32x16 middle = whole ? lanes_load(about, TRINE_F32, i) : lanes_load_part(about, TRINE_F32, i, n - i, 0);
+        f32x16 own[2][CHANNEL_ROWS], sums[2];
+        for (int k = 0; k < count; k++) {
+            if (dtype != TRINE_F32 && i % (2 * LANES) == 0) {
+                __builtin_prefetch(x[k] + i * lanes_size(dtype) + (count == 1 ? CHANNEL_AHEAD : CHANNEL_AHEAD_EACH));
+                if (back) __builtin_prefetch(dy[k] + i * lanes_size(dtype) + (count == 1 ? CHANNEL_AHEAD : CHANNEL_AHEAD_EACH));
+            }
+            const f32x16 d = (whole ? lanes_load(x[k], dtype, i) : lanes_load_part(x[k], dtype, i, n - i, 0)) - middle;
+            const f32x16 g = !back ? d : whole ? lanes_load(dy[k], dtype, i) : lanes_load_part(dy[k], dtype, i, n - i, 0);
+            own[0][k] = g;
+            own[1][k] = g * d;
         }
+        for (int q = 0; q < 2; q++) {
+            memcpy(&sums[q], s->sum[q] + i, sizeof sums[q]);
+            sums[q] += count == 1 ? own[q][0] : (own[q][0] + own[q][1]) + (own[q][2] + own[q][3]);
+            memcpy(s->sum[q] + i, &sums[q], sizeof sums[q]);
+        }
+    }
+}
+
+LANES_INLINE void column_add_count(column_sums *s, const char *const *x, const char *const *dy, const float *about,
+                                   trine_dtype dtype, int64_t n, int count)
+{
+    const char *own_x[CHANNEL_ROWS] = {NULL}, *own_dy[CHANNEL_ROWS] = {NULL}; /* in registers */
+    for (int k = 0; k < count; k++) own_x[k] = x[k], own_dy[k] = dy[k];
+#define ADD_OF(dtype) column_add_as(s, own_x, own_dy, about, dtype, n, count)
+    UNIT_BY_DTYPE(dtype, ADD_OF);
+#undef ADD_OF
+}
+
+static void column_add(column_sums *s, const char *const *x, const char *const *dy, const float *about, trine_dtype dtype,
+                       int64_t n, int64_t count)
+{
+    if (count == 1)
+        column_add_count(s, x, dy, about, dtype, n, 1);
     else
-        for (int64_t i = 0; i < n; i++) {
-            const float d = x[i] - about[i];
-            s->sum[0][i] += d;
-            s->sum[1][i] += d * d;
-        }
+        column_add_count(s, x, dy, about, dtype, n, CHANNEL_ROWS);
 }
 
 static void column_flush(column_sums *s, double *const *to, int64_t n)
@@ -141,22 +175,26 @@ static void column_tile_start(const channel_columns *p, column_tile *t, int64_t 
         for (int64_t i = 0; i < t->width; i++) t->sums[k][i] = t->s.sum[k][i] = 0;
 }
 
-/* Tiles side by side, row by row: memory is read in its order. */
+/* Tiles side by side, some rows at a time: memory is read in its order, and a sum is touched once for them. */
 static void columns_gather_tiles(const channel_columns *p, int64_t slice, int64_t from, const float *about)
 {
-    SPAN_BUFFER(x_buffer);
-    SPAN_BUFFER(dy_buffer);
     column_tile tiles[CHANNEL_TILES];
     const int64_t count = p->tiles - from < CHANNEL_TILES ? p->tiles - from : CHANNEL_TILES, begin = slice * p->slice,
                   end = begin + p->slice < p->rows ? begin + p->slice : p->rows;
     for (int64_t k = 0; k < count; k++) column_tile_start(p, &tiles[k], slice, from + k, about);
-    for (int64_t row = begin; row < end; row++)
+    const bool together = p->c->dtype == TRINE_F32 || p->width * p->c->size > CHANNEL_LONG;
+    for (int64_t row = begin, rows; row < end; row += rows) {
+        rows = together && end - row >= CHANNEL_ROWS && (p->fold == 1 || row + CHANNEL_ROWS < p->rows) ? CHANNEL_ROWS : 1;
         for (column_tile *t = tiles; t < tiles + count; t++) {
-            const int64_t n = columns_in(p, row, t->first);
-            const float *x = columns_load(p, row, t->first, 1, n, x_buffer);
-            column_add(&t->s, x, p->c->inputs > 1 ? columns_load(p, row, t->first, 2, n, dy_buffer) : NULL, t->about, n);
-            if ((row - begin) % CHANNEL_F32_ROWS == CHANNEL_F32_ROWS - 1) column_flush(&t->s, t->sums, t->width);
+            const char *x[CHANNEL_ROWS] = {NULL}, *dy[CHANNEL_ROWS] = {NULL};
+            for (int64_t k = 0; k < rows; k++) {
+                x[k] = columns_at(p, row + k, t->first, 1);
+                if (p->c->inputs > 1) dy[k] = columns_at(p, row + k, t->first, 2);
+            }
+            column_add(&t->s, x, dy, t->about, p->c->dtype, columns_in(p, row, t->first), rows);
+            if ((row + rows - begin) % CHANNEL_F32_ROWS == 0) column_flush(&t->s, t->sums, t->width);
         }
+    }
     for (int64_t k = 0; k < count; k++) column_flush(&tiles[k].s, tiles[k].sums, tiles[k].width);
 }
 
@@ -226,12 +264,7 @@ static void columns_put(char *to, const char *x, const char *dy, trine_dtype dty
 {
 #define PUT_OF(dtype) \
     (dy ? columns_put_as(to, x, dy, dtype, map, first, n, stream) : columns_put_as(to, x, NULL, dtype, map, first, n, stream))
-    if (dtype == TRINE_F32)
-        PUT_OF(TRINE_F32);
-    else if (dtype == TRINE_BF16)
-        PUT_OF(TRINE_BF16);
-    else
-        PUT_OF(TRINE_F16);
+    UNIT_BY_DTYPE(dtype, PUT_OF);
 #undef PUT_OF
 }
 

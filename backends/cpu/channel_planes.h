@@ -75,12 +75,7 @@ static void plane_sums(const char *x, const char *dy, int64_t n, float about, tr
 {
 #define SUMS(dtype) \
     (dy ? plane_sums_as(x, dy, n, about, dtype, true, sums) : plane_sums_as(x, NULL, n, about, dtype, false, sums))
-    if (dtype == TRINE_F32)
-        SUMS(TRINE_F32);
-    else if (dtype == TRINE_BF16)
-        SUMS(TRINE_BF16);
-    else
-        SUMS(TRINE_F16);
+    UNIT_BY_DTYPE(dtype, SUMS);
 #undef SUMS
 }
 
@@ -159,12 +154,7 @@ LANES_INLINE void plane_map_as(float *out, const char *x, const char *dy, trine_
 static void plane_map(float *out, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n)
 {
 #define MAP_OF(dtype) (dy ? plane_map_as(out, x, dy, dtype, f, n) : plane_map_as(out, x, NULL, dtype, f, n))
-    if (dtype == TRINE_F32)
-        MAP_OF(TRINE_F32);
-    else if (dtype == TRINE_BF16)
-        MAP_OF(TRINE_BF16);
-    else
-        MAP_OF(TRINE_F16);
+    UNIT_BY_DTYPE(dtype, MAP_OF);
 #undef MAP_OF
 }
 
@@ -185,12 +175,7 @@ LANES_INLINE void plane_put_as(char *to, const char *x, const char *dy, trine_dt
 static void plane_put(char *to, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n, bool stream)
 {
 #define PUT_OF(dtype) (dy ? plane_put_as(to, x, dy, dtype, f, n, stream) : plane_put_as(to, x, NULL, dtype, f, n, stream))
-    if (dtype == TRINE_F32)
-        PUT_OF(TRINE_F32);
-    else if (dtype == TRINE_BF16)
-        PUT_OF(TRINE_BF16);
-    else
-        PUT_OF(TRINE_F16);
+    UNIT_BY_DTYPE(dtype, PUT_OF);
 #undef PUT_OF
 }
 

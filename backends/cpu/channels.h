@@ -12,6 +12,17 @@
 
 enum { UNIT_CHUNK = 2048, UNIT_PIECE = 32 * UNIT_CHUNK, UNIT_SUMS = 3, UNIT_OPERANDS = 3 };
 
+/* of(dtype) with the dtype as a constant. */
+#define UNIT_BY_DTYPE(dtype, of) \
+    do { \
+        if ((dtype) == TRINE_F32) \
+            of(TRINE_F32); \
+        else if ((dtype) == TRINE_BF16) \
+            of(TRINE_BF16); \
+        else \
+            of(TRINE_F16); \
+    } while (0)
+
 /* Forward: count, mean, sum of squares about it. Backward: sum(dy), sum(dy (x - mean)). */
 typedef double unit_sums[UNIT_SUMS];
 

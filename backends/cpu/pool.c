@@ -6,6 +6,7 @@
  * order. */
 #include <math.h>
 
+#include "backends/cpu/pool_channels.h"
 #include "backends/cpu/pool_planes.h"
 #include "backends/cpu/pool_rows.h"
 
@@ -234,6 +235,8 @@ trine_status TRINE_CPU(pool)(trine_call *call, const trine_pool_args *a)
     j.stream = span_should_stream(trine_tensor_numel(&a->y) * j.size);
     if (!j.indices && plane_fits(&j, SMALL, LARGE))
         run_planes(&j, false);
+    else if (channels_fit(&j))
+        run_channels(&j);
     else
         run(&j, forward_piece, j.plan.height.out, j.plan.width.out);
     return TRINE_OK;

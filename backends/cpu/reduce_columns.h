@@ -1,5 +1,6 @@
 /* Reductions on the CPU along an axis outside the dense one: rows of "columns" are taken side by side, several at a time, so that
- * a column's running result is touched once for them, or singly, so that memory is read in its order. The reduced axis is cut into slices of a fixed length, whose partials are merged in their order. */
+ * a column's running result is touched once for them, or singly, so that memory is read in its order. The reduced axis is cut into
+ * slices of a fixed length, whose partials are merged in their order. */
 #ifndef TRINE_CPU_REDUCE_COLUMNS_H
 #define TRINE_CPU_REDUCE_COLUMNS_H
 
@@ -104,21 +105,13 @@ LANES_INLINE void column_ask(const char *x, int64_t step, trine_dtype dtype, int
             if (i < n) name##_add(sums, x, y, x_step, y_step, dtype, count, i, n, false); \
         } \
     } \
-    LANES_INLINE void name##_of(float *sums, const column_rows *c, trine_dtype dtype) \
+    LANES_INLINE void name##_of(const column_rows *c, trine_dtype dtype, float *sums) \
     { \
         const int64_t together = column_together(c, dtype, true); \
         name##_rows(sums, c, dtype, 0, together, ROWS_AT_ONCE); \
         name##_rows(sums, c, dtype, together, c->count - together, 1); \
     } \
-    static void name(float *sums, const column_rows *c) \
-    { \
-        if (c->dtype == TRINE_F32) \
-            name##_of(sums, c, TRINE_F32); \
-        else if (c->dtype == TRINE_BF16) \
-            name##_of(sums, c, TRINE_BF16); \
-        else \
-            name##_of(sums, c, TRINE_F16); \
-    }
+    static void name(float *sums, const column_rows *c) { REDUCE_BY_DTYPE(name##_of, c, sums); }
 COLUMN_SUM(column_sum, 1, a)
 COLUMN_SUM(column_l1, 1, (f32x16)((i32x16)(a)&0x7fffffff))
 COLUMN_SUM(column_l2, 1, (a) * (a))
@@ -210,7 +203,7 @@ LANES_INLINE void column_best_rows(float *best, int32_t *index, const column_row
         }
 }
 
-LANES_INLINE void column_best_of(float *best, int32_t *index, const column_rows *c, trine_dtype dtype, bool turned)
+LANES_INLINE void column_best_of(const column_rows *c, trine_dtype dtype, float *best, int32_t *index, bool turned)
 {
     const int64_t together = column_together(c, dtype, false);
     column_best_rows(best, index, c, dtype, turned, 0, together, ROWS_AT_ONCE);
@@ -219,12 +212,7 @@ LANES_INLINE void column_best_of(float *best, int32_t *index, const column_rows 
 
 static void column_best(float *best, int32_t *index, const column_rows *c, bool turned)
 {
-    if (c->dtype == TRINE_F32)
-        column_best_of(best, index, c, TRINE_F32, turned);
-    else if (c->dtype == TRINE_BF16)
-        column_best_of(best, index, c, TRINE_BF16, turned);
-    else
-        column_best_of(best, index, c, TRINE_F16, turned);
+    REDUCE_BY_DTYPE(column_best_of, c, best, index, turned);
 }
 
 static void column_floats_of(const columns *c, const column_task *t)

@@ -22,6 +22,17 @@ typedef struct reduce_rows {
     int64_t n, count;
 } reduce_rows;
 
+/* of_dtype(rows, dtype, ...) with the dtype as a constant. */
+#define REDUCE_BY_DTYPE(of_dtype, rows, ...) \
+    do { \
+        if ((rows)->dtype == TRINE_F32) \
+            of_dtype(rows, TRINE_F32, __VA_ARGS__); \
+        else if ((rows)->dtype == TRINE_BF16) \
+            of_dtype(rows, TRINE_BF16, __VA_ARGS__); \
+        else \
+            of_dtype(rows, TRINE_F16, __VA_ARGS__); \
+    } while (0)
+
 /* The lines of LANES_BLOCK elements. */
 LANES_INLINE void reduce_ask(const char *from, trine_dtype dtype, bool far)
 {
@@ -69,15 +80,7 @@ LANES_INLINE void reduce_ask(const char *from, trine_dtype dtype, bool far)
         const bool far = rows->far; \
         for (int64_t r = 0; r < count; r++) out[r] = name##_of(x + r * row, y + r * row, dtype, n, far); \
     } \
-    static void name(const reduce_rows *rows, float *out) \
-    { \
-        if (rows->dtype == TRINE_F32) \
-            name##_rows(rows, TRINE_F32, out); \
-        else if (rows->dtype == TRINE_BF16) \
-            name##_rows(rows, TRINE_BF16, out); \
-        else \
-            name##_rows(rows, TRINE_F16, out); \
-    }
+    static void name(const reduce_rows *rows, float *out) { REDUCE_BY_DTYPE(name##_rows, rows, out); }
 
 /* ---- The largest ---- */
 
@@ -119,25 +122,9 @@ LANES_INLINE void reduce_most_rows(const reduce_rows *rows, trine_dtype dtype, b
     for (int64_t r = 0; r < count; r++) out[r] = reduce_most_of(x + r * row, dtype, n, turned, far);
 }
 
-static void reduce_most(const reduce_rows *rows, float *out)
-{
-    if (rows->dtype == TRINE_F32)
-        reduce_most_rows(rows, TRINE_F32, false, out);
-    else if (rows->dtype == TRINE_BF16)
-        reduce_most_rows(rows, TRINE_BF16, false, out);
-    else
-        reduce_most_rows(rows, TRINE_F16, false, out);
-}
+static void reduce_most(const reduce_rows *rows, float *out) { REDUCE_BY_DTYPE(reduce_most_rows, rows, false, out); }
 
-static void reduce_least(const reduce_rows *rows, float *out)
-{
-    if (rows->dtype == TRINE_F32)
-        reduce_most_rows(rows, TRINE_F32, true, out);
-    else if (rows->dtype == TRINE_BF16)
-        reduce_most_rows(rows, TRINE_BF16, true, out);
-    else
-        reduce_most_rows(rows, TRINE_F16, true, out);
-}
+static void reduce_least(const reduce_rows *rows, float *out) { REDUCE_BY_DTYPE(reduce_most_rows, rows, true, out); }
 
 /* The index of the first largest element, a NaN if there is one: without looking for it a second time, which a short row's loads
  * would wait for. n > 0. */
@@ -205,15 +192,7 @@ LANES_INLINE void reduce_where_rows(const reduce_rows *rows, trine_dtype dtype, 
     for (int64_t r = 0; r < count; r++) out[r] = reduce_where_of(x + r * row, dtype, n, far);
 }
 
-static void reduce_where(const reduce_rows *rows, int64_t *out)
-{
-    if (rows->dtype == TRINE_F32)
-        reduce_where_rows(rows, TRINE_F32, out);
-    else if (rows->dtype == TRINE_BF16)
-        reduce_where_rows(rows, TRINE_BF16, out);
-    else
-        reduce_where_rows(rows, TRINE_F16, out);
-}
+static void reduce_where(const reduce_rows *rows, int64_t *out) { REDUCE_BY_DTYPE(reduce_where_rows, rows, out); }
 
 REDUCE_SUM(reduce_sum, 1, s + a)
 REDUCE_SUM(reduce_l1, 1, s + (f32x16)((i32x16)(a)&0x7fffffff))

@@ -17,6 +17,34 @@ LANES_INLINE float scaled_most_as(const char *x, trine_dtype dtype, int64_t n)
     return lanes_largest(lanes_larger(lanes_larger(most[0], most[1]), lanes_larger(most[2], most[3])));
 }
 
+#if defined __AVX512BW__ && defined __AVX512VL__
+/* 16-bit floats without their signs are ordered as integers, 32 at a time; where one of them is a NaN, which then is the largest,
+ * the way above tells. */
+static float scaled_most_of_halves(const char *x, trine_dtype dtype, int64_t n)
+{
+    const __m512i magnitude = _mm512_set1_epi16(0x7fff);
+    __m512i most[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    int64_t i = 0;
+#define LARGER(k, v) most[k] = _mm512_max_epu16(most[k], _mm512_and_si512(v, magnitude))
+    for (; i + LANES_BLOCK <= n; i += LANES_BLOCK)
+        for (int k = 0; k < 2; k++) LARGER(k, _mm512_loadu_si512(x + 2 * (i + 2 * LANES * k)));
+    for (int k = 0; i < n; i += 2 * LANES, k++)
+        LARGER(k, _mm512_maskz_loadu_epi16(n - i < 2 * LANES ? (1u << (n - i)) - 1 : UINT32_MAX, x + 2 * i));
+#undef LARGER
+    const __m512i all = _mm512_max_epu16(most[0], most[1]);
+    const __m256i half = _mm256_max_epu16(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+    const uint16_t code = (uint16_t)_mm512_reduce_max_epi32(_mm512_cvtepu16_epi32(half));
+    if (code > (dtype == TRINE_BF16 ? 0x7f80 : 0x7c00))
+        return dtype == TRINE_BF16 ? scaled_most_as(x, TRINE_BF16, n) : scaled_most_as(x, TRINE_F16, n);
+    return lanes_first(&code, dtype);
+}
+#else
+static float scaled_most_of_halves(const char *x, trine_dtype dtype, int64_t n)
+{
+    return dtype == TRINE_BF16 ? scaled_most_as(x, TRINE_BF16, n) : scaled_most_as(x, TRINE_F16, n);
+}
+#endif
+
 void scaled_most_of_blocks(float *most, int64_t step, const char *x, trine_dtype dtype, int64_t n, int64_t block)
 {
     const int64_t size = trine_dtype_bits(dtype) / 8;
@@ -28,9 +56,7 @@ void scaled_most_of_blocks(float *most, int64_t step, const char *x, trine_dtype
 
 float scaled_most_of_dense(const char *x, trine_dtype dtype, int64_t n)
 {
-    return dtype == TRINE_F32    ? scaled_most_as(x, TRINE_F32, n)
-           : dtype == TRINE_BF16 ? scaled_most_as(x, TRINE_BF16, n)
-                                 : scaled_most_as(x, TRINE_F16, n);
+    return dtype == TRINE_F32 ? scaled_most_as(x, TRINE_F32, n) : scaled_most_of_halves(x, dtype, n);
 }
 
 /* 64 codes at a time, from registers to registers. (lanes_of would make 0 of an inverse of -0.) */
