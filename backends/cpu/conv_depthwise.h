@@ -11,8 +11,9 @@
 #include "backends/cpu/conv_gather.h"
 #include "backends/cpu/matmul_kernel.h"
 
-/* DEPTH_SUMS: vectors of sums. DEPTH_CHANNELS: of a ring. DEPTH_BAND: floats of a plane's buffer. */
-enum { DEPTH_SUMS = VEC_LANES == 16 ? 14 : 10, DEPTH_CHANNELS = 512, DEPTH_BAND = 1 << 15 };
+/* DEPTH_SUMS: vectors of sums. DEPTH_CHANNELS: of a ring. DEPTH_BAND: floats of a plane's buffer.
+ * DEPTH_ROWS: of d that are made together, channels last: a block of channels of the ring stays in L1 meanwhile. */
+enum { DEPTH_SUMS = VEC_LANES == 16 ? 14 : 10, DEPTH_CHANNELS = 512, DEPTH_BAND = 1 << 15, DEPTH_ROWS = 4 };
 
 static inline bool conv_is_depthwise(const trine_conv_product *c)
 {
@@ -25,19 +26,28 @@ static inline int64_t less_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static inline int64_t parts_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
+/* Lines and columns of the buffer. */
+typedef struct depth_offset {
+    int64_t h, w;
+} depth_offset;
+
+static inline size_t whole_lines(int64_t floats) { return (size_t)(floats + 15) / 16 * 16; }
+
 typedef struct depth_plan {
     const trine_conv_product *c;
     bool along_groups, stream;
-    int64_t rows, columns;         /* of an image of d */
-    int64_t step[2];               /* of d's pixels in the plane */
-    int64_t origin[2];             /* of the buffer, in the plane, for row 0 of d */
-    int64_t high, wide;            /* lines that the taps of a pixel reach over, columns that those of a line do */
-    int64_t pixel, line;           /* strides of the plane in memory */
-    int64_t chunk;                 /* channels of a ring, or rows of d in a band */
-    int64_t phases[2], pitch;      /* of a band; its lines' */
-    int64_t band;                  /* lines of a phase */
-    int64_t units;                 /* of work: rows of d in a chunk, or bands */
-    size_t filters, buffer, lines; /* floats: of the filters, of a thread's input, of a thread's sums */
+    int64_t rows, columns;        /* of an image of d */
+    int64_t step[2];              /* of d's pixels in the plane */
+    int64_t origin[2];            /* of the buffer, in the plane, for row 0 of d */
+    int64_t high, wide;           /* lines that the taps of a pixel reach over, columns that those of a line do */
+    int64_t pixel, line;          /* strides of the plane in memory */
+    int64_t together, slots;      /* rows of d made together, lines of the ring for them */
+    int64_t chunk;                /* channels of a ring, or rows of d in a band */
+    int64_t phases[2], pitch;     /* of a band; its lines' */
+    int64_t band;                 /* lines of a phase */
+    int64_t units;                /* of work: rows made together in a chunk, or bands */
+    size_t filters;               /* floats, in whole lines of 64 bytes, for a load across two takes as long as two loads */
+    size_t tables, buffer, lines; /* a thread's: of the taps' places, of its input, of its sums */
 } depth_plan;
 
 static void find_reach(depth_plan *d)
@@ -71,13 +81,16 @@ static depth_plan depth_plan_make(const trine_conv_product *c)
     d.pixel = r->stride[2] / d.step[1];
     d.stream = span_should_stream(c->m * c->groups * size_of(c->d_dtype));
     find_reach(&d);
-    d.filters = (size_t)((c->k + 1) * c->groups + 2 * slack); /* and the bias */
+    d.filters = whole_lines((c->k + 1) * c->groups + 2 * slack); /* and the bias */
+    d.tables = whole_lines(c->k * (int64_t)(sizeof(depth_offset) + sizeof(float *)) / (int64_t)sizeof(float));
     if (d.along_groups) {
         const int64_t wide = d.wide + DEPTH_SUMS * d.step[1];
         d.chunk = less_of(c->groups, DEPTH_CHANNELS);
-        d.units = parts_of(c->groups, d.chunk) * r->size[0] * d.rows;
-        d.buffer = (size_t)(d.high * parts_of(d.chunk, VEC_LANES) * wide * VEC_LANES + slack);
-        d.lines = (size_t)((d.columns + DEPTH_SUMS) * d.chunk + slack);
+        d.together = d.high > d.step[0] ? DEPTH_ROWS : 1;
+        d.slots = d.high + (d.together - 1) * d.step[0];
+        d.units = parts_of(c->groups, d.chunk) * r->size[0] * parts_of(d.rows, d.together);
+        d.buffer = whole_lines(d.slots * parts_of(d.chunk, VEC_LANES) * wide * VEC_LANES + slack);
+        d.lines = (size_t)d.together * whole_lines((d.columns + DEPTH_SUMS) * d.chunk + slack);
         return d;
     }
     d.pitch = parts_of(d.wide, d.step[1]);
@@ -85,23 +98,23 @@ static depth_plan depth_plan_make(const trine_conv_product *c)
     d.chunk = less_of(d.rows, fits > 1 ? fits : 1);
     d.band = parts_of((d.chunk - 1) * d.step[0] + d.high, d.step[0]);
     d.units = parts_of(d.rows, d.chunk) * r->size[0] * c->groups;
-    d.buffer = (size_t)(d.phases[0] * d.phases[1] * d.band * d.pitch + 2 * slack);
-    d.lines = (size_t)(d.chunk * d.pitch + slack);
+    d.buffer = whole_lines(d.phases[0] * d.phases[1] * d.band * d.pitch + 2 * slack);
+    d.lines = whole_lines(d.chunk * d.pitch + slack);
     return d;
 }
 
 static inline int64_t depth_grain(const depth_plan *d)
 {
-    const int64_t work = (d->along_groups ? d->columns * d->chunk : d->chunk * d->columns) * (d->c->k + 1);
+    const int64_t work = d->columns * d->chunk * (d->along_groups ? d->together : 1) * (d->c->k + 1);
     return work < CPU_GRAIN ? CPU_GRAIN / (work > 0 ? work : 1) : 1;
 }
 
-static inline size_t depth_own(const depth_plan *d) { return (d->buffer + d->lines + (size_t)d->c->k * 2 + 15) / 16 * 16; }
+static inline size_t depth_own(const depth_plan *d) { return d->tables + d->buffer + d->lines; }
 
 static inline size_t conv_depthwise_size(const trine_conv_product *c)
 {
     const depth_plan d = depth_plan_make(c);
-    return ((d.filters + 15) / 16 * 16 + (size_t)cpu_threads(d.units, depth_grain(&d)) * depth_own(&d)) * sizeof(float) + 64;
+    return (d.filters + (size_t)cpu_threads(d.units, depth_grain(&d)) * depth_own(&d)) * sizeof(float) + 64;
 }
 
 /* ---- The filters: as f32, [tap][group]; then the bias ---- */
@@ -143,20 +156,22 @@ static inline __attribute__((always_inline)) void add_taps(const bool one, const
     for (int i = 0; i < DEPTH_SUMS; i++) vec_store(out + i * out_step, bias ? sum[i] + more : sum[i]);
 }
 
-static __attribute__((noinline)) void add_taps_of_plane(const float *const *tap, int64_t first, const float *w, int64_t w_step,
-                                                        int64_t taps, bool bias, float *out)
-{
-    add_taps(true, tap, first, VEC_LANES, w, w_step, taps, bias, out, VEC_LANES);
-}
+/* With constant steps, the sums' loads need no registers. */
+#define ADD_TAPS(name, one, apart) \
+    static __attribute__((noinline)) void name(const float *const *tap, int64_t first, int64_t step, const float *w, \
+                                               int64_t w_step, int64_t taps, bool bias, float *out, int64_t out_step) \
+    { \
+        (void)step; \
+        add_taps(one, tap, first, apart, w, w_step, taps, bias, out, out_step); \
+    }
+ADD_TAPS(add_taps_of_plane, true, VEC_LANES)
+ADD_TAPS(add_taps_of_neighbours, false, VEC_LANES)
+ADD_TAPS(add_taps_of_seconds, false, 2 * VEC_LANES)
+ADD_TAPS(add_taps_of_strided, false, step)
+#undef ADD_TAPS
 
-static __attribute__((noinline)) void add_taps_of_channels(const float *const *tap, int64_t first, int64_t step, const float *w,
-                                                           int64_t w_step, int64_t taps, bool bias, float *out, int64_t out_step)
-{
-    if (step == VEC_LANES)
-        add_taps(false, tap, first, VEC_LANES, w, w_step, taps, bias, out, out_step);
-    else
-        add_taps(false, tap, first, step, w, w_step, taps, bias, out, out_step);
-}
+typedef void (*add_taps_fn)(const float *const *tap, int64_t first, int64_t step, const float *w, int64_t w_step, int64_t taps,
+                            bool bias, float *out, int64_t out_step);
 
 /* n finished sums that follow each other in d. */
 static void store_sums(const depth_plan *d, float *sums, int64_t n, int64_t first, int64_t stride)
@@ -173,11 +188,21 @@ static void store_sums(const depth_plan *d, float *sums, int64_t n, int64_t firs
     }
 }
 
+static void find_offsets(const depth_plan *d, depth_offset *to)
+{
+    const trine_conv_operand *o = &d->c->a;
+    for (int64_t k = 0; k < d->c->k; k++) {
+        const conv_place p = conv_place_of(&o->terms, k);
+        to[k] = (depth_offset){o->h + p.h - d->origin[0], o->w + p.w - d->origin[1]};
+    }
+}
+
 /* ---- Channels last ---- */
 
 typedef struct depth_ring {
     float *at, *sums;
     const float **tap;
+    const depth_offset *offset; /* of taps, in the buffer */
     const float *filters;
     int64_t channel, channels; /* of the chunk */
     int64_t image, next;       /* line of the buffer that is copied next */
@@ -186,18 +211,17 @@ typedef struct depth_ring {
 
 static float *ring_line(const depth_plan *d, const depth_ring *r, int64_t i)
 {
-    return r->at + i % d->high * (parts_of(r->channels, VEC_LANES) * r->wide * VEC_LANES);
+    return r->at + i % d->slots * (parts_of(r->channels, VEC_LANES) * r->wide * VEC_LANES);
 }
 
 /* Pixels from one on, [pixel][channels] as f32, into the line's blocks of channels. */
 static void spread_pixels(const depth_ring *r, float *line, const float *x, int64_t pixel, int64_t n)
 {
-    for (int64_t b = 0; b < r->channels; b += VEC_LANES) {
-        float *to = line + b * r->wide + pixel * VEC_LANES;
-        const int64_t left = less_of(VEC_LANES, r->channels - b);
-        for (int64_t i = 0; left == VEC_LANES && i < n; i++) vec_store(to + i * VEC_LANES, vec_load(x + i * r->channels + b));
-        for (int64_t i = 0; left < VEC_LANES && i < n; i++)
-            memcpy(to + i * VEC_LANES, x + i * r->channels + b, (size_t)left * sizeof *to);
+    const int64_t apart = r->wide * VEC_LANES, whole = r->channels / VEC_LANES, rest = r->channels % VEC_LANES;
+    for (int64_t i = 0; i < n; i++, x += r->channels) {
+        float *to = line + (pixel + i) * VEC_LANES;
+        for (int64_t b = 0; b < whole; b++) vec_store(to + b * apart, vec_load(x + b * VEC_LANES));
+        for (int64_t j = 0; j < rest; j++) to[whole * apart + j] = x[whole * VEC_LANES + j];
     }
 }
 
@@ -224,39 +248,63 @@ static void copy_line(const depth_plan *d, const depth_ring *r, int64_t i)
     }
 }
 
-static void make_row_of_channels(const depth_plan *d, depth_ring *r, int64_t row)
+/* One block of channels of a row; asks for a share of the lines that come next. */
+static void make_block_of_row(const depth_plan *d, const depth_ring *r, int64_t row, int64_t block, float *sums,
+                              const char *ahead, int64_t share)
+{
+    const trine_conv_product *c = d->c;
+    const add_taps_fn add = d->step[1] == 1   ? add_taps_of_neighbours
+                            : d->step[1] == 2 ? add_taps_of_seconds
+                                              : add_taps_of_strided;
+    const int64_t first = row * d->step[0] % d->slots, line = parts_of(r->channels, VEC_LANES) * r->wide * VEC_LANES;
+    for (int64_t k = 0; k < c->k; k++) {
+        const int64_t slot = first + r->offset[k].h;
+        r->tap[k] = r->at + (slot < d->slots ? slot : slot - d->slots) * line + r->offset[k].w * VEC_LANES;
+    }
+    for (int64_t q = 0; q < d->columns; q += DEPTH_SUMS, ahead += share) {
+        span_prefetch(ahead, share);
+        add(r->tap, (block * r->wide + q * d->step[1]) * VEC_LANES, d->step[1] * VEC_LANES,
+            r->filters + r->channel + block * VEC_LANES, c->groups, c->k, c->has_bias, sums + q * r->channels + block * VEC_LANES,
+            r->channels);
+    }
+}
+
+static void finish_row_of_channels(const depth_plan *d, const depth_ring *r, int64_t row, float *sums)
+{
+    const trine_conv_side *to = &d->c->d_rows;
+    const int64_t first = d->c->d_first + r->image * to->stride[0] + row * to->stride[1] + r->channel;
+    const bool one = to->stride[2] == r->channels; /* pixels follow each other */
+    for (int64_t q = 0; q < (one ? 1 : d->columns); q++)
+        store_sums(d, sums + q * r->channels, one ? d->columns * r->channels : r->channels, first + q * to->stride[2], 1);
+}
+
+/* Rows [row, row + rows). The last block of channels goes first: what it writes too much of is a pixel's first channels, or behind
+ * the line. */
+static void make_rows_of_channels(const depth_plan *d, depth_ring *r, int64_t row, int64_t rows)
 {
     const trine_conv_product *c = d->c;
     const int64_t top = row * d->step[0], blocks = parts_of(r->channels, VEC_LANES);
+    const int64_t pitch = (int64_t)d->lines / d->together, calls = parts_of(d->columns, DEPTH_SUMS);
+    const int64_t share = rows * d->step[0] * d->line * size_of(c->dtype) / (blocks * rows * calls) + 1;
     if (r->next < top) r->next = top;
-    for (; r->next < top + d->high; r->next++) copy_line(d, r, r->next);
-    for (int64_t k = 0; k < c->k; k++) {
-        const conv_place p = conv_place_of(&c->a.terms, k);
-        r->tap[k] = ring_line(d, r, top + c->a.h + p.h - d->origin[0]) + (c->a.w + p.w - d->origin[1]) * VEC_LANES;
-    }
-    /* the last block goes first: what it writes too much of is a pixel's first channels, or behind the line */
+    for (; r->next < top + (rows - 1) * d->step[0] + d->high; r->next++) copy_line(d, r, r->next);
+    const char *ahead = element(c->a.data, c->dtype, r->image * c->a.rows.stride[0] + (d->origin[0] + r->next) * d->line);
     for (int64_t b = blocks - 1; b >= 0; b--)
-        for (int64_t q = 0; q < d->columns; q += DEPTH_SUMS)
-            add_taps_of_channels(r->tap, (b * r->wide + q * d->step[1]) * VEC_LANES, d->step[1] * VEC_LANES,
-                                 r->filters + r->channel + b * VEC_LANES, c->groups, c->k, c->has_bias,
-                                 r->sums + q * r->channels + b * VEC_LANES, r->channels);
-    const int64_t first = c->d_first + r->image * c->d_rows.stride[0] + row * c->d_rows.stride[1] + r->channel;
-    const bool one = c->d_rows.stride[2] == r->channels;
-    for (int64_t q = 0; q < (one ? 1 : d->columns); q++)
-        store_sums(d, r->sums + q * r->channels, one ? d->columns * r->channels : r->channels, first + q * c->d_rows.stride[2],
-                   1);
+        for (int64_t i = 0; i < rows; i++, ahead += calls * share)
+            make_block_of_row(d, r, row + i, b, r->sums + i * pitch, ahead, share);
+    for (int64_t i = 0; i < rows; i++) finish_row_of_channels(d, r, row + i, r->sums + i * pitch);
 }
 
-static void make_rows_of_channels(const depth_plan *d, depth_ring *r, cpu_range range)
+static void make_units_of_channels(const depth_plan *d, depth_ring *r, cpu_range range)
 {
-    const int64_t images = d->c->a.rows.size[0];
+    const int64_t images = d->c->a.rows.size[0], bands = parts_of(d->rows, d->together);
     for (int64_t i = range.begin; i < range.end; i++) {
-        const int64_t row = i % d->rows, image = i / d->rows % images, channel = i / d->rows / images * d->chunk;
+        const int64_t row = i % bands * d->together;
         if (i == range.begin || row == 0) r->next = 0;
-        r->image = image;
-        r->channel = channel;
-        r->channels = less_of(d->chunk, d->c->groups - channel);
-        make_row_of_channels(d, r, row);
+        r->image = i / bands % images;
+        r->channel = i / bands / images * d->chunk;
+        r->channels = less_of(d->chunk, d->c->groups - r->channel);
+        make_rows_of_channels(d, r, row, less_of(d->together, d->rows - row));
     }
 }
 
@@ -285,21 +333,28 @@ static void copy_band(const depth_plan *d, float *to, int64_t first, int64_t row
         }
 }
 
-static void make_band(const depth_plan *d, float *buffer, float *sums, const float **tap, const float *filters, int64_t unit)
+static void make_band(const depth_plan *d, float *buffer, float *sums, const float **tap, const depth_offset *offset,
+                      const float *filters, int64_t unit)
 {
     const trine_conv_product *c = d->c;
     const int64_t bands = parts_of(d->rows, d->chunk), row = unit % bands * d->chunk, g = unit / bands % c->groups,
                   image = unit / bands / c->groups, rows = less_of(d->chunk, d->rows - row);
     copy_band(d, buffer, image * c->a.rows.stride[0] + g * c->a.group, row, rows);
     for (int64_t k = 0; k < c->k; k++) {
-        const conv_place p = conv_place_of(&c->a.terms, k);
-        const int64_t h = c->a.h + p.h - d->origin[0], w = c->a.w + p.w - d->origin[1];
+        const int64_t h = offset[k].h, w = offset[k].w;
         tap[k] =
             buffer + ((h % d->step[0] * d->phases[1] + w % d->step[1]) * d->band + h / d->step[0]) * d->pitch + w / d->step[1];
     }
-    const int64_t count = (rows - 1) * d->pitch + d->columns;
-    for (int64_t i = 0; i < count; i += DEPTH_SUMS * VEC_LANES)
-        add_taps_of_plane(tap, i, filters + g, c->groups, c->k, c->has_bias, sums + i);
+    const int64_t count = (rows - 1) * d->pitch + d->columns, lines = rows * d->step[0] * d->line * size_of(c->dtype),
+                  share = lines / parts_of(count, DEPTH_SUMS * VEC_LANES) + 1;
+    const char *ahead = element(c->a.data, c->dtype,
+                                image * c->a.rows.stride[0] + g * c->a.group +
+                                    (d->origin[0] + (row + rows) * d->step[0]) * d->line); /* often what the next band reads */
+    for (int64_t i = 0; i < count; i += DEPTH_SUMS * VEC_LANES) {
+        span_prefetch(ahead, share);
+        ahead += share;
+        add_taps_of_plane(tap, i, VEC_LANES, filters + g, c->groups, c->k, c->has_bias, sums + i, VEC_LANES);
+    }
     const trine_conv_side *to = &c->d_rows;
     const int64_t first = c->d_first + g * c->d_group + image * to->stride[0] + row * to->stride[1];
     const bool one = to->stride[2] == 1 && to->stride[1] == d->columns; /* lines follow each other */
@@ -318,12 +373,19 @@ static void conv_depthwise(const trine_conv_product *c, void *memory)
     load_filters(c, filters);
     CPU_PARALLEL_FOR(range, d.units, depth_grain(&d))
     {
-        float *own = filters + (d.filters + 15) / 16 * 16 + (size_t)cpu_thread() * depth_own(&d);
+        float *own = filters + d.filters + (size_t)cpu_thread() * depth_own(&d);
         const float **tap = (const float **)(void *)own;
-        float *buffer = own + 2 * c->k, *sums = buffer + d.buffer;
-        depth_ring r = {.at = buffer, .sums = sums, .tap = tap, .filters = filters, .wide = d.wide + DEPTH_SUMS * d.step[1]};
-        if (d.along_groups) make_rows_of_channels(&d, &r, range);
-        for (int64_t i = range.begin; !d.along_groups && i < range.end; i++) make_band(&d, buffer, sums, tap, filters, i);
+        depth_offset *offset = (depth_offset *)(void *)(tap + c->k);
+        find_offsets(&d, offset);
+        float *buffer = own + d.tables, *sums = buffer + d.buffer;
+        depth_ring r = {.at = buffer,
+                        .sums = sums,
+                        .tap = tap,
+                        .offset = offset,
+                        .filters = filters,
+                        .wide = d.wide + DEPTH_SUMS * d.step[1]};
+        if (d.along_groups) make_units_of_channels(&d, &r, range);
+        for (int64_t i = range.begin; !d.along_groups && i < range.end; i++) make_band(&d, buffer, sums, tap, offset, filters, i);
         span_fence();
     }
 }
