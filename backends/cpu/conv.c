@@ -8,9 +8,6 @@
 #include "backends/cpu/matmul_register.h"
 #include "core/conv_bias.h"
 
-/* Terms of all filters of a group that are packed at once. */
-enum { PLACED_MOST = 1 << 24 };
-
 /* A product of one group. `p` stands first, for matmul's code knows nothing of the rest. */
 typedef struct conv_job {
     trine_product p;
