@@ -271,13 +271,11 @@ static int64_t distance_ahead(const place_step *step, const uintptr_t *row, int6
     return step->taps > 1 ? tiles * MR * apart : bytes >= 2 * FAR ? FAR : MR * apart;
 }
 
-/* All tiles of the task in one step; subnormal: of each, whether such terms are known to be in its rows. The next panel comes to
- * L2 meanwhile. */
+/* All tiles of the task in one step; subnormal: of each, whether such terms are known to be in its rows. */
 static void make_place_step(const trine_product *p, const product_place *at_d, const place_plan *w, const place_task *t,
                             int64_t number, const place_step *step, const uintptr_t *at, bool *subnormal)
 {
     const int64_t terms = step->taps * step->terms, tiles = blocks_of(t->rows, MR), panel = terms * NR;
-    const int64_t ahead = blocks_of(panel, tiles);
     const float *b = t->packed + (step->tap * w->terms + step->term) * w->pitch + t->column * terms;
     for (int64_t j = 0; j < blocks_of(t->columns, NR); j++, b += panel) {
         const bool flagged = is_flagged(w, t->packed, number, step, t->column / NR + j), first = j == 0,
@@ -287,7 +285,6 @@ static void make_place_step(const trine_product *p, const product_place *at_d, c
                              number > 0,     0};
             bool in_f32 = flagged || (!looks && subnormal[tile]);
             if (first) of.ahead = distance_ahead(step, of.row + (step->taps - 1) * PLACE_ROWS, tiles);
-            span_prefetch((const char *)(b + panel + tile * ahead), ahead * (int64_t)sizeof(float));
             multiply_tile(w->pairs, &of, &in_f32);
             if (looks) subnormal[tile] = in_f32;
             if (number + 1 == w->steps && (j + 1) * NR >= t->columns && !w->turned) finish_tile(p, at_d, w, t, tile);
