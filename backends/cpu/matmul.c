@@ -8,8 +8,8 @@
 
 /* Best first. */
 static const trine_variant matmul_variants[] = {
-    {"dots", matmul_dots},         {"gemv", matmul_gemv},
-    {"in_place", matmul_in_place}, {"register_tiled", matmul_register_tiled},
+    {"in_place", matmul_in_place}, {"dots", matmul_dots},
+    {"gemv", matmul_gemv},         {"register_tiled", matmul_register_tiled},
     {"tiled", matmul_tiled},       {"coalesced", matmul_coalesced},
     {"naive", matmul_naive},
 };
