@@ -1,10 +1,19 @@
-/* Convolutions in which every channel is its own group, with one filter each; the data gradient of such a one is another. Bound by
- * bytes where the filter is small: sums of a span stay in L1 while taps are added one after the other. Spans go along the channels
- * where those lie densely, else along the rows of the plane. */
+/* Convolutions in which every channel is its own group, with one filter each; the data gradient of such a one is another.
+ *
+ * Lines of the input are copied to a buffer as f32 with the padding about them, so that a tap is an offset in it: the micro-kernel
+ * keeps some vectors of sums and adds one tap after the other, a load and a multiply-add each. Channels last, a vector is of
+ * channels of a pixel, and the buffer is a ring of as many lines as the filter is high. In planes a vector is of pixels that follow
+ * each other in the buffer, across the ends of lines, where sums are made that nobody wants; with strides every phase of the input's
+ * lines and columns lies apart. Bound by bytes where the filter is small, else by loads. */
 #ifndef TRINE_CPU_CONV_DEPTHWISE_H
 #define TRINE_CPU_CONV_DEPTHWISE_H
 
 #include "backends/cpu/conv_gather.h"
+#include "backends/cpu/matmul_kernel.h"
+
+/* DEPTH_SUMS: vectors of sums. DEPTH_CHANNELS: of a ring. DEPTH_BAND: floats of a plane's buffer.
+ * DEPTH_ROWS: of d that are made together, channels last: a block of channels of the ring stays in L1 meanwhile. */
+enum { DEPTH_SUMS = VEC_LANES == 16 ? 14 : 10, DEPTH_CHANNELS = 512, DEPTH_BAND = 1 << 15, DEPTH_ROWS = 4 };
 
 static inline bool conv_is_depthwise(const trine_conv_product *c)
 {
@@ -13,84 +22,346 @@ static inline bool conv_is_depthwise(const trine_conv_product *c)
     return c->groups > 1 && c->n == 1 && taps == c->k;
 }
 
-/* The filters as f32, [tap][group]. */
-static inline size_t conv_depthwise_size(const trine_conv_product *c) { return (size_t)(c->k * c->groups) * sizeof(float) + 64; }
+static inline int64_t less_of(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static inline int64_t parts_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+/* Lines and columns of the buffer. */
+typedef struct depth_offset {
+    int64_t h, w;
+} depth_offset;
+
+static inline size_t whole_lines(int64_t floats) { return (size_t)(floats + 15) / 16 * 16; }
+
+typedef struct depth_plan {
+    const trine_conv_product *c;
+    bool along_groups, stream;
+    int64_t rows, columns;        /* of an image of d */
+    int64_t step[2];              /* of d's pixels in the plane */
+    int64_t origin[2];            /* of the buffer, in the plane, for row 0 of d */
+    int64_t high, wide;           /* lines that the taps of a pixel reach over, columns that those of a line do */
+    int64_t pixel, line;          /* strides of the plane in memory */
+    int64_t together, slots;      /* rows of d made together, lines of the ring for them */
+    int64_t chunk;                /* channels of a ring, or rows of d in a band */
+    int64_t phases[2], pitch;     /* of a band; its lines' */
+    int64_t band;                 /* lines of a phase */
+    int64_t units;                /* of work: rows made together in a chunk, or bands */
+    size_t filters;               /* floats, in whole lines of 64 bytes, for a load across two takes as long as two loads */
+    size_t tables, buffer, lines; /* a thread's: of the taps' places, of its input, of its sums */
+} depth_plan;
+
+static void find_reach(depth_plan *d)
+{
+    const trine_conv_operand *o = &d->c->a;
+    conv_place low = {0, 0, 0}, high = {0, 0, 0};
+    for (int64_t k = 0; k < d->c->k; k++) {
+        const conv_place p = conv_place_of(&o->terms, k);
+        if (k == 0) low = high = p;
+        low.h = less_of(low.h, p.h);
+        low.w = less_of(low.w, p.w);
+        high.h = -less_of(-high.h, -p.h);
+        high.w = -less_of(-high.w, -p.w);
+    }
+    d->origin[0] = o->h + low.h;
+    d->origin[1] = o->w + low.w;
+    d->high = high.h - low.h + 1;
+    d->wide = (d->columns - 1) * d->step[1] + high.w - low.w + 1;
+    d->phases[0] = less_of(d->step[0], d->high);
+    d->phases[1] = less_of(d->step[1], high.w - low.w + 1);
+}
+
+static depth_plan depth_plan_make(const trine_conv_product *c)
+{
+    const trine_conv_side *r = &c->a.rows;
+    depth_plan d = {.c = c, .along_groups = c->a.group == 1 && c->d_group == 1, .rows = r->size[1], .columns = r->size[2]};
+    const int64_t slack = DEPTH_SUMS * VEC_LANES;
+    d.step[0] = r->h[1];
+    d.step[1] = r->w[2];
+    d.line = r->stride[1] / d.step[0];
+    d.pixel = r->stride[2] / d.step[1];
+    d.stream = span_should_stream(c->m * c->groups * size_of(c->d_dtype));
+    find_reach(&d);
+    d.filters = whole_lines((c->k + 1) * c->groups + 2 * slack); /* and the bias */
+    d.tables = whole_lines(c->k * (int64_t)(sizeof(depth_offset) + sizeof(float *)) / (int64_t)sizeof(float));
+    if (d.along_groups) {
+        const int64_t wide = d.wide + DEPTH_SUMS * d.step[1];
+        d.chunk = less_of(c->groups, DEPTH_CHANNELS);
+        d.together = d.high > d.step[0] ? DEPTH_ROWS : 1;
+        d.slots = d.high + (d.together - 1) * d.step[0];
+        d.units = parts_of(c->groups, d.chunk) * r->size[0] * parts_of(d.rows, d.together);
+        d.buffer = whole_lines(d.slots * parts_of(d.chunk, VEC_LANES) * wide * VEC_LANES + slack);
+        d.lines = (size_t)d.together * whole_lines((d.columns + DEPTH_SUMS) * d.chunk + slack);
+        return d;
+    }
+    d.pitch = parts_of(d.wide, d.step[1]);
+    const int64_t fits = DEPTH_BAND / (d.pitch * d.step[0] + 1);
+    d.chunk = less_of(d.rows, fits > 1 ? fits : 1);
+    d.band = parts_of((d.chunk - 1) * d.step[0] + d.high, d.step[0]);
+    d.units = parts_of(d.rows, d.chunk) * r->size[0] * c->groups;
+    d.buffer = whole_lines(d.phases[0] * d.phases[1] * d.band * d.pitch + 2 * slack);
+    d.lines = whole_lines(d.chunk * d.pitch + slack);
+    return d;
+}
+
+static inline int64_t depth_grain(const depth_plan *d)
+{
+    const int64_t work = d->columns * d->chunk * (d->along_groups ? d->together : 1) * (d->c->k + 1);
+    return work < CPU_GRAIN ? CPU_GRAIN / (work > 0 ? work : 1) : 1;
+}
+
+static inline size_t depth_own(const depth_plan *d) { return d->tables + d->buffer + d->lines; }
+
+static inline size_t conv_depthwise_size(const trine_conv_product *c)
+{
+    const depth_plan d = depth_plan_make(c);
+    return (d.filters + (size_t)cpu_threads(d.units, depth_grain(&d)) * depth_own(&d)) * sizeof(float) + 64;
+}
+
+/* ---- The filters: as f32, [tap][group]; then the bias ---- */
+
+static void load_channels(float *to, const void *data, trine_dtype dtype, int64_t first, int64_t count, int64_t stride)
+{
+    for (int64_t g = 0, n; g < count; g += n, to += n) {
+        n = less_of(count - g, SPAN_MAX);
+        const float *line = load_line(to, data, dtype, first + g * stride, n, stride);
+        if (line != to) memcpy(to, line, (size_t)n * sizeof *to);
+    }
+}
 
 static void load_filters(const trine_conv_product *c, float *filters)
 {
     for (int64_t k = 0; k < c->k; k++)
-        for (int64_t g = 0, n; g < c->groups; g += n) {
-            n = c->groups - g < SPAN_MAX ? c->groups - g : SPAN_MAX;
-            const int64_t first = c->b.first + conv_place_of(&c->b.terms, k).at + g * c->b.group;
-            float *to = filters + k * c->groups + g;
-            const float *line = load_line(to, c->b.data, c->dtype, first, n, c->b.group);
-            if (line != to) memcpy(to, line, (size_t)n * sizeof *to);
+        load_channels(filters + k * c->groups, c->b.data, c->dtype, c->b.first + conv_place_of(&c->b.terms, k).at, c->groups,
+                      c->b.group);
+    if (c->has_bias) load_channels(filters + c->k * c->groups, c->bias, c->bias_dtype, 0, c->groups, 1);
+}
+
+/* ---- The micro-kernel ---- */
+
+/* Sums of DEPTH_SUMS vectors at tap[k] + first, `step` apart, go to `out`, out_step apart. The taps' factors lie w_step apart, one
+ * vector each or, with `one`, one number; the bias behind them where there is one. `one` is a constant. */
+static inline __attribute__((always_inline)) void add_taps(const bool one, const float *const *tap, int64_t first, int64_t step,
+                                                           const float *w, int64_t w_step, int64_t taps, bool bias, float *out,
+                                                           int64_t out_step)
+{
+    vec sum[DEPTH_SUMS] = {0};
+    for (int64_t k = 0; k < taps; k++, w += w_step) {
+        const float *x = tap[k] + first;
+        const vec by = one ? vec_all(*w) : vec_load(w);
+#pragma GCC unroll 16
+        for (int i = 0; i < DEPTH_SUMS; i++) sum[i] = vec_fma(vec_load(x + i * step), by, sum[i]);
+    }
+    const vec more = !bias ? (vec){0} : one ? vec_all(*w) : vec_load(w);
+#pragma GCC unroll 16
+    for (int i = 0; i < DEPTH_SUMS; i++) vec_store(out + i * out_step, bias ? sum[i] + more : sum[i]);
+}
+
+/* With constant steps, the sums' loads need no registers. */
+#define ADD_TAPS(name, one, apart) \
+    static __attribute__((noinline)) void name(const float *const *tap, int64_t first, int64_t step, const float *w, \
+                                               int64_t w_step, int64_t taps, bool bias, float *out, int64_t out_step) \
+    { \
+        (void)step; \
+        add_taps(one, tap, first, apart, w, w_step, taps, bias, out, out_step); \
+    }
+ADD_TAPS(add_taps_of_plane, true, VEC_LANES)
+ADD_TAPS(add_taps_of_neighbours, false, VEC_LANES)
+ADD_TAPS(add_taps_of_seconds, false, 2 * VEC_LANES)
+ADD_TAPS(add_taps_of_strided, false, step)
+#undef ADD_TAPS
+
+typedef void (*add_taps_fn)(const float *const *tap, int64_t first, int64_t step, const float *w, int64_t w_step, int64_t taps,
+                            bool bias, float *out, int64_t out_step);
+
+/* n finished sums that follow each other in d. */
+static void store_sums(const depth_plan *d, float *sums, int64_t n, int64_t first, int64_t stride)
+{
+    const trine_conv_product *c = d->c;
+    for (int64_t i = 0, m; i < n; i += m) {
+        void *to = (void *)(uintptr_t)element(c->d, c->d_dtype, first + i * stride);
+        m = stride == 1 && d->stream ? span_length(to, c->d_dtype, n - i) : less_of(n - i, SPAN_MAX);
+        if (c->activation != TRINE_ACT_IDENTITY) activate_span(c->activation, c->activation_alpha, sums + i, m);
+        if (stride == 1 || m == 1)
+            span_store(to, c->d_dtype, sums + i, m, d->stream);
+        else
+            span_store_strided(to, c->d_dtype, sums + i, m, stride);
+    }
+}
+
+static void find_offsets(const depth_plan *d, depth_offset *to)
+{
+    const trine_conv_operand *o = &d->c->a;
+    for (int64_t k = 0; k < d->c->k; k++) {
+        const conv_place p = conv_place_of(&o->terms, k);
+        to[k] = (depth_offset){o->h + p.h - d->origin[0], o->w + p.w - d->origin[1]};
+    }
+}
+
+/* ---- Channels last ---- */
+
+typedef struct depth_ring {
+    float *at, *sums;
+    const float **tap;
+    const depth_offset *offset; /* of taps, in the buffer */
+    const float *filters;
+    int64_t channel, channels; /* of the chunk */
+    int64_t image, next;       /* line of the buffer that is copied next */
+    int64_t wide;              /* pixels of a line in the ring */
+} depth_ring;
+
+static float *ring_line(const depth_plan *d, const depth_ring *r, int64_t i)
+{
+    return r->at + i % d->slots * (parts_of(r->channels, VEC_LANES) * r->wide * VEC_LANES);
+}
+
+/* Pixels from one on, [pixel][channels] as f32, into the line's blocks of channels. */
+static void spread_pixels(const depth_ring *r, float *line, const float *x, int64_t pixel, int64_t n)
+{
+    const int64_t apart = r->wide * VEC_LANES, whole = r->channels / VEC_LANES, rest = r->channels % VEC_LANES;
+    for (int64_t i = 0; i < n; i++, x += r->channels) {
+        float *to = line + (pixel + i) * VEC_LANES;
+        for (int64_t b = 0; b < whole; b++) vec_store(to + b * apart, vec_load(x + b * VEC_LANES));
+        for (int64_t j = 0; j < rest; j++) to[whole * apart + j] = x[whole * VEC_LANES + j];
+    }
+}
+
+/* Line i of the buffer. */
+static void copy_line(const depth_plan *d, const depth_ring *r, int64_t i)
+{
+    const trine_conv_operand *o = &d->c->a;
+    const int64_t h = d->origin[0] + i, blocks = parts_of(r->channels, VEC_LANES);
+    float *line = ring_line(d, r, i);
+    cpu_range inside = {0, d->wide};
+    SPAN_BUFFER(buffer);
+    conv_clip(&inside, h, 0, o->height);
+    conv_clip(&inside, d->origin[1], 1, o->width);
+    for (int64_t b = 0; b < blocks; b++) {
+        float *block = line + b * r->wide * VEC_LANES;
+        memset(block, 0, (size_t)(inside.begin * VEC_LANES) * sizeof *line);
+        memset(block + inside.end * VEC_LANES, 0, (size_t)((r->wide - inside.end) * VEC_LANES) * sizeof *line);
+    }
+    const int64_t together = d->pixel == r->channels && r->channels < SPAN_MAX ? SPAN_MAX / r->channels : 1;
+    const int64_t first = r->image * o->rows.stride[0] + h * d->line + d->origin[1] * d->pixel + r->channel;
+    for (int64_t p = inside.begin, n; p < inside.end; p += n) {
+        n = less_of(together, inside.end - p);
+        spread_pixels(r, line, load_line(buffer, o->data, d->c->dtype, first + p * d->pixel, n * r->channels, 1), p, n);
+    }
+}
+
+/* One block of channels of a row; asks for a share of the lines that come next. */
+static void make_block_of_row(const depth_plan *d, const depth_ring *r, int64_t row, int64_t block, float *sums,
+                              const char *ahead, int64_t share)
+{
+    const trine_conv_product *c = d->c;
+    const add_taps_fn add = d->step[1] == 1   ? add_taps_of_neighbours
+                            : d->step[1] == 2 ? add_taps_of_seconds
+                                              : add_taps_of_strided;
+    const int64_t first = row * d->step[0] % d->slots, line = parts_of(r->channels, VEC_LANES) * r->wide * VEC_LANES;
+    for (int64_t k = 0; k < c->k; k++) {
+        const int64_t slot = first + r->offset[k].h;
+        r->tap[k] = r->at + (slot < d->slots ? slot : slot - d->slots) * line + r->offset[k].w * VEC_LANES;
+    }
+    for (int64_t q = 0; q < d->columns; q += DEPTH_SUMS, ahead += share) {
+        span_prefetch(ahead, share);
+        add(r->tap, (block * r->wide + q * d->step[1]) * VEC_LANES, d->step[1] * VEC_LANES,
+            r->filters + r->channel + block * VEC_LANES, c->groups, c->k, c->has_bias, sums + q * r->channels + block * VEC_LANES,
+            r->channels);
+    }
+}
+
+static void finish_row_of_channels(const depth_plan *d, const depth_ring *r, int64_t row, float *sums)
+{
+    const trine_conv_side *to = &d->c->d_rows;
+    const int64_t first = d->c->d_first + r->image * to->stride[0] + row * to->stride[1] + r->channel;
+    const bool one = to->stride[2] == r->channels; /* pixels follow each other */
+    for (int64_t q = 0; q < (one ? 1 : d->columns); q++)
+        store_sums(d, sums + q * r->channels, one ? d->columns * r->channels : r->channels, first + q * to->stride[2], 1);
+}
+
+/* Rows [row, row + rows). The last block of channels goes first: what it writes too much of is a pixel's first channels, or behind
+ * the line. */
+static void make_rows_of_channels(const depth_plan *d, depth_ring *r, int64_t row, int64_t rows)
+{
+    const trine_conv_product *c = d->c;
+    const int64_t top = row * d->step[0], blocks = parts_of(r->channels, VEC_LANES);
+    const int64_t pitch = (int64_t)d->lines / d->together, calls = parts_of(d->columns, DEPTH_SUMS);
+    const int64_t share = rows * d->step[0] * d->line * size_of(c->dtype) / (blocks * rows * calls) + 1;
+    if (r->next < top) r->next = top;
+    for (; r->next < top + (rows - 1) * d->step[0] + d->high; r->next++) copy_line(d, r, r->next);
+    const char *ahead = element(c->a.data, c->dtype, r->image * c->a.rows.stride[0] + (d->origin[0] + r->next) * d->line);
+    for (int64_t b = blocks - 1; b >= 0; b--)
+        for (int64_t i = 0; i < rows; i++, ahead += calls * share)
+            make_block_of_row(d, r, row + i, b, r->sums + i * pitch, ahead, share);
+    for (int64_t i = 0; i < rows; i++) finish_row_of_channels(d, r, row + i, r->sums + i * pitch);
+}
+
+static void make_units_of_channels(const depth_plan *d, depth_ring *r, cpu_range range)
+{
+    const int64_t images = d->c->a.rows.size[0], bands = parts_of(d->rows, d->together);
+    for (int64_t i = range.begin; i < range.end; i++) {
+        const int64_t row = i % bands * d->together;
+        if (i == range.begin || row == 0) r->next = 0;
+        r->image = i / bands % images;
+        r->channel = i / bands / images * d->chunk;
+        r->channels = less_of(d->chunk, d->c->groups - r->channel);
+        make_rows_of_channels(d, r, row, less_of(d->together, d->rows - row));
+    }
+}
+
+/* ---- Planes ---- */
+
+/* What a band of rows of d reads. */
+static void copy_band(const depth_plan *d, float *to, int64_t first, int64_t row, int64_t rows)
+{
+    const trine_conv_operand *o = &d->c->a;
+    SPAN_BUFFER(buffer);
+    for (int64_t i = 0; i < (rows - 1) * d->step[0] + d->high; i++)
+        for (int64_t phase = 0; i % d->step[0] < d->phases[0] && phase < d->phases[1]; phase++) {
+            const int64_t h = d->origin[0] + row * d->step[0] + i, w = d->origin[1] + phase;
+            float *line = to + ((i % d->step[0] * d->phases[1] + phase) * d->band + i / d->step[0]) * d->pitch;
+            cpu_range inside = {0, d->pitch};
+            conv_clip(&inside, h, 0, o->height);
+            conv_clip(&inside, w, d->step[1], o->width);
+            for (int64_t j = 0; j < inside.begin; j++) line[j] = 0;
+            for (int64_t j = inside.end; j < d->pitch; j++) line[j] = 0;
+            for (int64_t j = inside.begin, n; j < inside.end; j += n) {
+                n = less_of(inside.end - j, SPAN_MAX);
+                const float *from = load_line(buffer, o->data, d->c->dtype, first + h * d->line + (w + j * d->step[1]) * d->pixel,
+                                              n, d->step[1] * d->pixel);
+                memcpy(line + j, from, (size_t)n * sizeof *line);
+            }
         }
 }
 
-/* Sums of n elements of d from element `first` on, of groups from g on, or of one group (step 0). */
-static void store_sums(const trine_conv_product *c, float *sums, int64_t n, int64_t first, int64_t stride, int64_t g,
-                       int64_t step)
+static void make_band(const depth_plan *d, float *buffer, float *sums, const float **tap, const depth_offset *offset,
+                      const float *filters, int64_t unit)
 {
-    if (c->has_bias) {
-        SPAN_BUFFER(buffer);
-        const float *bias = load_line(buffer, c->bias, c->bias_dtype, g, step ? n : 1, 1);
-        for (int64_t j = 0; j < n; j++) sums[j] += bias[j * step];
-    }
-    if (c->activation != TRINE_ACT_IDENTITY) activate_span(c->activation, c->activation_alpha, sums, n);
-    void *to = (void *)(uintptr_t)element(c->d, c->d_dtype, first);
-    if (stride == 1 || n == 1)
-        span_store(to, c->d_dtype, sums, n, false);
-    else
-        span_store_strided(to, c->d_dtype, sums, n, stride);
-}
-
-static bool meets(const trine_conv_operand *o, conv_place p) { return p.h >= 0 && p.h < o->height && p.w >= 0 && p.w < o->width; }
-
-static conv_place sum_of_places(const trine_conv_operand *o, conv_place a, conv_place b)
-{
-    return (conv_place){o->first + a.at + b.at, o->h + a.h + b.h, o->w + a.w + b.w};
-}
-
-/* Pixel m, groups [g, g + n). */
-static void pixel_of_groups(const trine_conv_product *c, const float *filters, int64_t m, int64_t g, int64_t n)
-{
-    const trine_conv_operand *o = &c->a;
-    const conv_place row = conv_place_of(&o->rows, m);
-    SPAN_BUFFER(sums);
-    SPAN_BUFFER(buffer);
-    for (int64_t j = 0; j < n; j++) sums[j] = 0;
+    const trine_conv_product *c = d->c;
+    const int64_t bands = parts_of(d->rows, d->chunk), row = unit % bands * d->chunk, g = unit / bands % c->groups,
+                  image = unit / bands / c->groups, rows = less_of(d->chunk, d->rows - row);
+    copy_band(d, buffer, image * c->a.rows.stride[0] + g * c->a.group, row, rows);
     for (int64_t k = 0; k < c->k; k++) {
-        const conv_place p = sum_of_places(o, row, conv_place_of(&o->terms, k));
-        if (!meets(o, p)) continue;
-        const float *x = load_line(buffer, o->data, c->dtype, p.at + g, n, 1), *w = filters + k * c->groups + g;
-        for (int64_t j = 0; j < n; j++) sums[j] = TRINE_FMA(x[j], w[j], sums[j]);
+        const int64_t h = offset[k].h, w = offset[k].w;
+        tap[k] =
+            buffer + ((h % d->step[0] * d->phases[1] + w % d->step[1]) * d->band + h / d->step[0]) * d->pitch + w / d->step[1];
     }
-    store_sums(c, sums, n, c->d_first + conv_place_of(&c->d_rows, m).at + g, 1, g, 1);
-}
-
-/* n pixels from m on, which are of one row of the plane, of group g. */
-static void line_of_group(const trine_conv_product *c, const float *filters, int64_t m, int64_t g, int64_t n)
-{
-    const trine_conv_operand *o = &c->a;
-    const conv_place row = conv_place_of(&o->rows, m), group = {g * o->group, 0, 0};
-    SPAN_BUFFER(sums);
-    SPAN_BUFFER(buffer);
-    for (int64_t j = 0; j < n; j++) sums[j] = 0;
-    for (int64_t k = 0; k < c->k; k++) {
-        conv_place p = sum_of_places(o, row, conv_place_of(&o->terms, k));
-        p.at += group.at;
-        cpu_range inside = {0, n};
-        conv_clip(&inside, p.h, o->rows.h[2], o->height);
-        conv_clip(&inside, p.w, o->rows.w[2], o->width);
-        const int64_t count = inside.end - inside.begin, stride = o->rows.stride[2];
-        if (count <= 0) continue;
-        const float *x = load_line(buffer, o->data, c->dtype, p.at + inside.begin * stride, count, stride);
-        const float w = filters[k * c->groups + g];
-        float *to = sums + inside.begin;
-        for (int64_t j = 0; j < count; j++) to[j] = TRINE_FMA(x[j], w, to[j]);
+    const int64_t count = (rows - 1) * d->pitch + d->columns, lines = rows * d->step[0] * d->line * size_of(c->dtype),
+                  share = lines / parts_of(count, DEPTH_SUMS * VEC_LANES) + 1;
+    const char *ahead = element(c->a.data, c->dtype,
+                                image * c->a.rows.stride[0] + g * c->a.group +
+                                    (d->origin[0] + (row + rows) * d->step[0]) * d->line); /* often what the next band reads */
+    for (int64_t i = 0; i < count; i += DEPTH_SUMS * VEC_LANES) {
+        span_prefetch(ahead, share);
+        ahead += share;
+        add_taps_of_plane(tap, i, VEC_LANES, filters + g, c->groups, c->k, c->has_bias, sums + i, VEC_LANES);
     }
-    store_sums(c, sums, n, c->d_first + g * c->d_group + conv_place_of(&c->d_rows, m).at, c->d_rows.stride[2], g, 0);
+    const trine_conv_side *to = &c->d_rows;
+    const int64_t first = c->d_first + g * c->d_group + image * to->stride[0] + row * to->stride[1];
+    const bool one = to->stride[2] == 1 && to->stride[1] == d->columns; /* lines follow each other */
+    for (int64_t i = 1; one && i < rows; i++)
+        memmove(sums + i * d->columns, sums + i * d->pitch, (size_t)d->columns * sizeof *sums);
+    for (int64_t i = 0; i < (one ? 1 : rows); i++)
+        store_sums(d, sums + i * d->pitch, one ? rows * d->columns : d->columns, first + i * to->stride[1], to->stride[2]);
 }
 
 /* memory: conv_depthwise_size bytes. */
@@ -98,20 +369,24 @@ static void conv_depthwise(const trine_conv_product *c, void *memory)
 {
     float *filters = (float *)(((uintptr_t)memory + 63) / 64 * 64);
     if (c->m == 0) return;
+    const depth_plan d = depth_plan_make(c);
     load_filters(c, filters);
-    const bool along_groups = c->a.group == 1 && c->d_group == 1;
-    const int64_t width = along_groups ? c->groups : c->d_rows.size[2], lines = along_groups ? c->m : c->m / width * c->groups;
-    const int64_t work = width * (c->k + 1), grain = work < CPU_GRAIN ? CPU_GRAIN / (work > 0 ? work : 1) : 1;
-    CPU_PARALLEL_FOR(range, lines, grain)
+    CPU_PARALLEL_FOR(range, d.units, depth_grain(&d))
     {
-        for (int64_t i = range.begin; i < range.end; i++)
-            for (int64_t at = 0, n; at < width; at += n) {
-                n = width - at < SPAN_MAX ? width - at : SPAN_MAX;
-                if (along_groups)
-                    pixel_of_groups(c, filters, i, at, n);
-                else
-                    line_of_group(c, filters, i / c->groups * width + at, i % c->groups, n);
-            }
+        float *own = filters + d.filters + (size_t)cpu_thread() * depth_own(&d);
+        const float **tap = (const float **)(void *)own;
+        depth_offset *offset = (depth_offset *)(void *)(tap + c->k);
+        find_offsets(&d, offset);
+        float *buffer = own + d.tables, *sums = buffer + d.buffer;
+        depth_ring r = {.at = buffer,
+                        .sums = sums,
+                        .tap = tap,
+                        .offset = offset,
+                        .filters = filters,
+                        .wide = d.wide + DEPTH_SUMS * d.step[1]};
+        if (d.along_groups) make_units_of_channels(&d, &r, range);
+        for (int64_t i = range.begin; !d.along_groups && i < range.end; i++) make_band(&d, buffer, sums, tap, offset, filters, i);
+        span_fence();
     }
 }
 

@@ -121,7 +121,7 @@ static inline void conv_gather_taps(char *to, const conv_lines *l, conv_place p,
 }
 
 /* n elements along a side from index `first` on; the other side's place is `other`, with the group's. */
-static void conv_gather_line(char *to, const conv_lines *l, int64_t first, int64_t n, conv_place other)
+static inline void conv_gather_line(char *to, const conv_lines *l, int64_t first, int64_t n, conv_place other)
 {
     const trine_conv_side *along = l->along;
     if (n <= 0) return; /* a phase of a strided gradient may have no taps */

@@ -1,23 +1,24 @@
-/* Products of rows that are multiplied where they lie, with few columns: each row's terms are dense, in one piece or in one a tap
- * of a filter. Packing a row costs as much as multiplying it with some 30 columns; here only the columns are packed, all of them at
- * once, and the micro-kernel broadcasts from MR rows at any places. Bound by multiply-adds.
+/* Products of rows that are multiplied where they lie: each row's terms are dense, in one piece or in one a tap of a filter. Packing a
+ * row costs as much as multiplying it with some 30 columns; here only the columns are packed, all of them at once, and the
+ * micro-kernel broadcasts from MR rows at any places. Bound by multiply-adds.
  *
- * A task is some tiles of rows and at most PLACE_COLUMNS columns. It goes through K in steps whose panel of columns stays in L1
- * while the tiles go by; what lies in L2 are the task's rows and sums. Terms outside of a plane are read from zeros. The bits
- * don't depend on the number of threads: a sum is made by one thread, in the order of the taps and of the terms in them. */
+ * A task is some tiles of rows and at most PLACE_COLUMNS columns. It goes through K in steps of at most PLACE_STEP numbers, over
+ * which sums stay in registers; a panel of columns streams from L2 for each tile, the rows lie in L2, too, and the kernel asks
+ * memory for those of the next tile or task. Terms outside of a plane are read from zeros. The bits don't depend on the number of
+ * threads: a sum is made by one thread, in the order of the taps and of the terms in them. */
 #ifndef TRINE_CPU_MATMUL_IN_PLACE_H
 #define TRINE_CPU_MATMUL_IN_PLACE_H
 
 #include "backends/cpu/conv_gather.h"
+#include "backends/cpu/matmul_place_kernel.h"
 #include "backends/cpu/matmul_register.h"
 
 enum {
-    PLACE_TILES = 16,
-    PLACE_ROWS = PLACE_TILES * MR, /* a multiple of VEC_LANES */
     PLACE_COLUMNS = 8 * NR,
     PLACE_STEP = 2304,
     PLACE_TERMS_LEAST = 16, /* of a tap */
     PLACE_TAPS = 25,        /* of a step */
+    PLACED_MOST = 1 << 24,  /* terms that are packed at once */
     PLACE_RUN = 8,          /* tasks that a thread takes at once, which share pixels */
     PLACE_SEGMENT = 32      /* pixels of a line that are looked at together */
 };
@@ -219,134 +220,6 @@ static bool look_at_segments(const place_plan *w, int64_t first_element, const p
     return found;
 }
 
-/* ---- The micro-kernel ---- */
-
-typedef struct place_tile {
-    const uintptr_t *row; /* row[tap][i] */
-    int64_t taps, terms;
-    const float *b;
-    float *out;
-    int64_t pitch;
-    bool add;
-    int64_t ahead; /* bytes from the last tap's terms to others that are read later; 0: the rows have been read before */
-} place_tile;
-
-/* Terms that no tile has read before come from memory: the kernel asks for what lies `ahead` bytes behind them and, of pairs with
- * one tap, looks for subnormal ones. *least stays in memory, for the sums need the registers. */
-static inline __attribute__((always_inline)) void read_ahead(const panel_kind kind, const char *const *from, const place_tile *t,
-                                                             vec_halves *least)
-{
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; i++) __builtin_prefetch(from[i] + t->ahead);
-#if defined __AVX512F__
-    if (kind == PANEL_TERMS || t->taps > 1) return;
-    __m512i ones, all = (__m512i)*least;
-    __asm__ volatile("vpternlogd $255, %0, %0, %0" : "=v"(ones)); /* made anew each time, too */
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; i++) {
-        const __m512i x = _mm512_loadu_si512(from[i]);
-        all = _mm512_min_epu16(all, _mm512_add_epi16(_mm512_add_epi16(x, x), ones));
-    }
-    *least = (vec_halves)all;
-    __asm__ volatile("" : "+m"(*least));
-#else
-    (void)kind, (void)least;
-#endif
-}
-
-static inline bool is_least_subnormal(vec_halves least)
-{
-    uint16_t all = 0xffff;
-    for (int i = 0; i < 2 * VEC_LANES; i++) all = least[i] < all ? least[i] : all;
-    return all < SUBNORMAL_BF16;
-}
-
-/* sum += the products of n numbers from byte `at` of the rows on. `kind` is a constant. */
-static inline __attribute__((always_inline)) void add_places(const panel_kind kind, const char *const *from, const int64_t n,
-                                                             const float *restrict b, vec (*sum)[NV])
-{
-    for (int64_t k = 0; k < n; k++, b += NR) {
-        vec right[NV];
-        for (int j = 0; j < NV; j++) right[j] = vec_load(b + j * VEC_LANES);
-#pragma GCC unroll 16
-        for (int i = 0; i < MR; i++) {
-            float number;
-            memcpy(&number, from[i] + k * (int64_t)sizeof number, sizeof number);
-            const vec left = vec_all(number);
-            for (int j = 0; j < NV; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
-        }
-    }
-}
-
-/* As multiply_panels (matmul_kernel.h), of a whole tile of rows. `kind` and `first` are constants. first: nobody has read the last
- * tap before; true if it is the only one and there were subnormal terms: nothing is written then. What is volatile shall leave the
- * registers to pointers and sums. */
-static inline __attribute__((always_inline)) bool multiply_places(const panel_kind kind, const bool first, const place_tile *of)
-{
-    const place_tile *volatile const t = of;
-    volatile int64_t tap = 0, left;
-    vec sum[MR][NV] = {0};
-    vec_halves least = (vec_halves){0} - 1;
-    const float *b = t->b;
-    for (; tap < t->taps; tap++) {
-        const uintptr_t *row = t->row + tap * PLACE_ROWS;
-        const char *from[MR];
-#pragma GCC unroll 16
-        for (int i = 0; i < MR; i++) from[i] = (const char *)row[i];
-        left = t->terms;
-        const bool new = first &&tap + 1 == t->taps;
-        for (; new &&left >= VEC_LANES; left -= VEC_LANES, b += VEC_LANES * NR) {
-            read_ahead(kind, from, t, &least);
-            add_places(kind, from, VEC_LANES, b, sum);
-#pragma GCC unroll 16
-            for (int i = 0; i < MR; i++) from[i] += sizeof(vec);
-        }
-        const int64_t rest = left;
-        add_places(kind, from, rest, b, sum);
-        b += rest * NR;
-        if (!new || !rest) continue;
-#pragma GCC unroll 16
-        for (int i = 0; i < MR; i++) from[i] -= (VEC_LANES - rest) * (int64_t)sizeof(float);
-        read_ahead(kind, from, t, &least);
-    }
-    if (first && kind == PANEL_PAIRS && is_least_subnormal(least)) return true;
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; i++)
-        for (int j = 0; j < NV; j++) {
-            float *to = t->out + i * t->pitch + j * VEC_LANES;
-            vec_store(to, t->add ? vec_load(to) + sum[i][j] : sum[i][j]);
-        }
-    return false;
-}
-
-#define MULTIPLY_PLACES(name, kind, first) \
-    static __attribute__((noinline)) bool name(const place_tile *tile) { return multiply_places(kind, first, tile); }
-MULTIPLY_PLACES(multiply_places_of_terms, PANEL_TERMS, false)
-MULTIPLY_PLACES(multiply_new_terms, PANEL_TERMS, true)
-#if defined __AVX512F__
-MULTIPLY_PLACES(multiply_places_of_pairs, PANEL_PAIRS, false)
-MULTIPLY_PLACES(multiply_new_pairs, PANEL_PAIRS, true)
-MULTIPLY_PLACES(multiply_places_in_f32, PANEL_PAIRS_IN_F32, false)
-#endif
-#undef MULTIPLY_PLACES
-
-/* *subnormal: whether rows or columns have such terms; of new rows it is found out. */
-static void multiply_tile(bool pairs, const place_tile *t, bool *subnormal)
-{
-#if defined __AVX512F__
-    if (pairs && t->ahead && !*subnormal) {
-        *subnormal = multiply_new_pairs(t);
-        if (!*subnormal) return;
-    }
-    if (pairs) {
-        (*subnormal ? multiply_places_in_f32 : multiply_places_of_pairs)(t);
-        return;
-    }
-#endif
-    (void)pairs, (void)subnormal;
-    (t->ahead ? multiply_new_terms : multiply_places_of_terms)(t);
-}
-
 /* ---- Tasks ---- */
 
 typedef struct place_task {
@@ -399,13 +272,11 @@ static int64_t distance_ahead(const place_step *step, const uintptr_t *row, int6
     return step->taps > 1 ? tiles * MR * apart : bytes >= 2 * FAR ? FAR : MR * apart;
 }
 
-/* All tiles of the task in one step; subnormal: of each, whether such terms are known to be in its rows. The next panel comes to
- * L2 meanwhile. */
+/* All tiles of the task in one step; subnormal: of each, whether such terms are known to be in its rows. */
 static void make_place_step(const trine_product *p, const product_place *at_d, const place_plan *w, const place_task *t,
                             int64_t number, const place_step *step, const uintptr_t *at, bool *subnormal)
 {
     const int64_t terms = step->taps * step->terms, tiles = blocks_of(t->rows, MR), panel = terms * NR;
-    const int64_t ahead = blocks_of(panel, tiles);
     const float *b = t->packed + (step->tap * w->terms + step->term) * w->pitch + t->column * terms;
     for (int64_t j = 0; j < blocks_of(t->columns, NR); j++, b += panel) {
         const bool flagged = is_flagged(w, t->packed, number, step, t->column / NR + j), first = j == 0,
@@ -415,7 +286,6 @@ static void make_place_step(const trine_product *p, const product_place *at_d, c
                              number > 0,     0};
             bool in_f32 = flagged || (!looks && subnormal[tile]);
             if (first) of.ahead = distance_ahead(step, of.row + (step->taps - 1) * PLACE_ROWS, tiles);
-            span_prefetch((const char *)(b + panel + tile * ahead), ahead * (int64_t)sizeof(float));
             multiply_tile(w->pairs, &of, &in_f32);
             if (looks) subnormal[tile] = in_f32;
             if (number + 1 == w->steps && (j + 1) * NR >= t->columns && !w->turned) finish_tile(p, at_d, w, t, tile);
@@ -439,6 +309,20 @@ static void make_places(const trine_product *p, const product_place *at_d, const
     }
 }
 
+/* As many as may be, unless with fewer the last thread is done 2 % sooner. */
+static int64_t tiles_of_task(const place_plan *w, int64_t groups, int threads)
+{
+    const int64_t all = blocks_of(w->rows, MR);
+    int64_t best = PLACE_TILES, least = INT64_MAX;
+    for (int64_t tiles = smaller(PLACE_TILES, all); tiles > 0; tiles--) {
+        const int64_t time = blocks_of(blocks_of(all, tiles) * groups, threads) * tiles;
+        if (time >= least - least / 50) continue;
+        best = tiles;
+        least = time;
+    }
+    return best;
+}
+
 /* This member's part of one product. first_element: of the rows, added to their places. */
 static void place_product(const trine_product *p, const product_place *at, cpu_team *team, const place_plan *w,
                           int64_t first_element)
@@ -448,8 +332,7 @@ static void place_product(const trine_product *p, const product_place *at, cpu_t
     place_task t = {.first_element = first_element, .packed = packed, .pitch = smaller(w->pitch, PLACE_COLUMNS)};
     t.state = (uint8_t *)(void *)(packed + w->packed + w->flags);
     t.sums = memory + 2 * w->place + (size_t)team->thread * w->own;
-    int64_t tiles = PLACE_TILES; /* enough tasks for all, if need be small ones */
-    while (tiles > 1 && blocks_of(w->rows, tiles * MR) * groups < (tiles > PLACE_TILES / 2 ? 16 : 4) * team->threads) tiles /= 2;
+    const int64_t tiles = tiles_of_task(w, groups, team->threads);
     const int64_t tasks = blocks_of(w->rows, tiles * MR) * groups;
     const cpu_range mine = team_range(team, w->segments, 64);
     if (mine.end > mine.begin) memset(t.state + mine.begin, 0, (size_t)(mine.end - mine.begin));

@@ -1,0 +1,137 @@
+/* The micro-kernel of rows that are multiplied where they lie (matmul_in_place.h). As matmul_kernel.h's it keeps MR x NR sums in
+ * registers and adds NR / VEC_LANES vectors of b times MR numbers of a for each term, but these come from MR addresses. */
+#ifndef TRINE_CPU_MATMUL_PLACE_KERNEL_H
+#define TRINE_CPU_MATMUL_PLACE_KERNEL_H
+
+#include "backends/cpu/matmul_pack.h"
+
+/* PLACE_ROWS: whose addresses lie together, a multiple of VEC_LANES. */
+enum { PLACE_TILES = 16, PLACE_ROWS = PLACE_TILES * MR };
+
+typedef struct place_tile {
+    const uintptr_t *row; /* row[tap][i] */
+    int64_t taps, terms;
+    const float *b;
+    float *out;
+    int64_t pitch;
+    bool add;
+    int64_t ahead; /* bytes from the last tap's terms to others that are read later; 0: the rows have been read before */
+} place_tile;
+
+/* Terms that no tile has read before come from memory: the kernel asks for what lies `ahead` bytes behind them and, of pairs with
+ * one tap, looks for subnormal ones. *least stays in memory, for the sums need the registers. */
+static inline __attribute__((always_inline)) void read_ahead(const panel_kind kind, const char *const *from, const place_tile *t,
+                                                             vec_halves *least)
+{
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) __builtin_prefetch(from[i] + t->ahead);
+#if defined __AVX512F__
+    if (kind == PANEL_TERMS || t->taps > 1) return;
+    __m512i ones, all = (__m512i)*least;
+    __asm__ volatile("vpternlogd $255, %0, %0, %0" : "=v"(ones)); /* made anew each time, too */
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) {
+        const __m512i x = _mm512_loadu_si512(from[i]);
+        all = _mm512_min_epu16(all, _mm512_add_epi16(_mm512_add_epi16(x, x), ones));
+    }
+    *least = (vec_halves)all;
+    __asm__ volatile("" : "+m"(*least));
+#else
+    (void)kind, (void)least;
+#endif
+}
+
+static inline bool is_least_subnormal(vec_halves least)
+{
+    uint16_t all = 0xffff;
+    for (int i = 0; i < 2 * VEC_LANES; i++) all = least[i] < all ? least[i] : all;
+    return all < SUBNORMAL_BF16;
+}
+
+/* sum += the products of n numbers at the rows' places. `kind` is a constant. */
+static inline __attribute__((always_inline)) void add_places(const panel_kind kind, const char *const *from, const int64_t n,
+                                                             const float *restrict b, vec (*sum)[NV])
+{
+    for (int64_t k = 0; k < n; k++, b += NR) {
+        vec right[NV];
+        for (int j = 0; j < NV; j++) right[j] = vec_load(b + j * VEC_LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; i++) {
+            float number;
+            memcpy(&number, from[i] + k * (int64_t)sizeof number, sizeof number);
+            const vec left = vec_all(number);
+            for (int j = 0; j < NV; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
+        }
+    }
+}
+
+/* As multiply_panels (matmul_kernel.h), of a whole tile of rows. `kind` and `first` are constants. first: nobody has read the last
+ * tap before; true if it is the only one and there were subnormal terms: nothing is written then. What is volatile shall leave the
+ * registers to pointers and sums. */
+static inline __attribute__((always_inline)) bool multiply_places(const panel_kind kind, const bool first, const place_tile *of)
+{
+    const place_tile *volatile const t = of;
+    volatile int64_t tap = 0, left;
+    vec sum[MR][NV] = {0};
+    vec_halves least = (vec_halves){0} - 1;
+    const float *b = t->b;
+    for (; tap < t->taps; tap++) {
+        const uintptr_t *row = t->row + tap * PLACE_ROWS;
+        const char *from[MR];
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; i++) from[i] = (const char *)row[i];
+        left = t->terms;
+        const bool new = first &&tap + 1 == t->taps;
+        for (; new &&left >= VEC_LANES; left -= VEC_LANES, b += VEC_LANES * NR) {
+            read_ahead(kind, from, t, &least);
+            add_places(kind, from, VEC_LANES, b, sum);
+#pragma GCC unroll 16
+            for (int i = 0; i < MR; i++) from[i] += sizeof(vec);
+        }
+        const int64_t rest = left;
+        add_places(kind, from, rest, b, sum);
+        b += rest * NR;
+        if (!new || !rest) continue;
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; i++) from[i] -= (VEC_LANES - rest) * (int64_t)sizeof(float);
+        read_ahead(kind, from, t, &least);
+    }
+    if (first && kind == PANEL_PAIRS && is_least_subnormal(least)) return true;
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++)
+        for (int j = 0; j < NV; j++) {
+            float *to = t->out + i * t->pitch + j * VEC_LANES;
+            vec_store(to, t->add ? vec_load(to) + sum[i][j] : sum[i][j]);
+        }
+    return false;
+}
+
+#define MULTIPLY_PLACES(name, kind, first) \
+    static __attribute__((noinline)) bool name(const place_tile *tile) { return multiply_places(kind, first, tile); }
+MULTIPLY_PLACES(multiply_places_of_terms, PANEL_TERMS, false)
+MULTIPLY_PLACES(multiply_new_terms, PANEL_TERMS, true)
+#if defined __AVX512F__
+MULTIPLY_PLACES(multiply_places_of_pairs, PANEL_PAIRS, false)
+MULTIPLY_PLACES(multiply_new_pairs, PANEL_PAIRS, true)
+MULTIPLY_PLACES(multiply_places_in_f32, PANEL_PAIRS_IN_F32, false)
+#endif
+#undef MULTIPLY_PLACES
+
+/* *subnormal: whether rows or columns have such terms; of new rows it is found out. */
+static void multiply_tile(bool pairs, const place_tile *t, bool *subnormal)
+{
+#if defined __AVX512F__
+    if (pairs && t->ahead && !*subnormal) {
+        *subnormal = multiply_new_pairs(t);
+        if (!*subnormal) return;
+    }
+    if (pairs) {
+        (*subnormal ? multiply_places_in_f32 : multiply_places_of_pairs)(t);
+        return;
+    }
+#endif
+    (void)pairs, (void)subnormal;
+    (t->ahead ? multiply_new_terms : multiply_places_of_terms)(t);
+}
+
+#endif
