@@ -37,19 +37,20 @@ inline void choose_ring_block(rows_ring *g, const simt::rows_shape &s, int V, in
 
 inline int ring_block_threads(const rows_ring &g) { return int(simt::ceil_div(g.lanes * g.strips, 32) * 32); }
 
-/* Parts of the rows: rounds of blocks times rows of the input, and what a block's start takes. */
-inline void choose_ring_rows(rows_ring *g, const simt::rows_shape &s, int step, int64_t units)
+/* Ranges of the rows: rounds of blocks times rows of the input, and what a block's start takes. */
+inline void choose_ring_rows(rows_ring *g, const simt::rows_shape &s, int step, int64_t slots)
 {
-    const int64_t others = int64_t(g->groups) * g->tiles * s.n, slots = units * (4 * ring_threads / ring_block_threads(*g));
+    const int64_t others = int64_t(g->groups) * g->tiles, rows = int64_t(s.n) * s.out[0];
     double least = 1e300;
-    for (int chunks = 1; chunks <= s.out[0]; chunks++) {
-        const int64_t rows = simt::ceil_div(s.out[0], chunks), blocks = others * simt::ceil_div(s.out[0], rows);
-        const double rounds = double(blocks) / double(slots), whole = double(simt::ceil_div(blocks, slots));
-        const double cost = (rounds < 4 ? whole : rounds + 0.5) * (double((rows - 1) * step + s.taps[0]) + 4);
+    for (int rounds = 1; rounds <= 8; rounds++) {
+        int64_t ranges = slots * rounds / others;
+        if (ranges > rows) ranges = rows;
+        if (ranges < 1) ranges = 1;
+        const double own = double(simt::ceil_div(rows, ranges)), images = own / s.out[0] + 1;
+        const double cost = double(simt::ceil_div(ranges * others, slots)) * (own * step + images * (s.taps[0] - step) + 4);
         if (cost >= least) continue;
         least = cost;
-        g->rows = int(rows);
-        g->chunks = unsigned(simt::ceil_div(s.out[0], rows));
+        g->ranges = unsigned(ranges);
     }
 }
 
@@ -75,13 +76,15 @@ inline trine_status launch_ring(trine_call *call, const simt::rows_problem<T> &p
     constexpr int V = simt::rows_pack_bytes(S) / sizeof(T);
     rows_ring g = {};
     choose_ring_block(&g, p.s, V, sizeof(T), STEP);
-    choose_ring_rows(&g, p.s, STEP, call->device->props.compute_units > 0 ? call->device->props.compute_units : 1);
+    const int64_t units = call->device->props.compute_units > 0 ? call->device->props.compute_units : 1,
+                  by_threads = ring_together<T, S> * ring_threads / ring_block_threads(g), by_shared = (220 << 10) / g.shared;
+    choose_ring_rows(&g, p.s, STEP, units * (by_threads < by_shared ? by_threads : by_shared));
     CUtensorMap map;
     TRINE_REQUIRE_THAT(call, make_ring_map(&map, p.x, dtype, p.s, g, V), "the driver makes no tensor map of it");
     const auto kernel = depthwise_ring_kernel<T, V, S, STEP>;
     target::allow_shared(kernel, g.shared);
-    return simt::launch(call, kernel, simt::grid(int64_t(g.groups) * g.tiles * g.chunks * p.s.n), ring_block_threads(g), g.shared,
-                        map, p, g);
+    return simt::launch(call, kernel, simt::grid(int64_t(g.groups) * g.tiles * g.ranges), ring_block_threads(g), g.shared, map, p,
+                        g);
 }
 
 template <class T> inline trine_status run_ring(trine_call *call, const simt::rows_problem<T> &p, trine_dtype dtype, int64_t step)
