@@ -37,21 +37,23 @@ inline void choose_ring_block(rows_ring *g, const simt::rows_shape &s, int V, in
 
 inline int ring_block_threads(const rows_ring &g) { return int(simt::ceil_div(g.lanes * g.strips, 32) * 32); }
 
-/* Ranges of the rows: rounds of blocks times rows of the input, and what a block's start takes. */
+/* Ranges of the rows: rounds of blocks times rows of the input, and what a block's start takes. As many as blocks run at once, or
+ * whole parts of the images, which meet fewer rows twice. */
 inline void choose_ring_rows(rows_ring *g, const simt::rows_shape &s, int step, int64_t slots)
 {
     const int64_t others = int64_t(g->groups) * g->tiles, rows = int64_t(s.n) * s.out[0];
     double least = 1e300;
-    for (int rounds = 1; rounds <= 8; rounds++) {
-        int64_t ranges = slots * rounds / others;
+    const auto consider = [&](int64_t ranges, bool parts) {
         if (ranges > rows) ranges = rows;
         if (ranges < 1) ranges = 1;
-        const double own = double(simt::ceil_div(rows, ranges)), images = own / s.out[0] + 1;
+        const double own = double(simt::ceil_div(rows, ranges)), images = parts ? 1 : own / s.out[0] + 1;
         const double cost = double(simt::ceil_div(ranges * others, slots)) * (own * step + images * (s.taps[0] - step) + 4);
-        if (cost >= least) continue;
+        if (cost >= least) return;
         least = cost;
         g->ranges = unsigned(ranges);
-    }
+    };
+    for (int rounds = 1; rounds <= 8; rounds++) consider(slots * rounds / others, false);
+    for (int parts = 1; parts <= s.out[0] && s.n * parts * others <= 8 * slots; parts++) consider(int64_t(s.n) * parts, true);
 }
 
 inline bool make_ring_map(CUtensorMap *map, const void *x, trine_dtype dtype, const simt::rows_shape &s, const rows_ring &g,
