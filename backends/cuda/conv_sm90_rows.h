@@ -12,7 +12,7 @@
 
 namespace sm90 {
 
-enum { ring_threads = 128, ring_rows = 4 /* of the input under way */ };
+enum { ring_rows = 4 /* of the input under way */ };
 
 /* How the output is divided among blocks: groups of channels, tiles of columns, and ranges of the rows of all images. */
 struct rows_ring {
@@ -120,10 +120,11 @@ template <class T, int V> struct ring_finish {
     }
 };
 
-/* Blocks of a multiprocessor: what the sums' registers leave room for. */
-template <class T, int S> constexpr int ring_together = sizeof(T) == 4 ? 5 : S == 7 ? 3 : 4;
+/* At most, of a block; and of a multiprocessor: what the sums' registers leave room for. */
+template <class T, int S> constexpr int ring_threads = sizeof(T) == 2 && S == 7 ? 192 : 256;
+template <class T, int S> constexpr int ring_together = sizeof(T) == 4 ? 640 : S == 7 ? 384 : 512;
 
-template <class T, int V, int S, int STEP> __global__ void __launch_bounds__(ring_threads, (ring_together<T, S>))
+template <class T, int V, int S, int STEP> __global__ void __launch_bounds__((ring_threads<T, S>), 2)
     depthwise_ring_kernel(const __grid_constant__ CUtensorMap map, const __grid_constant__ simt::rows_problem<T> p,
                           const __grid_constant__ rows_ring g)
 {

@@ -9,19 +9,19 @@
 namespace sm90 {
 
 /* A block's lanes and strips: few threads without work, few columns loaded twice, long lines. */
-inline void choose_ring_block(rows_ring *g, const simt::rows_shape &s, int V, int element_bytes, int step)
+inline void choose_ring_block(rows_ring *g, const simt::rows_shape &s, int V, int element_bytes, int step, int most)
 {
     const int64_t packs = s.channels / V, strips = simt::ceil_div(s.out[1], int(simt::rows_columns));
     double least = 1e300;
-    for (int lanes = 16 / (V * element_bytes); lanes <= 32; lanes += 16 / (V * element_bytes))
-        for (int own = 1; own <= strips && own * lanes <= ring_threads; own++) {
+    for (int lanes = 16 / (V * element_bytes); lanes <= 64; lanes += 16 / (V * element_bytes))
+        for (int own = 1; own <= strips && own * lanes <= most; own++) {
             const int columns = (own * int(simt::rows_columns) - 1) * step + s.taps[1];
             if (columns > 256) break;
             const int64_t groups = simt::ceil_div(packs, lanes), tiles = simt::ceil_div(strips, own),
                           threads = simt::ceil_div(own * lanes, 32) * 32;
             const double work = double(groups * tiles * threads) / double(packs * strips),
                          halo = double(columns) / double(own * int(simt::rows_columns) * step),
-                         lines = 1 + 16.0 / (lanes * V * element_bytes), start = 1 + 4.0 / double(threads);
+                         lines = 1 + 32.0 / (lanes * V * element_bytes), start = 1 + 4.0 / double(threads);
             const double cost = work * (2 + halo) * lines * start;
             if (cost >= least) continue;
             least = cost;
@@ -77,9 +77,9 @@ inline trine_status launch_ring(trine_call *call, const simt::rows_problem<T> &p
 {
     constexpr int V = simt::rows_pack_bytes(S) / sizeof(T);
     rows_ring g = {};
-    choose_ring_block(&g, p.s, V, sizeof(T), STEP);
+    choose_ring_block(&g, p.s, V, sizeof(T), STEP, ring_threads<T, S>);
     const int64_t units = call->device->props.compute_units > 0 ? call->device->props.compute_units : 1,
-                  by_threads = ring_together<T, S> * ring_threads / ring_block_threads(g), by_shared = (220 << 10) / g.shared;
+                  by_threads = ring_together<T, S> / ring_block_threads(g), by_shared = (220 << 10) / g.shared;
     choose_ring_rows(&g, p.s, STEP, units * (by_threads < by_shared ? by_threads : by_shared));
     CUtensorMap map;
     TRINE_REQUIRE_THAT(call, make_ring_map(&map, p.x, dtype, p.s, g, V), "the driver makes no tensor map of it");
