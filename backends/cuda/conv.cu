@@ -11,6 +11,16 @@ trine_status trine_cuda_conv_forward_portable(trine_call *call, const void *args
 trine_status trine_cuda_conv_data_portable(trine_call *call, const void *args) { return simt::conv_data(call, args); }
 trine_status trine_cuda_conv_weight_portable(trine_call *call, const void *args) { return simt::conv_weight(call, args); }
 
+/* The product of tf32 has few outputs and as many terms as pixels: sm90 divides them among blocks. */
+static trine_status pointwise_weight(trine_call *call, const void *args)
+{
+    TRINE_REQUIRE_THAT(call,
+                       static_cast<const trine_conv_backward_weight_args *>(args)->precision != TRINE_MATMUL_TF32 ||
+                           strcmp(call->device->props.arch, "sm_90") != 0,
+                       "needs true f32, or another GPU");
+    return simt::pointwise_weight(call, args);
+}
+
 /* Best first. */
 static const trine_variant forward_variants[] = {
     {"pointwise", simt::pointwise_forward},
@@ -27,7 +37,7 @@ static const trine_variant data_variants[] = {{"pointwise", simt::pointwise_data
                                               {"depthwise_ring", sm90::depthwise_ring_data},
                                               {"depthwise", simt::depthwise_data},
                                               {"implicit_gemm", simt::conv_data}};
-static const trine_variant weight_variants[] = {{"pointwise", simt::pointwise_weight},
+static const trine_variant weight_variants[] = {{"pointwise", pointwise_weight},
                                                 {"sm90", sm90::conv_weight},
                                                 {"depthwise", simt::depthwise_weight},
                                                 {"implicit_gemm", simt::conv_weight}};

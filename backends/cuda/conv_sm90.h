@@ -148,13 +148,6 @@ inline trine_status launch_tile(trine_call *call, const conv_launch &c, const co
     }
 }
 
-/* What conv_lines_kernel takes of the windows of two filter rows: outputs 16 bytes apart, in tiles of two rows of 64. */
-inline bool takes_lines(const conv_task &t, const conv_layout &l)
-{
-    return l.lines == 2 && t.step[1] == 2 && t.step[0] <= 2 && t.apart[0] == 1 && t.taps[0] <= lines_taps &&
-           l.box[1] == lines_outputs;
-}
-
 template <class T> inline trine_status launch_lines(trine_call *call, const conv_launch &c, const conv_layout &l)
 {
     const conv_task &t = c.tasks[0];
@@ -184,7 +177,7 @@ template <class T> inline trine_status launch_lines(trine_call *call, const conv
 template <class T> inline trine_status launch_task(trine_call *call, const conv_launch &c, const conv_layout &l, int tile)
 {
     if constexpr (sizeof(T) == 2) {
-        if (takes_lines(c.tasks[0], l)) return launch_lines<T>(call, c, l);
+        if (l.lines == 2 && fits_lines(c.tasks[0])) return launch_lines<T>(call, c, l);
         if (l.lines == 2) return launch_conv<T, conv_128x64, wgmma::along_k, conv_way::pairs>(call, c, l, false);
         if (c.tasks[0].turned) return launch_tile<T, wgmma::along_rows>(call, c, l, tile);
     } else {

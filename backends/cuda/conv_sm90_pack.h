@@ -88,19 +88,24 @@ struct image_pack {
     int first_h, first_w, rows, columns; /* of what is written, in the plane; outside of it zeros */
 };
 
-/* [image][row][column][CELL]. */
-template <class U, int CELL> __global__ void __launch_bounds__(pack_threads) pack_cells_kernel(image_pack p, U *to, int64_t cells)
+/* [image][row][column][CELL]; so many neighbouring threads, a power of two, have a line. */
+template <class U, int CELL> __global__ void __launch_bounds__(pack_threads)
+    pack_cells_kernel(image_pack p, U *to, int threads_log)
 {
-    const int64_t i = int64_t(blockIdx.x) * pack_threads + threadIdx.x;
-    if (i >= cells) return;
-    const int64_t line = i / p.columns, image = line / p.rows;
-    const int w = int(i - line * p.columns) + p.first_w, h = int(line - image * p.rows) + p.first_h;
-    const bool inside = unsigned(h) < unsigned(p.height) && unsigned(w) < unsigned(p.width);
-    const U *from = static_cast<const U *>(p.from) + image * p.n + h * p.h + w * p.w;
-    simt::pack<U, CELL> cell;
+    const unsigned line = blockIdx.x * (pack_threads >> threads_log) + (threadIdx.x >> threads_log),
+                   image = line / unsigned(p.rows);
+    if (image >= unsigned(p.images)) return;
+    const int h = int(line - image * unsigned(p.rows)) + p.first_h, threads = 1 << threads_log;
+    const U *const from = static_cast<const U *>(p.from) + image * p.n + h * p.h;
+    to += int64_t(line) * p.columns * CELL;
+    for (int i = int(threadIdx.x) & (threads - 1); i < p.columns; i += threads) {
+        const int w = i + p.first_w;
+        const bool inside = unsigned(h) < unsigned(p.height) && unsigned(w) < unsigned(p.width);
+        simt::pack<U, CELL> cell;
 #pragma unroll
-    for (int c = 0; c < CELL; c++) cell.at[c] = inside && c < p.channels ? from[c * p.c] : U(0);
-    simt::store_pack<U, CELL>(to + i * CELL, cell);
+        for (int c = 0; c < CELL; c++) cell.at[c] = inside && c < p.channels ? from[w * p.w + c * p.c] : U(0);
+        simt::store_pack<U, CELL>(to + i * CELL, cell);
+    }
 }
 
 /* ---- Host; U: as wide as the elements ---- */
@@ -122,10 +127,12 @@ template <class U> inline trine_status pack_spread(trine_call *call, const sprea
 
 template <class U> inline trine_status pack_cells(trine_call *call, const image_pack &p, int cell, void *to)
 {
-    const int64_t cells = int64_t(p.images) * p.rows * p.columns;
+    const int64_t lines = int64_t(p.images) * p.rows;
     const auto kernel = cell == 4 ? pack_cells_kernel<U, 4> : cell == 8 ? pack_cells_kernel<U, 8> : pack_cells_kernel<U, 16>;
-    return simt::launch(call, kernel, simt::grid(simt::ceil_div(cells, pack_threads)), pack_threads, 0, p, static_cast<U *>(to),
-                        cells);
+    int threads_log = 5;
+    while (1 << threads_log < p.columns && 1 << threads_log < pack_threads) threads_log++;
+    return simt::launch(call, kernel, simt::grid(simt::ceil_div(lines, pack_threads >> threads_log)), pack_threads, 0, p,
+                        static_cast<U *>(to), threads_log);
 }
 
 } // namespace sm90

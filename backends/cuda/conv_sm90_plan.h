@@ -104,6 +104,12 @@ inline bool takes_windows(const conv_task &t)
     return !t.backwards && !t.finish.spread.phases[0] && t.x.c <= window_channels && t.apart[1] == 1 && t.taps[0] * t.taps[1] > 1;
 }
 
+/* What conv_lines_kernel takes of the windows of two filter rows: outputs 16 bytes apart, in tiles of two rows of 64. */
+inline bool fits_lines(const conv_task &t)
+{
+    return t.step[1] == 2 && t.step[0] <= 2 && t.apart[0] == 1 && t.taps[0] <= lines_taps && 2 * t.outputs[1] > lines_outputs;
+}
+
 /* pixels: of a step or tile; pairs: two filter rows may be one step. */
 inline conv_layout layout_of(const conv_task &t, int pixels = 128, bool may_pair = true)
 {
@@ -124,6 +130,10 @@ inline conv_layout layout_of(const conv_task &t, int pixels = 128, bool may_pair
         l.copy_x = true;
         l.x_bytes = size_t(align256(t.x.n * l.rows * l.columns * l.cell * bytes));
         choose_box(t.outputs, pixels, l.box);
+        if (pairs && fits_lines(t)) {
+            l.box[0] = 2;
+            l.box[1] = lines_outputs;
+        }
     } else {
         l.chunks = int(simt::ceil_div(t.x.c, terms));
         l.steps = int(t.taps[0] * t.taps[1]) * l.chunks;

@@ -1,5 +1,5 @@
 /* depthwise on Hopper, channels last: simt/conv_rows.h's sums, whose rows TMA brings. A block makes some columns of some channels
- * and walks down the rows; the rows that it needs next come into a ring in shared memory, zeros at the borders included, so that
+ * and walks down the rows of its part of the images; the rows that it needs next come into a ring in shared memory, zeros at the borders included, so that
  * no thread has a load of its own, a mask or an address to find out, and memory is busy while rows are multiplied. A thread has a
  * pack of channels and 7 columns, and holds the sums of all rows of the output that a row of the input meets. Bound by bytes
  * (3 x 3) or by multiply-adds (7 x 7). */
@@ -12,14 +12,39 @@
 
 namespace sm90 {
 
-enum { ring_threads = 128, ring_rows = 4 /* of the input under way */ };
+enum { ring_rows = 4 /* of the input under way */ };
 
-/* How the output is divided among blocks: groups of channels, tiles of columns, parts of the rows, images. */
+/* How the output is divided among blocks: groups of channels, tiles of columns, and ranges of the rows of all images. */
 struct rows_ring {
-    unsigned groups, tiles, chunks;
-    int lanes, strips, rows;    /* packs and strips of a block, rows of a part */
+    unsigned groups, tiles, ranges;
+    int lanes, strips;          /* packs and strips of a block */
     int columns;                /* of the input that the block meets */
     unsigned row_bytes, shared; /* row_bytes: of the ring, in whole lines */
+};
+
+/* A block's rows of one image, and how many of its rows come after them. */
+struct ring_segment {
+    int image, begin, rows, rest;
+    TRINE_DEVICE_METHOD ring_segment(const simt::rows_shape &s, unsigned range, unsigned ranges)
+    {
+        const int64_t all = int64_t(s.n) * s.out[0];
+        const int first = int(all * range / ranges), end = int(all * (range + 1) / ranges);
+        image = first / s.out[0];
+        begin = first - image * s.out[0];
+        cut(s, end - first);
+    }
+    TRINE_DEVICE_METHOD void cut(const simt::rows_shape &s, int left)
+    {
+        rows = s.out[0] - begin < left ? s.out[0] - begin : left;
+        rest = left - rows;
+    }
+    TRINE_DEVICE_METHOD void advance(const simt::rows_shape &s)
+    {
+        image++;
+        begin = 0;
+        cut(s, rest);
+    }
+    template <int S, int STEP> TRINE_DEVICE_METHOD int inputs() const { return (rows - 1) * STEP + S; }
 };
 
 /* A stride of 2: a row of the input with an even number from the block's first on meets taps 0, 2, .. of the outputs under way, the
@@ -62,21 +87,6 @@ template <int S, int W, int V> struct rows_march_two {
     }
 };
 
-/* The part of d that a block makes, and where its first row and column meet x. */
-struct rows_part {
-    int image, begin, end, channel, column, first;
-    TRINE_DEVICE_METHOD rows_part(const simt::rows_shape &s, const rows_ring &g, unsigned block, int width, int step)
-    {
-        const unsigned tile = block / g.groups, chunk = tile / g.tiles;
-        channel = int(block - tile * g.groups) * width;
-        column = int(tile - chunk * g.tiles) * g.strips * simt::rows_columns;
-        image = int(chunk / g.chunks);
-        begin = int(chunk - unsigned(image) * g.chunks) * g.rows;
-        end = begin + g.rows < s.out[0] ? begin + g.rows : s.out[0];
-        first = begin * step - s.padding[0];
-    }
-};
-
 /* Bias and relu; other activations are conv_rows.h's. */
 template <class T, int V> struct ring_finish {
     float bias[V], least;
@@ -110,10 +120,11 @@ template <class T, int V> struct ring_finish {
     }
 };
 
-/* Blocks of a multiprocessor: what the sums' registers leave room for. */
-template <class T, int S> constexpr int ring_together = sizeof(T) == 4 ? 5 : S == 7 ? 3 : 4;
+/* At most, of a block; and of a multiprocessor: what the sums' registers leave room for. */
+template <class T, int S> constexpr int ring_threads = sizeof(T) == 2 && S == 7 ? 192 : 256;
+template <class T, int S> constexpr int ring_together = sizeof(T) == 4 ? 640 : S == 7 ? 384 : 512;
 
-template <class T, int V, int S, int STEP> __global__ void __launch_bounds__(ring_threads, (ring_together<T, S>))
+template <class T, int V, int S, int STEP> __global__ void __launch_bounds__((ring_threads<T, S>), 2)
     depthwise_ring_kernel(const __grid_constant__ CUtensorMap map, const __grid_constant__ simt::rows_problem<T> p,
                           const __grid_constant__ rows_ring g)
 {
@@ -122,29 +133,43 @@ template <class T, int V, int S, int STEP> __global__ void __launch_bounds__(rin
     extern __shared__ __align__(128) unsigned char ring[];
     __shared__ alignas(8) uint64_t full[ring_rows];
     const int width = g.lanes * V, t = int(threadIdx.x), slot = t / g.lanes, lane = t - slot * g.lanes;
-    const rows_part part(p.s, g, blockIdx.x, width, STEP);
-    const int count = (part.end - part.begin - 1) * STEP + S;
+    const unsigned part = blockIdx.x / g.groups, range = part / g.tiles;
+    const int first_channel = int(blockIdx.x - part * g.groups) * width,
+              first_column = int(part - range * g.tiles) * g.strips * W;
     const uint32_t barriers = ptx::shared_address(full), base = ptx::shared_address(ring),
                    bytes = uint32_t(g.columns * width) * uint32_t(sizeof(T));
-    const auto load = [&](int i, int at) {
-        const ptx::coordinates from = {part.channel, part.column * STEP - p.s.padding[1], {part.first + i, part.image, 0}};
-        ptx::barrier_expect(barriers + 8 * at, bytes);
-        ptx::load_box(base + at * g.row_bytes, &map, from, false, barriers + 8 * at);
+    ring_segment now(p.s, range, g.ranges), ahead = now;
+    int row_ahead = 0;
+    /* The next row of the block's, to place `at` of the ring. */
+    const auto load = [&](int at) {
+        if (ahead.rows == 0) return;
+        if (t == 0) {
+            const ptx::coordinates from = {first_channel,
+                                           first_column * STEP - p.s.padding[1],
+                                           {ahead.begin * STEP - p.s.padding[0] + row_ahead, ahead.image, 0}};
+            ptx::barrier_expect(barriers + 8 * at, bytes);
+            ptx::load_box(base + at * g.row_bytes, &map, from, false, barriers + 8 * at);
+        }
+        if (++row_ahead < ahead.template inputs<S, STEP>()) return;
+        row_ahead = 0;
+        ahead.advance(p.s);
     };
     if (t == 0) {
         for (int i = 0; i < ring_rows; i++) ptx::barrier_init(barriers + 8 * i, 1);
         ptx::barrier_init_fence();
-        for (int i = 0; i < ring_rows && i < count; i++) load(i, i);
     }
+#pragma unroll 1
+    for (int i = 0; i < ring_rows; i++) load(i);
     /* [lane][tap, rows from the last on][channel of the pack]: a lane's are at fixed places, and lanes meet all banks */
     float *const filters = reinterpret_cast<float *>(ring + ring_rows * g.row_bytes);
     for (int i = t; i < S * S * width; i += int(blockDim.x)) {
-        const int own = i / (S * S), tap = i - own * (S * S), a = tap / S, s = tap - a * S, c = part.channel + own;
+        const int own = i / (S * S), tap = i - own * (S * S), a = tap / S, s = tap - a * S, c = first_channel + own;
         filters[(own / V * (S * S) + tap) * V + own % V] =
             c < p.s.channels ? simt::to_f32(p.filters[c * p.s.f_c + (S - 1 - a) * p.s.f_at[0] + s * p.s.f_at[1]]) : 0.0f;
     }
     __syncthreads();
-    const int channel = part.channel + lane * V, strip = slot < g.strips ? slot : g.strips - 1, column = part.column + strip * W;
+    const int channel = first_channel + lane * V, strip = slot < g.strips ? slot : g.strips - 1,
+              column = first_column + strip * W;
     const bool inside = slot < g.strips && channel < p.s.channels && column < p.s.out[1];
     const T *const own = reinterpret_cast<const T *>(ring) + (strip * W * STEP * g.lanes + lane) * V;
     const float *const taps = filters + lane * (S * S * V);
@@ -154,52 +179,56 @@ template <class T, int V, int S, int STEP> __global__ void __launch_bounds__(rin
         for (int j = 0; j < V; j++) w[j] = v.at[j];
     };
     const ring_finish<T, V> finish(p, channel, inside);
-    int64_t to = int64_t(part.image) * p.s.y_n + part.begin * p.s.y_at[0] + channel;
     uint32_t parity = 0;
     int at = 0;
-    /* Row i of the block; all threads have read it when its place is loaded again. */
-    const auto take = [&](int i, float(&in)[I][V]) {
+    /* The next row; all threads have read it when its place is loaded again. */
+    const auto take = [&](float(&in)[I][V]) {
         simt::rows_line<T, V, I> line;
         ptx::barrier_wait(barriers + 8 * at, parity);
         line.load(own + unsigned(at) * (g.row_bytes / unsigned(sizeof(T))), width, ~0u);
         __syncthreads();
-        if (t == 0 && i + ring_rows < count) load(i + ring_rows, at);
+        load(at);
         line.widen(in);
         if (++at == ring_rows) {
             at = 0;
             parity ^= 1;
         }
     };
-    const auto put = [&](float(&sum)[W][V]) {
-        if (inside) finish.put(p, sum, to + column * p.s.y_at[1], column);
-        to += p.s.y_at[0];
-    };
-    if constexpr (STEP == 1) {
-        simt::rows_march<S, W, V> march;
 #pragma unroll 1
-        for (int i = 0; i < count; i++) {
-            float in[I][V];
-            take(i, in);
-            const int late = count - 1 - i; /* outputs before and after the block's are left out */
-            march.step_to(in, S - 1 - i, late < S ? late : S - 1, weights, [&](float(&sum)[W][V]) {
-                if (i >= S - 1) put(sum);
-            });
-        }
-    } else {
-        rows_march_two<S, W, V> march;
+    for (; now.rows > 0; now.advance(p.s)) {
+        const int count = now.template inputs<S, STEP>();
+        int64_t to = int64_t(now.image) * p.s.y_n + now.begin * p.s.y_at[0] + channel;
+        const auto put = [&](float(&sum)[W][V]) {
+            if (inside) finish.put(p, sum, to + column * p.s.y_at[1], column);
+            to += p.s.y_at[0];
+        };
+        if constexpr (STEP == 1) {
+            simt::rows_march<S, W, V> march;
 #pragma unroll 1
-        for (int i = 0;; i += 2) {
-            {
+            for (int i = 0; i < count; i++) {
                 float in[I][V];
-                take(i, in);
-                march.even(in, weights, [&](float(&sum)[W][V]) {
+                take(in);
+                const int late = count - 1 - i; /* outputs before and after the block's are left out */
+                march.step_to(in, S - 1 - i, late < S ? late : S - 1, weights, [&](float(&sum)[W][V]) {
                     if (i >= S - 1) put(sum);
                 });
             }
-            if (i + 1 >= count) break;
-            float in[I][V];
-            take(i + 1, in);
-            march.odd(in, weights);
+        } else {
+            rows_march_two<S, W, V> march;
+#pragma unroll 1
+            for (int i = 0;; i += 2) {
+                {
+                    float in[I][V];
+                    take(in);
+                    march.even(in, weights, [&](float(&sum)[W][V]) {
+                        if (i >= S - 1) put(sum);
+                    });
+                }
+                if (i + 1 >= count) break;
+                float in[I][V];
+                take(in);
+                march.odd(in, weights);
+            }
         }
     }
 #endif

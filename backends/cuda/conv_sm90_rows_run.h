@@ -9,19 +9,19 @@
 namespace sm90 {
 
 /* A block's lanes and strips: few threads without work, few columns loaded twice, long lines. */
-inline void choose_ring_block(rows_ring *g, const simt::rows_shape &s, int V, int element_bytes, int step)
+inline void choose_ring_block(rows_ring *g, const simt::rows_shape &s, int V, int element_bytes, int step, int most)
 {
     const int64_t packs = s.channels / V, strips = simt::ceil_div(s.out[1], int(simt::rows_columns));
     double least = 1e300;
-    for (int lanes = 16 / (V * element_bytes); lanes <= 32; lanes += 16 / (V * element_bytes))
-        for (int own = 1; own <= strips && own * lanes <= ring_threads; own++) {
+    for (int lanes = 16 / (V * element_bytes); lanes <= 64; lanes += 16 / (V * element_bytes))
+        for (int own = 1; own <= strips && own * lanes <= most; own++) {
             const int columns = (own * int(simt::rows_columns) - 1) * step + s.taps[1];
             if (columns > 256) break;
             const int64_t groups = simt::ceil_div(packs, lanes), tiles = simt::ceil_div(strips, own),
                           threads = simt::ceil_div(own * lanes, 32) * 32;
             const double work = double(groups * tiles * threads) / double(packs * strips),
                          halo = double(columns) / double(own * int(simt::rows_columns) * step),
-                         lines = 1 + 16.0 / (lanes * V * element_bytes), start = 1 + 4.0 / double(threads);
+                         lines = 1 + 32.0 / (lanes * V * element_bytes), start = 1 + 4.0 / double(threads);
             const double cost = work * (2 + halo) * lines * start;
             if (cost >= least) continue;
             least = cost;
@@ -37,20 +37,23 @@ inline void choose_ring_block(rows_ring *g, const simt::rows_shape &s, int V, in
 
 inline int ring_block_threads(const rows_ring &g) { return int(simt::ceil_div(g.lanes * g.strips, 32) * 32); }
 
-/* Parts of the rows: rounds of blocks times rows of the input, and what a block's start takes. */
-inline void choose_ring_rows(rows_ring *g, const simt::rows_shape &s, int step, int64_t units)
+/* Ranges of the rows: rounds of blocks times rows of the input, and what a block's start takes. As many as blocks run at once, or
+ * whole parts of the images, which meet fewer rows twice. */
+inline void choose_ring_rows(rows_ring *g, const simt::rows_shape &s, int step, int64_t slots)
 {
-    const int64_t others = int64_t(g->groups) * g->tiles * s.n, slots = units * (4 * ring_threads / ring_block_threads(*g));
+    const int64_t others = int64_t(g->groups) * g->tiles, rows = int64_t(s.n) * s.out[0];
     double least = 1e300;
-    for (int chunks = 1; chunks <= s.out[0]; chunks++) {
-        const int64_t rows = simt::ceil_div(s.out[0], chunks), blocks = others * simt::ceil_div(s.out[0], rows);
-        const double rounds = double(blocks) / double(slots), whole = double(simt::ceil_div(blocks, slots));
-        const double cost = (rounds < 4 ? whole : rounds + 0.5) * (double((rows - 1) * step + s.taps[0]) + 4);
-        if (cost >= least) continue;
+    const auto consider = [&](int64_t ranges, bool parts) {
+        if (ranges > rows) ranges = rows;
+        if (ranges < 1) ranges = 1;
+        const double own = double(simt::ceil_div(rows, ranges)), images = parts ? 1 : own / s.out[0] + 1;
+        const double cost = double(simt::ceil_div(ranges * others, slots)) * (own * step + images * (s.taps[0] - step) + 4);
+        if (cost >= least) return;
         least = cost;
-        g->rows = int(rows);
-        g->chunks = unsigned(simt::ceil_div(s.out[0], rows));
-    }
+        g->ranges = unsigned(ranges);
+    };
+    for (int rounds = 1; rounds <= 8; rounds++) consider(slots * rounds / others, false);
+    for (int parts = 1; parts <= s.out[0] && s.n * parts * others <= 8 * slots; parts++) consider(int64_t(s.n) * parts, true);
 }
 
 inline bool make_ring_map(CUtensorMap *map, const void *x, trine_dtype dtype, const simt::rows_shape &s, const rows_ring &g,
@@ -74,14 +77,16 @@ inline trine_status launch_ring(trine_call *call, const simt::rows_problem<T> &p
 {
     constexpr int V = simt::rows_pack_bytes(S) / sizeof(T);
     rows_ring g = {};
-    choose_ring_block(&g, p.s, V, sizeof(T), STEP);
-    choose_ring_rows(&g, p.s, STEP, call->device->props.compute_units > 0 ? call->device->props.compute_units : 1);
+    choose_ring_block(&g, p.s, V, sizeof(T), STEP, ring_threads<T, S>);
+    const int64_t units = call->device->props.compute_units > 0 ? call->device->props.compute_units : 1,
+                  by_threads = ring_together<T, S> / ring_block_threads(g), by_shared = (220 << 10) / g.shared;
+    choose_ring_rows(&g, p.s, STEP, units * (by_threads < by_shared ? by_threads : by_shared));
     CUtensorMap map;
     TRINE_REQUIRE_THAT(call, make_ring_map(&map, p.x, dtype, p.s, g, V), "the driver makes no tensor map of it");
     const auto kernel = depthwise_ring_kernel<T, V, S, STEP>;
     target::allow_shared(kernel, g.shared);
-    return simt::launch(call, kernel, simt::grid(int64_t(g.groups) * g.tiles * g.chunks * p.s.n), ring_block_threads(g), g.shared,
-                        map, p, g);
+    return simt::launch(call, kernel, simt::grid(int64_t(g.groups) * g.tiles * g.ranges), ring_block_threads(g), g.shared, map, p,
+                        g);
 }
 
 template <class T> inline trine_status run_ring(trine_call *call, const simt::rows_problem<T> &p, trine_dtype dtype, int64_t step)

@@ -11,15 +11,16 @@
 
 namespace sm90 {
 
-/* turned: tf32; dy was copied as [row][pixel], for the tensor cores want terms of f32 dense, and x comes to them through registers
+/* planes: filters of one tap, of images whose channels are planes of dense pixels: both operands lie along K. turned: tf32; dy was copied as [row][pixel], for the tensor cores want terms of f32 dense, and x comes to them through registers
  * (matmul_sm90_turned.h). exact: f32 is not rounded. */
-enum class weight_way { plain, turned, exact };
+enum class weight_way { plain, planes, turned, exact };
 
 struct weight_parts {
     float *sums; /* [split][row][column]: columns are (tap, channel), channels in whole boxes */
     unsigned tiles_m, tiles_n, splits;
     int rows, pitch, steps;
     int blocks; /* of a box's columns that there are */
+    int plane;  /* planes: steps of an image */
     int share;  /* blocks of a cluster, whose tiles are neighbours along the rows and which load x together */
 };
 
@@ -118,6 +119,17 @@ template <class T, class Tile> TRINE_DEVICE void load_weight_windows(const maps 
     }
 }
 
+/* Both operands of planes, of one image. */
+template <class T, class Tile> TRINE_DEVICE void load_weight_planes(const maps &m, const weight_parts &p,
+                                                                    const ring_place<Tile> &at, const weight_work &w, int step)
+{
+    const int image = step / p.plane;
+    ptx::coordinates from = {(step - image * p.plane) * weight_unit<T>, w.row, {image, 0, 0}};
+    ptx::load_box(at.a(), &m.a, from, false, at.full());
+    from.outer = w.column;
+    ptx::load_box(at.b(), &m.b, from, false, at.full());
+}
+
 /* All lanes go through it, one starts the copies (ptx::warp_index). */
 template <class T, class Tile, weight_way WAY>
 TRINE_DEVICE void load_weight_stages(const maps &m, const conv_geometry &g, const weight_parts &p, uint32_t base)
@@ -135,11 +147,15 @@ TRINE_DEVICE void load_weight_stages(const maps &m, const conv_geometry &g, cons
             ptx::barrier_wait(at.empty(), at.parity ^ 1);
             if (leads) {
                 ptx::barrier_expect(at.full(), Tile::bytes_stage);
-                load_weight_rows<T, Tile, WAY>(m, g, at, w.row, step, box);
-                if (g.windows)
-                    load_weight_windows<T, Tile>(m, g, p, at, w, box);
-                else
-                    load_weight_pixels<T, Tile>(m, g, p, at, boxes, box);
+                if constexpr (WAY == weight_way::planes) {
+                    load_weight_planes<T, Tile>(m, p, at, w, step);
+                } else {
+                    load_weight_rows<T, Tile, WAY>(m, g, at, w.row, step, box);
+                    if (g.windows)
+                        load_weight_windows<T, Tile>(m, g, p, at, w, box);
+                    else
+                        load_weight_pixels<T, Tile>(m, g, p, at, boxes, box);
+                }
             }
             at.advance();
         }
@@ -162,11 +178,11 @@ TRINE_DEVICE void put_turned_sums(const turned_sums<Tile> &sum, const weight_par
         }
 }
 
-template <class T, class Tile> TRINE_DEVICE void put_weight_sums(const float (&sum)[Tile::N / 2], const weight_parts &p,
-                                                                 const weight_work &w, const lane_place &me)
+template <weight_way WAY, class Tile> TRINE_DEVICE void put_weight_sums(const float (&sum)[Tile::N / 2], const weight_parts &p,
+                                                                        const weight_work &w, const lane_place &me)
 {
     float *const parts = p.sums + int64_t(w.split) * p.rows * p.pitch + w.column;
-    if constexpr (sizeof(T) == 4) {
+    if constexpr (WAY == weight_way::exact) {
         const int row = w.row + me.group * 64 + me.warp() * lane_sums<1>::rows;
         float *to = parts + int64_t(row) * p.pitch + me.lane();
 #pragma unroll
@@ -193,6 +209,7 @@ template <class T, class Tile, weight_way WAY> TRINE_DEVICE void make_weight_sum
     const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
     const unsigned units_apart = ptx::cluster_count(), rank = ptx::cluster_rank(),
                    units = p.tiles_m / unsigned(p.share) * p.tiles_n * p.splits;
+    constexpr wgmma::axis axis = WAY == weight_way::planes ? wgmma::along_k : wgmma::along_rows;
     schedule s = {};
     s.share = p.share;
     s.splits = 1;
@@ -208,8 +225,8 @@ template <class T, class Tile, weight_way WAY> TRINE_DEVICE void make_weight_sum
             if constexpr (WAY == weight_way::exact)
                 multiply_rows_exactly<Tile>(sum, at, s, w.steps, rank, me);
             else
-                multiply_tile<T, Tile, wgmma::along_rows, wgmma::along_rows>(sum, at, s, w.steps, rank, me);
-            put_weight_sums<T, Tile>(sum, p, w, me);
+                multiply_tile<T, Tile, axis, axis>(sum, at, s, w.steps, rank, me);
+            put_weight_sums<WAY, Tile>(sum, p, w, me);
         }
     }
 }

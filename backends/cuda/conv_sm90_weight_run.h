@@ -31,6 +31,7 @@ inline bool lies_as_matrix(const conv_images &y, int64_t bytes)
 }
 
 struct weight_layout {
+    bool planes;                 /* as weight_way */
     bool copy_x, copy_y, turned; /* turned: dy's copy is [channel][pixel] */
     int tile;
     conv_layout images; /* of x */
@@ -47,7 +48,8 @@ inline void choose_weight_tile(weight_layout *l, const conv_task &task, int64_t 
     weight_parts &p = l->parts;
     for (int i = 0; i < 3; i++) {
         const weight_tile &t = weight_tiles[i];
-        const double rate = l->turned ? 1024 * t.turned : wide ? 128 * t.exact : 2048 * t.rate;
+        if (l->planes && i > 0) break; /* bound by bytes */
+        const double rate = takes_tf32(task) ? 1024 * t.turned : wide ? 128 * t.exact : 2048 * t.rate;
         if (rate == 0) continue;
         const int64_t m = simt::ceil_div(p.rows, t.m), n = simt::ceil_div(p.blocks, t.n / unit), bytes = m * t.m * n * t.n * 4;
         const double step = double(t.m) * t.n * unit / rate * t.together;
@@ -68,6 +70,37 @@ inline void choose_weight_tile(weight_layout *l, const conv_task &task, int64_t 
     }
 }
 
+/* Planes of dense pixels that TMA can read, met by one tap without stride. */
+inline bool lies_in_planes(const conv_images &x, int64_t bytes)
+{
+    const bool dense = x.size[1] > 1 ? x.stride[1] == 1 && (x.size[0] == 1 || x.stride[0] == x.size[1]) : x.stride[0] == 1;
+    return dense && x.size[0] * x.size[1] > 1 && (x.c == 1 || tensor_map::stride_fits(x.channel, int(bytes))) &&
+           (x.n == 1 || tensor_map::stride_fits(x.image, int(bytes)));
+}
+inline bool takes_planes(const conv_task &t, const conv_images &dy)
+{
+    bool fit = (t.dtype != TRINE_F32 || takes_tf32(t)) && t.x.n > 0;
+    for (int i = 0; i < 2; i++)
+        fit = fit && t.taps[i] == 1 && t.first[i] == 0 && t.outputs[i] == t.x.size[i] && (t.step[i] == 1 || t.outputs[i] == 1);
+    return fit && lies_in_planes(t.x, bytes_of(t)) && lies_in_planes(dy, bytes_of(t));
+}
+
+inline bool make_weight_planes(CUtensorMap *map, const conv_task &t, const conv_images &x, int rows)
+{
+    tensor_map::matrices m = {};
+    m.data = x.data;
+    m.type = loaded_type_of(t);
+    m.element_bytes = int(bytes_of(t));
+    m.inner = x.size[0] * x.size[1];
+    m.outer = x.c;
+    m.outer_stride = x.channel;
+    m.batch_axes = 1;
+    m.batch[0] = x.n;
+    m.batch_stride[0] = x.image;
+    m.batch[1] = m.batch[2] = 1;
+    return tensor_map::make(map, m, terms_of(t), rows);
+}
+
 inline weight_layout weight_layout_of(const trine_call *call, const conv_task &t, const conv_images &dy)
 {
     weight_layout l = {};
@@ -76,13 +109,19 @@ inline weight_layout weight_layout_of(const trine_call *call, const conv_task &t
     const int unit = terms_of(t);
     l.images = layout_of(t, unit, false);
     l.copy_x = l.images.copy_x;
-    l.turned = takes_tf32(t);
-    l.copy_y = l.turned || !(l.images.windows ? lies_well(dy, bytes) : lies_as_matrix(dy, bytes));
+    l.planes = takes_planes(t, dy);
+    l.turned = !l.planes && takes_tf32(t);
+    l.copy_x = l.copy_x && !l.planes;
+    l.copy_y = l.turned || !l.planes && !(l.images.windows ? lies_well(dy, bytes) : lies_as_matrix(dy, bytes));
     l.parts.rows = int(dy.c);
     l.parts.blocks = l.images.steps;
     l.parts.steps = int(tile_rows(t, l.images, unit));
+    if (l.planes) {
+        l.parts.plane = int(simt::ceil_div(t.outputs[0] * t.outputs[1], unit));
+        l.parts.steps = int(t.x.n) * l.parts.plane;
+    }
     choose_weight_tile(&l, t, units);
-    l.x_bytes = l.images.x_bytes;
+    l.x_bytes = l.copy_x ? l.images.x_bytes : 0;
     const int64_t elements = l.turned   ? dy.c * l.parts.steps * unit
                              : l.copy_y ? t.x.n * t.outputs[0] * t.outputs[1] * padded_to(dy.c, 16 / bytes)
                                         : 0;
@@ -108,9 +147,16 @@ template <class T, weight_way WAY> inline trine_status launch_weight_tile(trine_
                                                                           const weight_layout &l, const weight_output &o)
 {
     if (l.tile == 0) return launch_weight<T, weight_64x128, WAY>(call, m, g, l.parts, o);
-    if constexpr (WAY != weight_way::turned)
+    if constexpr (WAY == weight_way::plain || WAY == weight_way::exact)
         if (l.tile == 1) return launch_weight<T, weight_128x128, WAY>(call, m, g, l.parts, o);
     return launch_weight<T, weight_128x256, WAY>(call, m, g, l.parts, o);
+}
+
+template <class T, weight_way WAY> inline trine_status
+launch_weight_lying(trine_call *call, const maps &m, const conv_geometry &g, const weight_layout &l, const weight_output &o)
+{
+    if (l.planes) return launch_weight<T, weight_64x128, weight_way::planes>(call, m, g, l.parts, o);
+    return launch_weight_tile<T, WAY>(call, m, g, l, o);
 }
 
 inline weight_turn weight_turn_of(const conv_images &dy, const weight_layout &l, void *to)
@@ -170,12 +216,17 @@ inline trine_status run_weight(trine_call *call, const conv_task &t, const conv_
         status = copy_pixels(call, dy, bytes_of(t), memory + l.x_bytes);
     if (status != TRINE_OK) return status;
     maps m = {};
-    TRINE_REQUIRE_THAT(call, make_dy(&m.a, t, dy, y, l) && make_a(&m.b, t, l.images, x, terms_of(t)),
-                       "the driver makes no tensor map of it");
+    const weight_tile &tile = weight_tiles[l.tile];
+    const bool made = l.planes
+                          ? make_weight_planes(&m.a, t, dy, tile.m) && make_weight_planes(&m.b, t, t.x, tile.n / l.parts.share)
+                          : make_dy(&m.a, t, dy, y, l) && make_a(&m.b, t, l.images, x, terms_of(t));
+    TRINE_REQUIRE_THAT(call, made, "the driver makes no tensor map of it");
     if (l.turned) return launch_weight_tile<float, weight_way::turned>(call, m, g, l, o);
-    if (t.dtype == TRINE_F32) return launch_weight_tile<float, weight_way::exact>(call, m, g, l, o);
-    return t.dtype == TRINE_F16 ? launch_weight_tile<simt::f16, weight_way::plain>(call, m, g, l, o)
-                                : launch_weight_tile<simt::bf16, weight_way::plain>(call, m, g, l, o);
+    switch (t.dtype) {
+    case TRINE_F16: return launch_weight_lying<simt::f16, weight_way::plain>(call, m, g, l, o);
+    case TRINE_BF16: return launch_weight_lying<simt::bf16, weight_way::plain>(call, m, g, l, o);
+    default: return launch_weight_lying<float, weight_way::exact>(call, m, g, l, o);
+    }
 }
 
 trine_status conv_weight(trine_call *call, const void *args)
