@@ -128,9 +128,9 @@ void cases_nf4_matmul(case_list *list, case_kind kind)
                 new_nf4_matmul(list, s);
             }
     /* more tiles than a device has multiprocessors, of few rows of x and of many */
-    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_BF16, .m = 70, .n = 8900, .k = 64});
-    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_F16, .m = 2, .n = 36000, .k = 128});
-    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_BF16, .m = 13, .n = 12000, .k = 192});
+    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_BF16, .m = 17, .n = 17000, .k = 64});
+    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_F16, .m = 2, .n = 36000, .k = 64});
+    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_BF16, .m = 13, .n = 12000, .k = 64});
 }
 
 #endif
