@@ -22,14 +22,18 @@ using simt::nf4_product;
 
 enum { warpgroup = 128, together = 2, terms = TRINE_NF4_BLOCK, line_codes = terms / 2 };
 
-/* ROWS: of x. */
-template <int ROWS, int STAGES> struct tile {
+/* ROWS: of x. TURNS: 1, or two pairs of warpgroups that take turns along K, where decoding takes more time than multiplying. */
+template <int ROWS, int STAGES, int TURNS> struct tile {
     enum {
         columns = ROWS,
         stages = STAGES,
         rows = 128, /* of the weight */
-        multipliers = rows / 64 * warpgroup,
-        trades_registers = ROWS >= 128, /* as sm90::tile */
+        turns = TURNS,
+        groups = rows / 64,
+        multipliers = turns * groups * warpgroup,
+        trades_registers = ROWS >= 128 || TURNS > 1, /* as sm90::tile */
+        registers = TURNS > 1 ? 112 : 232,           /* then, of a multiplying thread, and of a loading one */
+        registers_left = TURNS > 1 ? 32 : 40,
         threads = multipliers + (trades_registers ? warpgroup : 32),
         bytes_x = ROWS * wgmma::line_bytes,
         bytes_codes = rows * line_codes,
@@ -40,7 +44,7 @@ template <int ROWS, int STAGES> struct tile {
         staging = turn_rows * pitch * 4,
         /* offsets from the first multiple of 1024 behind the table */
         at_staging = stages * bytes_stage,
-        at_barriers = at_staging + multipliers / warpgroup * staging,
+        at_barriers = at_staging + groups * staging,
         shared = nf4_table::table_bytes + at_barriers + 2 * 8 * stages + wgmma::pattern_bytes
     };
     static_assert(bytes_stage % wgmma::pattern_bytes == 0, "patterns are whole");
@@ -142,11 +146,12 @@ template <class T, class Tile> struct decoder {
     const unsigned char *table;
     uint32_t bank, selector, own, swizzled;
     const float *scales; /* of block lane % 4 of its first row, and of the other one so much further */
-    int apart, lane;
+    int apart, lane, turn;
     int left; /* blocks from there on; none where there is no row */
     float now[2], next[2];
 
-    TRINE_DEVICE_METHOD decoder(const unsigned char *table_, int group, int thread) : table(table_), lane(thread % 32)
+    TRINE_DEVICE_METHOD decoder(const unsigned char *table_, int group, int turn_, int thread)
+        : table(table_), lane(thread % 32), turn(turn_)
     {
         const int row = group * 64 + thread / 32 * 16 + lane / 4;
         bank = uint32_t(4 * lane);
@@ -174,10 +179,10 @@ template <class T, class Tile> struct decoder {
     /* Block i of the unit, its codes in shared memory. */
     TRINE_DEVICE_METHOD void run(uint32_t (&a)[4][4], uint32_t codes, int i)
     {
-        if (i % 4 == 0) {
+        if (i % 4 == turn) {
             /* volatile: else the compiler copies every time, and so waits for what was just asked for */
             asm volatile("mov.b32 %0, %2; mov.b32 %1, %3;" : "=&f"(now[0]), "=f"(now[1]) : "f"(next[0]), "f"(next[1]));
-        } else if (i % 4 == 2) {
+        } else if (i % 4 == turn + 2) {
             fetch_scales();
         }
 #pragma unroll
@@ -231,7 +236,7 @@ TRINE_DEVICE void multiply_stage(float (&sum)[Tile::columns / 2], uint32_t (&a)[
     codes.run(after, at.codes(), i + 1);
 }
 
-/* The sums of a unit. */
+/* The sums of a unit, or this turn's part of them. */
 template <class T, class Tile> TRINE_DEVICE void multiply_unit(float (&sum)[Tile::columns / 2], decoder<T, Tile> &codes,
                                                                ring_place<Tile> &at, int steps, int thread)
 {
@@ -248,14 +253,41 @@ template <class T, class Tile> TRINE_DEVICE void multiply_unit(float (&sum)[Tile
     wgmma::hold(sum);
     if (thread < together) ptx::barrier_arrive(last, uint32_t(thread));
 }
+template <class T, class Tile> TRINE_DEVICE void multiply_in_turns(float (&sum)[Tile::columns / 2], decoder<T, Tile> &codes,
+                                                                   ring_place<Tile> &at, int steps, int thread)
+{
+    uint32_t a[4][4];
+    if (steps <= codes.turn)
+#pragma unroll
+        for (float &x : sum) x = 0;
+    wgmma::hold(sum);
+#pragma unroll 1
+    for (int i = 0; i < steps; i++, at.advance()) {
+        if (i % Tile::turns != codes.turn) continue;
+        ptx::barrier_wait(at.full(), at.parity);
+        codes.run(a, at.codes(), i);
+        hold(a);
+        const uint64_t x = wgmma::describe(at.x());
+        wgmma::fence();
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            wgmma::multiply_pairs<T, Tile::columns>::run(sum, a[k], x + k * wgmma::next_terms<wgmma::along_k>,
+                                                         i + k > codes.turn);
+        wgmma::commit();
+        wgmma::wait<0>();
+        wgmma::hold(sum);
+        hold(a);
+        if (thread < together) ptx::barrier_arrive(at.empty(), uint32_t(thread));
+    }
+}
 
-/* The sums of 32 rows of x that a warpgroup has turned: four rows of the weight at a time. */
+/* The sums of 32 rows of x that a group has turned: four rows of the weight at a time, by all of its threads. */
 template <class T, class Tile> TRINE_DEVICE void store_turned(const nf4_product<T> &p, const schedule &s, const work<Tile> &w,
                                                               int64_t row, int column, uint32_t staging, int thread)
 {
     const int64_t first = row + thread % 16 * 4;
 #pragma unroll 1
-    for (int i = thread / 16; i < Tile::turn_rows && column + i < p.m; i += warpgroup / 16) {
+    for (int i = thread / 16; i < Tile::turn_rows && column + i < p.m; i += Tile::turns * warpgroup / 16) {
         const float4 v = ptx::load_shared(staging + uint32_t(i * Tile::pitch + thread % 16 * 4) * 4);
         if (first >= p.n) continue;
         if (s.parts && p.n % 4 == 0) {
@@ -276,7 +308,7 @@ template <class T, class Tile> TRINE_DEVICE void store_turned(const nf4_product<
 
 template <class T, class Tile> TRINE_DEVICE void store_sums(const float (&sum)[Tile::columns / 2], const nf4_product<T> &p,
                                                             const schedule &s, const work<Tile> &w, uint32_t base, int group,
-                                                            int thread)
+                                                            int turn, int thread)
 {
     const uint32_t staging = base + Tile::at_staging + group * Tile::staging;
     const int lane = thread % 32;
@@ -284,15 +316,21 @@ template <class T, class Tile> TRINE_DEVICE void store_sums(const float (&sum)[T
 #pragma unroll
     for (int c = 0; c < Tile::columns / Tile::turn_rows; c++) {
         if (w.column + c * Tile::turn_rows >= p.m) break;
-        ptx::meet(1 + group, warpgroup); /* what was there has been read */
 #pragma unroll
-        for (int j = 0; j < Tile::turn_rows / 8; j++)
+        for (int t = Tile::turns - 1; t >= 0; t--) {       /* the last turn's sums, then the first's and those */
+            ptx::meet(1 + group, Tile::turns * warpgroup); /* what was there has been read; what is added is there */
+            if (t != turn) continue;
 #pragma unroll
-            for (int i = 0; i < 4; i++)
-                ptx::store_shared(mine + uint32_t((8 * j + i % 2) * Tile::pitch + i / 2 * 8) * 4,
-                                  sum[c * Tile::turn_rows / 2 + 4 * j + i]);
-        ptx::meet(1 + group, warpgroup);
-        store_turned(p, s, w, w.row + group * 64, w.column + c * Tile::turn_rows, staging, thread);
+            for (int j = 0; j < Tile::turn_rows / 8; j++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    const uint32_t at = mine + uint32_t((8 * j + i % 2) * Tile::pitch + i / 2 * 8) * 4;
+                    const float x = sum[c * Tile::turn_rows / 2 + 4 * j + i];
+                    ptx::store_shared(at, t + 1 < Tile::turns ? x + ptx::load_shared_one(at) : x);
+                }
+        }
+        ptx::meet(1 + group, Tile::turns * warpgroup);
+        store_turned(p, s, w, w.row + group * 64, w.column + c * Tile::turn_rows, staging, turn * warpgroup + thread);
     }
 }
 
@@ -301,15 +339,19 @@ TRINE_DEVICE void multiply_units(const nf4_product<T> &p, const schedule &s, con
 {
     const uint32_t rank = ptx::cluster_rank();
     const unsigned apart = ptx::cluster_count();
-    const int group = ptx::warp_index() / 4, thread = int(threadIdx.x) % warpgroup;
+    const int index = ptx::warp_index() / 4, group = index % Tile::groups, turn = index / Tile::groups,
+              thread = int(threadIdx.x) % warpgroup;
     ring_place<Tile> at(base);
-    decoder<T, Tile> codes(table, group, thread);
+    decoder<T, Tile> codes(table, group, turn, thread);
     float sum[Tile::columns / 2];
     for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += apart) {
         const work<Tile> w(s, unit, rank);
         codes.begin(p, w.row, w.first_step, w.steps);
-        multiply_unit<T, Tile>(sum, codes, at, w.steps, thread);
-        store_sums<T, Tile>(sum, p, s, w, base, group, thread);
+        if constexpr (Tile::turns > 1)
+            multiply_in_turns<T, Tile>(sum, codes, at, w.steps, thread);
+        else
+            multiply_unit<T, Tile>(sum, codes, at, w.steps, thread);
+        store_sums<T, Tile>(sum, p, s, w, base, group, turn, thread);
     }
 }
 
@@ -327,7 +369,7 @@ template <class T, class Tile> __global__ void __launch_bounds__(Tile::threads, 
         ring_place<Tile> at(base);
         for (int i = 0; i < Tile::stages; i++, at.advance()) {
             ptx::barrier_init(at.full(), 1);
-            ptx::barrier_init(at.empty(), Tile::multipliers / warpgroup * together);
+            ptx::barrier_init(at.empty(), Tile::groups * together);
         }
         ptx::barrier_init_fence();
     }
@@ -336,11 +378,11 @@ template <class T, class Tile> __global__ void __launch_bounds__(Tile::threads, 
     if (warp < Tile::multipliers / 32) {
         nf4_table::fill_table<T, Tile::multipliers>(table, values);
         ptx::meet(15, Tile::multipliers);
-        if constexpr (Tile::trades_registers) ptx::take_registers<232>();
+        if constexpr (Tile::trades_registers) ptx::take_registers<Tile::registers>();
         ptx::cluster_wait();
         multiply_units<T, Tile>(p, s, table, base);
     } else {
-        if constexpr (Tile::trades_registers) ptx::leave_registers<40>();
+        if constexpr (Tile::trades_registers) ptx::leave_registers<Tile::registers_left>();
         ptx::cluster_wait();
         if (warp == Tile::multipliers / 32) load_stages<Tile>(m, s, base);
         __syncwarp();

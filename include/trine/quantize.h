@@ -68,7 +68,7 @@ TRINE_API trine_status trine_absmax_dequantize(trine_stream *stream, const trine
  * W's elements are value * absmax in f32. With a 16-bit x the value, the product or both may be rounded to x's dtype before
  * x is multiplied. Sums in f32, one rounding. Asynchronous in the stream's order; workspace (at most about 32 MiB and absmax in f32;
  * transposed: W in x's dtype). Errors: INVALID_ARGUMENT for sizes, dtypes or a kind that don't go together.
- * Variants, of which all but the last read W packed: sm90 (CUDA, compute capability 9.0: M of 17 and more, f16 and bf16, W decoded on
+ * Variants, of which all but the last read W packed: sm90 (CUDA, compute capability 9.0: M of 17 to 2048, f16 and bf16, W decoded on
  * its way to the tensor cores, read once for up to 256 rows), mma (CUDA with 95 KiB of shared memory in a block: M of at most 48, f16
  * and bf16, W read once for each 16 rows), gemv (M of at most 4, W read once);
  * dequantize: rows of W in x's dtype through the workspace, then matmul. */

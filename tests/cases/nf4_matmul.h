@@ -111,7 +111,7 @@ void cases_nf4_matmul(case_list *list, case_kind kind)
     static const int64_t shapes[][3] = {{0, 5, 64},     {3, 0, 64},     {2, 7, 0},     {1, 1, 1},      {1, 37, 192},
                                         {2, 70, 67},    {4, 33, 256},   {5, 48, 640},  {8, 100, 1088}, {16, 65, 128},
                                         {13, 31, 64},   {17, 40, 192},  {3, 16, 2304}, {41, 37, 1088}, {9, 300, 320},
-                                        {70, 260, 320}, {129, 33, 192}, {257, 70, 128}};
+                                        {70, 140, 320}, {129, 33, 192}, {257, 40, 128}};
     if (kind == CASES_BENCH) {
         nf4_bench(list);
         return;
@@ -128,9 +128,9 @@ void cases_nf4_matmul(case_list *list, case_kind kind)
                 new_nf4_matmul(list, s);
             }
     /* more tiles than a device has multiprocessors, of few rows of x and of many */
-    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_BF16, .m = 70, .n = 8900, .k = 64});
-    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_F16, .m = 2, .n = 36000, .k = 128});
-    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_BF16, .m = 13, .n = 12000, .k = 192});
+    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_BF16, .m = 17, .n = 17000, .k = 64});
+    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_F16, .m = 2, .n = 36000, .k = 64});
+    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_BF16, .m = 13, .n = 12000, .k = 64});
 }
 
 #endif

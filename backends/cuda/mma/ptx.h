@@ -264,12 +264,6 @@ TRINE_DEVICE int4 load_shared_words(uint32_t address)
                  : "memory");
     return v;
 }
-TRINE_DEVICE uint2 load_shared_pair(uint32_t address)
-{
-    uint2 v;
-    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(address) : "memory");
-    return v;
-}
 TRINE_DEVICE float load_shared_one(uint32_t address)
 {
     float x;
