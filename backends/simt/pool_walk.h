@@ -12,7 +12,9 @@
 
 namespace simt {
 
-enum { pool_walk_lines = 8 /* of windows that a thread goes through, if threads are enough */ };
+/* Lines of windows that a thread goes through, if threads are enough: few, so that what is written at a time lies close together
+ * (with eight, 79 to 88 % of a copy on an H100, with two, 84 to 95), though a line between two threads is read twice. */
+enum { pool_walk_lines = 2 };
 
 struct pool_walk_plan {
     divider_any packs, pieces; /* of a line of dx; of a plane */
