@@ -168,7 +168,7 @@ template <class T, int V, bool average> struct pool_windows<T, V, false, average
 };
 
 /* So many blocks that no register spills. */
-template <int V, bool channels, bool average> constexpr int pool_walk_blocks = channels ? 2 : average || V < 8 ? 4 : 3;
+template <int V, bool channels, bool average> constexpr int pool_walk_blocks = channels ? 2 : average &&V == 8 ? 5 : 4;
 
 template <class T, int V, bool channels, bool average> TRINE_CROWDED_KERNEL(map_threads, (pool_walk_blocks<V, channels, average>))
 pool_walk_backward_kernel(pool_shape s, pool_walk_plan plan, walk<3, divider_any> planes, T *dx, const T *dy, const void *indices)
@@ -217,15 +217,27 @@ pool_walk_backward_kernel(pool_shape s, pool_walk_plan plan, walk<3, divider_any
         for (int v = 0; v < V; v++) carried[v] = shared ? gift[v] : 0.0f;
         if (!average && there && shared) windows.give(in, carried, scale, below * s.width.in + column);
     };
-    /* all lines on their way together, but maxima of channels, which are too many registers */
-    constexpr int held = !channels || average ? pool_walk_lines + 1 : 1;
-    for (int32_t line = from; line < end; line += held) {
-        loaded in[held];
+    /* packs of four: all lines on their way together; of eight, which take more registers: the next one along columns */
+    constexpr bool ahead = !channels;
+    constexpr int held = V < 8 && (!channels || average) ? pool_walk_lines + 1 : 1;
+    if constexpr (held > 1) {
+        for (int32_t line = from; line < end; line += held) {
+            loaded in[held];
 #pragma unroll
-        for (int k = 0; k < held; k++) load(in[k], line + k);
+            for (int k = 0; k < held; k++) load(in[k], line + k);
 #pragma unroll
-        for (int k = 0; k < held; k++)
-            if (line + k < end) work(in[k], line + k);
+            for (int k = 0; k < held; k++)
+                if (line + k < end) work(in[k], line + k);
+        }
+    } else {
+        loaded next, in;
+        if (ahead) load(next, from);
+        for (int32_t line = from; line < end; line++) {
+            if (!ahead) load(next, line);
+            in = next;
+            if (ahead) load(next, line + 1);
+            work(in, line);
+        }
     }
 }
 
