@@ -168,7 +168,7 @@ template <class T, int V, bool average> struct pool_windows<T, V, false, average
 };
 
 /* So many blocks that no register spills. */
-template <int V, bool channels, bool average> constexpr int pool_walk_blocks = channels ? 2 : average &&V == 8 ? 5 : 4;
+template <int V, bool channels, bool average> constexpr int pool_walk_blocks = channels ? 2 : V == 8 && average ? 5 : 4;
 
 template <class T, int V, bool channels, bool average> TRINE_CROWDED_KERNEL(map_threads, (pool_walk_blocks<V, channels, average>))
 pool_walk_backward_kernel(pool_shape s, pool_walk_plan plan, walk<3, divider_any> planes, T *dx, const T *dy, const void *indices)
