@@ -1,6 +1,9 @@
 /* dropout, uniform and normal from Philox4x32-10, counted by the row-major index of an element (trine/random.h). Bound by bytes,
- * or, where 16-bit elements are only written, by Philox: 20 wide multiplications for 4 elements. The first of them is of 0, the
- * third of what all blocks of a launch share.
+ * or, where elements are only written, by Philox and what becomes of its words: 20 wide multiplications for 4 elements. The
+ * first of them is of 0, the third of what all blocks of a launch share. On an H100 one takes 4.2 cycles of a scheduler (alone; with
+ * an exclusive-or each 5.3, so that little else is issued meanwhile): of four uniform bf16 18 * 4.2 + 50, which would be 126 us for
+ * 2^27 of them at 1.98 GHz; 123 were measured, and 83 for writing the bytes alone. Upper words by DFMA and lower ones by IMAD were
+ * 8 % slower, for the moves that their register pairs need.
  *
  * Dense tensors: a thread makes 16 elements, in packs of 16 bytes whose words come from one Philox block (f32) or two. Everything
  * else: a thread a block of four elements, wherever they lie.

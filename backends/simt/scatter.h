@@ -55,8 +55,8 @@ template <class T, class Y, int V> inline trine_status run_scatter(trine_call *c
     /* whole lines of y */
     while (1 << plan.chunk < plan.groups && (plan.columns.d * V * int64_t(sizeof(Y))) << plan.chunk < 128) plan.chunk++;
     plan.groups = (plan.groups + (1 << plan.chunk) - 1) >> plan.chunk << plan.chunk;
-    /* eight blocks a unit; where more outputs than ids have most of them nothing, and rounds would write those one after the other */
-    const int64_t rounds = plan.n < plan.rows ? 1 : share / (2 * plan.groups);
+    /* eight blocks a unit; where most outputs are copies of x, loads of one round after the other would be waited for */
+    const int64_t rounds = plan.n < plan.rows && plan.has_x ? 1 : share / (2 * plan.groups);
     plan.rounds = int32_t(rounds < 1 ? 1 : rounds < scatter_rounds ? rounds : int64_t(scatter_rounds));
     trine_status status = sort_ids(call, sort, *c.ids, c.sorted, memory, &sorted);
     const trine_iter places = scatter_places(c);

@@ -124,6 +124,7 @@ template <class Y, int V> TRINE_DEVICE void scatter_finish_groups(const scatter_
         if (!is_long && !run.whole && !(run.empty && plan.in_place))
             scatter_short_run<Y, V>(plan, outer, run, row, pack_at, x, y, partials);
     }
+    if (packs * 2 > scatter_threads) return; /* none is long, and no wave waits for another */
     const target::lane_set mine = target::ballot(is_long && (t & (width - 1)) == 0);
     target::barrier(); /* longs were read */
     if (t % wave_size == 0) longs[t / wave_size] = mine;
@@ -143,7 +144,7 @@ template <class Y, int V> TRINE_DEVICE void scatter_finish_groups(const scatter_
 
 /* begins[v]: where v's run begins in the sorted list. A block goes through several rounds of groups, and leaves out those rounds in
  * which all outputs are written: where rows are long a group is a block, and most blocks would live for nothing but that answer. */
-template <class Y, int V> TRINE_CROWDED_KERNEL(scatter_threads, 4)
+template <class Y, int V> TRINE_CROWDED_KERNEL(scatter_threads, 3)
 scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32_t *begins, const Y *x, Y *y, float *partials)
 {
     TRINE_SHARED int32_t busy[scatter_rounds];
@@ -160,7 +161,7 @@ scatter_finish_kernel(scatter_plan plan, walk<3, divider_any> outer, const int32
         const target::lane_set yes = target::ballot(any);
         if (lane == 0) busy[r] = yes != 0;
     }
-    target::barrier();
+    if (plan.rounds > 1) target::barrier();
     for (int r = 0; r < plan.rounds; r++)
         if (plan.rounds == 1 || busy[r]) scatter_finish_groups<Y, V>(plan, outer, r * plan.groups, begins, x, y, partials);
 }

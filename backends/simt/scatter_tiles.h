@@ -13,7 +13,7 @@ enum {
     scatter_least = 32,
     scatter_most = 512,
     scatter_reach = 32,        /* rows behind a tile's end by which a run ends that the tile still adds up; a power of two */
-    scatter_each = 2,          /* packs of an output that a thread finishes */
+    scatter_each = 4,          /* packs of an output that a thread finishes */
     scatter_long = 8,          /* partials */
     scatter_blocks_a_unit = 4, /* that finish, if there are so many outputs */
     scatter_rounds = 16        /* of groups, at most, of such a block */
