@@ -262,6 +262,8 @@ void activate_slopes(trine_activation_kind kind, float alpha, float *dx, const f
     kinds[kind].slope(alpha, dx, x, dy, n);
 }
 
+#include "backends/cpu/activation_gated.h"
+
 /* ---- The ops ---- */
 
 typedef struct context {

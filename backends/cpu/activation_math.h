@@ -2,6 +2,7 @@
 #ifndef TRINE_CPU_ACTIVATION_MATH_H
 #define TRINE_CPU_ACTIVATION_MATH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "backends/cpu/level.h"
@@ -17,5 +18,14 @@ void activate_values(trine_activation_kind kind, float alpha, float *y, const fl
 /* dx[i] = dy[i] f'(x[i]); dx may be x or dy. */
 #define activate_slopes TRINE_CPU(activate_slopes)
 void activate_slopes(trine_activation_kind kind, float alpha, float *dx, const float *x, const float *dy, int64_t n);
+/* dup[i] = dy[i] f(gate[i]), dgate[i] = dy[i] up[i] f'(gate[i]). */
+#define activate_gated TRINE_CPU(activate_gated)
+void activate_gated(trine_activation_kind kind, float alpha, float *dgate, float *dup, const float *gate, const float *up,
+                    const float *dy, int64_t n);
+/* The same straight from memory to whole lines of it, n a multiple of 32; false: not done, for there is no such loop. dgate and dup
+ * may be one of the others each. */
+#define activate_gated_put TRINE_CPU(activate_gated_put)
+bool activate_gated_put(trine_activation_kind kind, float alpha, float *dgate, float *dup, const float *gate, const float *up,
+                        const float *dy, int64_t n, bool stream);
 
 #endif

@@ -53,13 +53,38 @@ static lanes_input entropy_input(const entropy *e, float *buffer, const char *fr
     return (lanes_input){.x = {buffer}, .dtype = TRINE_F32, .n = n};
 }
 
-static void entropy_row(const entropy *e, int64_t row)
+/* A row's loss and lse, from its sum of exponentials and, with smoothing, the sum of its logits. */
+static void entropy_finish(const entropy *e, int64_t row, const double *all, double total)
 {
-    _Alignas(64) float buffer[ENTROPY_CHUNK];
     int64_t at[TRINE_ITER_OPERANDS], offset[TRINE_ITER_OPERANDS];
     trine_iter_offsets(&e->logits, row, at);
     trine_iter_offsets(&e->rows, row, offset);
-    const char *logits = e->in + at[1] * e->size;
+    const int64_t label = label_of(e, offset);
+    const double lse = log(all[SUM]) + all[EXPONENT] * 0.6931471805599453, s = (double)e->options.label_smoothing;
+    double loss = NAN;
+    if (left_out(e, label)) {
+        loss = 0;
+    } else if (label >= 0 && label < e->classes) {
+        const float z = capped(e, lanes_first(e->in + (at[1] + label) * e->size, e->dtype));
+        loss = lse - (double)z;
+        if (s > 0) loss += s * ((double)z - total / (double)e->classes);
+        if (e->options.z_loss > 0) loss += (double)e->options.z_loss * lse * lse;
+    }
+    e->losses[offset[ENTROPY_LOSSES]] = (float)loss;
+    if (e->lse) e->lse[offset[ENTROPY_LSE]] = (float)lse;
+}
+
+static const char *entropy_logits(const entropy *e, int64_t row)
+{
+    int64_t at[TRINE_ITER_OPERANDS];
+    trine_iter_offsets(&e->logits, row, at);
+    return e->in + at[1] * e->size;
+}
+
+static void entropy_row(const entropy *e, int64_t row)
+{
+    _Alignas(64) float buffer[ENTROPY_CHUNK];
+    const char *logits = entropy_logits(e, row);
     double all[EXPONENT + 1] = {-INFINITY, 0, 0}, total = 0;
     for (int64_t i = 0, m; i < e->classes; i += m) {
         m = e->classes - i < ENTROPY_CHUNK ? e->classes - i : ENTROPY_CHUNK;
@@ -72,21 +97,18 @@ static void entropy_row(const entropy *e, int64_t row)
             exp_sum_merge(all, own);
         if (e->options.label_smoothing > 0) total += (double)entropy_sum(&in, 0);
     }
-    const int64_t label = label_of(e, offset);
-    const double lse = log(all[SUM]) + all[EXPONENT] * 0.6931471805599453, s = (double)e->options.label_smoothing;
-    double loss = NAN;
-    if (left_out(e, label)) {
-        loss = 0;
-    } else if (label >= 0 && label < e->classes) {
-        float z;
-        trine_convert(logits + label * e->size, e->dtype, &z, TRINE_F32, 1);
-        z = capped(e, z);
-        loss = lse - (double)z;
-        if (s > 0) loss += s * ((double)z - total / (double)e->classes);
-        if (e->options.z_loss > 0) loss += (double)e->options.z_loss * lse * lse;
-    }
-    e->losses[offset[ENTROPY_LOSSES]] = (float)loss;
-    if (e->lse) e->lse[offset[ENTROPY_LSE]] = (float)lse;
+    entropy_finish(e, row, all, total);
+}
+
+/* Rows of one chunk, EXP_SUM_ROWS at most, without a cap. */
+static void entropy_rows(const entropy *e, int64_t row, int rows)
+{
+    lanes_input in[EXP_SUM_ROWS];
+    double all[EXP_SUM_ROWS][EXPONENT + 1];
+    for (int r = 0; r < rows; r++) in[r] = entropy_input(e, NULL, entropy_logits(e, row + r), e->classes);
+    exp_sum_partials(in, rows, all);
+    for (int r = 0; r < rows; r++)
+        entropy_finish(e, row + r, all[r], e->options.label_smoothing > 0 ? (double)entropy_sum(&in[r], 0) : 0);
 }
 
 static int64_t rows_that_count(const trine_tensor *labels, const trine_cross_entropy_options *o)
@@ -137,7 +159,14 @@ trine_status TRINE_CPU(cross_entropy)(trine_call *call, const trine_cross_entrop
     const entropy e = entropy_make(&a->options, &a->logits, &a->labels, each ? &a->loss : &dense, &a->lse, &a->logits);
     CPU_PARALLEL_FOR(range, n, 1 + CPU_GRAIN / (4 * (e.classes + 1)))
     {
-        for (int64_t row = range.begin; row < range.end; row++) entropy_row(&e, row);
+        const bool whole = e.classes > 0 && e.classes <= ENTROPY_CHUNK && e.options.softcap == 0;
+        for (int64_t row = range.begin, m; row < range.end; row += m) {
+            m = !whole ? 1 : range.end - row < EXP_SUM_ROWS ? range.end - row : EXP_SUM_ROWS;
+            if (whole)
+                entropy_rows(&e, row, (int)m);
+            else
+                entropy_row(&e, row);
+        }
     }
     if (each) return TRINE_OK;
     double sum = 0;
@@ -173,6 +202,8 @@ static void entropy_backward_row(const entropy *e, int64_t row, float mean)
     const float lse = e->lse[offset[ENTROPY_LSE]], weight = e->losses[offset[ENTROPY_LOSSES]] / mean,
                 s = e->options.label_smoothing, scale = weight * (1.0f + 2.0f * e->options.z_loss * lse),
                 pull = weight * s / (float)e->classes;
+    /* where this row ends within a line: a store that misses would hold up those behind it */
+    __builtin_prefetch(e->out + (at[0] + e->classes) * e->size, 1);
     const bool nothing = left_out(e, label), broken = !nothing && (label < 0 || label >= e->classes);
     for (int64_t i = 0, m; i < e->classes; i += m) {
         char *to = e->out + (at[0] + i) * e->size;

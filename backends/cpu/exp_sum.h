@@ -65,8 +65,8 @@ LANES_INLINE void powers_of(f32x16 x[POWERS], softmax_base base)
 #endif
 }
 
-/* The sum of 2^t of in->x[0]; asks for in->ahead[0]. y: where the powers go, or NULL. */
-LANES_INLINE float powers_and_sum(const lanes_input *from, trine_dtype dtype, float *y, softmax_base base)
+/* Sums of 2^t of in->x[0], of every 16th element; asks for in->ahead[0]. y: where the powers go, or NULL. */
+LANES_INLINE f32x16 powers_and_sums(const lanes_input *from, trine_dtype dtype, float *y, softmax_base base)
 {
     const lanes_input own = *from, *in = &own; /* which no store to y can change */
     const void *x = in->x[0];
@@ -93,22 +93,29 @@ LANES_INLINE float powers_and_sum(const lanes_input *from, trine_dtype dtype, fl
                 lanes_store_part(y + i + LANES * k, v[k], (n - i) % LANES);
         POWERS_EACH(sum[k] += v[k]);
     }
-    return lanes_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 /* With loops of their own for what is NULL and for a base without a pivot. */
-LANES_INLINE float powers_as(const lanes_input *in, trine_dtype dtype, float *y, softmax_base base)
+LANES_INLINE f32x16 powers_as(const lanes_input *in, trine_dtype dtype, float *y, softmax_base base)
 {
     const softmax_base shifted = {0, base.shift};
-    if (base.pivot != 0) return powers_and_sum(in, dtype, y, base);
-    return y ? powers_and_sum(in, dtype, y, shifted) : powers_and_sum(in, dtype, NULL, shifted);
+    if (base.pivot != 0) return powers_and_sums(in, dtype, y, base);
+    return y ? powers_and_sums(in, dtype, y, shifted) : powers_and_sums(in, dtype, NULL, shifted);
 }
 
-static __attribute__((unused)) float powers(const lanes_input *in, float *y, softmax_base base)
+static __attribute__((unused)) void powers_of_lanes(const lanes_input *in, float *y, softmax_base base, f32x16 *sums)
 {
-    return in->dtype == TRINE_F32    ? powers_as(in, TRINE_F32, y, base)
-           : in->dtype == TRINE_BF16 ? powers_as(in, TRINE_BF16, y, base)
-                                     : powers_as(in, TRINE_F16, y, base);
+    *sums = in->dtype == TRINE_F32    ? powers_as(in, TRINE_F32, y, base)
+            : in->dtype == TRINE_BF16 ? powers_as(in, TRINE_BF16, y, base)
+                                      : powers_as(in, TRINE_F16, y, base);
+}
+
+static inline float powers(const lanes_input *in, float *y, softmax_base base)
+{
+    f32x16 sums;
+    powers_of_lanes(in, y, base, &sums);
+    return lanes_sum(sums);
 }
 
 /* y = e^(x - base), NaN and infinity included; the difference is rounded. ahead: what is asked for, as much as x, or NULL. */
@@ -180,6 +187,24 @@ static inline void exp_sum_partial(const lanes_input *first, const lanes_input *
     stats[MOST] = (double)most;
     stats[SUM] = nan || most == INFINITY ? NAN : (double)sum;
     stats[EXPONENT] = exponent_of(base);
+}
+
+/* exp_sum_partial of some inputs. All of one step before the next one: a step's latency is hidden by the others'. */
+enum { EXP_SUM_ROWS = 8 };
+static inline void exp_sum_partials(const lanes_input *in, int rows, double (*stats)[EXPONENT + 1])
+{
+#if defined __AVX512DQ__
+    float near[EXP_SUM_ROWS];
+    f32x16 sums[EXP_SUM_ROWS];
+    for (int r = 0; r < rows; r++) near[r] = in[r].n < LANES_BLOCK ? NAN : lanes_near(&in[r]);
+    for (int r = 0; r < rows; r++)
+        if (near[r] - near[r] == 0) powers_of_lanes(&in[r], NULL, base_of((double)near[r]), &sums[r]);
+    for (int r = 0; r < rows; r++)
+        if (!(near[r] - near[r] == 0 && exp_sum_is_good(near[r], lanes_sum(sums[r]), base_of((double)near[r]), stats[r])))
+            exp_sum_partial(&in[r], &in[r], NULL, stats[r]);
+#else
+    for (int r = 0; r < rows; r++) exp_sum_partial(&in[r], &in[r], NULL, stats[r]);
+#endif
 }
 
 #endif

@@ -1,6 +1,7 @@
 /* Gated activations on the CPU: spans, the activation's own loops and a product. Bound as the activations are: by bytes or, with
  * 16-bit elements, by the exponentials. */
 #include "backends/cpu/activation_math.h"
+#include "backends/cpu/lanes_store.h"
 #include "backends/cpu/walk.h"
 #include "core/gated_halves.h"
 
@@ -39,16 +40,27 @@ static void backward_run(const void *user, char *const *p, const int64_t *step, 
     SPAN_BUFFER(dy_buffer);
     SPAN_BUFFER(dgate);
     SPAN_BUFFER(dup);
+    bool may_put = c->dtype == TRINE_F32 && ((uintptr_t)p[0] - (uintptr_t)p[1]) % 64 == 0;
+    for (int k = 0; k < 5; k++) may_put = may_put && step[k] == 1 && (uintptr_t)p[k] % sizeof(float) == 0;
     for (int64_t i = 0, m; i < n; i += m) {
         char *to = p[0] + i * step[0] * size;
         m = span_length(to, c->dtype, n - i);
+        if (may_put) {
+            int64_t before;
+            const int64_t lines = lanes_to_put(true, to, c->dtype, n - i, &before);
+            char *at[5];
+            for (int k = 0; k < 5; k++) at[k] = p[k] + i * size;
+            m = lines > 0 ? lines : before;
+            if (lines > 0 &&
+                activate_gated_put(c->kind, c->alpha, (float *)(void *)at[0], (float *)(void *)at[1], (float *)(void *)at[2],
+                                   (float *)(void *)at[3], (float *)(void *)at[4], lines, stream))
+                continue;
+            m = m < SPAN_MAX ? m : SPAN_MAX;
+        }
         const float *gate = cpu_load(gate_buffer, p[2] + i * step[2] * size, c->dtype, m, step[2]);
         const float *up = cpu_load(up_buffer, p[3] + i * step[3] * size, c->dtype, m, step[3]);
         const float *dy = cpu_load(dy_buffer, p[4] + i * step[4] * size, c->dtype, m, step[4]);
-        activate_values(c->kind, c->alpha, dup, gate, m);
-        for (int64_t j = 0; j < m; j++) dup[j] *= dy[j];
-        for (int64_t j = 0; j < m; j++) dgate[j] = dy[j] * up[j];
-        activate_slopes(c->kind, c->alpha, dgate, gate, dgate, m);
+        activate_gated(c->kind, c->alpha, dgate, dup, gate, up, dy, m);
         cpu_store(to, c->dtype, dgate, m, step[0], stream);
         cpu_store(p[1] + i * step[1] * size, c->dtype, dup, m, step[1], stream);
     }

@@ -83,7 +83,8 @@ ROW_BOTH(l2_both, 1, square_sums, square_begin, square_more, square_end, float, 
 
 trine_status TRINE_CPU(l2_normalize)(trine_call *call, const trine_l2_normalize_args *a)
 {
-    static const row_op op = {1, ROW_KEEPS_NOTHING, l2_partial, l2_merge, l2_finish, NULL, NULL, l2_emit, l2_put, l2_both};
+    static const row_op op = {1,    ROW_KEEPS_NOTHING, l2_partial, l2_merge,       l2_finish, NULL,
+                              NULL, l2_emit,           l2_put,     .both = l2_both};
     return rows_call(call, &op, &(l2_context){a->eps}, (const trine_tensor *[]){&a->y, &a->x});
 }
 
@@ -172,8 +173,8 @@ ROW_BOTH(l2_backward_both, 2, l2_sums, l2_backward_begin, l2_backward_more, l2_b
 
 trine_status TRINE_CPU(l2_normalize_backward)(trine_call *call, const trine_l2_normalize_backward_args *a)
 {
-    static const row_op op = {2,    ROW_KEEPS_NOTHING, l2_backward_partial, l2_backward_merge, l2_backward_finish, NULL,
-                              NULL, l2_backward_emit,  l2_backward_put,     l2_backward_both};
+    static const row_op op = {2,    ROW_KEEPS_NOTHING, l2_backward_partial, l2_backward_merge,       l2_backward_finish, NULL,
+                              NULL, l2_backward_emit,  l2_backward_put,     .both = l2_backward_both};
     return rows_call(call, &op, &(l2_context){a->eps}, (const trine_tensor *[]){&a->dx, &a->x, &a->dy});
 }
 

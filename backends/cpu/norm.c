@@ -147,8 +147,10 @@ static inline void norm_put(const norm_context *c, const row_part *part, bool ce
 {
     const bool wide = (!trine_is_given(&c->weight) || c->weight.dtype == TRINE_F32) &&
                       (!trine_is_given(&c->bias) || c->bias.dtype == TRINE_F32);
-    if (c->adds)
+    if (c->adds && wide)
         norm_put_as(c, part, centred, true, false, mean, rstd, to, dtype, stream);
+    else if (c->adds)
+        norm_put_as(c, part, centred, true, true, mean, rstd, to, dtype, stream);
     else if (wide)
         norm_put_as(c, part, centred, false, false, mean, rstd, to, dtype, stream);
     else
@@ -165,6 +167,9 @@ static void put_statistic(const trine_tensor *t, int64_t row, double value)
 /* Parameters are converted once a call rather than once a row where there are enough rows and the f32 ones stay in the L1 and L2
  * caches. */
 enum { NORM_WIDE = 16384, NORM_ROWS = 8 };
+
+/* Elements of a row up to which its sum with the residual is kept; beyond, it is made again, for the L2 cache holds its terms. */
+enum { NORM_KEPT = 16384 };
 
 static bool to_widen(const trine_tensor *t, const row_call *c)
 {
@@ -184,7 +189,7 @@ static float *widen(trine_tensor *t, const row_call *c, float *to)
 static bool may_put(const norm_context *c)
 {
     const trine_tensor *given[] = {&c->weight, &c->bias};
-    bool wide = true, same = !c->adds;
+    bool wide = true, same = true;
     for (int k = 0; k < 2; k++) {
         if (!trine_is_given(given[k])) continue;
         wide = wide && given[k]->dtype == TRINE_F32;
@@ -193,7 +198,7 @@ static bool may_put(const norm_context *c)
     return (wide || same) && !c->round_first && c->weight_offset == 0;
 }
 
-static row_both_fn norm_both_of(const norm_context *c);
+static row_both_fn norm_both_of(const norm_context *c, bool kept);
 
 static trine_status norm_call(trine_call *call, const row_op *op, norm_context *context, const trine_tensor *const *tensors)
 {
@@ -206,7 +211,8 @@ static trine_status norm_call(trine_call *call, const row_op *op, norm_context *
     widen(&context->bias, &c, widen(&context->weight, &c, to));
     row_op plain = *op;
     if (!may_put(context)) plain.put = NULL;
-    plain.both = plain.put ? norm_both_of(context) : NULL;
+    plain.both = plain.put ? norm_both_of(context, c.kept) : NULL;
+    plain.both_again = !c.kept;
     c.op = &plain;
     rows_run(&c, call->workspace);
     return TRINE_OK;
@@ -255,13 +261,16 @@ static void moments(const lanes_input *in, float about, float *sum, float *squar
         moments_of(in, TRINE_F16, about, sum, squares);
 }
 
+/* Whether a mean, `off` from what it was summed about, is so far from it that squares would cancel. */
+static inline bool layernorm_is_far(double n, double off, float squares) { return !((double)squares > 1.125 * n * off * off); }
+
 /* In one pass about the first element. Where that is far from the mean, so that squares about it would cancel, another one is made
  * about the mean as f32 has it; what that leaves is taken out after. */
 static inline void layernorm_settle(const lanes_input *in, float about, float sum, float squares, double stats[ROW_STATS])
 {
     const double n = (double)in->n;
     double off = (double)sum / n, mean = (double)about + off;
-    if (!((double)squares > 1.125 * n * off * off)) {
+    if (layernorm_is_far(n, off, squares)) {
         lanes_input again = *in;
         again.lines = 0;
         about = (float)mean;
@@ -319,8 +328,9 @@ ROW_PUT(layernorm_put)
 trine_status TRINE_CPU(layernorm)(trine_call *call, const trine_layernorm_args *a)
 {
     const bool adds = trine_is_given(&a->residual);
-    const row_op op = {adds ? 2 : 1, norm_keeps(&a->residual, &a->sum), layernorm_partial, layernorm_merge, layernorm_finish,
-                       NULL,         adds ? residual_again : NULL,      layernorm_emit,    layernorm_put,   NULL};
+    const row_op op = {
+        adds ? 2 : 1, norm_keeps(&a->residual, &a->sum), layernorm_partial, layernorm_merge, layernorm_finish,
+        NULL,         adds ? residual_again : NULL,      layernorm_emit,    layernorm_put,   .keeps_most = NORM_KEPT};
     norm_context context = {a->x.dtype, a->weight, a->bias, a->mean, a->rstd, a->eps, 0, false, adds, true};
     return norm_call(call, &op, &context, (const trine_tensor *[]){&a->y, &a->x, &a->residual, &a->sum});
 }
@@ -359,7 +369,7 @@ trine_status TRINE_CPU(rmsnorm)(trine_call *call, const trine_rmsnorm_args *a)
 {
     const bool adds = trine_is_given(&a->residual);
     const row_op op = {adds ? 2 : 1, norm_keeps(&a->residual, &a->sum), rmsnorm_partial, rmsnorm_merge, rmsnorm_finish,
-                       NULL,         adds ? residual_again : NULL,      rmsnorm_emit,    rmsnorm_put,   NULL};
+                       NULL,         adds ? residual_again : NULL,      rmsnorm_emit,    rmsnorm_put,   .keeps_most = NORM_KEPT};
     norm_context context = {.dtype = a->x.dtype,
                             .weight = a->weight,
                             .rstd = a->rstd,

@@ -130,7 +130,7 @@ static inline trine_status rows_plan(row_call *c, trine_call *call, const row_op
     c->chunks = c->n > c->chunk ? (c->n + c->chunk - 1) / c->chunk : 1;
     c->stream = span_should_stream(c->rows.numel * c->n * c->size);
     const bool few = c->rows.numel < c->threads && c->n > CPU_GRAIN;
-    c->kept = c->chunks == 1 || (op->keeps && !few && c->n <= ROW_KEPT);
+    c->kept = c->chunks == 1 || (op->keeps && !few && c->n <= (op->keeps_most ? op->keeps_most : ROW_KEPT));
     c->lane = op->keeps == ROW_KEEPS_NOTHING ? 0 : c->kept && c->chunks > 1 ? (c->chunks + 1) * c->chunk : 2 * ROW_BLOCK;
     call->variant = TRINE_CPU_VARIANT;
     return TRINE_OK;

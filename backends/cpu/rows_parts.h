@@ -60,6 +60,8 @@ typedef struct row_op {
                 trine_dtype dtype, bool stream);
     /* partial of `rows` dense rows or of a chunk, and put of as many others, by turns (rows_both.h); NULL for ops that don't */
     row_both_fn both;
+    int64_t keeps_most; /* floats of a row beyond which nothing is kept; 0: ROW_KEPT */
+    bool both_again;    /* `both` reads nothing of what is kept */
 } row_op;
 #define ROW_PUT(name) \
     static void name(const void *context, const row_part *part, const double own[ROW_STATS], const double stats[ROW_STATS], \
@@ -148,7 +150,7 @@ static inline void rows_ask(const row_call *c, row_part *part, char *const *next
 /* Whether what the op keeps, if it does, is there when it is written. */
 static inline bool rows_may_both(const row_call *c)
 {
-    return LANES_PUTS && c->op->both && (c->op->keeps == ROW_KEEPS_NOTHING || c->kept);
+    return LANES_PUTS && c->op->both && (c->op->keeps == ROW_KEEPS_NOTHING || c->kept || c->op->both_again);
 }
 
 /* What a second pass over one input of a part takes. */

@@ -288,29 +288,44 @@ ROW_BOTH(log_backward_both, 2, product_sums, product_begin, slope_more, product_
 
 trine_status TRINE_CPU(softmax)(trine_call *call, const trine_softmax_args *a)
 {
-    static const row_op op = {
-        1,           ROW_KEEPS,   forward_partial, forward_merge, forward_finish, forward_relate, forward_again, forward_emit,
-        forward_put, forward_both};
+    static const row_op op = {1,
+                              ROW_KEEPS,
+                              forward_partial,
+                              forward_merge,
+                              forward_finish,
+                              forward_relate,
+                              forward_again,
+                              forward_emit,
+                              forward_put,
+                              .both = forward_both};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->y, &a->x});
 }
 
 trine_status TRINE_CPU(log_softmax)(trine_call *call, const trine_log_softmax_args *a)
 {
-    static const row_op op = {1,    ROW_KEEPS_NOTHING, log_partial, forward_merge, log_finish, NULL,
-                              NULL, log_emit,          log_put,     log_both};
+    static const row_op op = {1,    ROW_KEEPS_NOTHING, log_partial, forward_merge,   log_finish, NULL,
+                              NULL, log_emit,          log_put,     .both = log_both};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->y, &a->x});
 }
 
 trine_status TRINE_CPU(softmax_backward)(trine_call *call, const trine_softmax_backward_args *a)
 {
-    static const row_op op = {2,    ROW_KEEPS_NOTHING, dot_partial,  sum_merge,    sum_finish, NULL,
-                              NULL, backward_emit,     backward_put, backward_both};
+    static const row_op op = {
+        2, ROW_KEEPS_NOTHING, dot_partial, sum_merge, sum_finish, NULL, NULL, backward_emit, backward_put, .both = backward_both};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
 }
 
 trine_status TRINE_CPU(log_softmax_backward)(trine_call *call, const trine_log_softmax_backward_args *a)
 {
-    static const row_op op = {2,    ROW_KEEPS_NOTHING, sum_partial,      sum_merge,        sum_finish, NULL,
-                              NULL, log_backward_emit, log_backward_put, log_backward_both};
+    static const row_op op = {2,
+                              ROW_KEEPS_NOTHING,
+                              sum_partial,
+                              sum_merge,
+                              sum_finish,
+                              NULL,
+                              NULL,
+                              log_backward_emit,
+                              log_backward_put,
+                              .both = log_backward_both};
     return rows_call(call, &op, NULL, (const trine_tensor *[]){&a->dx, &a->y, &a->dy});
 }
