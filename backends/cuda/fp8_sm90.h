@@ -16,7 +16,7 @@ using tile_128x128 = f8_tile<128, 128, 5, 1, 2, 88, true>;
 using tile_64x128 = f8_tile<64, 128, 4, 2, 1, 80, true>;
 using tile_128x256 = f8_tile<128, 256, 4, 1, 2, 40, true, 128>;
 using tile_64x64 = f8_tile<64, 64, 10, 1, 1, 88, true>;
-using tile_fast = f8_tile<128, 256, 4, 1, 2, 56, false>;
+using tile_fast = f8_tile<128, 256, 4, 1, 2, 40, false>;
 
 /* group_rows: rows of tiles that are worked on together. */
 enum { tile_count = 5, only_mixed_tile = 1, most_splits = 8, group_rows = 16 };

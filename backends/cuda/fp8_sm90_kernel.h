@@ -12,7 +12,7 @@
 #ifndef TRINE_CUDA_FP8_SM90_KERNEL_H
 #define TRINE_CUDA_FP8_SM90_KERNEL_H
 
-#include "backends/cuda/fp8_sm90_load.h"
+#include "backends/cuda/fp8_sm90_epilogue.h"
 
 namespace sm90f8 {
 
@@ -24,16 +24,24 @@ TRINE_DEVICE void give_back(const schedule &s, uint32_t empty, uint32_t rank, co
     if (me.lane() < s.share) ptx::barrier_arrive(empty, s.share > 1 ? me.lane() : rank);
 }
 
+/* A stage as wgmma is told of it. */
+struct stage_operands {
+    uint64_t a, b;
+    template <class Tile> TRINE_DEVICE_METHOD stage_operands(const ring_place<Tile> &at, const lane_place &me)
+        : a(wgmma::describe(at.a() + me.group * wgmma::block_bytes)), b(wgmma::describe(at.b()))
+    {
+    }
+};
+
 /* A stage's product, or that of `columns` of it from `first` on, added to d or in its place; runs on. */
-template <class A, class B, class Tile, int columns>
-TRINE_DEVICE void start_stage(float (&d)[columns / 2], const ring_place<Tile> &at, const lane_place &me, int first, bool add)
+template <class A, class B, int columns>
+TRINE_DEVICE void start_stage(float (&d)[columns / 2], const stage_operands &of, int first, bool add)
 {
-    const uint64_t a = wgmma::describe(at.a() + me.group * wgmma::block_bytes),
-                   b = wgmma::describe(at.b() + first * wgmma::line_bytes);
+    const uint64_t b = of.b + (first * wgmma::line_bytes >> 4);
     wgmma::fence();
 #pragma unroll
     for (int k = 0; k < terms / wgmma_terms; k++)
-        wgmma::multiply_f8<A, B, columns>::run(d, a + k * wgmma::next_terms<wgmma::along_k>,
+        wgmma::multiply_f8<A, B, columns>::run(d, of.a + k * wgmma::next_terms<wgmma::along_k>,
                                                b + k * wgmma::next_terms<wgmma::along_k>, add || k > 0);
     wgmma::commit();
 }
@@ -58,50 +66,78 @@ template <class Tile> struct chunk_scales {
     }
 };
 
-/* scaled: by scales of the stage. Else an addition: it reads two registers where the other reads three, and the registers' ports
- * are what the tensor cores leave little of. */
+/* Two sums in a register pair, the second one low. A multiply-add reads three registers, and where two of them lie in one bank, as
+ * sums do that are numbered like a stage's, it takes time from the tensor cores. Pairs are aligned, so these lie the other way. */
+TRINE_DEVICE void unpack(uint64_t pair, float *first, float *second)
+{
+    asm("mov.b64 {%0, %1}, %2;" : "=f"(*second), "=f"(*first) : "l"(pair));
+}
+TRINE_DEVICE uint64_t pack(float first, float second)
+{
+    uint64_t pair;
+    asm("mov.b64 %0, {%1, %2};" : "=l"(pair) : "f"(second), "f"(first));
+    return pair;
+}
+
+/* scaled: by scales of the stage. The next stage is waited for while the last part of this one is multiplied. */
 template <class A, class B, class Tile, bool scaled>
 TRINE_DEVICE void multiply_promoting(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s,
                                      const f8_scaling &scaling, int steps, uint32_t rank, const lane_place &me)
 {
     constexpr int chunk = Tile::chunk;
     float stage[chunk / 2];
+    uint64_t pair[scaled ? Tile::N / 4 : 1] = {};
     chunk_scales<Tile> scales;
+    stage_operands of(at, me);
 #pragma unroll
-    for (int i = 0; i < Tile::N / 2; i++) sum[i] = 0;
+    for (int i = 0; i < Tile::N / 2 && !scaled; i++) sum[i] = 0;
 #pragma unroll 1
     for (int i = 0; i < steps; i++) {
-        const uint32_t from = at.base + Tile::at_scales + at.slot * Tile::bytes_scales;
-        ptx::barrier_wait(at.full(), at.parity);
+        const ring_place<Tile> now = at;
+        at.advance();
 #pragma unroll
         for (int first = 0; first < Tile::N; first += chunk) {
+            const bool last = first + chunk == Tile::N;
             wgmma::hold(stage);
-            start_stage<A, B, Tile, chunk>(stage, at, me, first, false);
-            if constexpr (scaled) scales.load(scaling, from, me, first);
+            start_stage<A, B, chunk>(stage, of, first, false);
+            if constexpr (scaled) scales.load(scaling, now.base + Tile::at_scales + now.slot * Tile::bytes_scales, me, first);
+            if (last) of = stage_operands(at, me);
+            if (last && i + 1 < steps) ptx::barrier_wait(at.full(), at.parity);
             wgmma::wait<0>();
             wgmma::hold(stage);
-            if (first + chunk == Tile::N) {
-                give_back(s, at.empty(), rank, me);
-                at.advance();
-            }
+            if (last) give_back(s, now.empty(), rank, me);
 #pragma unroll
-            for (int j = 0; j < chunk / 2; j++) {
-                float &to = sum[first / 2 + j];
-                to = scaled ? target::fma_rn(scales.by[j / (part / 2)][j % 4 / 2], stage[j], to) : to + stage[j];
+            for (int j = 0; j < chunk / 2; j += 2) {
+                if constexpr (scaled) {
+                    uint64_t &two = pair[first / 4 + j / 2];
+                    const float by = scales.by[j / (part / 2)][j % 4 / 2];
+                    float x, y;
+                    unpack(two, &x, &y);
+                    two = pack(target::fma_rn(by, stage[j], x), target::fma_rn(by, stage[j + 1], y));
+                } else {
+                    sum[first / 2 + j] += stage[j];
+                    sum[first / 2 + j + 1] += stage[j + 1];
+                }
             }
         }
     }
+    if constexpr (scaled)
+#pragma unroll
+        for (int i = 0; i < Tile::N / 4; i++) unpack(pair[i], &sum[2 * i], &sum[2 * i + 1]);
 }
 
-template <class A, class B, class Tile> TRINE_DEVICE void
-multiply_fast(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s, int steps, uint32_t rank, const lane_place &me)
+/* beside: as of multiply_tile. */
+template <class A, class B, class Tile, class F = nothing_beside>
+TRINE_DEVICE void multiply_fast(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s, int steps, uint32_t rank,
+                                const lane_place &me, const F &beside = F())
 {
     uint32_t last = 0;
     wgmma::hold(sum);
 #pragma unroll 1
     for (int i = 0; i < steps; i++) {
         ptx::barrier_wait(at.full(), at.parity);
-        start_stage<A, B, Tile, Tile::N>(sum, at, me, 0, i > 0);
+        start_stage<A, B, Tile::N>(sum, stage_operands(at, me), 0, i > 0);
+        beside(i);
         if (i > 0) {
             wgmma::wait<1>();
             give_back(s, last, rank, me);
@@ -114,148 +150,35 @@ multiply_fast(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s
     give_back(s, last, rank, me);
 }
 
-/* ---- What is applied to whole sums ---- */
+/* ---- Tile by tile ---- */
 
-/* Whether there are any: block scales without a bias leave nothing to do. */
-TRINE_DEVICE bool has_factors(const f8_product &p, const f8_scaling &scaling, bool with_bias)
+/* The tile that begins at `at`, once its first stage is there. */
+template <class Tile> TRINE_DEVICE work next_tile(const ring_place<Tile> &at)
 {
-    return !in_loop(scaling.a) || !in_loop(scaling.b) || (with_bias && p.out.bias);
-}
-
-/* Scales per tensor, of all products of a batch. */
-TRINE_DEVICE bool has_one_factor(const f8_product &p, const f8_scaling &scaling, bool with_bias)
-{
-    return !in_loop(scaling.a) && !in_loop(scaling.b) && scaling.a.row == 0 && scaling.b.row == 0 && !scaling.batched &&
-           !(with_bias && p.out.bias);
-}
-
-/* Asked for before the first product of a tile, so that they are near after the last. */
-template <class Tile>
-TRINE_DEVICE void prefetch_factors(const f8_product &p, const f8_scaling &scaling, const work &w, const lane_place &me)
-{
-    int64_t offset[2];
-    const int row = w.row + me.group * 64 + me.thread;
-    scaling.offsets(w.index, offset);
-    if (!in_loop(scaling.a) && me.thread < 64 && row < p.m) ptx::prefetch_near(scaling.a.at(row) + offset[0]);
-#pragma unroll
-    for (int i = 0; i < Tile::N; i += warpgroup) {
-        const int column = w.column + me.thread + i;
-        if (!in_loop(scaling.b) && me.thread + i < Tile::N && column < p.n) ptx::prefetch_near(scaling.b.at(column) + offset[1]);
-    }
-}
-
-/* sum = sum row column + bias, of a thread's two rows and its columns. `columns`: shared memory of the warpgroup, from which it
- * may still be storing. */
-template <class Tile> TRINE_DEVICE void apply_factors(float (&sum)[Tile::N / 2], const f8_product &p, const f8_scaling &scaling,
-                                                      const work &w, uint32_t columns, const lane_place &me, bool with_bias)
-{
-    enum { columns_a_thread = (Tile::N + warpgroup - 1) / warpgroup };
-    const bool biased = with_bias && p.out.bias;
-    float row[2], column[columns_a_thread], bias[columns_a_thread];
-    int64_t offset[2];
-    scaling.offsets(w.index, offset);
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        const int at = w.row + me.group * 64 + me.row() + 8 * i;
-        row[i] = !in_loop(scaling.a) && at < p.m ? scaling.a.at(at)[offset[0]] : 1.0f;
-    }
-#pragma unroll
-    for (int i = 0; i < columns_a_thread; i++) {
-        const int at = w.column + me.thread + warpgroup * i;
-        const bool there = me.thread + warpgroup * i < Tile::N && at < p.n;
-        column[i] = there && !in_loop(scaling.b) ? scaling.b.at(at)[offset[1]] : 1.0f;
-        bias[i] = there && biased ? p.out.read(p.out.bias, p.out.bias_dtype, at * p.out.bias_n) : 0.0f;
-    }
-    if (me.thread == 0) ptx::wait_stores_read<0>();
-    me.meet();
-#pragma unroll
-    for (int i = 0; i < columns_a_thread; i++)
-        if (me.thread + warpgroup * i < Tile::N) {
-            ptx::store_shared(columns + (me.thread + warpgroup * i) * 4, column[i]);
-            ptx::store_shared(columns + (Tile::N + me.thread + warpgroup * i) * 4, bias[i]);
-        }
-    me.meet();
-#pragma unroll
-    for (int j = 0; j < Tile::N / 8; j++) {
-        const float2 by = ptx::load_shared_two(columns + (8 * j + me.column()) * 4),
-                     more = ptx::load_shared_two(columns + (Tile::N + 8 * j + me.column()) * 4);
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            sum[4 * j + 2 * i] = target::fma_rn(sum[4 * j + 2 * i] * row[i], by.x, more.x);
-            sum[4 * j + 2 * i + 1] = target::fma_rn(sum[4 * j + 2 * i + 1] * row[i], by.y, more.y);
-        }
-    }
-}
-
-/* store_by_tma with as many boxes as the tile has: one meeting for all. */
-template <class Tile, class D> TRINE_DEVICE void store_whole(const float (&sum)[Tile::N / 2], const CUtensorMap *map,
-                                                             const schedule &s, ptx::coordinates at, uint32_t staging,
-                                                             const lane_place &me, D type)
-{
-    if constexpr (Tile::boxes < Tile::parts) {
-        store_by_tma<Tile>(sum, map, s, at, staging, me, type);
-    } else {
-        if (me.thread == 0) ptx::wait_stores_read<0>();
-        me.meet();
-#pragma unroll
-        for (int i = 0; i < Tile::parts; i++) fill_box(sum + i * (part / 2), staging + i * wgmma::block_bytes, me, type);
-        ptx::fence_async();
-        me.meet();
-        if (me.thread == 0)
-#pragma unroll
-            for (int i = 0; i < Tile::parts; i++) {
-                ptx::store_box(map, at, s.single, staging + i * wgmma::block_bytes);
-                at.inner += part;
-            }
-    }
-}
-
-template <class Tile> TRINE_DEVICE void store_box_of(const float (&sum)[Tile::N / 2], const maps &m, const f8_product &p,
-                                                     const schedule &s, const work &w, uint32_t staging, const lane_place &me)
-{
-    ptx::coordinates to = {w.column, w.row + me.group * 64, {0, 0, 0}};
-    if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, batch_place(p, w.index), &to);
-    if (p.out.d_dtype == TRINE_F32)
-        store_by_tma<Tile>(sum, &m.d, s, to, staging, me, float{});
-    else if (p.out.d_dtype == TRINE_F16)
-        store_whole<Tile>(sum, &m.d, s, to, staging, me, simt::f16{});
-    else
-        store_whole<Tile>(sum, &m.d, s, to, staging, me, simt::bf16{});
+    ptx::barrier_wait(at.full(), at.parity);
+    const int4 place = ptx::load_shared_words(place_of<Tile>(at));
+    return work{place.z, place.x, place.y, 0, place.w};
 }
 
 template <class A, class B, class Tile> TRINE_DEVICE void consume(const maps &m, const f8_product &p, const f8_scaling &scaling,
                                                                   const schedule &s, uint32_t base, uint32_t rank)
 {
-    const lane_place me = {int(threadIdx.x) / warpgroup, int(threadIdx.x) % warpgroup};
+    const lane_place me = {ptx::warp_index() / 4, int(threadIdx.x) % warpgroup};
     const uint32_t staging = base + Tile::at_staging + me.group * Tile::staging;
-    const bool with_bias = s.by_tma && s.splits == 1, one_factor = has_one_factor(p, scaling, with_bias),
-               factors = !one_factor && has_factors(p, scaling, with_bias);
-    ring_place<Tile> at(base);
+    const tile_factors<Tile> factors(p, scaling, me, s.by_tma && s.splits == 1);
     const bool scaled = in_loop(scaling.a) || in_loop(scaling.b);
+    ring_place<Tile> at(base);
     float sum[Tile::N / 2];
-    if (one_factor && me.thread < 2) ptx::prefetch_near(me.thread ? scaling.a.data : scaling.b.data);
     for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
-        ptx::barrier_wait(at.full(), at.parity);
-        const int4 place = ptx::load_shared_words(place_of<Tile>(at));
-        const int steps = place.w;
-        work w;
-        w.row = place.x;
-        w.column = place.y;
-        w.index = place.z;
-        if (factors) prefetch_factors<Tile>(p, scaling, w, me);
+        const work w = next_tile<Tile>(at);
+        factors.prefetch(p, scaling, w, me);
         if constexpr (!Tile::promotes)
-            multiply_fast<A, B, Tile>(sum, at, s, steps, rank, me);
+            multiply_fast<A, B, Tile>(sum, at, s, w.steps, rank, me);
         else if (scaled)
-            multiply_promoting<A, B, Tile, true>(sum, at, s, scaling, steps, rank, me);
+            multiply_promoting<A, B, Tile, true>(sum, at, s, scaling, w.steps, rank, me);
         else
-            multiply_promoting<A, B, Tile, false>(sum, at, s, scaling, steps, rank, me);
-        if (one_factor) {
-            const float factor = *scaling.a.data * *scaling.b.data; /* not held: registers are few */
-#pragma unroll
-            for (int j = 0; j < Tile::N / 2; j++) sum[j] *= factor;
-        } else if (factors) {
-            apply_factors<Tile>(sum, p, scaling, w, staging, me, with_bias);
-        }
+            multiply_promoting<A, B, Tile, false>(sum, at, s, scaling, w.steps, rank, me);
+        factors.apply(sum, p, scaling, w, staging, me);
         if (Tile::splits && s.splits > 1) {
             ptx::meet(all_warpgroups, Tile::multipliers);
             keep_sums<Tile>(sum, base, me);
@@ -264,11 +187,39 @@ template <class A, class B, class Tile> TRINE_DEVICE void consume(const maps &m,
         } else if (s.by_tma) {
             store_box_of<Tile>(sum, m, p, s, w, staging, me);
         } else {
-            if (factors) me.meet(); /* the sums go where other threads may still read the factors */
+            if (factors.any) me.meet(); /* the sums go where other threads may still read the factors */
             store_finished<Tile>(sum, p, w, staging, me);
         }
     }
     if (me.thread == 0) ptx::wait_stores_read<0>();
+}
+
+/* As matmul's: the tensor cores add up all of K, and 16-bit tiles are stored while they have the next one. */
+template <class A, class B, class Tile> TRINE_DEVICE void
+consume_kept(const maps &m, const f8_product &p, const f8_scaling &scaling, const schedule &s, uint32_t base, uint32_t rank)
+{
+    const lane_place me = {ptx::warp_index() / 4, int(threadIdx.x) % warpgroup};
+    const uint32_t staging = base + Tile::at_staging + me.group * Tile::staging;
+    const tile_factors<Tile> factors(p, scaling, me, true);
+    ring_place<Tile> at(base);
+    float sum[Tile::N / 2];
+    kept_tile<Tile> kept;
+    for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
+        const work w = next_tile<Tile>(at);
+        factors.prefetch(p, scaling, w, me);
+        multiply_fast<A, B, Tile>(sum, at, s, w.steps, rank, me, [&](int i) { kept.store(i, &m.d, s, staging, me); });
+        kept.store_rest(&m.d, s, staging, me);
+        if (factors.any && kept.stores) ptx::wait_stores_read<0>(); /* the factors lie there, too */
+        factors.apply(sum, p, scaling, w, staging, me);
+        ptx::coordinates to = {w.column, w.row + me.group * 64, {0, 0, 0}};
+        if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, batch_place(p, w.index), &to);
+        if (p.out.d_dtype == TRINE_F16)
+            kept.keep(sum, to, simt::f16{});
+        else
+            kept.keep(sum, to, simt::bf16{});
+    }
+    kept.store_rest(&m.d, s, staging, me);
+    if (kept.stores) ptx::wait_stores_read<0>();
 }
 
 template <class A, class B, class Tile> __global__ void __launch_bounds__(Tile::threads, Tile::together)
@@ -297,7 +248,14 @@ template <class A, class B, class Tile> __global__ void __launch_bounds__(Tile::
     if (threadIdx.x < Tile::multipliers) {
         ptx::take_registers<Tile::taken>();
         wait_for_ring(s);
-        consume<A, B, Tile>(m, p, scaling, s, base, rank);
+        if constexpr (Tile::promotes) {
+            consume<A, B, Tile>(m, p, scaling, s, base, rank);
+        } else {
+            if (s.by_tma && p.out.d_dtype != TRINE_F32)
+                consume_kept<A, B, Tile>(m, p, scaling, s, base, rank);
+            else
+                consume<A, B, Tile>(m, p, scaling, s, base, rank);
+        }
     } else { /* the compiler puts what stands last first: the instructions up to a block's first loads are what it waits for */
         ptx::leave_registers<Tile::left>();
         const int warp = ptx::warp_index() - Tile::multipliers / 32;

@@ -11,27 +11,26 @@
 
 namespace sm90f8 {
 
-using group_tile_128x256 = f8_tile<128, 256, 4, 1, 2, 56, true, 128>;
+using group_tile_128x256 = f8_tile<128, 256, 4, 1, 2, 40, true, 128>;
 using group_tile_64x128 = f8_tile<64, 128, 4, 2, 1, 80, true>;
 
 /* One warp: operands and places. */
 template <class Tile> TRINE_DEVICE void load_groups(const maps &m, const group_schedule &s, const simt::group_list &list,
                                                     uint32_t base, int rank, int unit, int units_apart)
 {
+    const bool leads = ptx::elected();
     ring_place<Tile> at(base);
     unit_walk<Tile> walk(list, units_of_rows<Tile>{s.columns});
     group_tile t;
-    const bool leads = threadIdx.x % 32 == 0;
-    for (; tile_of_unit<Tile>(walk, unit, rank, &t); unit += units_apart) {
-        if (leads) {
-            ptx::barrier_wait(at.empty(), at.parity ^ 1);
-            ptx::store_shared(place_of<Tile>(at), int4{t.row, t.column, t.group, t.end});
-            group_producer<Tile, wgmma::along_k, terms>::load_tile(m, s, at, t, rank);
-        }
-        __syncwarp();
-    }
-    if (leads) {
+    bool there = tile_of_unit<Tile>(walk, unit, rank, &t);
+    ptx::cluster_wait();
+    for (; there; unit += units_apart, there = tile_of_unit<Tile>(walk, unit, rank, &t)) {
         ptx::barrier_wait(at.empty(), at.parity ^ 1);
+        if (leads) ptx::store_shared(place_of<Tile>(at), int4{t.row, t.column, t.group, t.end});
+        group_producer<Tile, wgmma::along_k, terms>::load_tile(m, s, at, uniform(t), rank, leads);
+    }
+    ptx::barrier_wait(at.empty(), at.parity ^ 1);
+    if (leads) {
         ptx::store_shared(place_of<Tile>(at), int4{0, 0, -1, 0});
         ptx::barrier_expect(at.full(), 0);
     }
@@ -105,7 +104,7 @@ template <class Tile> __global__ void __launch_bounds__(Tile::threads, Tile::tog
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     extern __shared__ __align__(1024) unsigned char shared_of_block[];
     const uint32_t base = ptx::shared_address(shared_of_block), rank = ptx::cluster_rank();
-    const int unit = int(blockIdx.x / 2), units_apart = int(gridDim.x / 2);
+    const int unit = int(ptx::cluster_index()), units_apart = int(ptx::cluster_count());
     if (base % wgmma::pattern_bytes) __trap();
     const bool scales = in_loop(scaling.a) || in_loop(scaling.b);
     if (threadIdx.x == Tile::multipliers) { /* on their way while the barriers are made */
@@ -121,20 +120,24 @@ template <class Tile> __global__ void __launch_bounds__(Tile::threads, Tile::tog
         }
         ptx::barrier_init_fence();
     }
-    ptx::cluster_barrier();
-    if (threadIdx.x >= Tile::multipliers) {
-        ptx::leave_registers<Tile::left>();
-        if (threadIdx.x / 32 == Tile::multipliers / 32)
-            load_groups<Tile>(m, s, list, base, int(rank), unit, units_apart);
-        else if (scales && threadIdx.x / 32 == Tile::multipliers / 32 + 1)
-            load_group_scales<Tile>(p, scaling, s, list, base, int(rank), unit, units_apart);
-        __syncwarp();
-    } else {
+    ptx::cluster_arrive_relaxed();
+    const int warp = ptx::warp_index() - Tile::multipliers / 32;
+    if (warp < 0) {
         ptx::take_registers<Tile::taken>();
+        ptx::cluster_wait();
         consume_f8_groups<Tile>(m, p, scaling, s, base, rank);
+    } else { /* what stands last comes first in the code, as in fp8_kernel */
+        ptx::leave_registers<Tile::left>();
+        if (warp > 0) {
+            ptx::cluster_wait();
+            if (scales && warp == 1) load_group_scales<Tile>(p, scaling, s, list, base, int(rank), unit, units_apart);
+        } else {
+            load_groups<Tile>(m, s, list, base, int(rank), unit, units_apart);
+        }
+        __syncwarp();
     }
     /* nobody leaves while another block still writes or signals its shared memory */
-    ptx::cluster_barrier();
+    ptx::cluster_barrier_relaxed();
 #endif
 }
 

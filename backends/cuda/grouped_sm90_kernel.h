@@ -60,6 +60,13 @@ template <class Tile> TRINE_DEVICE bool tile_of_unit(unit_walk<Tile> &walk, int 
     return true;
 }
 
+/* The same, as numbers that the compiler knows to be the warp's. */
+TRINE_DEVICE group_tile uniform(const group_tile &t)
+{
+    const auto first = [](int x) { return __shfl_sync(0xffffffffu, x, 0); };
+    return {first(t.group), first(t.row), first(t.end), first(t.column), first(t.shares_a) != 0};
+}
+
 /* What all blocks are told beside the product. */
 struct group_schedule {
     schedule tiles; /* for matmul's functions: share 2; single and by_tma as for d */
@@ -68,7 +75,7 @@ struct group_schedule {
     int64_t bias_group;
 };
 
-/* The loading warp: one thread keeps the ring full, all walk. TERMS: of a stage. */
+/* The loading warp: keeps the ring full. All lanes go through it, one starts the copies (ptx::warp_index). TERMS: of a stage. */
 template <class Tile, wgmma::axis B, int TERMS> struct group_producer {
     enum { half_a = Tile::M / 2, half_b = Tile::N / 2, box = 64 };
 
@@ -101,13 +108,14 @@ template <class Tile, wgmma::axis B, int TERMS> struct group_producer {
         }
     }
     static TRINE_DEVICE_METHOD void load_tile(const maps &m, const group_schedule &s, ring_place<Tile> &at, const group_tile &t,
-                                              int rank)
+                                              int rank, bool leads)
     {
 #pragma unroll 1
         for (int i = 0; i < s.steps; i++, at.advance()) {
             const int k = i * TERMS;
             const ptx::coordinates from_a = {k, t.row, {t.group, 0, 0}};
             ptx::barrier_wait(at.empty(), at.parity ^ 1);
+            if (!leads) continue;
             ptx::barrier_expect(at.full(), Tile::bytes_stage);
             if (t.shares_a) {
                 load_a(m, at, from_a, rank, s.masked, true);
@@ -120,16 +128,18 @@ template <class Tile, wgmma::axis B, int TERMS> struct group_producer {
             }
         }
     }
+    /* The first tile is found before the wait for the ring. */
     static TRINE_DEVICE_METHOD void run(const maps &m, const group_schedule &s, const simt::group_list &list, uint32_t base,
                                         int rank, int unit, int units_apart)
     {
+        const bool leads = ptx::elected();
         ring_place<Tile> at(base);
         unit_walk<Tile> walk(list, units_of_rows<Tile>{s.columns});
         group_tile t;
-        for (; tile_of_unit<Tile>(walk, unit, rank, &t); unit += units_apart) {
-            if (threadIdx.x % 32 == 0) load_tile(m, s, at, t, rank);
-            __syncwarp();
-        }
+        bool there = tile_of_unit<Tile>(walk, unit, rank, &t);
+        ptx::cluster_wait();
+        for (; there; unit += units_apart, there = tile_of_unit<Tile>(walk, unit, rank, &t))
+            load_tile(m, s, at, uniform(t), rank, leads);
     }
 };
 
@@ -239,7 +249,12 @@ template <class T, class Tile, wgmma::axis B> __global__ void __launch_bounds__(
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     const uint32_t base =
         (ptx::shared_address(target::dynamic_shared()) + wgmma::pattern_bytes - 1) & ~uint32_t(wgmma::pattern_bytes - 1);
-    const int rank = int(ptx::cluster_rank()), unit = int(blockIdx.x / 2), units_apart = int(gridDim.x / 2);
+    const int rank = int(ptx::cluster_rank()), unit = int(ptx::cluster_index()), units_apart = int(ptx::cluster_count());
+    if (threadIdx.x == Tile::multipliers) { /* on their way while the barriers are made */
+        ptx::prefetch_map(&m.a);
+        ptx::prefetch_map(&m.b);
+        if (s.tiles.by_tma) ptx::prefetch_map(&m.d);
+    }
     if (threadIdx.x == 0) {
         ring_place<Tile> at(base);
         for (int i = 0; i < Tile::stages; i++, at.advance()) {
@@ -248,17 +263,22 @@ template <class T, class Tile, wgmma::axis B> __global__ void __launch_bounds__(
         }
         ptx::barrier_init_fence();
     }
-    ptx::cluster_barrier();
-    if (threadIdx.x >= Tile::multipliers) {
-        if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
-        if (threadIdx.x < Tile::multipliers + 32)
-            group_producer<Tile, B, step_terms<T>>::run(m, s, list, base, rank, unit, units_apart);
-    } else {
+    ptx::cluster_arrive_relaxed();
+    const int warp = ptx::warp_index();
+    if (warp < Tile::multipliers / 32) {
         if constexpr (Tile::trades_registers) ptx::take_registers<224>();
+        ptx::cluster_wait();
         consume_groups<T, Tile, B>(m, p, s, list, base, rank, unit, units_apart);
+    } else { /* what stands last comes first in the code, as in matmul_kernel */
+        if constexpr (Tile::trades_registers) ptx::leave_registers<56>();
+        if (warp > Tile::multipliers / 32)
+            ptx::cluster_wait();
+        else
+            group_producer<Tile, B, step_terms<T>>::run(m, s, list, base, rank, unit, units_apart);
+        __syncwarp();
     }
     /* nobody leaves while another block still writes or signals its shared memory */
-    ptx::cluster_barrier();
+    ptx::cluster_barrier_relaxed();
 #endif
 }
 

@@ -133,8 +133,13 @@ template <class Tile, class D> TRINE_DEVICE void store_by_tma(const float (&sum)
         });
 }
 
+/* For what multiplies a tile: nothing is done beside the multiplications. */
+struct nothing_beside {
+    TRINE_DEVICE_METHOD void operator()(int) const {}
+};
+
 /* A tile's sums in 16 bits, which wait in registers: they are stored box by box while the tensor cores have the next tile. */
-template <class T, class Tile> struct kept_tile {
+template <class Tile> struct kept_tile {
     enum { columns = 64, boxes = Tile::N / columns };
     uint32_t pair[Tile::N / 4];
     ptx::coordinates at;
@@ -143,10 +148,10 @@ template <class T, class Tile> struct kept_tile {
 
     TRINE_DEVICE_METHOD kept_tile() : stores(ptx::warp_index() % 4 == 0 && ptx::elected()) {}
 
-    TRINE_DEVICE_METHOD void keep(const float (&sum)[Tile::N / 2], const ptx::coordinates &to)
+    template <class T> TRINE_DEVICE_METHOD void keep(const float (&sum)[Tile::N / 2], const ptx::coordinates &to, T type)
     {
 #pragma unroll
-        for (int i = 0; i < Tile::N / 4; i++) pair[i] = pack_pair(T{}, sum[2 * i], sum[2 * i + 1]);
+        for (int i = 0; i < Tile::N / 4; i++) pair[i] = pack_pair(type, sum[2 * i], sum[2 * i + 1]);
         at = to;
         next = 0;
     }

@@ -86,11 +86,6 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> struct producer {
     }
 };
 
-/* For multiply_tile: nothing is done beside the multiplications. */
-struct nothing_beside {
-    TRINE_DEVICE_METHOD void operator()(int) const {}
-};
-
 /* The sums of a tile: `steps` stages, the last of which is still being read when the next one is started. beside(i): what is done
  * while step i is multiplied. */
 template <class T, class Tile, wgmma::axis A, wgmma::axis B, class F = nothing_beside>
@@ -161,14 +156,14 @@ TRINE_DEVICE void consume_kept(const maps &m, const product<T> &p, const schedul
     const unsigned units_apart = ptx::cluster_count();
     ring_place<Tile> at(base);
     float sum[Tile::N / 2];
-    kept_tile<T, Tile> kept;
+    kept_tile<Tile> kept;
     for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += units_apart) {
         const work w = work_of<Tile>(s, unit, rank);
         multiply_tile<T, Tile, A, B>(sum, at, s, w.steps, rank, me, [&](int i) { kept.store(i, &m.d, s, staging, me); });
         kept.store_rest(&m.d, s, staging, me);
         ptx::coordinates to = {w.column, w.row + me.group * 64, {0, 0, 0}};
         if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, batch_place(p, w.index), &to);
-        kept.keep(sum, to);
+        kept.keep(sum, to, T{});
     }
     kept.store_rest(&m.d, s, staging, me);
     if (kept.stores) ptx::wait_stores_read<0>();
