@@ -7,7 +7,8 @@
 
 namespace simt {
 
-/* Packs of a row from which on it goes this way. */
+/* Packs of a row from which on it goes this way. H100, of a copy: f32 95 to 96 % of 131072 and 262144 (94), with a residual 96
+ * (88 to 93), bf16 92 to 93, with a residual 95 (84 to 89), where row.h had what stands in brackets; of 32768 row.h has 2 to 10 % more. */
 enum { norm_wide_least = 16384 };
 
 /* What a thread does with its columns of the rows. Shared memory has three rows' places: three rows of x; or, with a residual, two
