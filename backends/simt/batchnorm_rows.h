@@ -1,5 +1,6 @@
 /* Batch normalisation of channels that a team can hold: rows in pieces, in the frame of row.h; and the statistics that groupnorm's rows
- * share. */
+ * share. Clusters that go through channel after channel (row_stream.h) lost to a cluster a channel, 62 to 80 % of a copy against 70 to
+ * 83 on an H100. */
 #ifndef TRINE_SIMT_BATCHNORM_ROWS_H
 #define TRINE_SIMT_BATCHNORM_ROWS_H
 

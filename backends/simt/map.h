@@ -118,13 +118,19 @@ template <int V, int U, int N, class Divider> struct strided_packs {
                                       int64_t packs)
     {
         const int64_t first = int64_t(target::block_x()) * (map_threads * U) + target::thread_x();
+        int64_t row = packs_a_row.divide(first), start[N];
+        outer.offsets(row, start);
 #pragma unroll
         for (int u = 0; u < U; u++) {
             const int64_t wanted = first + u * map_threads, p = wanted < packs ? wanted : first;
-            const int64_t row = packs_a_row.divide(p), column = (p - row * int64_t(packs_a_row.d)) * V;
+            int64_t column = p - row * int64_t(packs_a_row.d);
             valid[u] = wanted < packs;
-            outer.offsets(row, offset[u]);
-            for (int k = 0; k < N; k++) offset[u][k] += column * inner.of[k];
+            if (u && (column < 0 || column >= packs_a_row.d)) { /* seldom: most rows are longer than a block's packs */
+                row = packs_a_row.divide(p);
+                column = p - row * int64_t(packs_a_row.d);
+                outer.offsets(row, start);
+            }
+            for (int k = 0; k < N; k++) offset[u][k] = start[k] + column * V * inner.of[k];
         }
     }
 };

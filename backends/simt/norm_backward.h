@@ -52,6 +52,25 @@ template <> struct gradient_partial<false> {
     }
 };
 
+/* Where the forward stored mean and rstd: sums about that mean. */
+struct gradient_sums {
+    float g, gx;
+    static TRINE_DEVICE_METHOD gradient_sums identity() { return {0.0f, 0.0f}; }
+    static TRINE_DEVICE_METHOD gradient_sums combine(const gradient_sums &p)
+    {
+        return {wave_reduce(p.g, op_sum{}), wave_reduce(p.gx, op_sum{})};
+    }
+    /* As the partial of an op. */
+    static TRINE_DEVICE_METHOD gradient_partial<true> whole(tag<gradient_partial<true>>, const gradient_sums &p, float mean)
+    {
+        return {0.0f, mean, 0.0f, p.g, p.gx};
+    }
+    static TRINE_DEVICE_METHOD gradient_partial<false> whole(tag<gradient_partial<false>>, const gradient_sums &p, float)
+    {
+        return {0.0f, p.gx};
+    }
+};
+
 /* What a row's dx is made of: rstd (g - g_mean - h slope). */
 struct gradient_stats {
     float mean, rstd, g_mean, slope;
@@ -219,10 +238,10 @@ template <class T, bool centred_> struct norm_gradient {
     TRINE_DEVICE_METHOD bool knows() const { return rstd && (!centred || mean); }
     /* Of a tile over `width` threads of a wave, which have `count` columns together, this one `own` of them. In one pass, about the
      * thread's own first element, so that the error stays within that of as many additions. pair_of(i): pack i. With `known` the
-     * mean is given, about which the sums are taken then; the squares are not needed. */
-    template <int P, bool simple, bool known = false, class Pair, class Columns>
-    static TRINE_DEVICE_METHOD partial gather(Pair pair_of, const Columns &c, const gradient_place<V, simple> &at, float own,
-                                              float count, int width, float mean = 0.0f)
+     * mean is given, about which the sums are taken then; the squares are not needed. `alone`: the thread's sums, of what is known. */
+    template <int P, bool simple, bool known = false, bool alone = false, class Pair, class Columns>
+    static TRINE_DEVICE_METHOD auto gather(Pair pair_of, const Columns &c, const gradient_place<V, simple> &at, float own,
+                                           float count, int width, float mean = 0.0f)
     {
         const float about = known ? mean : centred && at.touches(0) ? pair_of(0).x.value(0) : 0.0f;
         float sum = 0.0f, squares = 0.0f, g_sum = 0.0f, gx = 0.0f;
@@ -245,7 +264,9 @@ template <class T, bool centred_> struct norm_gradient {
                 }
             }
         }
-        if constexpr (centred) {
+        if constexpr (alone) {
+            return gradient_sums{g_sum, gx};
+        } else if constexpr (centred) {
             const float shift = sum * partial::reciprocal(own);
             return partial::combine(
                 {own, about + shift, target::fma_rn(-sum, shift, squares), g_sum, target::fma_rn(-shift, g_sum, gx)}, count,

@@ -12,9 +12,8 @@
  *   above            tiles of 256 C columns, three kernels: partials of every row's tiles, the rows' statistics, dx
  * Bytes: the first two move x, dy and dx once, and twice the sums, 8 bytes a column and team: at most 17 MB on an H100, which
  * mostly stay in its L2 cache. The third moves x and dy twice, 5 moves instead of 3. Bound by bytes, layernorm of 16-bit types
- * partly by its instructions. Clusters leave 12 to 20 of an H100's 132 multiprocessors idle. Teams of a cooperative grid that meet
- * through words in the L2 cache use them all but lose: a row's meeting costs each block as many reads as the team has blocks,
- * 479 us for f32 rows of 32768 and 852 for 262144, where clusters take 320 and 364. */
+ * partly by its instructions. Clusters have kernels of their own (norm_gradient_stream.h). Teams of a cooperative grid that meet through
+ * words in the L2 cache lose to them: a row's meeting costs each block as many reads as the team has blocks. */
 #ifndef TRINE_SIMT_NORM_GRADIENT_H
 #define TRINE_SIMT_NORM_GRADIENT_H
 
@@ -138,8 +137,8 @@ template <class Op, int P, bool simple> TRINE_DEVICE void store_sums(const typen
 }
 
 /* A thread's sums as the team's. */
-template <class Op, int P, bool simple, class Columns> TRINE_DEVICE void
-store_own_sums(const Columns &columns, const gradient_place<Op::V, simple> &at, float *to, int64_t n)
+template <class Op, int P, bool simple, class Columns>
+TRINE_DEVICE void store_own_sums(const Columns &columns, const gradient_place<Op::V, simple> &at, float *to, int64_t n)
 {
     constexpr int fours = P * Op::V / 4;
 #pragma unroll

@@ -6,13 +6,19 @@
 
 namespace simt {
 
+/* Teams that take rows through norm_gradient_stream.h: clusters. Single blocks gain nothing there. */
+template <bool simple> inline bool gradient_streams(const row_team &team)
+{
+    return simple && target::row_stream_team::most_blocks > 1 && team.blocks > 1;
+}
+
 /* Dynamic shared memory of a block of such a team. */
 template <class Op, bool simple> inline size_t gradient_shared(const row_team &team, int wave)
 {
     constexpr int few = gradient_packs<simple>, most = gradient_most_packs<row_element<Op>, simple>;
     const size_t kept = team.packs == few ? gradient_thread_bytes<Op, few, simple> : gradient_thread_bytes<Op, most, simple>,
                  partials = 2 * sizeof(typename Op::partial);
-    if (team.blocks > 1) {
+    if (gradient_streams<simple>(team)) {
         const bool long_rows = team.packs != few;
         return size_t(team.threads) *
                (long_rows ? size_t(gradient_stream<Op, most>::thread_bytes) : size_t(gradient_stream<Op, few>::thread_bytes));
@@ -112,7 +118,8 @@ template <class Op, bool simple> inline trine_status launch_gradient(trine_call 
                                                                      gradient_plan<Op> &plan, const row_team &team)
 {
     constexpr int few = gradient_packs<simple>, most = gradient_most_packs<row_element<Op>, simple>;
-    if (team.packs == few && team.blocks == 1) return launch_gradient_team<Op, few, simple>(call, op, outer, plan, team);
+    if (team.packs == few && !gradient_streams<simple>(team))
+        return launch_gradient_team<Op, few, simple>(call, op, outer, plan, team);
     if constexpr (simple && target::row_wide_team::most_blocks > 1) {
         if (team.packs == few) return launch_gradient_stream<Op, few>(call, op, outer, plan, team);
         return launch_gradient_stream<Op, most>(call, op, outer, plan, team);

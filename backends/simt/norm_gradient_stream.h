@@ -41,10 +41,10 @@ template <class Op, int P, class Team> struct gradient_stream_walk {
     const Op &op;
     const walk<gradient_operands, divider_any> &outer;
     const stream_exchange<Team, Op> &blocks;
+    const stream_exchange<Team, gradient_sums, gradient_sums> &known_blocks; /* instead, where the statistics are known */
     gradient_place<V, true> at;
     int rows, step;
     uint4 *first;
-    float count;         /* columns of the wave */
     saved_floats *saved; /* of four rows */
 
     TRINE_DEVICE_METHOD uint4 *place(int base, int k) const
@@ -90,10 +90,25 @@ template <class Op, int P, class Team> struct gradient_stream_walk {
     {
         const auto pair_of = [&](int i) { return get(base, i); };
         const gradient_place<V, true> same = at.again();
-        const float mean = known ? saved[turn % 4].mean : 0.0f;
-        blocks.offer(
-            op, op.template gather<P, true, known>(pair_of, c, same, count_columns<P>(same), count, target::wave_size(), mean),
-            turn);
+        const float own = count_columns<P>(same);
+        const int lanes = target::wave_size();
+        if constexpr (known) {
+            const gradient_sums p =
+                op.template gather<P, true, true, true>(pair_of, c, same, own, 0.0f, lanes, saved[turn % 4].mean);
+            known_blocks.offer(p, p.combine(p), turn);
+        } else {
+            blocks.offer(op, op.template gather<P, true>(pair_of, c, same, own, wave_reduce(own, op_sum{}), lanes), turn);
+        }
+    }
+    TRINE_DEVICE_METHOD gradient_stats collect(bool knows, int turn, int64_t n) const
+    {
+        typename Op::partial p;
+        const saved_floats own = saved[turn % 4];
+        if (knows)
+            p = gradient_sums::whole(tag<typename Op::partial>{}, known_blocks.collect(gradient_sums{}, turn), own.mean);
+        else
+            p = blocks.collect(op, turn);
+        return op.finish(p, n, {own.mean, own.rstd, 0.0f, 0.0f});
     }
     /* The forward's statistics of row i, by the block's first thread: they come with the group that is closed next and are seen
      * by the others after the barrier that follows. */
@@ -137,31 +152,34 @@ gradient_stream_kernel(Op op, walk<gradient_operands, divider_any> outer, gradie
     using partial = typename Op::partial;
     TRINE_SHARED partial list[4][Team::most_blocks], waves[2][target::max_waves];
     TRINE_SHARED saved_floats saved[4];
+    static_assert(sizeof(partial) >= sizeof(gradient_sums), "share their places");
     const stream_exchange<Team, Op> blocks{list, waves};
+    const stream_exchange<Team, gradient_sums, gradient_sums> known_blocks{
+        reinterpret_cast<gradient_sums(&)[4][Team::most_blocks]>(list),
+        reinterpret_cast<gradient_sums(&)[2][target::max_waves]>(waves)};
+    const bool knows = op.knows();
     target::let_next_start();
-    Team::begin(exchanged_bytes<Team, Op>(), 4);
+    Team::begin(int(knows ? sizeof(gradient_sums) : sizeof(partial)) * Team::blocks(), 4);
     const int threads = target::block_threads(), team = int(target::block_x() / unsigned(Team::blocks())),
               t = Team::rank() * threads + target::thread_x();
     auto *const shared = reinterpret_cast<four_floats *>(target::dynamic_shared());
     gradient_stream_walk<Op, P, Team> rows = {op,
                                               outer,
                                               blocks,
+                                              known_blocks,
                                               {int(plan.n), t, threads * Team::blocks()},
                                               int(plan.rows),
                                               plan.groups,
                                               reinterpret_cast<uint4 *>(shared) + threads * int(plan_of::columns::bytes / 16) +
                                                   target::thread_x(),
-                                              0.0f,
                                               saved};
     if (target::thread_x() == 0)
         for (saved_floats &one : saved) one = saved_floats{0.0f, 0.0f};
     for (int i = 0; i < 3; i++) rows.ask_saved(i, team + i * rows.step);
     rows.begin(team);
-    rows.count = wave_reduce(count_columns<P>(rows.at), op_sum{});
     typename plan_of::columns columns(shared);
     op.template start<P, true>(columns, rows.at, 0);
     constexpr int ahead = plan_of::ahead;
-    const bool knows = op.knows();
     const auto gather = [&](int base, int turn) {
         if (knows)
             rows.template gather<true>(base, turn, columns);
@@ -179,9 +197,7 @@ gradient_stream_kernel(Op op, walk<gradient_operands, divider_any> outer, gradie
             Team::template wait_for_copies_but<1>();
             gather(ahead ? next : base, turn + ahead);
         }
-        const partial p = blocks.collect(op, turn);
-        const saved_floats known = saved[turn % 4];
-        const gradient_stats stats = op.finish(p, plan.n, {known.mean, known.rstd, 0.0f, 0.0f});
+        const gradient_stats stats = rows.collect(knows, turn, plan.n);
         columns.again(uint32_t(rows.at.n) >> 31);
         rows.emit(base, turn, columns, stats, row);
         base = next;

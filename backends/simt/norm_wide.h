@@ -7,7 +7,9 @@
 
 namespace simt {
 
-/* Packs of a row from which on it goes this way. */
+/* Packs of a row from which on it goes this way. H100, of a copy, for 131072 and 262144 columns: f32 93 to 96 % (94 with kernels that
+ * kept a row in registers), with a residual 94 to 97 (88 to 93 in row.h); bf16 90 to 92 (90 to 93), with a residual 92 to 96 (84 to
+ * 89); so with stores that the L2 cache keeps. Of 32768 columns row.h has 2 to 10 % more. */
 enum { norm_wide_least = 16384 };
 
 /* What a thread does with its columns of the rows. Shared memory has three rows' places: three rows of x; or, with a residual, two
@@ -45,7 +47,7 @@ template <class T, bool adds, class Team> struct norm_stream {
             x.add(places.get(more_slot, i));
             if (more) places.send(more_slot, i, more + same.column(i));
             *places.at(slot, i) = uint4{x.word[0], x.word[1], x.word[2], x.word[3]};
-            if (sum) x.store(sum + same.column(i));
+            if (sum) x.store_once(sum + same.column(i));
         }
         return x;
     }
@@ -106,7 +108,7 @@ template <class T, bool adds, class Team> struct norm_stream {
                 op.emit(four, stats, tile, 0, q, given);
                 out.set_four(q, four);
             }
-            out.store(y + same.column(i));
+            out.store_once(y + same.column(i)); /* an output as long as these leaves the caches before it is read */
         }
         Team::end_copies();
     }

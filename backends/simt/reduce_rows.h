@@ -13,7 +13,7 @@
 
 namespace simt {
 
-enum { reduce_threads = 256, reduce_unroll = 4 };
+enum { reduce_threads = 256, reduce_unroll = 4, reduce_finish = 8 };
 
 template <class Kind> using reduce_element = typename Kind::element;
 template <class Kind> using reduce_state = typename Kind::state;
@@ -295,7 +295,7 @@ reduce_finish_kernel(Kind kind, walk<3, divider_any> kept, int64_t outputs, int6
     reduce_state<Kind> s = Kind::start();
     target::wait_for_previous();
     if (output < outputs)
-#pragma unroll 8
+#pragma unroll reduce_finish
         for (int64_t i = t; i < count; i += 1 << shift) s = Kind::merge(s, states[output * output_step + i * state_step]);
     list[target::thread_x()] = s;
     for (int half = 1 << shift >> 1; half > 0; half /= 2) {

@@ -8,11 +8,12 @@
 
 namespace simt {
 
-/* Blocks that are wanted: of one output as many as work at a time, since its states are merged by one block; of several ones enough
- * for any device to be busy to the end. */
+/* Blocks that are wanted: many small ones keep a device busy to the end better than as many as work at a time; but the states of one
+ * output are merged by one block, whose threads read at most reduce_finish of them at once. */
 inline int64_t wanted_blocks(const trine_call *call, int64_t outputs)
 {
-    return int64_t(call->device->props.compute_units) * (outputs > 1 ? 32 : 4);
+    const int64_t units = call->device->props.compute_units, most = reduce_finish * reduce_threads;
+    return outputs > 1 ? units * 32 : units * 16 < most ? units * 16 : most;
 }
 inline int log2_at_least(int64_t n)
 {

@@ -14,8 +14,8 @@ namespace simt {
 enum { stream_threads = 512, stream_slots = 3, stream_bytes = 128 };
 
 /* A partial of each turn goes to all blocks; they meet a turn later. */
-template <class Team, class Op> struct stream_exchange {
-    using partial = typename Op::partial;
+template <class Team, class Op, class Partial = typename Op::partial> struct stream_exchange {
+    using partial = Partial;
     enum { lists = 4 };
     partial (&list)[lists][Team::most_blocks];
     partial (&own)[2][target::max_waves]; /* of the block's waves */
@@ -36,7 +36,7 @@ template <class Team, class Op> struct stream_exchange {
         const int lane = target::thread_x() % target::wave_size();
         Team::meet(turn);
         const partial p = op.combine(lane < Team::blocks() ? list[turn % lists][lane] : op.identity());
-        Team::again(turn, exchanged_bytes<Team, Op>());
+        Team::again(turn, int(sizeof(partial)) * Team::blocks());
         return p;
     }
 };
