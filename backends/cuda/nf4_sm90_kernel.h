@@ -11,14 +11,13 @@
 #ifndef TRINE_CUDA_NF4_SM90_KERNEL_H
 #define TRINE_CUDA_NF4_SM90_KERNEL_H
 
-#include "backends/cuda/mma/ptx.h"
-#include "backends/cuda/mma/tensor_map.h"
-#include "backends/cuda/mma/wgmma.h"
+#include "backends/cuda/matmul_sm90_tile.h"
 #include "backends/cuda/nf4_table.h"
 
 namespace sm90nf4 {
 
 using simt::nf4_product;
+using sm90::ring_place; /* a stage's x lies at a(), its codes at b() */
 
 enum { warpgroup = 128, together = 2, terms = TRINE_NF4_BLOCK, line_codes = terms / 2 };
 
@@ -35,9 +34,9 @@ template <int ROWS, int STAGES, int TURNS> struct tile {
         registers = TURNS > 1 ? 112 : 232,           /* then, of a multiplying thread, and of a loading one */
         registers_left = TURNS > 1 ? 32 : 40,
         threads = multipliers + (trades_registers ? warpgroup : 32),
-        bytes_x = ROWS * wgmma::line_bytes,
+        bytes_a = ROWS * wgmma::line_bytes, /* x */
         bytes_codes = rows * line_codes,
-        bytes_stage = bytes_x + bytes_codes,
+        bytes_stage = bytes_a + bytes_codes,
         /* where a warpgroup turns its sums: 32 rows of x, 64 of the weight and room that keeps lanes on different banks */
         pitch = 64 + 4,
         turn_rows = 32,
@@ -75,24 +74,6 @@ template <class Tile> struct work {
     }
 };
 
-template <class Tile> struct ring_place {
-    uint32_t base;
-    int slot = 0;
-    uint32_t parity = 0;
-    TRINE_DEVICE_METHOD explicit ring_place(uint32_t base_) : base(base_) {}
-    TRINE_DEVICE_METHOD uint32_t x() const { return base + slot * Tile::bytes_stage; }
-    TRINE_DEVICE_METHOD uint32_t codes() const { return x() + Tile::bytes_x; }
-    TRINE_DEVICE_METHOD uint32_t full() const { return base + Tile::at_barriers + 8 * slot; }
-    TRINE_DEVICE_METHOD uint32_t empty() const { return full() + 8 * Tile::stages; }
-    TRINE_DEVICE_METHOD void advance()
-    {
-        if (++slot == Tile::stages) {
-            slot = 0;
-            parity ^= 1;
-        }
-    }
-};
-
 /* The loading warp. */
 template <class Tile> TRINE_DEVICE void load_stages(const maps &m, const schedule &s, uint32_t base)
 {
@@ -109,8 +90,8 @@ template <class Tile> TRINE_DEVICE void load_stages(const maps &m, const schedul
             ptx::barrier_wait(at.empty(), at.parity ^ 1);
             if (leads) {
                 ptx::barrier_expect(at.full(), Tile::bytes_stage);
-                ptx::load_box(at.codes(), &m.codes, {step * line_codes, int(w.row), {}}, true, at.full());
-                ptx::load_box_shared(at.x() + half * wgmma::line_bytes, &m.x, {step * terms, w.column + half, {}}, true,
+                ptx::load_box(at.b(), &m.codes, {step * line_codes, int(w.row), {}}, true, at.full());
+                ptx::load_box_shared(at.a() + half * wgmma::line_bytes, &m.x, {step * terms, w.column + half, {}}, true,
                                      at.full(), (1 << together) - 1);
             }
             at.advance();
@@ -218,7 +199,7 @@ template <class T, class Tile>
 TRINE_DEVICE void multiply_stage(float (&sum)[Tile::columns / 2], uint32_t (&a)[4][4], uint32_t (&after)[4][4],
                                  decoder<T, Tile> &codes, ring_place<Tile> &at, uint32_t &last, int i, int steps, int thread)
 {
-    const uint64_t x = wgmma::describe(at.x());
+    const uint64_t x = wgmma::describe(at.a());
     const uint32_t empty = at.empty();
     hold(a);
     wgmma::fence();
@@ -233,7 +214,7 @@ TRINE_DEVICE void multiply_stage(float (&sum)[Tile::columns / 2], uint32_t (&a)[
     at.advance();
     if (i + 1 == steps) return;
     ptx::barrier_wait(at.full(), at.parity);
-    codes.run(after, at.codes(), i + 1);
+    codes.run(after, at.b(), i + 1);
 }
 
 /* The sums of a unit, or this turn's part of them. */
@@ -243,7 +224,7 @@ template <class T, class Tile> TRINE_DEVICE void multiply_unit(float (&sum)[Tile
     uint32_t even[4][4], odd[4][4], last = 0;
     wgmma::hold(sum);
     ptx::barrier_wait(at.full(), at.parity);
-    codes.run(even, at.codes(), 0);
+    codes.run(even, at.b(), 0);
 #pragma unroll 1
     for (int i = 0; i < steps; i += 2) {
         multiply_stage<T, Tile>(sum, even, odd, codes, at, last, i, steps, thread);
@@ -265,9 +246,9 @@ template <class T, class Tile> TRINE_DEVICE void multiply_in_turns(float (&sum)[
     for (int i = 0; i < steps; i++, at.advance()) {
         if (i % Tile::turns != codes.turn) continue;
         ptx::barrier_wait(at.full(), at.parity);
-        codes.run(a, at.codes(), i);
+        codes.run(a, at.b(), i);
         hold(a);
-        const uint64_t x = wgmma::describe(at.x());
+        const uint64_t x = wgmma::describe(at.a());
         wgmma::fence();
 #pragma unroll
         for (int k = 0; k < 4; k++)

@@ -13,8 +13,7 @@
  * group's. Many tiles go on at once then and load at once. Twice as many tiles in flight, pauses between looks, and asking the
  * second cache for lines 4 to 24 MB ahead changed nothing or made it slower. Blocks that stay, hold three tiles in shared memory,
  * tell a tile's total when it comes and look back one tile later took 640 us where this took 500 (f32), and 474 where the block that
- * tells a group's last total tells the group's: no more than this one's spread; with smaller tiles, or a wave that does nothing but
- * look back, 510 to 620. */
+ * tells a group's last total tells the group's: no more than this one's spread; with smaller tiles 510 to 620. */
 #ifndef TRINE_SIMT_SCAN_LOOK_BACK_H
 #define TRINE_SIMT_SCAN_LOOK_BACK_H
 
