@@ -165,8 +165,8 @@ static inline __attribute__((always_inline)) void pack_lines(float *panels, cons
 
 /* ---- Dense along k, or neither: one panel, turned ---- */
 
-/* VEC_LANES numbers of each of VEC_LANES lines, from byte `at` of them on, become VEC_LANES rows of n numbers, `pitch` apart: halves of lines
- * that lie `step` apart change places. n is a constant. */
+/* VEC_LANES numbers of each of VEC_LANES lines, from byte `at` of them on, become VEC_LANES rows of n numbers, `pitch` apart:
+ * halves of lines that lie `step` apart change places. n is a constant. */
 static inline __attribute__((always_inline)) void turn_square(float *to, int64_t pitch, const int n, const void *const *line,
                                                               int64_t at, int64_t ahead)
 {

@@ -1,8 +1,8 @@
 /* depthwise on Hopper, channels last: simt/conv_rows.h's sums, whose rows TMA brings. A block makes some columns of some channels
- * and walks down the rows of its part of the images; the rows that it needs next come into a ring in shared memory, zeros at the borders included, so that
- * no thread has a load of its own, a mask or an address to find out, and memory is busy while rows are multiplied. A thread has a
- * pack of channels and 7 columns, and holds the sums of all rows of the output that a row of the input meets. Bound by bytes
- * (3 x 3) or by multiply-adds (7 x 7). */
+ * and walks down the rows of its part of the images; the rows that it needs next come into a ring in shared memory, zeros at the
+ * borders included, so that no thread has a load of its own, a mask or an address to find out, and memory is busy while rows are
+ * multiplied. A thread has a pack of channels and 7 columns, and holds the sums of all rows of the output that a row of the input
+ * meets. Bound by bytes (3 x 3) or by multiply-adds (7 x 7). */
 #ifndef TRINE_CUDA_CONV_SM90_ROWS_H
 #define TRINE_CUDA_CONV_SM90_ROWS_H
 

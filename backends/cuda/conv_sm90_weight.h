@@ -11,7 +11,8 @@
 
 namespace sm90 {
 
-/* planes: filters of one tap, of images whose channels are planes of dense pixels: both operands lie along K. turned: tf32; dy was copied as [row][pixel], for the tensor cores want terms of f32 dense, and x comes to them through registers
+/* planes: filters of one tap, of images whose channels are planes of dense pixels: both operands lie along K. turned: tf32; dy was
+ * copied as [row][pixel], for the tensor cores want terms of f32 dense, and x comes to them through registers
  * (matmul_sm90_turned.h). exact: f32 is not rounded. */
 enum class weight_way { plain, planes, turned, exact };
 

@@ -70,8 +70,8 @@ template <class Tile> TRINE_DEVICE void consume_f8_groups(const maps &m, const f
     const bool scaled = in_loop(scaling.a) || in_loop(scaling.b), factors = has_factors(p, scaling, false);
     static_assert((Tile::stages & (Tile::stages - 1)) == 0, "stages are counted modulo 2^32");
     float sum[Tile::N / 2];
-    /* Where a tile begins in the ring is counted apart from what is done with it, by steps that all tiles have, and branches are taken by
-     * vote: so descriptors are made in uniform registers, not collected from a warp's threads before every stage. */
+    /* Where a tile begins in the ring is counted apart from what is done with it, by steps that all tiles have, and branches are
+     * taken by vote: so descriptors are made in uniform registers, not collected from a warp's threads before every stage. */
     for (unsigned first = 0;; first += unsigned(s.steps)) {
         ring_place<Tile> at(base);
         at.slot = int(first % unsigned(Tile::stages));

@@ -28,8 +28,8 @@ inline int64_t bytes_of_parts(const trine_nf4_shape &s, int splits)
     return splits > 1 ? s.m * s.n * splits * int64_t(sizeof(float)) : 0;
 }
 
-/* Cycles, as fitted to an H100's times of 315 products, among which they choose within 0.3 % of the best: of a stage by the tile's rows of x, of a unit beside
- * its stages, of a second kernel, and of a way from and to memory. */
+/* Cycles, as fitted to an H100's times of 315 products, among which they choose within 0.3 % of the best: of a stage by the tile's
+ * rows of x, of a unit beside its stages, of a second kernel, and of a way from and to memory. */
 inline double cost_of(const trine_nf4_shape &s, const plan &how, int64_t clusters)
 {
     const double stage = how.columns == 64 ? 535 : how.columns == 128 ? 787 : 1410;

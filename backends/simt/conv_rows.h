@@ -1,7 +1,7 @@
-/* depthwise: convolutions in which every channel has one filter of its own, of 3 x 3, 5 x 5 or 7 x 7 taps without dilation, and their
- * data gradients. A thread makes some columns of some channels and walks down the rows: an element of the input is loaded once, while the
- * row before it is multiplied, and goes into the sums of all the rows of the output that meet it, which the thread holds. Bound by
- * bytes (3 x 3) or by multiply-adds (7 x 7 of 16-bit floats: 49 for each 4 bytes).
+/* depthwise: convolutions in which every channel has one filter of its own, of 3 x 3, 5 x 5 or 7 x 7 taps without dilation, and
+ * their data gradients. A thread makes some columns of some channels and walks down the rows: an element of the input is loaded
+ * once, while the row before it is multiplied, and goes into the sums of all the rows of the output that meet it, which the thread
+ * holds. Bound by bytes (3 x 3) or by multiply-adds (7 x 7 of 16-bit floats: 49 for each 4 bytes).
  *
  * Channels last, neighbouring threads have neighbouring channels, 4 bytes each, and 7 columns (as most images' widths are multiples
  * of 7); channels first, neighbouring columns (conv_planes.h). */

@@ -1,5 +1,6 @@
-/* Norms of long rows on devices with clusters of blocks, in the frame of row_stream.h, without or with a residual. Weight and bias stay in registers: fetched for every row they would be as many reads from
- * the L2 cache again as x is, or twice. Bound by bytes: one read and one write an element of each operand. */
+/* Norms of long rows on devices with clusters of blocks, in the frame of row_stream.h, without or with a residual. Weight and bias
+ * stay in registers: fetched for every row they would be as many reads from the L2 cache again as x is, or twice. Bound by bytes:
+ * one read and one write an element of each operand. */
 #ifndef TRINE_SIMT_NORM_WIDE_H
 #define TRINE_SIMT_NORM_WIDE_H
 

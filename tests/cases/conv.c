@@ -347,7 +347,8 @@ static void check_special(case_list *list, form_kind form)
 
 /* ---- Bench ---- */
 
-/* ResNet's first layer, 3x3 and 1x1, and those with a stride; MobileNet's and ConvNeXt's depthwise; WaveNet's dilated one along one axis. */
+/* ResNet's first layer, 3x3 and 1x1, and those with a stride; MobileNet's and ConvNeXt's depthwise; WaveNet's dilated one along one
+ * axis. */
 static const conv_case bench[] = {
     {.n = 64, .c = 64, .k = 64, .h = 56, .w = 56, .r = 3, .s = 3, .padding = 1},
     {.n = 32, .c = 512, .k = 512, .h = 28, .w = 28, .r = 3, .s = 3, .padding = 1},

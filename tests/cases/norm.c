@@ -193,6 +193,7 @@ static void check_cases(case_list *list, trine_op op)
     }
     /* more long rows than an H100 has clusters for */
     new_norm(list, (norm_case){op, TRINE_F32, TRINE_F32, true, 2, (int64_t[]){17, 131072}, LAYOUT_DENSE, 0, 1, 1e-5});
+    new_norm(list, (norm_case){op, TRINE_BF16, TRINE_BF16, true, 2, (int64_t[]){67, 131080}, LAYOUT_DENSE, 0, 1, 1e-5});
     new_norm(list, (norm_case){op, TRINE_F32, TRINE_F32, true, 2, (int64_t[]){2, 600000}, LAYOUT_DENSE, 0, 1, 1e-5});
 }
 
@@ -223,6 +224,15 @@ static void residual_cases(case_list *list, trine_op op)
             if (i) case_set_inplace(c, "y", i % 2 ? "residual" : "x");
         }
     }
+    /* several long rows one after the other for a cluster of blocks */
+    static const struct {
+        trine_dtype dtype;
+        int64_t shape[2];
+    } streamed[] = {{TRINE_F32, {50, 131072}}, {TRINE_BF16, {50, 131080}}, {TRINE_F16, {40, 262144}}};
+    for (size_t i = 0; i < sizeof streamed / sizeof streamed[0]; i++)
+        new_residual(list,
+                     (norm_case){op, streamed[i].dtype, streamed[i].dtype, true, 2, streamed[i].shape, LAYOUT_DENSE, 0, 1, 1e-5},
+                     SUM_STORED);
 }
 
 static void bench_cases(case_list *list, trine_op op)

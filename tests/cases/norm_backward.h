@@ -307,6 +307,22 @@ static void check_gradient_cases(case_list *list, trine_op op)
                                        .spread = 1,
                                        .eps = 1e-5,
                                        .sums = WITH_ALL});
+    /* several long rows one after the other for a cluster of blocks */
+    static const struct {
+        trine_dtype dtype;
+        int64_t rows, n;
+    } streamed[] = {{TRINE_F32, 200, 16392}, {TRINE_F32, 40, 131072}, {TRINE_BF16, 100, 65544}, {TRINE_F16, 30, 262144}};
+    for (size_t i = 0; i < sizeof streamed / sizeof streamed[0]; i++)
+        new_gradient(list, (gradient_case){.op = op,
+                                           .dtype = streamed[i].dtype,
+                                           .parameters = streamed[i].dtype,
+                                           .rows = streamed[i].rows,
+                                           .n = streamed[i].n,
+                                           .spread = 1,
+                                           .eps = 1e-5,
+                                           .sums = WITH_ALL,
+                                           .saved = i % 2,
+                                           .dsum = i / 2});
 }
 
 /* With the statistics that the forward pass left, as training has them. */
