@@ -131,13 +131,13 @@ template <class Op, int P, class Team> struct gradient_stream_walk {
 #pragma unroll
         for (int k = 0; k < P; k++) {
             if (k && (k + places) % P == 0) later = from(row + (k + places) / P * step);
-            if (same.touches(k)) {
-                row_words<T> more = {{0u, 0u, 0u, 0u}};
-                if (dsum) more = same.load(dsum, k);
-                const gradient_pair<T> pair = get(base, k);
-                ask(place(base, k), same, later, (k + places) % P);
-                same.store(dx, op.emit(pair, c, stats, more, k), k);
-            }
+            const bool some = same.touches(k);
+            row_words<T> more = {{0u, 0u, 0u, 0u}};
+            gradient_pair<T> pair = {};
+            if (some && dsum) more = same.load(dsum, k);
+            if (some) pair = get(base, k);
+            ask(place(base, k), same, later, (k + places) % P); /* another pack, which a row may have without this one */
+            if (some) same.store(dx, op.emit(pair, c, stats, more, k), k);
             if (k == plan_of::last_asked) Team::end_copies();
         }
         Team::end_copies();
