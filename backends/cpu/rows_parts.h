@@ -150,7 +150,7 @@ static inline void rows_ask(const row_call *c, row_part *part, char *const *next
 /* Whether what the op keeps, if it does, is there when it is written. */
 static inline bool rows_may_both(const row_call *c)
 {
-    return LANES_PUTS && c->op->both && (c->op->keeps == ROW_KEEPS_NOTHING || c->kept || c->op->both_again);
+    return LANES_PUTS && c->n > 0 && c->op->both && (c->op->keeps == ROW_KEEPS_NOTHING || c->kept || c->op->both_again);
 }
 
 /* What a second pass over one input of a part takes. */
