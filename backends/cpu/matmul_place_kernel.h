@@ -24,7 +24,7 @@ static inline __attribute__((always_inline)) void read_ahead(const panel_kind ki
                                                              vec_halves *least)
 {
 #pragma GCC unroll 16
-    for (int i = 0; i < MR; i++) __builtin_prefetch(from[i] + t->ahead);
+    for (int i = 0; i < MR; i++) __builtin_prefetch((const void *)((uintptr_t)from[i] + (uintptr_t)t->ahead));
 #if defined __AVX512F__
     if (kind == PANEL_TERMS || t->taps > 1) return;
     __m512i ones, all = (__m512i)*least;

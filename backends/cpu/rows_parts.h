@@ -244,8 +244,11 @@ static inline void rows_ask_along(const row_call *c, row_part *part, int64_t col
 {
     char *from[ROW_INPUTS];
     column += ROW_AHEAD / c->size;
-    for (int32_t k = 0; k < c->op->inputs; k++)
-        from[k] = column < c->n ? at->p[1 + k] + column * c->size : next->p[1 + k] + (column - c->n) / 64 * 64 * c->size;
+    for (int32_t k = 0; k < c->op->inputs; k++) { /* it may lie outside of the tensor: no arithmetic of pointers */
+        const uintptr_t here = (uintptr_t)at->p[1 + k], there = (uintptr_t)next->p[1 + k];
+        from[k] = (char *)(column < c->n ? here + (uintptr_t)(column * c->size)
+                                         : there + (uintptr_t)((column - c->n) / 64 * 64 * c->size));
+    }
     rows_ask(c, part, from, part->n);
 }
 
