@@ -294,8 +294,8 @@ template <uint32_t selector> TRINE_DEVICE uint32_t byte_permute(uint32_t low, ui
  * caches. */
 TRINE_DEVICE uint4 load16(const void *p) { return *static_cast<const uint4 *>(p); }
 TRINE_DEVICE uint4 load16_once(const void *p) { return __ldcs(static_cast<const uint4 *>(p)); }
-/* By an instruction of its own: an assignment of four words is four stores to the compiler, which it does not always put together
- * again. (__stwb is no plain store but one that is strong at a block's scope.) */
+/* To global memory alone. By an instruction of its own: an assignment of four words is four stores to the compiler, which it does
+ * not always put together again. (__stwb is no plain store but one that is strong at a block's scope.) */
 TRINE_DEVICE void store16(void *p, uint4 v)
 {
     asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(p)), "r"(v.x), "r"(v.y), "r"(v.z),
