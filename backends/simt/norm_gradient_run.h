@@ -37,9 +37,6 @@ template <class Op, int P, bool simple> inline row_team fit_gradient_team(const 
         const bool fills = blocks == 1 && each > gradient_threads * 3 / 4; /* a multiprocessor alone, which need meet nobody */
         if (each > (blocks < most_blocks && !fills ? target::columns_team_block : int(gradient_threads))) continue;
         const row_team team = {P, int(each), -1, blocks};
-        /* rows that give all threads as many packs; for others the ring's places hold by arithmetic, but until that has run on a
-         * card they go in tiles */
-        if (gradient_streams<simple>(team) && each * P * blocks != packs) continue;
         if (int64_t(gradient_shared<Op, simple>(team, wave)) <= call->device->props.shared_bytes) return team;
     }
     return {0, 0, 0, 0};
