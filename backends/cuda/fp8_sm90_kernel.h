@@ -171,7 +171,7 @@ template <class A, class B, class Tile> TRINE_DEVICE void consume(const maps &m,
     float sum[Tile::N / 2];
     for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
         const work w = next_tile<Tile>(at);
-        factors.prefetch(p, scaling, w, me);
+        factors.begin(p, scaling, w, staging, me);
         if constexpr (!Tile::promotes)
             multiply_fast<A, B, Tile>(sum, at, s, w.steps, rank, me);
         else if (scaled)
@@ -206,10 +206,12 @@ consume_kept(const maps &m, const f8_product &p, const f8_scaling &scaling, cons
     kept_tile<Tile> kept;
     for (unsigned unit = ptx::cluster_index(); unit < s.units; unit += ptx::cluster_count()) {
         const work w = next_tile<Tile>(at);
-        factors.prefetch(p, scaling, w, me);
-        multiply_fast<A, B, Tile>(sum, at, s, w.steps, rank, me, [&](int i) { kept.store(i, &m.d, s, staging, me); });
+        multiply_fast<A, B, Tile>(sum, at, s, w.steps, rank, me, [&](int i) {
+            kept.store(i, &m.d, s, staging, me);
+            if (i == 0) factors.begin(p, scaling, w, staging, me); /* the warpgroup has met since it read the last tile's */
+        });
         kept.store_rest(&m.d, s, staging, me);
-        if (factors.any && kept.stores) ptx::wait_stores_read<0>(); /* the factors lie there, too */
+        if (factors.any && !factors.copied && kept.stores) ptx::wait_stores_read<0>(); /* the factors lie there, too */
         factors.apply(sum, p, scaling, w, staging, me);
         ptx::coordinates to = {w.column, w.row + me.group * 64, {0, 0, 0}};
         if (!s.single) batch_coordinates(p, TRINE_PRODUCT_D, batch_place(p, w.index), &to);

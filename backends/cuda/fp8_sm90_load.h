@@ -40,9 +40,12 @@ template <int M_, int N_, int STAGES, int TOGETHER, int BOXES, int LEFT, bool PR
         staging = BOXES * wgmma::block_bytes > 64 * staging_pitch * 4 ? BOXES *wgmma::block_bytes : 64 * staging_pitch * 4,
         sums_pitch = N + 8,
         bytes_scales = PROMOTES ? (M + 8) * 4 : 0, /* a stage's: of the rows, then of the parts */
+        bytes_factors = (64 + N) * 4,              /* a warpgroup's: of its rows, then of the columns */
         at_staging = stages * bytes_stage,
         at_scales = at_staging + consumers * staging,
-        at_places = at_scales + stages * bytes_scales,
+        at_factors = at_scales, /* a product has one or the other */
+        at_places =
+            at_scales + (stages * bytes_scales > consumers * bytes_factors ? stages * bytes_scales : consumers * bytes_factors),
         at_barriers = at_places + stages * 16,
         shared = at_barriers + 2 * 8 * stages
     };

@@ -54,17 +54,20 @@ typedef struct trine_cross_entropy_backward_args {
 } trine_cross_entropy_backward_args;
 TRINE_API trine_status trine_cross_entropy_backward(trine_stream *stream, const trine_cross_entropy_backward_args *args);
 
-/* A linear layer and its cross entropy, without ever holding all logits: x [N, D], weight [C, D], one dtype: f32, f16, bf16;
- * logits = x weight^T, rounded to that dtype, then as cross_entropy with labels [N] and the options; loss f32 and lse
- * (optional) as there. dx      optional [N, D] of x's dtype: the gradient of loss (for NONE: of the losses' sum) with respect
- * to x dweight optional [C, D] of x's dtype or f32: the same with respect to weight, summed up in f32 so that no backward is
- * needed: scale both by dloss where that is not 1. The rows are taken in chunks: `chunk` rows at a time, or, where it is 0,
- * as many as give as many logits as x has elements, but at least 64 MiB of them, and up to 256 MiB where that is less than
- * a sixteenth of all. Workspace, as trine_query states it, is the peak memory: chunk * C elements, 4 or 8 bytes a
- * row, 4 bytes for each element of dweight unless that is f32, and what the largest matrix product needs. Any strides on x
- * and weight; dx and dweight as d of matmul. Not in place. C >= 1 unless N is 0. Errors: INVALID_ARGUMENT as for
- * cross_entropy, and for a negative chunk. Source: Hsu et al., "Liger Kernel: Efficient Triton Kernels for LLM Training",
- * 2024. */
+/* A linear layer and its cross entropy, without ever holding all logits:
+ *   x         [N, D], any strides; f32, f16, bf16
+ *   weight    [C, D], x's dtype, any strides; C >= 1 unless N is 0
+ *   loss      f32, and lse, f32, optional: as cross_entropy's, of logits = x weight^T rounded to x's dtype, with its labels [N] and
+ *             options
+ *   dx        optional [N, D] of x's dtype: the gradient of loss (for NONE: of the losses' sum) with respect to x
+ *   dweight   optional [C, D] of x's dtype or f32: with respect to weight, summed up in f32
+ * No backward is needed: scale dx and dweight by dloss where that is not 1. dx and dweight as d of matmul. Not in place.
+ *
+ * The rows are taken in chunks of `chunk` rows, or, where it is 0, of as many as give as many logits as x has elements, but
+ * at least 64 MiB of them, and up to 256 MiB where that is less than a sixteenth of all. Workspace, as trine_query states it, is
+ * the peak memory: chunk * C elements, 4 or 8 bytes a row, 4 bytes for each element of dweight unless that is f32, and what the
+ * largest matrix product needs. Errors: INVALID_ARGUMENT as for cross_entropy, and for a negative chunk.
+ * Source: Hsu et al., "Liger Kernel: Efficient Triton Kernels for LLM Training", 2024. */
 typedef struct trine_linear_cross_entropy_args {
     trine_tensor x, weight, labels, loss, lse, dx, dweight;
     trine_cross_entropy_options options;

@@ -277,6 +277,14 @@ TRINE_DEVICE float2 load_shared_two(uint32_t address)
     return v;
 }
 
+TRINE_DEVICE void load_shared_four(uint32_t address, float (&v)[4])
+{
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v[0]), "=f"(v[1]), "=f"(v[2]), "=f"(v[3])
+                 : "r"(address)
+                 : "memory");
+}
+
 TRINE_DEVICE void store_shared(uint32_t address, float x, float y)
 {
     asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(x), "f"(y) : "memory");
