@@ -82,6 +82,12 @@ static inline vec join_halves(const uint16_t *first, const uint16_t *second)
     return (vec)(low | high << 16);
 }
 
+/* A vector of bf16 as f32. */
+static inline vec widen_halves(const uint16_t *from)
+{
+    return (vec)(__builtin_convertvector(*(const vec_narrow *)(const void *)from, vec_unsigned) << 16);
+}
+
 /* Pairs of n rows: the terms k and k + 1, or k alone. */
 static inline void pairs_of_rows(float *pairs, const pack_source *s, int64_t row, int64_t k, int64_t n, bool alone)
 {
