@@ -1,30 +1,18 @@
 /* Convolutions in which every channel is its own group, with one filter each; the data gradient of such a one is another.
  *
- * Lines of the input are copied to a buffer as f32 with the padding about them, so that a tap is an offset in it: the micro-kernel
- * keeps some vectors of sums and adds one tap after the other, a load and a multiply-add each. Channels last, a vector is of
+ * Lines of the input are copied to a buffer with the padding about them, as f32 or pairs of bf16, so that a tap is an offset in it
+ * for the micro-kernel (conv_depthwise_taps.h). Channels last, a vector is of
  * channels of a pixel, and the buffer is a ring of as many lines as the filter is high. In planes a vector is of pixels that follow
  * each other in the buffer, across the ends of lines, where sums are made that nobody wants; with strides every phase of the input's
  * lines and columns lies apart. Bound by bytes where the filter is small, else by loads. */
 #ifndef TRINE_CPU_CONV_DEPTHWISE_H
 #define TRINE_CPU_CONV_DEPTHWISE_H
 
-#include "backends/cpu/conv_gather.h"
-#include "backends/cpu/matmul_kernel.h"
+#include "backends/cpu/conv_depthwise_taps.h"
 
-/* DEPTH_SUMS: vectors of sums. DEPTH_CHANNELS: of a ring. DEPTH_BAND: floats of a plane's buffer.
+/* DEPTH_CHANNELS: of a ring. DEPTH_BAND: floats of a plane's buffer.
  * DEPTH_ROWS: of d that are made together, channels last: a block of channels of the ring stays in L1 meanwhile. */
-enum { DEPTH_SUMS = VEC_LANES == 16 ? 14 : 10, DEPTH_CHANNELS = 512, DEPTH_BAND = 1 << 15, DEPTH_ROWS = 4 };
-
-static inline bool conv_is_depthwise(const trine_conv_product *c)
-{
-    const trine_conv_side *t = &c->a.terms;
-    const int64_t taps = t->h[0] || t->w[1] ? t->size[0] * t->size[1] : t->size[1] * t->size[2];
-    return c->groups > 1 && c->n == 1 && taps == c->k;
-}
-
-static inline int64_t less_of(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static inline int64_t parts_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+enum { DEPTH_CHANNELS = 512, DEPTH_BAND = 1 << 15, DEPTH_ROWS = 4 };
 
 /* Lines and columns of the buffer. */
 typedef struct depth_offset {
@@ -35,7 +23,9 @@ static inline size_t whole_lines(int64_t floats) { return (size_t)(floats + 15) 
 
 typedef struct depth_plan {
     const trine_conv_product *c;
+    depth_taps taps;
     bool along_groups, stream;
+    bool subnormal;               /* pairs of factors are */
     int64_t rows, columns;        /* of an image of d */
     int64_t step[2];              /* of d's pixels in the plane */
     int64_t origin[2];            /* of the buffer, in the plane, for row 0 of d */
@@ -70,6 +60,12 @@ static void find_reach(depth_plan *d)
     d->phases[1] = less_of(d->step[1], high.w - low.w + 1);
 }
 
+/* The last sums of a line read beyond it. */
+static inline int64_t ring_wide(const depth_plan *d)
+{
+    return d->wide + (parts_of(d->columns, DEPTH_SUMS) * DEPTH_SUMS - d->columns) * d->step[1];
+}
+
 static depth_plan depth_plan_make(const trine_conv_product *c)
 {
     const trine_conv_side *r = &c->a.rows;
@@ -81,15 +77,18 @@ static depth_plan depth_plan_make(const trine_conv_product *c)
     d.pixel = r->stride[2] / d.step[1];
     d.stream = span_should_stream(c->m * c->groups * size_of(c->d_dtype));
     find_reach(&d);
+    /* in planes pixels go by pairs if they follow each other */
+    d.taps = depth_taps_make(c, d.along_groups || (d.step[1] == 1 && d.pixel == 1));
     d.filters = whole_lines((c->k + 1) * c->groups + 2 * slack); /* and the bias */
     d.tables = whole_lines(c->k * (int64_t)(sizeof(depth_offset) + sizeof(float *)) / (int64_t)sizeof(float));
     if (d.along_groups) {
-        const int64_t wide = d.wide + DEPTH_SUMS * d.step[1];
         d.chunk = less_of(c->groups, DEPTH_CHANNELS);
+        const int64_t line = parts_of(d.chunk, VEC_LANES) * ring_wide(&d) * VEC_LANES;
         d.together = d.high > d.step[0] ? DEPTH_ROWS : 1;
         d.slots = d.high + (d.together - 1) * d.step[0];
+        d.tables += whole_lines(d.slots);
         d.units = parts_of(c->groups, d.chunk) * r->size[0] * parts_of(d.rows, d.together);
-        d.buffer = whole_lines(d.slots * parts_of(d.chunk, VEC_LANES) * wide * VEC_LANES + slack);
+        d.buffer = whole_lines(d.slots * line + slack);
         d.lines = (size_t)d.together * whole_lines((d.columns + DEPTH_SUMS) * d.chunk + slack);
         return d;
     }
@@ -117,62 +116,6 @@ static inline size_t conv_depthwise_size(const trine_conv_product *c)
     return (d.filters + (size_t)cpu_threads(d.units, depth_grain(&d)) * depth_own(&d)) * sizeof(float) + 64;
 }
 
-/* ---- The filters: as f32, [tap][group]; then the bias ---- */
-
-static void load_channels(float *to, const void *data, trine_dtype dtype, int64_t first, int64_t count, int64_t stride)
-{
-    for (int64_t g = 0, n; g < count; g += n, to += n) {
-        n = less_of(count - g, SPAN_MAX);
-        const float *line = load_line(to, data, dtype, first + g * stride, n, stride);
-        if (line != to) memcpy(to, line, (size_t)n * sizeof *to);
-    }
-}
-
-static void load_filters(const trine_conv_product *c, float *filters)
-{
-    for (int64_t k = 0; k < c->k; k++)
-        load_channels(filters + k * c->groups, c->b.data, c->dtype, c->b.first + conv_place_of(&c->b.terms, k).at, c->groups,
-                      c->b.group);
-    if (c->has_bias) load_channels(filters + c->k * c->groups, c->bias, c->bias_dtype, 0, c->groups, 1);
-}
-
-/* ---- The micro-kernel ---- */
-
-/* Sums of DEPTH_SUMS vectors at tap[k] + first, `step` apart, go to `out`, out_step apart. The taps' factors lie w_step apart, one
- * vector each or, with `one`, one number; the bias behind them where there is one. `one` is a constant. */
-static inline __attribute__((always_inline)) void add_taps(const bool one, const float *const *tap, int64_t first, int64_t step,
-                                                           const float *w, int64_t w_step, int64_t taps, bool bias, float *out,
-                                                           int64_t out_step)
-{
-    vec sum[DEPTH_SUMS] = {0};
-    for (int64_t k = 0; k < taps; k++, w += w_step) {
-        const float *x = tap[k] + first;
-        const vec by = one ? vec_all(*w) : vec_load(w);
-#pragma GCC unroll 16
-        for (int i = 0; i < DEPTH_SUMS; i++) sum[i] = vec_fma(vec_load(x + i * step), by, sum[i]);
-    }
-    const vec more = !bias ? (vec){0} : one ? vec_all(*w) : vec_load(w);
-#pragma GCC unroll 16
-    for (int i = 0; i < DEPTH_SUMS; i++) vec_store(out + i * out_step, bias ? sum[i] + more : sum[i]);
-}
-
-/* With constant steps, the sums' loads need no registers. */
-#define ADD_TAPS(name, one, apart) \
-    static __attribute__((noinline)) void name(const float *const *tap, int64_t first, int64_t step, const float *w, \
-                                               int64_t w_step, int64_t taps, bool bias, float *out, int64_t out_step) \
-    { \
-        (void)step; \
-        add_taps(one, tap, first, apart, w, w_step, taps, bias, out, out_step); \
-    }
-ADD_TAPS(add_taps_of_plane, true, VEC_LANES)
-ADD_TAPS(add_taps_of_neighbours, false, VEC_LANES)
-ADD_TAPS(add_taps_of_seconds, false, 2 * VEC_LANES)
-ADD_TAPS(add_taps_of_strided, false, step)
-#undef ADD_TAPS
-
-typedef void (*add_taps_fn)(const float *const *tap, int64_t first, int64_t step, const float *w, int64_t w_step, int64_t taps,
-                            bool bias, float *out, int64_t out_step);
-
 /* n finished sums that follow each other in d. */
 static void store_sums(const depth_plan *d, float *sums, int64_t n, int64_t first, int64_t stride)
 {
@@ -191,8 +134,8 @@ static void store_sums(const depth_plan *d, float *sums, int64_t n, int64_t firs
 static void find_offsets(const depth_plan *d, depth_offset *to)
 {
     const trine_conv_operand *o = &d->c->a;
-    for (int64_t k = 0; k < d->c->k; k++) {
-        const conv_place p = conv_place_of(&o->terms, k);
+    for (int64_t k = 0; k < d->taps.entries; k++) {
+        const conv_place p = conv_place_of(&o->terms, tap_of_entry(&d->taps, k, false));
         to[k] = (depth_offset){o->h + p.h - d->origin[0], o->w + p.w - d->origin[1]};
     }
 }
@@ -203,15 +146,18 @@ typedef struct depth_ring {
     float *at, *sums;
     const float **tap;
     const depth_offset *offset; /* of taps, in the buffer */
+    bool *subnormal;            /* each of its lines */
     const float *filters;
     int64_t channel, channels; /* of the chunk */
     int64_t image, next;       /* line of the buffer that is copied next */
     int64_t wide;              /* pixels of a line in the ring */
 } depth_ring;
 
-static float *ring_line(const depth_plan *d, const depth_ring *r, int64_t i)
+/* What lies some pixels further on: the processor does not look ahead across the ends of what is copied at once. */
+static void ask_for_pixel(const void *from, int64_t bytes)
 {
-    return r->at + i % d->slots * (parts_of(r->channels, VEC_LANES) * r->wide * VEC_LANES);
+    enum { FAR = 8192 };
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch((const void *)((uintptr_t)from + FAR + (uintptr_t)i));
 }
 
 /* Pixels from one on, [pixel][channels] as f32, into the line's blocks of channels. */
@@ -225,48 +171,89 @@ static void spread_pixels(const depth_ring *r, float *line, const float *x, int6
     }
 }
 
-/* Line i of the buffer. */
+/* Of each bf16 of two pixels a number: that of `first` below that of `second`. The least of them, as least_bf16 has it. */
+static inline __attribute__((always_inline)) vec_halves pair_pixels(const depth_ring *r, float *to, const uint16_t *first,
+                                                                    const uint16_t *second, vec_halves least)
+{
+    const int64_t apart = r->wide * VEC_LANES, whole = r->channels / VEC_LANES, rest = r->channels % VEC_LANES;
+    for (int64_t b = 0; b < whole; b++) {
+        const vec pairs = join_halves(first + b * VEC_LANES, second + b * VEC_LANES);
+        least = less_halves(least, (vec_halves)pairs);
+        vec_store(to + b * apart, pairs);
+    }
+    for (int64_t j = 0; j < rest; j++) {
+        const int64_t at = whole * VEC_LANES + j;
+        to[whole * apart + j] = trine_f32_of_bits(first[at] | (uint32_t)second[at] << 16);
+        least[j] = least_bf16(first + at, 1) < least[j] ? least_bf16(first + at, 1) : least[j];
+        least[j] = least_bf16(second + at, 1) < least[j] ? least_bf16(second + at, 1) : least[j];
+    }
+    return least;
+}
+
+/* A line of bf16 as pairs with the pixel that the next tap meets, or as f32: a pair whose first is 0. True if subnormal ones are in
+ * pairs. */
+static bool pair_line(const depth_plan *d, const depth_ring *r, float *line, const uint16_t *from, cpu_range inside)
+{
+    static const uint16_t zeros[DEPTH_CHANNELS];
+    const int64_t apart = pairs_apart(&d->taps), end = inside.end - apart;
+    vec_halves least = (vec_halves){0} - 1;
+    for (int64_t p = inside.begin > apart ? inside.begin - apart : 0; p < inside.end; p++) {
+        const uint16_t *second = p >= inside.begin - apart && p < end ? from + (p + apart) * d->pixel : zeros;
+        const uint16_t *first = apart && p >= inside.begin ? from + p * d->pixel : zeros;
+        ask_for_pixel(from + p * d->pixel, r->channels * (int64_t)sizeof *from);
+        least = pair_pixels(r, line + p * VEC_LANES, first, second, least);
+    }
+    return apart && is_least_subnormal(least);
+}
+
+/* Line i of the buffer. What lies beside the plane is 0 already; but lines above and below it take the place of others. */
 static void copy_line(const depth_plan *d, const depth_ring *r, int64_t i)
 {
     const trine_conv_operand *o = &d->c->a;
-    const int64_t h = d->origin[0] + i, blocks = parts_of(r->channels, VEC_LANES);
-    float *line = ring_line(d, r, i);
+    const int64_t h = d->origin[0] + i, slot = i % d->slots, size = parts_of(r->channels, VEC_LANES) * r->wide * VEC_LANES;
+    float *line = r->at + slot * size;
     cpu_range inside = {0, d->wide};
     SPAN_BUFFER(buffer);
-    conv_clip(&inside, h, 0, o->height);
-    conv_clip(&inside, d->origin[1], 1, o->width);
-    for (int64_t b = 0; b < blocks; b++) {
-        float *block = line + b * r->wide * VEC_LANES;
-        memset(block, 0, (size_t)(inside.begin * VEC_LANES) * sizeof *line);
-        memset(block + inside.end * VEC_LANES, 0, (size_t)((r->wide - inside.end) * VEC_LANES) * sizeof *line);
+    r->subnormal[slot] = false;
+    if (h < 0 || h >= o->height) {
+        memset(line, 0, (size_t)size * sizeof *line);
+        return;
     }
+    conv_clip(&inside, d->origin[1], 1, o->width);
     const int64_t together = d->pixel == r->channels && r->channels < SPAN_MAX ? SPAN_MAX / r->channels : 1;
     const int64_t first = r->image * o->rows.stride[0] + h * d->line + d->origin[1] * d->pixel + r->channel;
+    if (d->c->dtype == TRINE_BF16) {
+        r->subnormal[slot] = pair_line(d, r, line, (const uint16_t *)o->data + first, inside);
+        return;
+    }
     for (int64_t p = inside.begin, n; p < inside.end; p += n) {
         n = less_of(together, inside.end - p);
+        ask_for_pixel(element(o->data, d->c->dtype, first + p * d->pixel), n * r->channels * size_of(d->c->dtype));
         spread_pixels(r, line, load_line(buffer, o->data, d->c->dtype, first + p * d->pixel, n * r->channels, 1), p, n);
     }
 }
 
-/* One block of channels of a row; asks for a share of the lines that come next. */
-static void make_block_of_row(const depth_plan *d, const depth_ring *r, int64_t row, int64_t block, float *sums,
-                              const char *ahead, int64_t share)
+static bool is_row_subnormal(const depth_plan *d, const depth_ring *r, int64_t row)
+{
+    bool any = d->subnormal;
+    for (int64_t i = 0; d->taps.pairs && i < d->high; i++) any |= r->subnormal[(row * d->step[0] + i) % d->slots];
+    return any;
+}
+
+/* One block of channels of a row. */
+static void make_block_of_row(const depth_plan *d, const depth_ring *r, int64_t row, int64_t block, float *sums, bool subnormal)
 {
     const trine_conv_product *c = d->c;
-    const add_taps_fn add = d->step[1] == 1   ? add_taps_of_neighbours
-                            : d->step[1] == 2 ? add_taps_of_seconds
-                                              : add_taps_of_strided;
+    const add_taps_fn add = add_taps_for(&d->taps, false, d->step[1], subnormal);
     const int64_t first = row * d->step[0] % d->slots, line = parts_of(r->channels, VEC_LANES) * r->wide * VEC_LANES;
-    for (int64_t k = 0; k < c->k; k++) {
+    for (int64_t k = 0; k < d->taps.entries; k++) {
         const int64_t slot = first + r->offset[k].h;
         r->tap[k] = r->at + (slot < d->slots ? slot : slot - d->slots) * line + r->offset[k].w * VEC_LANES;
     }
-    for (int64_t q = 0; q < d->columns; q += DEPTH_SUMS, ahead += share) {
-        span_prefetch(ahead, share);
+    for (int64_t q = 0; q < d->columns; q += DEPTH_SUMS)
         add(r->tap, (block * r->wide + q * d->step[1]) * VEC_LANES, d->step[1] * VEC_LANES,
-            r->filters + r->channel + block * VEC_LANES, c->groups, c->k, c->has_bias, sums + q * r->channels + block * VEC_LANES,
-            r->channels);
-    }
+            r->filters + r->channel + block * VEC_LANES, c->groups, &d->taps, c->has_bias,
+            sums + q * r->channels + block * VEC_LANES, r->channels);
 }
 
 static void finish_row_of_channels(const depth_plan *d, const depth_ring *r, int64_t row, float *sums)
@@ -282,16 +269,14 @@ static void finish_row_of_channels(const depth_plan *d, const depth_ring *r, int
  * the line. */
 static void make_rows_of_channels(const depth_plan *d, depth_ring *r, int64_t row, int64_t rows)
 {
-    const trine_conv_product *c = d->c;
     const int64_t top = row * d->step[0], blocks = parts_of(r->channels, VEC_LANES);
-    const int64_t pitch = (int64_t)d->lines / d->together, calls = parts_of(d->columns, DEPTH_SUMS);
-    const int64_t share = rows * d->step[0] * d->line * size_of(c->dtype) / (blocks * rows * calls) + 1;
+    const int64_t pitch = (int64_t)d->lines / d->together;
     if (r->next < top) r->next = top;
     for (; r->next < top + (rows - 1) * d->step[0] + d->high; r->next++) copy_line(d, r, r->next);
-    const char *ahead = element(c->a.data, c->dtype, r->image * c->a.rows.stride[0] + (d->origin[0] + r->next) * d->line);
+    bool subnormal[DEPTH_ROWS];
+    for (int64_t i = 0; i < rows; i++) subnormal[i] = is_row_subnormal(d, r, row + i);
     for (int64_t b = blocks - 1; b >= 0; b--)
-        for (int64_t i = 0; i < rows; i++, ahead += calls * share)
-            make_block_of_row(d, r, row + i, b, r->sums + i * pitch, ahead, share);
+        for (int64_t i = 0; i < rows; i++) make_block_of_row(d, r, row + i, b, r->sums + i * pitch, subnormal[i]);
     for (int64_t i = 0; i < rows; i++) finish_row_of_channels(d, r, row + i, r->sums + i * pitch);
 }
 
@@ -303,18 +288,49 @@ static void make_units_of_channels(const depth_plan *d, depth_ring *r, cpu_range
         if (i == range.begin || row == 0) r->next = 0;
         r->image = i / bands % images;
         r->channel = i / bands / images * d->chunk;
-        r->channels = less_of(d->chunk, d->c->groups - r->channel);
+        const int64_t channels = less_of(d->chunk, d->c->groups - r->channel);
+        if (channels != r->channels) memset(r->at, 0, d->buffer * sizeof *r->at);
+        r->channels = channels;
         make_rows_of_channels(d, r, row, less_of(d->together, d->rows - row));
     }
 }
 
 /* ---- Planes ---- */
 
-/* What a band of rows of d reads. */
-static void copy_band(const depth_plan *d, float *to, int64_t first, int64_t row, int64_t rows)
+/* Lines of pixels of a stride of 1, as copy_band. What lies beside the plane is 0 already. */
+static bool copy_band_of_pairs(const depth_plan *d, float *to, int64_t first, int64_t row, int64_t rows)
+{
+    const trine_conv_operand *o = &d->c->a;
+    const int64_t apart = pairs_apart(&d->taps), lines = (rows - 1) * d->step[0] + d->high;
+    bool subnormal = false;
+    for (int64_t i = 0; i < lines; i++) {
+        const int64_t h = d->origin[0] + row * d->step[0] + i, w = d->origin[1];
+        if (i % d->step[0] >= d->phases[0]) continue;
+        float *line = to + (i % d->step[0] * d->band + i / d->step[0]) * d->pitch;
+        cpu_range inside = {0, d->pitch};
+        conv_clip(&inside, h, 0, o->height);
+        conv_clip(&inside, w, 1, o->width);
+        const int64_t begin = inside.begin, end = inside.end, both = end - apart > begin ? end - apart : begin;
+        if (end <= begin) {
+            memset(line, 0, (size_t)d->pitch * sizeof *line);
+            continue;
+        }
+        const uint16_t *from = (const uint16_t *)o->data + first + h * d->line + w;
+        subnormal |= least_bf16(from + begin, end - begin) < SUBNORMAL_BF16;
+        for (int64_t j = begin > apart ? begin - apart : 0; j < less_of(begin, end - apart); j++)
+            line[j] = trine_f32_of_bits((uint32_t)from[j + apart] << 16);
+        join_lines(line + begin, from + begin, from + begin + apart, both - begin);
+        for (int64_t j = both; j < end; j++) line[j] = trine_f32_of_bits(from[j]);
+    }
+    return subnormal;
+}
+
+/* What a band of rows of d reads. True if subnormal terms are in pairs. */
+static bool copy_band(const depth_plan *d, float *to, int64_t first, int64_t row, int64_t rows)
 {
     const trine_conv_operand *o = &d->c->a;
     SPAN_BUFFER(buffer);
+    if (d->taps.pairs) return copy_band_of_pairs(d, to, first, row, rows);
     for (int64_t i = 0; i < (rows - 1) * d->step[0] + d->high; i++)
         for (int64_t phase = 0; i % d->step[0] < d->phases[0] && phase < d->phases[1]; phase++) {
             const int64_t h = d->origin[0] + row * d->step[0] + i, w = d->origin[1] + phase;
@@ -331,6 +347,7 @@ static void copy_band(const depth_plan *d, float *to, int64_t first, int64_t row
                 memcpy(line + j, from, (size_t)n * sizeof *line);
             }
         }
+    return false;
 }
 
 static void make_band(const depth_plan *d, float *buffer, float *sums, const float **tap, const depth_offset *offset,
@@ -339,8 +356,8 @@ static void make_band(const depth_plan *d, float *buffer, float *sums, const flo
     const trine_conv_product *c = d->c;
     const int64_t bands = parts_of(d->rows, d->chunk), row = unit % bands * d->chunk, g = unit / bands % c->groups,
                   image = unit / bands / c->groups, rows = less_of(d->chunk, d->rows - row);
-    copy_band(d, buffer, image * c->a.rows.stride[0] + g * c->a.group, row, rows);
-    for (int64_t k = 0; k < c->k; k++) {
+    const bool subnormal = copy_band(d, buffer, image * c->a.rows.stride[0] + g * c->a.group, row, rows);
+    for (int64_t k = 0; k < d->taps.entries; k++) {
         const int64_t h = offset[k].h, w = offset[k].w;
         tap[k] =
             buffer + ((h % d->step[0] * d->phases[1] + w % d->step[1]) * d->band + h / d->step[0]) * d->pitch + w / d->step[1];
@@ -350,10 +367,11 @@ static void make_band(const depth_plan *d, float *buffer, float *sums, const flo
     const char *ahead = element(c->a.data, c->dtype,
                                 image * c->a.rows.stride[0] + g * c->a.group +
                                     (d->origin[0] + (row + rows) * d->step[0]) * d->line); /* often what the next band reads */
+    const add_taps_fn add = add_taps_for(&d->taps, true, 1, subnormal || d->subnormal);
     for (int64_t i = 0; i < count; i += DEPTH_SUMS * VEC_LANES) {
         span_prefetch(ahead, share);
         ahead += share;
-        add_taps_of_plane(tap, i, VEC_LANES, filters + g, c->groups, c->k, c->has_bias, sums + i, VEC_LANES);
+        add(tap, i, VEC_LANES, filters + g, c->groups, &d->taps, c->has_bias, sums + i, VEC_LANES);
     }
     const trine_conv_side *to = &c->d_rows;
     const int64_t first = c->d_first + g * c->d_group + image * to->stride[0] + row * to->stride[1];
@@ -369,8 +387,8 @@ static void conv_depthwise(const trine_conv_product *c, void *memory)
 {
     float *filters = (float *)(((uintptr_t)memory + 63) / 64 * 64);
     if (c->m == 0) return;
-    const depth_plan d = depth_plan_make(c);
-    load_filters(c, filters);
+    depth_plan d = depth_plan_make(c);
+    d.subnormal = load_filters(c, &d.taps, filters);
     CPU_PARALLEL_FOR(range, d.units, depth_grain(&d))
     {
         float *own = filters + d.filters + (size_t)cpu_thread() * depth_own(&d);
@@ -382,8 +400,10 @@ static void conv_depthwise(const trine_conv_product *c, void *memory)
                         .sums = sums,
                         .tap = tap,
                         .offset = offset,
+                        .subnormal = (bool *)(offset + c->k),
                         .filters = filters,
-                        .wide = d.wide + DEPTH_SUMS * d.step[1]};
+                        .wide = ring_wide(&d)};
+        if (d.taps.pairs && !d.along_groups) memset(buffer, 0, d.buffer * sizeof *buffer);
         if (d.along_groups) make_units_of_channels(&d, &r, range);
         for (int64_t i = range.begin; !d.along_groups && i < range.end; i++) make_band(&d, buffer, sums, tap, offset, filters, i);
         span_fence();

@@ -10,12 +10,12 @@
 
 #include "backends/cpu/matmul_register.h"
 
-/* So many sums of 1, 2 or 4 vectors and some rows, and what is multiplied, fill the registers. DOTS_TASK: rows whose sums wait for
+/* So many sums of 2 or 4 vectors and some rows, and what is multiplied, fill the registers. DOTS_TASK: rows whose sums wait for
  * the epilogue, a multiple of each of these. DOTS_K_LEAST: bytes of a row. DOTS_COPY: terms or pairs copied at once. */
 #if defined __AVX512F__
-enum { DOTS_ROWS_OF_1 = 8, DOTS_ROWS_OF_2 = 8, DOTS_ROWS_OF_4 = 6 };
+enum { DOTS_ROWS_OF_2 = 8, DOTS_ROWS_OF_4 = 6 };
 #else
-enum { DOTS_ROWS_OF_1 = 6, DOTS_ROWS_OF_2 = 4, DOTS_ROWS_OF_4 = 2 };
+enum { DOTS_ROWS_OF_2 = 4, DOTS_ROWS_OF_4 = 2 };
 #endif
 enum {
     DOTS_MOST = 32,
@@ -129,6 +129,50 @@ static inline __attribute__((always_inline)) void dots_of_task(const int vectors
     }
 }
 
+/* ---- One vector: row by row, for memory is read fastest from front to back ---- */
+
+/* The sum of a row in several chains; whether it holds subnormal bf16, if asked for. `kind` and `look` are constants. */
+static inline __attribute__((always_inline)) bool make_dot(const panel_kind kind, const bool look, const dots_work *g,
+                                                           const char *w, float *total)
+{
+    enum { CHAINS = 8, AHEAD = 8192, SIZE = (int)sizeof(vec) };
+    const char *x = (const char *)g->x;
+    vec sum[CHAINS] = {0};
+    vec_halves least = (vec_halves){0} - 1;
+    int64_t at = 0;
+    for (; at + CHAINS * SIZE <= g->bytes; at += CHAINS * SIZE) {
+#pragma GCC unroll 8
+        for (int j = 0; j < CHAINS; j++) {
+            const vec right = vec_load((const float *)(const void *)(w + at + j * SIZE));
+            if (j * SIZE % 64 == 0) __builtin_prefetch((const void *)((uintptr_t)w + AHEAD + (uintptr_t)(at + j * SIZE)), 0, 0);
+            if (look) least = less_halves(least, (vec_halves)right);
+            sum[j] = add_product(kind, vec_load((const float *)(const void *)(x + at + j * SIZE)), right, sum[j]);
+        }
+    }
+    for (; at < g->bytes; at += SIZE) {
+        vec right = {0};
+        memcpy(&right, w + at, (size_t)smaller(SIZE, g->bytes - at));
+        if (look) least = less_halves(least, (vec_halves)right);
+        sum[0] = add_product(kind, vec_load((const float *)(const void *)(x + at)), right, sum[0]);
+    }
+#pragma GCC unroll 4
+    for (int step = CHAINS / 2; step > 0; step /= 2)
+        for (int j = 0; j < step; j++) sum[j] += sum[j + step];
+    *total = total_of_lanes(sum[0]);
+    return look && is_least_subnormal(least);
+}
+
+static void dots_of_vector(const dots_work *g, cpu_range task, float *sums)
+{
+    for (int64_t r = task.begin; r < task.end; r++, sums++) {
+        const char *w = g->w + r * g->pitch;
+        if (!g->pairs)
+            make_dot(PANEL_TERMS, false, g, w, sums);
+        else if (make_dot(PANEL_PAIRS, true, g, w, sums) || g->subnormal)
+            make_dot_in_f32(g, g->x, &w, sums);
+    }
+}
+
 /* Rows of the matrix are columns of d where the vectors are a's, else rows. */
 static void finish_dots(const trine_product *p, const product_place *at, const trine_thin *t, cpu_range rows, float *sums)
 {
@@ -187,7 +231,7 @@ static void dots_product(const trine_product *p, const product_place *at, cpu_te
     for (int64_t r = mine.begin; r < mine.end; r += DOTS_TASK) {
         const cpu_range task = {r, smaller(r + DOTS_TASK, mine.end)};
         if (g.vectors == 1)
-            dots_of_task(1, DOTS_ROWS_OF_1, &g, task, sums);
+            dots_of_vector(&g, task, sums);
         else if (g.vectors == 2)
             dots_of_task(2, DOTS_ROWS_OF_2, &g, task, sums);
         else

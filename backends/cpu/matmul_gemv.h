@@ -1,15 +1,15 @@
 /* gemv: products of a matrix with at most four vectors. Bound by bytes: the matrix w is read once.
  *
  * Where w is dense along K, a row's sums are inner products; where it is dense along its rows, the sums of a thread's rows stay
- * in the caches while it goes along K, four terms at a time. The vectors are converted to f32 first. Threads share the rows and
+ * in the caches while it goes along K, eight terms at a time. The vectors are converted to f32 first. Threads share the rows and
  * wait for nobody. */
 #ifndef TRINE_CPU_MATMUL_GEMV_H
 #define TRINE_CPU_MATMUL_GEMV_H
 
 #include "backends/cpu/matmul_epilogue.h"
-#include "backends/cpu/matmul_kernel.h"
+#include "backends/cpu/matmul_pack.h"
 
-enum { GEMV_TERMS = 4, GEMV_CHAINS = 2 };
+enum { GEMV_TERMS = 8, GEMV_CHAINS = 2 };
 
 typedef struct gemv_work {
     trine_thin thin;
@@ -87,35 +87,73 @@ static void rows_along_k(const trine_product *p, const gemv_work *g, cpu_range r
     }
 }
 
-/* sums += x[0] w[0] + x[1] w[1] + ... */
-static void add_lines(float *restrict sums, const float *const *w, const float *x, int64_t n)
+/* n sums += x[0] w[0] + x[1] w[1] + ..., of lines of f32 or bf16; asks for what lies `ahead` bytes behind them. `narrow` is a
+ * constant. */
+static inline __attribute__((always_inline)) void add_lines(const bool narrow, float *restrict sums, const char *const *w,
+                                                            const float *x, int64_t n, int64_t ahead)
 {
-    const float *w0 = w[0], *w1 = w[1], *w2 = w[2], *w3 = w[3];
-    const float x0 = x[0], x1 = x[1], x2 = x[2], x3 = x[3];
-    for (int64_t j = 0; j < n; j++)
-        sums[j] = TRINE_FMA(x3, w3[j], TRINE_FMA(x2, w2[j], TRINE_FMA(x1, w1[j], TRINE_FMA(x0, w0[j], sums[j]))));
+    const int64_t size = narrow ? 2 : 4, whole = n - n % VEC_LANES;
+    vec by[GEMV_TERMS];
+#pragma GCC unroll 8
+    for (int i = 0; i < GEMV_TERMS; i++) by[i] = vec_all(x[i]);
+    for (int64_t j = 0; j < whole; j += VEC_LANES) {
+        vec sum = vec_load(sums + j);
+#pragma GCC unroll 8
+        for (int i = 0; i < GEMV_TERMS; i++) {
+            const char *from = w[i] + j * size;
+            if (j * size % 64 == 0) __builtin_prefetch((const void *)((uintptr_t)from + (uintptr_t)ahead), 0, 2);
+            sum = vec_fma(
+                by[i], narrow ? widen_halves((const uint16_t *)(const void *)from) : vec_load((const float *)(const void *)from),
+                sum);
+        }
+        vec_store(sums + j, sum);
+    }
+    for (int64_t j = whole; j < n; j++)
+        for (int i = 0; i < GEMV_TERMS; i++) {
+            const float number = narrow ? trine_f32_of_bits((uint32_t)((const uint16_t *)(const void *)w[i])[j] << 16)
+                                        : ((const float *)(const void *)w[i])[j];
+            sums[j] = TRINE_FMA(x[i], number, sums[j]);
+        }
 }
 
-/* A last group of fewer terms is filled up with zeros. */
+static __attribute__((noinline)) void add_lines_of_f32(float *sums, const char *const *w, const float *x, int64_t n,
+                                                       int64_t ahead)
+{
+    add_lines(false, sums, w, x, n, ahead);
+}
+
+static __attribute__((noinline)) void add_lines_of_bf16(float *sums, const char *const *w, const float *x, int64_t n,
+                                                        int64_t ahead)
+{
+    add_lines(true, sums, w, x, n, ahead);
+}
+
+/* A last group of fewer terms is filled up with zeros. Lines of f32 and bf16 are read as they lie. */
 static void rows_along_rows(const trine_product *p, const gemv_work *g, cpu_range rows)
 {
     static const float zeros[SPAN_MAX];
     const trine_thin *t = &g->thin;
+    const trine_dtype dtype = p->dtype;
+    const bool direct = t->w_row == 1 && (dtype == TRINE_F32 || dtype == TRINE_BF16), narrow = direct && dtype == TRINE_BF16;
+    const int64_t ahead = direct ? GEMV_TERMS * t->w_k * size_of(dtype) : 0; /* the next group */
     _Alignas(64) float buffer[GEMV_TERMS][SPAN_MAX];
     for (int s = 0; s < t->thin; s++)
         memset(g->sums + s * t->rows + rows.begin, 0, (size_t)(rows.end - rows.begin) * sizeof(float));
     for (int64_t k = 0; k < p->k; k += GEMV_TERMS)
         for (int64_t r = rows.begin, n; r < rows.end; r += n) {
-            const float *line[GEMV_TERMS];
+            const char *line[GEMV_TERMS];
             n = rows.end - r < SPAN_MAX ? rows.end - r : SPAN_MAX;
-            for (int i = 0; i < GEMV_TERMS; i++)
-                line[i] = k + i < p->k
-                              ? load_line(buffer[i], g->w, p->dtype, g->first + r * t->w_row + (k + i) * t->w_k, n, t->w_row)
-                              : zeros;
+            for (int i = 0; i < GEMV_TERMS; i++) {
+                const int64_t first = g->first + r * t->w_row + (k + i) * t->w_k;
+                line[i] = (const char *)zeros;
+                if (k + i >= p->k) continue;
+                line[i] =
+                    direct ? element(g->w, dtype, first) : (const char *)load_line(buffer[i], g->w, dtype, first, n, t->w_row);
+            }
             for (int s = 0; s < t->thin; s++) {
                 float x[GEMV_TERMS];
                 for (int i = 0; i < GEMV_TERMS; i++) x[i] = k + i < p->k ? g->x[s * p->k + k + i] : 0;
-                add_lines(g->sums + s * t->rows + r, line, x, n);
+                (narrow ? add_lines_of_bf16 : add_lines_of_f32)(g->sums + s * t->rows + r, line, x, n, s ? 0 : ahead);
             }
         }
 }

@@ -63,6 +63,7 @@ static inline bool multiplies_pairs(void)
 
 typedef uint16_t vec_halves __attribute__((vector_size(4 * VEC_LANES)));
 typedef int32_t vec_bits __attribute__((vector_size(4 * VEC_LANES)));
+typedef uint32_t vec_unsigned __attribute__((vector_size(4 * VEC_LANES)));
 
 static inline vec first_of_pairs(vec x) { return (vec)((vec_bits)x << 16); }
 

@@ -72,6 +72,22 @@ static inline __attribute__((always_inline)) void join_lines(float *pairs, const
     for (int64_t i = 0; i < n; i++) pairs[i] = trine_f32_of_bits(first[i] | (uint32_t)second[i] << 16);
 }
 
+/* A vector of pairs. */
+typedef uint16_t vec_narrow __attribute__((vector_size(2 * VEC_LANES), aligned(2), may_alias));
+
+static inline vec join_halves(const uint16_t *first, const uint16_t *second)
+{
+    const vec_unsigned low = __builtin_convertvector(*(const vec_narrow *)(const void *)first, vec_unsigned),
+                       high = __builtin_convertvector(*(const vec_narrow *)(const void *)second, vec_unsigned);
+    return (vec)(low | high << 16);
+}
+
+/* A vector of bf16 as f32. */
+static inline vec widen_halves(const uint16_t *from)
+{
+    return (vec)(__builtin_convertvector(*(const vec_narrow *)(const void *)from, vec_unsigned) << 16);
+}
+
 /* Pairs of n rows: the terms k and k + 1, or k alone. */
 static inline void pairs_of_rows(float *pairs, const pack_source *s, int64_t row, int64_t k, int64_t n, bool alone)
 {
@@ -241,20 +257,39 @@ typedef uint16_t bf16_any __attribute__((may_alias, aligned(1)));
 
 enum { SUBNORMAL_BF16 = 0xff };
 
-/* The least of n pairs of bf16 without their signs, less 1 in the last place, times 2: below SUBNORMAL_BF16 if any is subnormal. */
-static inline uint16_t least_bf16(const void *pairs, int64_t n)
+/* The least of n bf16 without their signs, less 1 in the last place, times 2: below SUBNORMAL_BF16 if any is subnormal. */
+static inline uint16_t least_bf16(const void *elements, int64_t n)
 {
-    const bf16_any *bits = pairs;
+    const bf16_any *bits = elements;
     uint16_t least = 0xffff;
-    for (int64_t i = 0; i < 2 * n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const uint16_t x = (uint16_t)((uint16_t)(bits[i] << 1) - 1);
         least = x < least ? x : least;
     }
     return least;
 }
 
+/* The same, lane by lane of vectors. */
+static inline vec_halves less_halves(vec_halves least, vec_halves bits)
+{
+    const vec_halves x = (bits << 1) - 1;
+#if defined __AVX512F__
+    return (vec_halves)_mm512_min_epu16((__m512i)x, (__m512i)least);
+#else
+    const vec_halves less = (vec_halves)(x < least);
+    return (x & less) | (least & ~less);
+#endif
+}
+
+static inline bool is_least_subnormal(vec_halves least)
+{
+    uint16_t all = 0xffff;
+    for (int i = 0; i < 2 * VEC_LANES; i++) all = least[i] < all ? least[i] : all;
+    return all < SUBNORMAL_BF16;
+}
+
 /* Whether bf16 among n pairs are subnormal. */
-static inline bool any_subnormal(const void *pairs, int64_t n) { return least_bf16(pairs, n) < SUBNORMAL_BF16; }
+static inline bool any_subnormal(const void *pairs, int64_t n) { return least_bf16(pairs, 2 * n) < SUBNORMAL_BF16; }
 
 /* This member's part of the panels; of pairs, subnormal[i] is 1 where panel i has such terms, else 0. `width` is a constant
  * wherever this is called. */

@@ -15,18 +15,20 @@ typedef struct place_tile {
     float *out;
     int64_t pitch;
     bool add;
+    bool odd;      /* the last pair of each tap lacks its second, which is not read */
+    bool looks;    /* for subnormal terms */
     int64_t ahead; /* bytes from the last tap's terms to others that are read later; 0: the rows have been read before */
 } place_tile;
 
-/* Terms that no tile has read before come from memory: the kernel asks for what lies `ahead` bytes behind them and, of pairs with
- * one tap, looks for subnormal ones. *least stays in memory, for the sums need the registers. */
+/* Terms that no tile has read before come from memory: the kernel asks for what lies `ahead` bytes behind them and may look
+ * for subnormal ones. *least stays in memory, for the sums need the registers. */
 static inline __attribute__((always_inline)) void read_ahead(const panel_kind kind, const char *const *from, const place_tile *t,
                                                              vec_halves *least)
 {
 #pragma GCC unroll 16
     for (int i = 0; i < MR; i++) __builtin_prefetch((const void *)((uintptr_t)from[i] + (uintptr_t)t->ahead));
 #if defined __AVX512F__
-    if (kind == PANEL_TERMS || t->taps > 1) return;
+    if (kind == PANEL_TERMS || !t->looks) return;
     __m512i ones, all = (__m512i)*least;
     __asm__ volatile("vpternlogd $255, %0, %0, %0" : "=v"(ones)); /* made anew each time, too */
 #pragma GCC unroll 16
@@ -39,13 +41,6 @@ static inline __attribute__((always_inline)) void read_ahead(const panel_kind ki
 #else
     (void)kind, (void)least;
 #endif
-}
-
-static inline bool is_least_subnormal(vec_halves least)
-{
-    uint16_t all = 0xffff;
-    for (int i = 0; i < 2 * VEC_LANES; i++) all = least[i] < all ? least[i] : all;
-    return all < SUBNORMAL_BF16;
 }
 
 /* sum += the products of n numbers at the rows' places. `kind` is a constant. */
@@ -65,6 +60,21 @@ static inline __attribute__((always_inline)) void add_places(const panel_kind ki
     }
 }
 
+/* The products of a last term alone. It is loaded with the one before it. */
+static inline __attribute__((always_inline)) void add_last_place(const panel_kind kind, const char *const *from, const int64_t n,
+                                                                 const float *restrict b, vec (*sum)[NV])
+{
+    vec right[NV];
+    for (int j = 0; j < NV; j++) right[j] = vec_load(b + j * VEC_LANES);
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) {
+        float number;
+        memcpy(&number, from[i] + n * (int64_t)sizeof number - sizeof number / 2, sizeof number);
+        const vec left = (vec)((vec_unsigned)vec_all(number) >> 16);
+        for (int j = 0; j < NV; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
+    }
+}
+
 /* As multiply_panels (matmul_kernel.h), of a whole tile of rows. `kind` and `first` are constants. first: nobody has read the last
  * tap before; true if it is the only one and there were subnormal terms: nothing is written then. What is volatile shall leave the
  * registers to pointers and sums. */
@@ -80,7 +90,7 @@ static inline __attribute__((always_inline)) bool multiply_places(const panel_ki
         const char *from[MR];
 #pragma GCC unroll 16
         for (int i = 0; i < MR; i++) from[i] = (const char *)row[i];
-        left = t->terms;
+        left = t->terms - (kind != PANEL_TERMS && t->odd);
         const bool new = first &&tap + 1 == t->taps;
         for (; new &&left >= VEC_LANES; left -= VEC_LANES, b += VEC_LANES * NR) {
             read_ahead(kind, from, t, &least);
@@ -91,6 +101,10 @@ static inline __attribute__((always_inline)) bool multiply_places(const panel_ki
         const int64_t rest = left;
         add_places(kind, from, rest, b, sum);
         b += rest * NR;
+        if (kind != PANEL_TERMS && t->odd) {
+            add_last_place(kind, from, rest, b, sum);
+            b += NR;
+        }
         if (!new || !rest) continue;
 #pragma GCC unroll 16
         for (int i = 0; i < MR; i++) from[i] -= (VEC_LANES - rest) * (int64_t)sizeof(float);

@@ -345,6 +345,36 @@ static void check_special(case_list *list, form_kind form)
             }
 }
 
+/* bf16 that may be multiplied in pairs: NaN and inf beside an odd last term, and subnormal numbers, whose products with large ones
+ * are not small. A line of taps as one, and a filter a channel, whose vectors end within a line. */
+static void check_pairs(case_list *list, form_kind form)
+{
+    static const conv_case shapes[] = {
+        {.n = 1, .c = 3, .k = 8, .h = 5, .w = 9, .r = 2, .s = 3},
+        {.n = 1, .c = 18, .k = 18, .h = 5, .w = 9, .r = 2, .s = 3, .groups = 18},
+        {.n = 1, .c = 18, .k = 18, .h = 5, .w = 9, .r = 2, .s = 3, .stride = 2, .groups = 18},
+    };
+    static const char *const what[] = {" special first", " subnormal first", " subnormal second"};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        for (int last = 0; last < 2; last++)
+            for (int kind = 0; kind < 3; kind++) {
+                conv_case p = shapes[i];
+                p.dtype = TRINE_BF16;
+                p.last = last;
+                p.padding = 1;
+                p.what = what[kind];
+                test_case *c = new_case(list, p, form);
+                const int first = kind == 2;
+                if (kind) {
+                    case_set_fill(&c->tensor[first], FILL_UNIFORM, 2e-40, 9e-39);
+                    case_set_fill(&c->tensor[!first], FILL_UNIFORM, -1e37, 1e37);
+                } else {
+                    case_set_fill(&c->tensor[0], FILL_SPECIAL, 0, 1);
+                    case_set_fill(&c->tensor[1], FILL_UNIFORM, 0.01, 0.2);
+                }
+            }
+}
+
 /* ---- Bench ---- */
 
 /* ResNet's first layer, 3x3 and 1x1, and those with a stride; MobileNet's and ConvNeXt's depthwise; WaveNet's dilated one along one
@@ -388,6 +418,7 @@ void cases_conv(case_list *list, case_kind kind)
     check_forms(list, FORWARD);
     check_activations(list);
     check_special(list, FORWARD);
+    check_pairs(list, FORWARD);
 }
 
 void cases_conv_backward_data(case_list *list, case_kind kind)
@@ -399,6 +430,7 @@ void cases_conv_backward_data(case_list *list, case_kind kind)
     check_gradients();
     check_forms(list, DATA);
     check_special(list, DATA);
+    check_pairs(list, DATA);
 }
 
 void cases_conv_backward_weight(case_list *list, case_kind kind)
