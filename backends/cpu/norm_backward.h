@@ -1,10 +1,10 @@
 /* Gradients of layernorm and rmsnorm on the CPU.
  *
- * Rows are taken four together, in chunks: while a chunk of four rows gives dx and is added to the sums of columns, that of the
- * four rows after them is summed, so that memory reads and writes at once (rows.h says why) and sees x, dy and dx once as long as the
- * caches hold eight rows (of up to about a million elements; beyond, x and dy twice). Sums of columns are f32 over GRADIENT_ROWS
- * rows, f64 over a slice of rows; slices are added in their order. What is summed in which order depends on shapes alone,
- * whichever threads do it: they take slices, or the chunks of four rows where rows are few. Bound by bytes. */
+ * Rows are taken some together, in chunks: while a chunk of them gives dx and is added to the sums of columns, that of as many rows
+ * after them is summed, so that memory reads and writes at once (rows.h says why) and sees x, dy and dx once as long as the caches
+ * hold the rows. Sums of columns are f32 over GRADIENT_ROWS rows, f64 over a slice of rows; slices are added in their order. What is
+ * summed in which order depends on shapes alone, whichever threads do it: they take slices, or the chunks of four rows where rows
+ * are few. Bound by bytes. */
 #ifndef TRINE_CPU_NORM_BACKWARD_H
 #define TRINE_CPU_NORM_BACKWARD_H
 
@@ -13,8 +13,9 @@
 #include "core/backend.h"
 #include "core/shape.h"
 
-/* A chunk's columns, twice as many of 16 bits; rows whose sums are added up in f32; a slice's rows at least, slices at most, and
- * their columns together; columns that are written between the sums of one row and the next. */
+/* A chunk's columns, twice as many of 16 bits and four times as many with gradient_both; rows whose sums are added up in f32; a
+ * slice's rows at least, slices at most, and their columns together; columns that are written between the sums of one row and the
+ * next. */
 enum {
     GRADIENT_CHUNK = 1024,
     GRADIENT_ROWS = 64,
@@ -23,16 +24,16 @@ enum {
     GRADIENT_COLUMNS = 1 << 22,
     GRADIENT_QUARTER = 256,
     GRADIENT_AHEAD = 8192,
-    GRADIENT_LONG = 65536, /* bytes of an f32 row of which eight, and sums of columns, don't fit the L2 cache */
-    GRADIENT_SOON = 96,    /* rows until the statistics that are asked for are wanted */
-    GRADIENT_STEP = 512    /* columns from what gradient_both reads to what it asks for, in rows that are longer */
+    GRADIENT_SHORT = 1024,   /* columns whose sums stay in the L1 cache beside the rows */
+    GRADIENT_LONG = 1 << 19, /* bytes of a row of which four, in x and dy, are more than the L2 cache holds */
+    GRADIENT_SOON = 96       /* rows until the statistics that are asked for are wanted */
 };
 
 typedef struct gradient_job {
     bool centred, round_first, stream, both; /* both: gradient_both takes all columns */
     trine_dtype dtype;
-    int together; /* rows: GRADIENT_TOGETHER, or 1 where gradient_both takes long ones */
-    int64_t size, n, chunk, chunks, slices, slice;
+    int together, side; /* rows of a batch, and those of them that gradient_both takes side by side */
+    int64_t size, n, chunk, chunks, slices, slice, row; /* row: bytes from one to the next where `both` */
     trine_iter rows;
     char *data[GRADIENT_OPERANDS];
     const float *mean, *rstd; /* of the forward, or NULL */
@@ -58,16 +59,20 @@ static int64_t gradient_recent(const gradient_job *j) { return 2 * ((j->n + 15) 
 static void gradient_addresses(const gradient_job *j, int64_t row, char **at)
 {
     int64_t offset[TRINE_ITER_OPERANDS];
-    trine_iter_offsets(&j->rows, row, offset);
+    if (j->rows.ndim == 1)
+        for (int k = 0; k < j->rows.operands; k++) offset[k] = row * j->rows.stride[k][0];
+    else
+        trine_iter_offsets(&j->rows, row, offset);
     for (int k = 0; k < GRADIENT_OPERANDS; k++) at[k] = k < j->rows.operands ? j->data[k] + offset[k] * j->size : NULL;
 }
 
-static void gradient_place(const gradient_job *j, gradient_batch *b, int64_t first, int64_t end)
+/* As many as there are up to row `end`; rows are read up to `last`. */
+static void gradient_place(const gradient_job *j, gradient_batch *b, int64_t first, int64_t end, int64_t last)
 {
     b->first = first;
     b->count = end - first < j->together ? end - first : j->together;
     for (int64_t r = 0; r < b->count; r++) gradient_addresses(j, first + r, b->row[r].at);
-    gradient_addresses(j, first + b->count < end ? first + b->count : first, b->after);
+    gradient_addresses(j, first + b->count < last ? first + b->count : first, b->after);
     if (j->mean) __builtin_prefetch(j->mean + first + GRADIENT_SOON); /* a miss would stop everything */
     if (j->rstd) __builtin_prefetch(j->rstd + first + GRADIENT_SOON);
 }
@@ -95,6 +100,7 @@ static gradient_sums gradient_chunk(const gradient_job *j, const gradient_batch 
     const gradient_part part = {b->row[r].at[OF_X] + column * j->size, b->row[r].at[OF_DY] + column * j->size,
                                 gradient_after(j, b, r, chunk, OF_X), j->factor + column, gradient_width(j, chunk)};
     static const float zero = 0;
+    if (j->both) return gradient_alone(&part, j->centred ? j->mean[b->first + r] : 0, j->dtype, j->centred);
     const float *mean = !j->centred && j->rstd ? &zero : j->mean ? &j->mean[b->first + r] : NULL;
     return gradient_sums_of(&part, j->dtype, j->centred, mean, !j->rstd);
 }
@@ -134,55 +140,41 @@ static void gradient_write(const gradient_job *j, const gradient_batch *b, int64
     }
 }
 
-/* Adds what is recent to a slice's sums. */
-static void gradient_settle(const gradient_job *j, double *columns, float *recent)
+/* Adds what is recent to a slice's sums, or begins them with it. */
+static void gradient_settle(const gradient_job *j, double *columns, float *recent, bool begins)
 {
-    for (int64_t i = 0; i < 2 * j->n; i++) columns[i] += (double)recent[i];
-    for (int64_t i = 0; i < 2 * j->n; i++) recent[i] = 0;
+    for (int64_t i = 0; i < 2 * j->n; i++) {
+        columns[i] = begins ? (double)recent[i] : columns[i] + (double)recent[i];
+        recent[i] = 0;
+    }
 }
 
 /* ---- One thread ---- */
-
-/* What gradient_both asks for with `row` from a column on: what comes GRADIENT_STEP columns later in it or in the row that is read in
- * its place next; of short rows what lies some batches behind. */
-static const char *gradient_ask(const gradient_job *j, const gradient_batch *b, int64_t r, int64_t column, int operand)
-{
-    const int64_t stride = j->rows.ndim == 1 ? j->rows.stride[operand][0] : 0, batch = j->together * j->n * j->size,
-                  rows = j->together * (j->n <= GRADIENT_STEP ? 1 + GRADIENT_AHEAD / 2 / batch : 1);
-    const int64_t ahead = j->n <= GRADIENT_STEP ? column : column + GRADIENT_STEP;
-    const char *row = b->row[r].at[operand];
-    return ahead < j->n && j->n > GRADIENT_STEP ? row + ahead * j->size
-                                                : row + (rows * stride + (ahead < j->n ? ahead : ahead - j->n)) * j->size;
-}
 
 /* A chunk of rows that are summed and of as many that are written, in one loop. */
 static void gradient_step_both(const gradient_job *j, gradient_batch *sums, const gradient_batch *writes, int64_t chunk,
                                float *recent)
 {
-    const int64_t column = chunk * j->chunk, width = gradient_width(j, chunk);
-    gradient_reads in;
-    for (int r = 0; r < j->together; r++) {
-        in.mean[r] = j->centred ? j->mean[sums->first + r] : 0;
-        in.g[r] = in.gx[r] = (f32x16){0};
-    }
-    for (int64_t i = 0; i < width; i += GRADIENT_STEP) {
-        const int64_t at = column + i;
-        const gradient_columns c = {
-            at, width - i < GRADIENT_STEP ? width - i : GRADIENT_STEP, j->factor + at, recent + at, recent + j->n + at, NULL};
-        for (int r = 0; r < j->together; r++) {
-            in.x[r] = sums->row[r].at[OF_X] + at * j->size;
-            in.dy[r] = sums->row[r].at[OF_DY] + at * j->size;
-            in.x_ahead[r] = gradient_ask(j, sums, r, at, OF_X);
-            in.dy_ahead[r] = gradient_ask(j, sums, r, at, OF_DY);
-        }
-        gradient_both(&in, writes->row, &c, j->together, j->dtype, j->centred, j->stream);
-    }
-    for (int r = 0; r < j->together; r++) {
-        const gradient_sums own = {(double)width, (double)in.mean[r], 0, (double)lanes_sum(in.g[r]), (double)lanes_sum(in.gx[r])};
-        if (chunk == 0)
-            sums->sums[r] = own;
-        else
-            gradient_merge(&sums->sums[r], &own);
+    const int64_t column = chunk * j->chunk, width = gradient_width(j, chunk), from = column * j->size;
+    char *const *in = sums->row[0].at, *const *out = writes->row[0].at;
+    const gradient_pass pass = {
+        .x = in[OF_X] + from,
+        .dy = in[OF_DY] + from,
+        .old_x = out[OF_X] + from,
+        .old_dy = out[OF_DY] + from,
+        .dsum = out[OF_DSUM] ? out[OF_DSUM] + from : NULL,
+        .dx = out[TO_DX] + from,
+        .stride = j->row,
+        .length = j->n * j->size,
+        .left = (j->n - column) * j->size,
+        .mean = j->centred ? j->mean + sums->first : NULL,
+        .rows = writes->row,
+        .columns = {column, width, j->factor + column, recent + column, recent + j->n + column, NULL},
+    };
+    for (int r = 0; r < j->together; r += j->side) {
+        gradient_sums own[GRADIENT_TOGETHER], *to = chunk == 0 ? sums->sums + r : own;
+        gradient_both(&pass, r, j->side, j->dtype, j->centred, j->stream, to);
+        for (int k = 0; k < j->side && chunk > 0; k++) gradient_merge(&sums->sums[r + k], &own[k]);
     }
 }
 
@@ -213,23 +205,26 @@ static void gradient_step(const gradient_job *j, gradient_batch *sums, const gra
     }
 }
 
-static void gradient_slice(const gradient_job *j, int64_t slice)
+/* The rows of all slices in one stream: the first ones of a slice are read while the last ones before it are written. */
+static void gradient_slices(const gradient_job *j, cpu_range slices)
 {
-    const int64_t begin = slice * j->slice, end = begin + j->slice < j->rows.numel ? begin + j->slice : j->rows.numel;
-    double *columns = j->columns + slice * 2 * j->n;
+    const int64_t rows = j->rows.numel, last = slices.end * j->slice < rows ? slices.end * j->slice : rows;
+    double *columns = j->columns + slices.begin * 2 * j->n;
     float *recent = j->recent + cpu_thread() * gradient_recent(j);
-    gradient_batch batch[2], *before = NULL;
+    gradient_batch batch[2], *before = NULL, *own = NULL;
     int turn = 0;
-    for (int64_t i = 0; i < 2 * j->n; i++) columns[i] = 0;
+    bool begins = true;
     for (int64_t i = 0; i < 2 * j->n; i++) recent[i] = 0;
-    for (int64_t first = begin; first < end + j->together; first += j->together, turn ^= 1) {
-        gradient_batch *own = first < end ? &batch[turn] : NULL;
-        if (own) gradient_place(j, own, first, end);
+    for (int64_t first = slices.begin * j->slice; first <= last; first += own ? own->count : 1, before = own, turn ^= 1) {
+        const int64_t within = first % j->slice, end = first - within + j->slice;
+        own = first < last ? &batch[turn] : NULL;
+        if (own) gradient_place(j, own, first, end < last ? end : last, last);
         for (int64_t k = 0; k < j->chunks; k++) gradient_step(j, own, before, k, recent);
         if (own) gradient_finish(j, own);
-        before = own;
-        if (!own || (first - begin) % GRADIENT_ROWS == 0) gradient_settle(j, columns, recent);
-        if (!own) break;
+        if (own && (!before || within % GRADIENT_ROWS != 0)) continue;
+        gradient_settle(j, columns, recent, begins);
+        begins = within == 0;
+        if (begins) columns += 2 * j->n;
     }
 }
 
@@ -262,10 +257,10 @@ static void gradient_slice_together(const gradient_job *j, int64_t slice)
     for (int64_t i = 0; i < 2 * j->n; i++) j->recent[i] = 0;
     for (int64_t first = begin, after; first < end; first = after) {
         gradient_batch b;
-        gradient_place(j, &b, first, end);
+        gradient_place(j, &b, first, end, end);
         gradient_batch_together(j, &b);
         after = first + b.count;
-        if (after == end || (after - begin) % GRADIENT_ROWS == 0) gradient_settle(j, columns, j->recent);
+        if (after == end || (after - begin) % GRADIENT_ROWS == 0) gradient_settle(j, columns, j->recent, false);
     }
 }
 
@@ -293,18 +288,23 @@ static void gradient_put(const gradient_job *j, const trine_tensor *to, int whic
 static void gradient_plan(gradient_job *j)
 {
     const int64_t rows = j->rows.numel, most = GRADIENT_COLUMNS / (j->n + 1) + 1;
-    j->chunk = j->size == 4 ? GRADIENT_CHUNK : 2 * GRADIENT_CHUNK;
-    j->chunks = j->n > j->chunk ? (j->n + j->chunk - 1) / j->chunk : 1;
     j->slices = rows / GRADIENT_SLICE < GRADIENT_SLICES ? rows / GRADIENT_SLICE : GRADIENT_SLICES;
     if (j->slices > most) j->slices = most;
     if (j->slices < 1) j->slices = 1;
-    j->slice = (rows + j->slices - 1) / j->slices;
+    j->slice = ((rows + j->slices - 1) / j->slices + GRADIENT_TOGETHER - 1) / GRADIENT_TOGETHER * GRADIENT_TOGETHER;
+    if (j->slice < 1) j->slice = GRADIENT_TOGETHER;
+    j->slices = rows / j->slice + (rows % j->slice != 0 || rows == 0);
     j->stream = span_should_stream(rows * j->n * j->size);
     j->both = LANES_PUTS && j->n % LANES_PUT == 0 && j->rstd && (j->mean || !j->centred) && !(j->round_first && j->size < 4);
-    const int64_t stride = j->rows.ndim == 1 ? j->rows.stride[TO_DX][0] : j->rows.ndim == 0 ? 0 : 1;
-    j->both = j->both && ((uintptr_t)j->data[TO_DX] | (uintptr_t)(stride * j->size)) % 64 == 0;
-    const bool alone = j->both && j->size == 4 && j->n * j->size >= GRADIENT_LONG;
-    j->together = alone && j->slices >= cpu_threads(rows * j->n, CPU_GRAIN) ? 1 : GRADIENT_TOGETHER;
+    j->both = j->both && j->rows.ndim == 1;
+    if (j->both) j->row = j->rows.stride[TO_DX][0] * j->size;
+    for (int k = 0; k < j->rows.operands && j->both; k++) j->both = j->rows.stride[k][0] * j->size == j->row;
+    j->both = j->both && ((uintptr_t)j->data[TO_DX] | (uintptr_t)j->row) % 64 == 0;
+    j->chunk = (j->both ? 4 : 1) * (j->size == 4 ? GRADIENT_CHUNK : 2 * GRADIENT_CHUNK);
+    j->chunks = j->n > j->chunk ? (j->n + j->chunk - 1) / j->chunk : 1;
+    const bool alone = j->both && j->slices >= cpu_threads(rows * j->n, CPU_GRAIN);
+    j->side = j->n <= GRADIENT_SHORT || j->n * j->size >= GRADIENT_LONG ? 1 : GRADIENT_SIDE;
+    j->together = alone && j->n > GRADIENT_SHORT ? j->side : GRADIENT_TOGETHER;
 }
 
 /* operands: dx, x, dy, and dsum if there is one. dbias may be not given. */
@@ -339,7 +339,7 @@ static trine_status gradient_call(trine_call *call, gradient_job *j, const trine
     } else {
         CPU_PARALLEL_FOR(range, j->slices, cpu_threads(j->rows.numel * j->n, CPU_GRAIN) > 1 ? 1 : j->slices)
         {
-            for (int64_t slice = range.begin; slice < range.end; slice++) gradient_slice(j, slice);
+            if (range.begin < range.end) gradient_slices(j, range);
             span_fence();
         }
     }

@@ -271,6 +271,16 @@ static void check_gradient_cases(case_list *list, trine_op op)
             s.dsum = i % 2;
             new_gradient(list, s)->rtol += shapes[i][1] == 8 ? 1e-4 : 0; /* rows of 8: now and then an rstd far from 1 */
         }
+        /* rows of whole lines with their statistics, in two sums of many rows and parts of long ones */
+        static const int64_t lines[] = {32, 288, 1056, 4128, 8224};
+        for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+            gradient_case many = s;
+            many.rows = 137;
+            many.n = lines[i];
+            many.saved = true;
+            many.dsum = i % 2;
+            new_gradient(list, many);
+        }
         static const char *const inplace[] = {"dy", "x", "dsum"};
         for (int i = 0; i < 3; i++) {
             s.rows = 9;
