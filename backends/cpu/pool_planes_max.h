@@ -18,9 +18,13 @@ typedef struct plane_look {
 
 LANES_INLINE f32x16 plane_looked(f32x16 sum, const plane_look *look, trine_dtype dtype, int64_t m, int64_t out, i32x16 wanted)
 {
+    const int64_t i = m + look->shift;
+    const bool all = i >= 0 && i + LANES <= out;
+    if (!all && (i <= -LANES || i >= out)) return sum;
     /* as an index, -1.0 is negative */
-    const f32x16 x = plane_load(look->dy, dtype, m + look->shift, out, 0);
-    const i32x16 index = (i32x16)plane_load(look->index, TRINE_F32, m + look->shift, out, -1.0f);
+    const i32x16 index =
+        (i32x16)(all ? lanes_load(look->index, TRINE_F32, i) : plane_load(look->index, TRINE_F32, i, out, -1.0f));
+    const f32x16 x = all ? lanes_load(look->dy, dtype, i) : plane_load(look->dy, dtype, i, out, 0);
 #if defined __AVX512F__
     const __mmask16 hit = _mm512_cmpeq_epi32_mask((__m512i)index, (__m512i)wanted);
     return (f32x16)_mm512_mask_add_ps((__m512)sum, hit, (__m512)sum, (__m512)x);
