@@ -44,7 +44,7 @@ static channel_planes planes_plan(const unit_call *c)
     while (outer->size[last] % p.block != 0 || p.block % members != 0) p.block--;
     p.is_short = is_short && p.block <= PLANE_UNITS && p.samples >= PLANE_UNITS;
     /* enough of them for some threads, and no larger than the caches hold; however many threads there are */
-    p.fit = p.block > 0 && bytes <= 2 * PLANE_BLOCK && c->units.units / p.block >= 8;
+    p.fit = p.block > 0 && bytes <= 8 * PLANE_BLOCK && c->units.units / p.block >= 8;
     return p;
 }
 
@@ -374,7 +374,7 @@ static void units_or_planes_emit(const unit_call *c)
     const trine_iter *outer = &c->units.outer;
     const int32_t last = outer->ndim - 1;
     if (!planes_lie_together(c) || c->rows.numel != 1) {
-        unit_emit_all(c);
+        unit_emit_all(c, 0, c->units.units);
         return;
     }
     channel_planes p = {.c = c, .samples = 1, .block = PLANE_BLOCK / (c->length * c->size) + 1};
