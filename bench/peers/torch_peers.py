@@ -49,6 +49,8 @@ class Case:
 
     def __init__(self, line, device):
         self.name = line["case"]
+        if not line["shape"].endswith("]"):
+            raise ValueError("its list of shapes was cut")
         found = re.findall(r"(\w+)(\[\d+\])? (\w+)\[([\d,]*)\]", line["shape"])
         rows = {name + place: [int(n) for n in shape.split(",") if n] for name, place, _, shape in found}
         for name, place, dtype, _ in found:
@@ -110,8 +112,8 @@ class Clock:
 
 def roofline(clock, device):
     """Bytes a second of a copy of 1 GiB, and multiply-adds by the largest f32 product that PyTorch makes without tf32."""
-    x = torch.empty(1 << 28, device=device)
-    y = torch.empty_like(x)
+    x = torch.ones(1 << 28, device=device)  # memory that was never written may be one page of zeros
+    y = torch.ones_like(x)
     copy = 2 * x.numel() * 4 / clock.times(lambda: y.copy_(x))["median"]
     torch.backends.cuda.matmul.allow_tf32 = False
     n = 4096 if device == "cuda" else 1024
