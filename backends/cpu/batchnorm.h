@@ -69,7 +69,7 @@ trine_status TRINE_CPU(batchnorm)(trine_call *call, const trine_batchnorm_args *
     if (columns.fit)
         channel_columns_finish(&columns, !a->inference);
     else if (a->inference)
-        unit_emit_all(&c);
+        units_or_planes_emit(&c);
     else
         units_or_planes_run(&c);
     return TRINE_OK;

@@ -9,14 +9,26 @@
 #include "backends/cpu/channels.h"
 
 /* Bytes of a block at most, for both threads' to fit the last-level cache; elements that are summed up in f32; what is asked for
- * ahead. */
-enum { PLANE_BLOCK = 512 << 10, PLANE_PART = 4096, PLANE_AHEAD = 2048 };
+ * ahead; of a short plane less than that. Units of a block of short planes, and samples ahead that are asked for. */
+enum { PLANE_BLOCK = 512 << 10, PLANE_PART = 4096, PLANE_AHEAD = 2048, PLANE_SHORT = 2048 };
+enum { PLANE_UNITS = 16, PLANE_SAMPLES = 4 };
 
 typedef struct channel_planes {
     const unit_call *c;
-    bool fit;
+    bool fit, is_short;
     int64_t samples, block; /* planes of a unit, units of a block */
 } channel_planes;
+
+/* Do units that follow each other lie so, piece by piece? */
+static bool planes_lie_together(const unit_call *c)
+{
+    const trine_iter *outer = &c->units.outer;
+    const int32_t last = outer->ndim - 1;
+    bool together = c->units.units > 0 && c->units.n > 0;
+    for (int k = 0; k < 1 + c->inputs; k++)
+        together = together && c->step[k] == 1 && (outer->size[last] == 1 || outer->stride[k][last] == c->length);
+    return together;
+}
 
 /* Sets of a block are whole. */
 static channel_planes planes_plan(const unit_call *c)
@@ -24,15 +36,15 @@ static channel_planes planes_plan(const unit_call *c)
     const trine_iter *outer = &c->units.outer;
     const int32_t last = outer->ndim - 1;
     const int64_t members = c->units.members, bytes = members * c->units.n * c->size * c->inputs;
-    channel_planes p = {.c = c, .fit = c->units.units > 0 && c->units.n > 0, .samples = c->rows.numel};
-    for (int k = 0; k < 1 + c->inputs; k++)
-        p.fit = p.fit && c->step[k] == 1 && (outer->size[last] == 1 || outer->stride[k][last] == c->length);
+    channel_planes p = {.c = c, .fit = planes_lie_together(c), .samples = c->rows.numel};
     if (!p.fit) return p;
-    const int64_t most = PLANE_BLOCK / bytes < 1 ? 1 : PLANE_BLOCK / bytes;
+    const bool is_short = c->length * c->size < PLANE_SHORT;
+    const int64_t block = is_short && c->size == 2 ? 2 * PLANE_BLOCK : PLANE_BLOCK, most = block / bytes < 1 ? 1 : block / bytes;
     p.block = outer->size[last] < most * members ? outer->size[last] : most * members;
     while (outer->size[last] % p.block != 0 || p.block % members != 0) p.block--;
+    p.is_short = is_short && p.block <= PLANE_UNITS && p.samples >= PLANE_UNITS;
     /* enough of them for some threads, and no larger than the caches hold; however many threads there are */
-    p.fit = p.block > 0 && bytes <= 2 * PLANE_BLOCK && c->units.units / p.block >= 8;
+    p.fit = p.block > 0 && bytes <= 8 * PLANE_BLOCK && c->units.units / p.block >= 8;
     return p;
 }
 
@@ -79,6 +91,43 @@ static void plane_sums(const char *x, const char *dy, int64_t n, float about, tr
 #undef SUMS
 }
 
+/* The same of a short plane, left in vectors that some planes share: to add up the lanes of each would take as long as its sums.
+ * What the processor can't foresee is asked for: the plane of a later sample. */
+typedef struct plane_lanes {
+    f32x16 s[2][2];
+} plane_lanes;
+
+LANES_INLINE void plane_add_as(const char *x, const char *dy, const char *ahead, const char *ahead_dy, int64_t n, float about,
+                               trine_dtype dtype, bool back, plane_lanes *sums)
+{
+    plane_lanes own = *sums;
+    for (int64_t i = 0; i < n; i += 2 * LANES) {
+        lanes_ask(ahead + i * lanes_size(dtype), (int)lanes_size(dtype) / 2);
+        if (back) lanes_ask(ahead_dy + i * lanes_size(dtype), (int)lanes_size(dtype) / 2);
+#pragma GCC unroll 2
+        for (int64_t k = 0, at = i; k < 2 && at < n; k++, at += LANES) {
+            const bool all = at + LANES <= n;
+            const f32x16 d = (all ? lanes_load(x, dtype, at) : lanes_load_part(x, dtype, at, n - at, about)) - about,
+                         g = !back ? d
+                             : all ? lanes_load(dy, dtype, at)
+                                   : lanes_load_part(dy, dtype, at, n - at, 0);
+            own.s[0][k] += g;
+            own.s[1][k] = lanes_fma(g, d, own.s[1][k]);
+        }
+    }
+    *sums = own;
+}
+
+static void plane_add(const char *const *x, const char *const *ahead, int64_t n, float about, trine_dtype dtype,
+                      plane_lanes *sums)
+{
+#define ADD(dtype) \
+    (x[1] ? plane_add_as(x[0], x[1], ahead[0], ahead[1], n, about, dtype, true, sums) \
+          : plane_add_as(x[0], NULL, ahead[0], NULL, n, about, dtype, false, sums))
+    UNIT_BY_DTYPE(dtype, ADD);
+#undef ADD
+}
+
 /* Part of a plane at operand k's address, about a number near its mean. */
 static float plane_mean(const unit_call *c, const char *x)
 {
@@ -96,6 +145,38 @@ static char *plane_at(const channel_planes *p, const unit_place *first, const in
     return c->data[k] + (first->offset[k] + sample[k] + unit * c->length) * c->size;
 }
 
+static void planes_begin(const channel_planes *p, int64_t first, int64_t u, const char *x)
+{
+    const unit_call *c = p->c;
+    double *sums = c->sums[first + u];
+    unit_clear(sums);
+    const bool same = u % c->units.members != 0; /* one number for the set */
+    sums[2] = same ? sums[-1] : (double)(c->op->about ? c->op->about(c->context, first + u) : plane_mean(c, x));
+}
+
+/* Sample number s of a block of short planes. */
+static void planes_gather_short(const channel_planes *p, int64_t first, const unit_place *place, int64_t s, plane_lanes *lanes)
+{
+    const unit_call *c = p->c;
+    const int64_t together = PLANE_PART / c->length, after = s + PLANE_SAMPLES < p->samples ? s + PLANE_SAMPLES : s;
+    int64_t sample[TRINE_ITER_OPERANDS], later[TRINE_ITER_OPERANDS];
+    trine_iter_offsets(&c->rows, s, sample);
+    trine_iter_offsets(&c->rows, after, later);
+    for (int64_t u = 0; u < p->block; u++) {
+        const char *x[2] = {NULL, NULL}, *ahead[2] = {NULL, NULL};
+        double *sums = c->sums[first + u];
+        for (int k = 0; k < c->inputs; k++) {
+            x[k] = plane_at(p, place, sample, u, 1 + k);
+            ahead[k] = plane_at(p, place, later, u, 1 + k);
+        }
+        if (s == 0) planes_begin(p, first, u, x[0]);
+        if (s % together == 0) memset(&lanes[u], 0, sizeof *lanes);
+        plane_add(x, ahead, c->length, (float)sums[2], c->dtype, &lanes[u]);
+        if (s % together != together - 1 && s + 1 < p->samples) continue;
+        for (int k = 0; k < 2; k++) sums[k] += (double)lanes_sum(lanes[u].s[k][0] + lanes[u].s[k][1]);
+    }
+}
+
 static void planes_gather_sample(const channel_planes *p, int64_t first, const unit_place *place, const int64_t *sample,
                                  bool begin)
 {
@@ -103,11 +184,7 @@ static void planes_gather_sample(const channel_planes *p, int64_t first, const u
     for (int64_t u = 0; u < p->block; u++) {
         const char *x = plane_at(p, place, sample, u, 1), *dy = c->inputs > 1 ? plane_at(p, place, sample, u, 2) : NULL;
         double *sums = c->sums[first + u];
-        if (begin) {
-            unit_clear(sums);
-            const bool same = u % c->units.members != 0; /* one number for the set */
-            sums[2] = same ? sums[-1] : (double)(c->op->about ? c->op->about(c->context, first + u) : plane_mean(c, x));
-        }
+        if (begin) planes_begin(p, first, u, x);
         for (int64_t i = 0, n; i < c->length; i += n) {
             n = c->length - i < PLANE_PART ? c->length - i : PLANE_PART;
             plane_sums(x + i * c->size, dy ? dy + i * c->size : NULL, n, (float)sums[2], c->dtype, sums);
@@ -179,11 +256,64 @@ static void plane_put(char *to, const char *x, const char *dy, trine_dtype dtype
 #undef PUT_OF
 }
 
+/* A short plane to f32, f16 or bf16 at any address, where up to 128 bytes behind it may be written as well. */
+LANES_INLINE void plane_stage_as(char *to, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += LANES_PUT) {
+        f32x16 v[2] = {{0}, {0}};
+        for (int64_t k = 0, at = i; k < 2 && at < n; k++, at += LANES) {
+            const bool all = at + LANES <= n;
+            const f32x16 of_x = all ? lanes_load(x, dtype, at) : lanes_load_part(x, dtype, at, n - at, 0);
+            v[k] = plane_mapped(of_x,
+                                !dy   ? lanes_of(0)
+                                : all ? lanes_load(dy, dtype, at)
+                                      : lanes_load_part(dy, dtype, at, n - at, 0),
+                                f, dy);
+        }
+        lanes_put(to + i * lanes_size(dtype), dtype, v[0], v[1], false);
+    }
+}
+
+static void plane_stage(char *to, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n)
+{
+#define STAGE_OF(dtype) (dy ? plane_stage_as(to, x, dy, dtype, f, n) : plane_stage_as(to, x, NULL, dtype, f, n))
+    UNIT_BY_DTYPE(dtype, STAGE_OF);
+#undef STAGE_OF
+}
+
+/* Short planes of one sample, which share lines: put together in the L1 cache, lines written from there. */
+static void planes_emit_short(const channel_planes *p, int64_t first, const unit_place *place, const int64_t *sample)
+{
+    const unit_call *c = p->c;
+    const int64_t bytes = c->length * c->size;
+    _Alignas(64) char stage[2 * PLANE_SHORT + 128];
+    char *to = plane_at(p, place, sample, 0, 0);
+    int64_t begin = (int64_t)((uintptr_t)to % 64), end = begin;
+    to -= begin;
+    for (int64_t u = 0; u < p->block; u++) {
+        plane_stage(stage + end, plane_at(p, place, sample, u, c->from),
+                    c->mapped > 1 ? plane_at(p, place, sample, u, c->from + 1) : NULL, c->dtype, c->map[first + u], c->length);
+        end += bytes;
+        const bool last = u + 1 == p->block;
+        if (end + bytes <= 2 * PLANE_SHORT && !last) continue;
+        const int64_t whole = last ? end : end / 64 * 64;
+        span_copy_bytes(to + begin, stage + begin, whole - begin, c->stream);
+        memmove(stage, stage + whole, (size_t)(end - whole));
+        to += whole;
+        end -= whole;
+        begin = 0;
+    }
+}
+
 /* Planes of one sample as one array: lines inside of a plane straight from registers, others by a span. */
 static void planes_emit_sample(const channel_planes *p, int64_t first, const unit_place *place, const int64_t *sample)
 {
     const unit_call *c = p->c;
     const int64_t all = p->block * c->length;
+    if (LANES_PUTS && c->length * c->size < PLANE_SHORT) {
+        planes_emit_short(p, first, place, sample);
+        return;
+    }
     SPAN_BUFFER(out);
     char *to = plane_at(p, place, sample, 0, 0);
     for (int64_t i = 0, m, unit = 0, column = 0; i < all; i += m) {
@@ -218,17 +348,45 @@ static void planes_run(const channel_planes *p)
     CPU_PARALLEL_FOR(range, p->c->units.units / p->block, (CPU_GRAIN + each - 1) / each)
     {
         unit_place before, this;
+        plane_lanes lanes[PLANE_UNITS];
         for (int64_t b = range.begin; b <= range.end; b++) {
             const int64_t first = b * p->block;
             if (b < range.end) this = unit_place_of(p->c, first, 0);
             for (int64_t s = 0; s < p->samples; s++) {
                 int64_t sample[TRINE_ITER_OPERANDS];
                 trine_iter_offsets(&p->c->rows, s, sample);
-                if (b < range.end) planes_gather_sample(p, first, &this, sample, s == 0);
+                if (b < range.end && p->is_short)
+                    planes_gather_short(p, first, &this, s, lanes);
+                else if (b < range.end)
+                    planes_gather_sample(p, first, &this, sample, s == 0);
                 if (b > range.begin) planes_emit_sample(p, first - p->block, &before, sample);
             }
             if (b < range.end) planes_finish(p, first);
             before = this;
+        }
+        span_fence();
+    }
+}
+
+/* The map alone, of units of one piece each, in memory's order. */
+static void units_or_planes_emit(const unit_call *c)
+{
+    const trine_iter *outer = &c->units.outer;
+    const int32_t last = outer->ndim - 1;
+    if (!planes_lie_together(c) || c->rows.numel != 1) {
+        unit_emit_all(c, 0, c->units.units);
+        return;
+    }
+    channel_planes p = {.c = c, .samples = 1, .block = PLANE_BLOCK / (c->length * c->size) + 1};
+    if (p.block > outer->size[last]) p.block = outer->size[last];
+    while (outer->size[last] % p.block != 0) p.block--;
+    const int64_t each = p.block * c->length;
+    CPU_PARALLEL_FOR(range, c->units.units / p.block, (CPU_GRAIN + each - 1) / each)
+    {
+        static const int64_t sample[TRINE_ITER_OPERANDS];
+        for (int64_t b = range.begin; b < range.end; b++) {
+            const unit_place place = unit_place_of(c, b * p.block, 0);
+            planes_emit_sample(&p, b * p.block, &place, sample);
         }
         span_fence();
     }

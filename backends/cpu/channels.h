@@ -4,13 +4,13 @@
  * A unit is taken in chunks that fit the L1 cache as f32, put together from several of its dense pieces where those are short.
  * Chunks give f32 sums, everything above them is f64: chunks are merged into pieces of a fixed length, pieces into units, in their
  * order, whoever made them, so that results do not depend on the number of threads. Threads take sets, whose second read then comes
- * from the caches where a set fits them, or pieces, where there are few sets. Bound by bytes. */
+ * from the caches where a set fits them, or pieces, where there are few sets or one fills the last-level cache. Bound by bytes. */
 #ifndef TRINE_CPU_CHANNELS_H
 #define TRINE_CPU_CHANNELS_H
 
 #include "core/channels.h"
 
-enum { UNIT_CHUNK = 2048, UNIT_PIECE = 32 * UNIT_CHUNK, UNIT_SUMS = 3, UNIT_OPERANDS = 3 };
+enum { UNIT_CHUNK = 2048, UNIT_PIECE = 32 * UNIT_CHUNK, UNIT_SUMS = 3, UNIT_OPERANDS = 3, UNIT_SHARED = 1 << 20 };
 
 /* of(dtype) with the dtype as a constant. */
 #define UNIT_BY_DTYPE(dtype, of) \
@@ -175,26 +175,31 @@ static int64_t unit_grain(const unit_call *c)
     return (CPU_GRAIN + each - 1) / each;
 }
 
-static void unit_gather_all(const unit_call *c)
+/* Of `units` units from `first` on. */
+static void unit_gather_all(const unit_call *c, int64_t first, int64_t units)
 {
-    CPU_PARALLEL_FOR(range, c->units.units * c->pieces, unit_grain(c))
+    CPU_PARALLEL_FOR(range, units * c->pieces, unit_grain(c))
     {
-        for (int64_t i = range.begin; i < range.end; i++) {
+        for (int64_t i = first * c->pieces + range.begin; i < first * c->pieces + range.end; i++) {
             unit_clear(c->partials[i]);
             unit_gather(c, i / c->pieces, i % c->pieces, c->partials[i]);
         }
     }
-    for (int64_t unit = 0; unit < c->units.units; unit++) {
+    for (int64_t unit = first; unit < first + units; unit++) {
         unit_clear(c->sums[unit]);
         for (int64_t piece = 0; piece < c->pieces; piece++) c->op->merge(c->sums[unit], c->partials[unit * c->pieces + piece]);
     }
 }
 
-static void unit_emit_all(const unit_call *c)
+/* Backwards: what was gathered last is in the caches still. */
+static void unit_emit_all(const unit_call *c, int64_t first, int64_t units)
 {
-    CPU_PARALLEL_FOR(range, c->units.units * c->pieces, unit_grain(c))
+    CPU_PARALLEL_FOR(range, units * c->pieces, unit_grain(c))
     {
-        for (int64_t i = range.begin; i < range.end; i++) unit_emit(c, i / c->pieces, i % c->pieces);
+        for (int64_t k = range.end - 1; k >= range.begin; k--) {
+            const int64_t i = first * c->pieces + k;
+            unit_emit(c, i / c->pieces, i % c->pieces);
+        }
         span_fence();
     }
 }
@@ -203,6 +208,14 @@ static void unit_emit_all(const unit_call *c)
 static void units_run(const unit_call *c)
 {
     const int64_t members = c->units.members, each = members * c->units.n + 1;
+    if (each >= UNIT_SHARED) {
+        for (int64_t set = 0; set < c->units.sets; set++) {
+            unit_gather_all(c, set * members, members);
+            c->op->finish(c->context, set);
+            unit_emit_all(c, set * members, members);
+        }
+        return;
+    }
     if (c->units.sets >= 4 * cpu_threads(c->units.sets * each, CPU_GRAIN)) {
         CPU_PARALLEL_FOR(range, c->units.sets, (CPU_GRAIN + each - 1) / each)
         {
@@ -211,9 +224,9 @@ static void units_run(const unit_call *c)
         }
         return;
     }
-    unit_gather_all(c);
+    unit_gather_all(c, 0, c->units.units);
     for (int64_t set = 0; set < c->units.sets; set++) c->op->finish(c->context, set);
-    unit_emit_all(c);
+    unit_emit_all(c, 0, c->units.units);
 }
 
 /* ---- What an op does: units_plan, TRINE_END_OF_QUERY with units_bytes, units_place, units_run ---- */

@@ -8,6 +8,7 @@
 
 #include "backends/cpu/pool_channels.h"
 #include "backends/cpu/pool_planes.h"
+#include "backends/cpu/pool_planes_max.h"
 #include "backends/cpu/pool_rows.h"
 
 /* ---- Forward ---- */
@@ -234,7 +235,7 @@ trine_status TRINE_CPU(pool)(trine_call *call, const trine_pool_args *a)
     j.to = a->y.data;
     j.stream = span_should_stream(trine_tensor_numel(&a->y) * j.size);
     if (!j.indices && plane_fits(&j, SMALL, LARGE))
-        run_planes(&j, false);
+        run_planes(&j, plane_forward);
     else if (channels_fit(&j))
         run_channels(&j);
     else
@@ -245,17 +246,19 @@ trine_status TRINE_CPU(pool)(trine_call *call, const trine_pool_args *a)
 trine_status TRINE_CPU(pool_backward)(trine_call *call, const trine_pool_backward_args *a)
 {
     job j = job_make(&a->dy, &a->dx, &a->indices, &a->window, a->kind, a->channels_last);
-    const bool deal = planes_deal_fit(&j);
+    const bool look = planes_look_fit(&j), deal = !look && planes_deal_fit(&j);
     call->variant = TRINE_CPU_VARIANT;
     TRINE_END_OF_QUERY(call, deal ? planes_deal_bytes() : 0);
     if (trine_tensor_numel(&a->dx) == 0) return TRINE_OK;
     j.from = a->dy.data;
     j.to = a->dx.data;
     j.stream = span_should_stream(trine_tensor_numel(&a->dx) * j.size);
-    if (deal)
+    if (look)
+        run_planes(&j, plane_backward_max);
+    else if (deal)
         run_planes_deal(&j, call->workspace);
     else if (j.average && plane_fits(&j, SMALL, LARGE))
-        run_planes(&j, true);
+        run_planes(&j, plane_backward);
     else
         run(&j, backward_piece, j.plan.height.in, j.plan.width.in);
     return TRINE_OK;

@@ -6,6 +6,8 @@ import re
 import torch
 import torch.nn.functional as F
 
+import torch_training
+
 ATEN = torch.ops.aten
 
 
@@ -172,11 +174,14 @@ def dot(c):
 
 
 def scan(c):
-    axis = re.search(r"axis (-?\d+)", c.name)
-    if not axis or "exclusive" in c.name or "reverse" in c.name:
+    """The axis is the size that a case's name marks with a star."""
+    if "exclusive" in c.name or "reverse" in c.name:
         return None
-    f = torch.cumprod if " mul" in c.name else torch.cumsum if " sum" in c.name else None
-    return f and (lambda: f(c.x, int(axis.group(1))))
+    axis = words(c)[3].split("x").index(next(size for size in words(c)[3].split("x") if size.endswith("*")))
+    f = {"sum": torch.cumsum, "max": torch.cummax}.get(words(c)[2])
+    if f is torch.cummax:
+        return lambda: f(c.x, axis)
+    return f and (lambda: f(c.x, axis, dtype=c.x.dtype))
 
 
 # ---- Layout ----
@@ -355,5 +360,5 @@ TABLE = {
     "embedding_backward": embedding_backward, "scatter_add": scatter_add, "segment_sum": segment_sum, "dropout": dropout,
     "uniform": lambda c: lambda: c.y.uniform_(), "normal": lambda c: lambda: c.y.normal_(), "pool": pool, "rope": rope,
     "conv": conv, "conv_backward_data": conv_backward_data, "conv_backward_weight": conv_backward_weight,
-    "int8_quantize": int8_quantize, "grouped_matmul": grouped_matmul, "nf4_matmul": nf4_matmul,
+    "int8_quantize": int8_quantize, "grouped_matmul": grouped_matmul, "nf4_matmul": nf4_matmul, **torch_training.TABLE,
 }

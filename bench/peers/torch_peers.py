@@ -8,10 +8,13 @@ the same cold caches and the same JSON, so that `trine compare` shows them besid
 
 Run it right after the bench on the same machine. Rates are of the bytes that Trine's case counts. PyTorch's own operators are
 taken as right; the Triton kernels are checked against them before they are timed. Needs torch; Triton and torch.compile only on a GPU.
+On a CPU most of PyTorch's time for large tensors is the kernel's, which hands out new pages for each result, unless the C library keeps
+what was freed: GLIBC_TUNABLES=glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000:glibc.malloc.hugetlb=1
 """
 import argparse
 import datetime
 import json
+import math
 import re
 import statistics
 import sys
@@ -26,23 +29,45 @@ DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16, "f
           "f8_e5m2": torch.float8_e5m2}
 
 
+BLOCK = 1 << 22
+
+
+def normal(shape, dtype, device):
+    """On the CPU a block of random numbers again and again: they take longer than what is timed."""
+    count = math.prod(shape)
+    if device == "cuda" or count <= BLOCK:
+        return torch.randn(shape, device=device).to(dtype)
+    flat = torch.empty(count, dtype=dtype)
+    flat[:BLOCK] = torch.randn(BLOCK).to(dtype)
+    for at in range(BLOCK, count, BLOCK):
+        flat[at:at + BLOCK] = flat[:min(BLOCK, count - at)]
+    return flat.view(shape)
+
+
 class Case:
     """The tensors of a bench line by their names, normal random data; ids and labels within their table."""
 
     def __init__(self, line, device):
         self.name = line["case"]
-        found = re.findall(r"(\w+) (\w+)\[([\d,]*)\]", line["shape"])
-        rows = {name: [int(n) for n in shape.split(",") if n] for name, _, shape in found}
-        for name, dtype, _ in found:
+        if not line["shape"].endswith("]"):
+            raise ValueError("its list of shapes was cut")
+        found = re.findall(r"(\w+)(\[\d+\])? (\w+)\[([\d,]*)\]", line["shape"])
+        rows = {name + place: [int(n) for n in shape.split(",") if n] for name, place, _, shape in found}
+        for name, place, dtype, _ in found:
             if dtype not in DTYPES:
                 raise KeyError(dtype)
-            setattr(self, name, self.tensor(name, DTYPES[dtype], rows, line["op"], device))
+            tensor = self.tensor(name + place, DTYPES[dtype], rows, line["op"], device)
+            if place:
+                getattr(self, name, None) or setattr(self, name, [])
+                getattr(self, name).append(tensor)
+            else:
+                setattr(self, name, tensor)
 
     @staticmethod
     def tensor(name, dtype, shapes, op, device):
         shape = shapes[name]
         if dtype.is_floating_point:
-            return torch.randn(shape, device=device).to(dtype)
+            return normal(shape, dtype, device)
         if name in ("ids", "labels", "indices"):
             table = {"gather": ("x", 1), "embedding": ("weight", 0), "embedding_backward": ("dweight", 0),
                      "scatter_add": ("y", 1), "segment_sum": ("y", 0), "cross_entropy": ("logits", -1)}.get(op)
@@ -74,7 +99,7 @@ class Clock:
         return begin.elapsed_time(end) * 1e-3
 
     def times(self, run):
-        for _ in range(3):
+        for _ in range(3 if self.cuda else 1):
             self.once(run)
         samples, begin = [], time.perf_counter()
         while len(samples) < 5 or (time.perf_counter() - begin < self.seconds and len(samples) < 1000):
@@ -87,8 +112,8 @@ class Clock:
 
 def roofline(clock, device):
     """Bytes a second of a copy of 1 GiB, and multiply-adds by the largest f32 product that PyTorch makes without tf32."""
-    x = torch.empty(1 << 28, device=device)
-    y = torch.empty_like(x)
+    x = torch.ones(1 << 28, device=device)  # memory that was never written may be one page of zeros
+    y = torch.ones_like(x)
     copy = 2 * x.numel() * 4 / clock.times(lambda: y.copy_(x))["median"]
     torch.backends.cuda.matmul.allow_tf32 = False
     n = 4096 if device == "cuda" else 1024
@@ -146,7 +171,8 @@ def main():
     parser.add_argument("--op", action="append", help="one op or family; may be given several times")
     parser.add_argument("--only", action="append", choices=["eager", "compile", "triton"], help="one peer; may be given several times")
     options = parser.parse_args()
-    torch._dynamo.config.cache_size_limit = 1000
+    if options.device == "cuda":
+        torch._dynamo.config.cache_size_limit = 1000
     clock = Clock(options.device, options.time)
     copy, fma = roofline(clock, options.device)
     use = {k: v for k, v in makers(options.device).items() if not options.only or k in options.only}
