@@ -183,6 +183,32 @@ template <int arrays, int fours, bool sums_in_registers> struct gradient_columns
     }
 };
 
+/* The same with sums in registers and a weight of 16-bit T, kept as it is: half the shared memory, which rows take instead. */
+template <class T, int arrays, int fours> struct gradient_narrow_columns : gradient_columns<arrays, fours, true> {
+    using base = gradient_columns<arrays, fours, true>;
+    enum { bytes = fours * 8 };
+    uint2 *factors;
+
+    TRINE_DEVICE_METHOD explicit gradient_narrow_columns(four_floats *block)
+        : base(block), factors(reinterpret_cast<uint2 *>(block) + target::thread_x())
+    {
+    }
+    TRINE_DEVICE_METHOD uint2 &factor(int four) const { return factors[four * target::block_threads()]; }
+    TRINE_DEVICE_METHOD four_floats get(int array, int four) const
+    {
+        if (array != GRADIENT_FACTOR) return base::get(array, four);
+        const uint2 f = factor(four);
+        return {{element_value(tag<T>{}, f.x, 0), element_value(tag<T>{}, f.x, 1), element_value(tag<T>{}, f.y, 0),
+                 element_value(tag<T>{}, f.y, 1)}};
+    }
+    TRINE_DEVICE_METHOD void again(uint32_t zero)
+    {
+        uint32_t same = zero;
+        target::opaque(same, zero);
+        factors += same;
+    }
+};
+
 /* ---- The op ---- */
 
 /* A pack of both inputs. */
@@ -232,6 +258,30 @@ template <class T, bool centred_> struct norm_gradient {
 #pragma unroll
             for (int k = 1; k <= sums; k++) c.set(k, four, four_floats{{0.0f, 0.0f, 0.0f, 0.0f}});
         }
+    }
+
+    /* The same where the weight is kept as it is; it lies on a boundary of 16 bytes. */
+    template <int P, int arrays>
+    TRINE_DEVICE_METHOD void start(gradient_narrow_columns<T, arrays, P * V / 4> &c, const gradient_place<V, true> &at) const
+    {
+        row_words<T> f[P];
+#pragma unroll
+        for (int i = 0; i < P; i++) {
+            f[i] = row_words<T>::all(1.0f);
+            if (weight && at.touches(i)) f[i] = row_words<T>::load_shared(static_cast<const T *>(weight) + at.column(i, 0));
+        }
+#pragma unroll
+        for (int four = 0; four < P * V / 4; four++) {
+            const int i = four / 2, q = four % 2;
+            c.factor(four) = uint2{f[i].word[2 * q], f[i].word[2 * q + 1]};
+#pragma unroll
+            for (int k = 1; k <= sums; k++) c.set(k, four, four_floats{{0.0f, 0.0f, 0.0f, 0.0f}});
+        }
+    }
+    /* On the host: whether it may be. */
+    bool narrow() const
+    {
+        return sizeof(T) < sizeof(float) && (!weight || (!weight_wide && offset == 0.0f && aligned16(weight)));
     }
 
     /* Whether the forward stored what a row's mean and squares are needed for. */

@@ -112,6 +112,19 @@ template <class Op, int P, bool simple> struct gradient_walk {
     }
 };
 
+/* Four columns' sums, from 4q of pack i on. */
+template <int V, bool simple>
+TRINE_DEVICE void store_four(float *to, const gradient_place<V, simple> &at, const four_floats &sum, int i, int q)
+{
+    if constexpr (simple) {
+        if (at.touches(i)) target::store16(to + at.column(i, 4 * q), __builtin_bit_cast(uint4, sum));
+    } else {
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            if (at.has(i, 4 * q + j)) to[at.column(i, 4 * q + j)] = sum.at[j];
+    }
+}
+
 /* The teams of a block add up, then the block's sums go to the workspace. */
 template <class Op, int P, bool simple> TRINE_DEVICE void store_sums(const typename Op::template columns<P> &columns,
                                                                      four_floats *block, const gradient_place<Op::V, simple> &at,
@@ -130,8 +143,7 @@ template <class Op, int P, bool simple> TRINE_DEVICE void store_sums(const typen
                 for (int j = 0; j < 4; j++) sum.at[j] += own.at[j];
             }
             const gradient_place<Op::V, simple> theirs = {at.n, t, at.width};
-            for (int j = 0; j < 4; j++)
-                if (theirs.has(i, 4 * q + j)) to[k * n + theirs.column(i, 4 * q + j)] = sum.at[j];
+            store_four(to + k * n, theirs, sum, i, q);
         }
     }
 }
@@ -144,13 +156,8 @@ TRINE_DEVICE void store_own_sums(const Columns &columns, const gradient_place<Op
 #pragma unroll
     for (int k = 0; k < Op::sums; k++)
 #pragma unroll
-        for (int four = 0; four < fours; four++) {
-            const four_floats own = columns.get(1 + k, four);
-            const int i = four / (Op::V / 4), q = four % (Op::V / 4);
-#pragma unroll
-            for (int j = 0; j < 4; j++)
-                if (at.has(i, 4 * q + j)) to[k * n + at.column(i, 4 * q + j)] = own.at[j];
-        }
+        for (int four = 0; four < fours; four++)
+            store_four(to + k * n, at, columns.get(1 + k, four), four / (Op::V / 4), four % (Op::V / 4));
 }
 
 template <int P, int V, bool simple> TRINE_DEVICE float count_columns(const gradient_place<V, simple> &at)
@@ -211,12 +218,13 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
     constexpr bool early =
         phase == GRADIENT_ROWS && (Team::most_blocks == 1 || gradient_ahead<P>); /* where there are registers */
     const bool knows = simple && early && op.knows();
+    gradient_stats saved_next = {0.0f, 0.0f, 0.0f, 0.0f}; /* on its way for a turn */
+    if (early) saved_next = op.saved(row < plan.rows ? row : 0);
     if (!alone) Team::started();
     for (int turn = 0; turn < turns; turn++, row += step) {
         const bool there = row < plan.rows, next_there = row + step < plan.rows;
         const number here = there ? row : 0, next = next_there ? row + step : 0;
-        gradient_stats saved = {0.0f, 0.0f, 0.0f, 0.0f};
-        if (early) saved = op.saved(here);
+        gradient_stats saved = saved_next;
         /* 0 and what it is added to are computed in every turn, not kept in registers */
         uint32_t skipped = uint32_t(rows.at.n) >> 31;
         target::opaque(skipped, skipped);
@@ -235,6 +243,7 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
         } else if constexpr (gradient_ahead<P>) {
             rows.load(ahead, next, next_there);
         }
+        if (early) saved_next = op.saved(next);
         gradient_stats stats;
         if constexpr (phase == GRADIENT_EMIT) {
             stats = plan.stats[here];
@@ -303,28 +312,46 @@ template <class T> struct gradient_vector {
     }
 };
 
-/* Blocks of gradient_sum_columns threads side by side, of each of the `of` sums in turn. */
+/* A block has gradient_sum_columns columns of one of the `of` sums, four a thread, in as many lines as it has threads for. */
 template <class T> TRINE_KERNEL(gradient_sum_threads)
 gradient_sums_kernel(const float *sums, int64_t n, int groups, int of, gradient_vector<T> dweight, gradient_vector<T> dbias)
 {
-    TRINE_SHARED float list[gradient_sum_threads];
-    const int t = target::thread_x(), lines = target::block_threads() / gradient_sum_columns;
+    constexpr int across = gradient_sum_columns / 4;
+    TRINE_SHARED float list[target::max_waves][gradient_sum_columns];
+    const int t = target::thread_x(), lines = target::block_threads() / across,
+              waves = target::block_threads() / target::wave_size();
     const unsigned which = target::block_x() % unsigned(of);
-    const int64_t column = int64_t(target::block_x() / unsigned(of)) * gradient_sum_columns + t % gradient_sum_columns;
+    const int64_t first = int64_t(target::block_x() / unsigned(of)) * gradient_sum_columns, column = first + t % across * 4;
     gradient_vector<T> to = dweight;
     if (which) to = dbias;
     if (!to.data) return;
-    float sum = 0.0f;
+    four_floats sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
     target::wait_for_previous();
-    if (column < n) {
+    const auto add = [&](auto load) {
 #pragma unroll 4
-        for (int g = t / gradient_sum_columns; g < groups; g += lines) sum += sums[(int64_t(g) * of + which) * n + column];
+        for (int g = t / across; g < groups; g += lines) {
+            const four_floats more = load(sums + (int64_t(g) * of + which) * n + column);
+            for (int j = 0; j < 4; j++) sum.at[j] += more.at[j];
+        }
+    };
+    if (n % 4 == 0) {
+        if (column < n) add([](const float *from) { return __builtin_bit_cast(four_floats, target::load16(from)); });
+    } else {
+        add([&](const float *from) {
+            four_floats some;
+            for (int j = 0; j < 4; j++) some.at[j] = column + j < n ? from[j] : 0.0f;
+            return some;
+        });
     }
-    list[t] = sum;
+    for (int mask = across; mask < target::wave_size(); mask *= 2)
+        for (int j = 0; j < 4; j++) sum.at[j] += target::shuffle_xor(sum.at[j], mask);
+    if (t % target::wave_size() < across)
+        for (int j = 0; j < 4; j++) list[t / target::wave_size()][t % across * 4 + j] = sum.at[j];
     target::barrier();
-    if (t >= gradient_sum_columns || column >= n) return;
-    for (int line = 1; line < lines; line++) sum += list[line * gradient_sum_columns + t];
-    to.put(column, sum);
+    if (t >= gradient_sum_columns || first + t >= n) return;
+    float total = list[0][t];
+    for (int wave = 1; wave < waves; wave++) total += list[wave][t];
+    to.put(first + t, total);
 }
 
 } // namespace simt
