@@ -25,7 +25,6 @@ enum {
     gradient_threads = target::columns_threads,
     gradient_small_block = 256,
     gradient_sum_threads = 1024,
-    gradient_sum_columns = 32,
     gradient_operands = 4
 };
 /* Packs that a thread holds of each input, fewer of rows that are not moved in packs, and those of the longest rows, of which there
@@ -117,7 +116,9 @@ template <int V, bool simple>
 TRINE_DEVICE void store_four(float *to, const gradient_place<V, simple> &at, const four_floats &sum, int i, int q)
 {
     if constexpr (simple) {
-        if (at.touches(i)) target::store16(to + at.column(i, 4 * q), __builtin_bit_cast(uint4, sum));
+        row_words<float> words;
+        words.set_four(0, sum.at);
+        if (at.touches(i)) words.store(to + at.column(i, 4 * q));
     } else {
 #pragma unroll
         for (int j = 0; j < 4; j++)
@@ -312,16 +313,16 @@ template <class T> struct gradient_vector {
     }
 };
 
-/* A block has gradient_sum_columns columns of one of the `of` sums, four a thread, in as many lines as it has threads for. */
+/* A block has as many columns of one of the `of` sums as 2^shift threads hold fours, and as many lines of those as it has threads
+ * for. */
 template <class T> TRINE_KERNEL(gradient_sum_threads)
-gradient_sums_kernel(const float *sums, int64_t n, int groups, int of, gradient_vector<T> dweight, gradient_vector<T> dbias)
+gradient_sums_kernel(const float *sums, int64_t n, int groups, int of, int shift, gradient_vector<T> dweight,
+                     gradient_vector<T> dbias)
 {
-    constexpr int across = gradient_sum_columns / 4;
-    TRINE_SHARED float list[target::max_waves][gradient_sum_columns];
-    const int t = target::thread_x(), lines = target::block_threads() / across,
-              waves = target::block_threads() / target::wave_size();
+    TRINE_SHARED four_floats list[gradient_sum_threads];
+    const int t = target::thread_x(), across = 1 << shift, lines = target::block_threads() >> shift;
     const unsigned which = target::block_x() % unsigned(of);
-    const int64_t first = int64_t(target::block_x() / unsigned(of)) * gradient_sum_columns, column = first + t % across * 4;
+    const int64_t column = (int64_t(target::block_x() / unsigned(of)) * across + t % across) * 4;
     gradient_vector<T> to = dweight;
     if (which) to = dbias;
     if (!to.data) return;
@@ -329,29 +330,31 @@ gradient_sums_kernel(const float *sums, int64_t n, int groups, int of, gradient_
     target::wait_for_previous();
     const auto add = [&](auto load) {
 #pragma unroll 4
-        for (int g = t / across; g < groups; g += lines) {
+        for (int g = t >> shift; g < groups; g += lines) {
             const four_floats more = load(sums + (int64_t(g) * of + which) * n + column);
             for (int j = 0; j < 4; j++) sum.at[j] += more.at[j];
         }
     };
-    if (n % 4 == 0) {
-        if (column < n) add([](const float *from) { return __builtin_bit_cast(four_floats, target::load16(from)); });
-    } else {
+    if (n % 4 != 0)
         add([&](const float *from) {
             four_floats some;
             for (int j = 0; j < 4; j++) some.at[j] = column + j < n ? from[j] : 0.0f;
             return some;
         });
+    else if (column < n)
+        add([](const float *from) {
+            const row_words<float> words = row_words<float>::load_shared(from);
+            return four_floats{{words.value(0), words.value(1), words.value(2), words.value(3)}};
+        });
+    list[t] = sum;
+    for (int half = target::block_threads() / 2; half >= across; half /= 2) {
+        target::barrier();
+        if (t >= half) continue;
+        for (int j = 0; j < 4; j++) sum.at[j] += list[t + half].at[j];
+        list[t] = sum;
     }
-    for (int mask = across; mask < target::wave_size(); mask *= 2)
-        for (int j = 0; j < 4; j++) sum.at[j] += target::shuffle_xor(sum.at[j], mask);
-    if (t % target::wave_size() < across)
-        for (int j = 0; j < 4; j++) list[t / target::wave_size()][t % across * 4 + j] = sum.at[j];
-    target::barrier();
-    if (t >= gradient_sum_columns || first + t >= n) return;
-    float total = list[0][t];
-    for (int wave = 1; wave < waves; wave++) total += list[wave][t];
-    to.put(first + t, total);
+    for (int j = 0; j < 4; j++)
+        if (t < across && column + j < n) to.put(column + j, sum.at[j]);
 }
 
 } // namespace simt

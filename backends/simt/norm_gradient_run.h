@@ -152,11 +152,11 @@ template <class Op> inline trine_status launch_gradient_tiles(trine_call *call, 
 template <class T> inline trine_status launch_gradient_sums(trine_call *call, const float *sums, int64_t n, int groups, int of,
                                                             const trine_tensor &dweight, const trine_tensor &dbias)
 {
-    constexpr int across = gradient_sum_columns / 4;
-    int threads = call->device->props.wave_size; /* at least as many as columns */
-    while (threads < gradient_sum_threads && threads / across * 4 < groups) threads *= 2;
-    return launch_next(call, gradient_sums_kernel<T>, ceil_div(n, gradient_sum_columns) * of, threads, sums, n, groups, of,
-                       gradient_vector<T>(dweight), gradient_vector<T>(dbias));
+    int lines = 1, shift = 0;
+    while (lines * 8 < gradient_sum_threads && lines * 4 < groups) lines *= 2;
+    while (lines << shift < gradient_small_block || shift < 3) shift++; /* lines of 128 bytes at least */
+    return launch_next(call, gradient_sums_kernel<T>, ceil_div(n, int64_t(4) << shift) * of, lines << shift, sums, n, groups, of,
+                       shift, gradient_vector<T>(dweight), gradient_vector<T>(dbias));
 }
 
 /* Whether this device runs clusters as large as `team`'s: all of its architecture run half as large ones. Not in queries: the

@@ -56,14 +56,16 @@ template <class Op, int P, bool narrow, class Team> struct gradient_stream_walk 
     uint4 *first;
     saved_floats *saved; /* of four rows */
 
+    /* `base`: of the row's first pair, in uint4. A wave's packs of a pair lie side by side. */
+    static TRINE_DEVICE_METHOD int pitch() { return 2 * target::block_threads(); }
     TRINE_DEVICE_METHOD uint4 *place(int base, int k) const
     {
-        const int i = base + k;
-        return first + (i < places ? i : i - places) * (2 * target::block_threads());
+        const int i = base + k * pitch(), end = places * pitch();
+        return first + (i < end ? i : i - end);
     }
-    TRINE_DEVICE_METHOD gradient_pair<T> get(int base, int k) const
+    static TRINE_DEVICE_METHOD gradient_pair<T> get(const uint4 *p)
     {
-        const uint4 *const p = place(base, k), x = p[0], dy = p[target::block_threads()];
+        const uint4 x = p[0], dy = p[target::wave_size()];
         return {{{x.x, x.y, x.z, x.w}}, {{dy.x, dy.y, dy.z, dy.w}}};
     }
     /* x and dy of a row that is there. */
@@ -82,7 +84,7 @@ template <class Op, int P, bool narrow, class Team> struct gradient_stream_walk 
     {
         if (!row.x || !same.touches(k)) return;
         target::copy_to_shared<16>(to, row.x + same.column(k, 0));
-        target::copy_to_shared<16>(to + target::block_threads(), row.dy + same.column(k, 0));
+        target::copy_to_shared<16>(to + target::wave_size(), row.dy + same.column(k, 0));
     }
     /* As much as there are places, in two groups: what is waited for first, and the rest. */
     TRINE_DEVICE_METHOD void begin(int row) const
@@ -99,7 +101,7 @@ template <class Op, int P, bool narrow, class Team> struct gradient_stream_walk 
     }
     template <bool known> TRINE_DEVICE_METHOD void gather(int base, int turn, const columns &c) const
     {
-        const auto pair_of = [&](int i) { return get(base, i); };
+        const auto pair_of = [&](int i) { return get(place(base, i)); };
         const gradient_place<V, true> same = at.again();
         const float own = count_columns<P>(same);
         const int lanes = target::wave_size();
@@ -146,8 +148,9 @@ template <class Op, int P, bool narrow, class Team> struct gradient_stream_walk 
             row_words<T> more = {{0u, 0u, 0u, 0u}};
             gradient_pair<T> pair = {};
             if (some && dsum) more = same.load(dsum, k);
-            if (some) pair = get(base, k);
-            ask(place(base, k), same, later, (k + places) % P); /* another pack, which a row may have without this one */
+            uint4 *const at_k = place(base, k);
+            if (some) pair = get(at_k);
+            ask(at_k, same, later, (k + places) % P); /* another pack, which a row may have without this one */
             if (some) same.store(dx, op.emit(pair, c, stats, more, k), k);
             if (k == plan_of::last_asked) Team::end_copies();
         }
@@ -206,7 +209,8 @@ gradient_stream_kernel(Op op, walk<gradient_operands, divider_any> outer, gradie
     target::barrier();
     if (ahead) gather(0, 0);
     for (int turn = 0; row < rows.rows; turn++, row += rows.step) {
-        const int next = base + P < plan_of::places ? base + P : base + P - plan_of::places;
+        const int further = base + P * rows.pitch(), end = plan_of::places * rows.pitch(),
+                  next = further < end ? further : further - end;
         if (!ahead || row + rows.step < rows.rows) {
             Team::template wait_for_copies_but<1>();
             gather(ahead ? next : base, turn + ahead);
