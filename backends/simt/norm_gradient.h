@@ -219,13 +219,12 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
     constexpr bool early =
         phase == GRADIENT_ROWS && (Team::most_blocks == 1 || gradient_ahead<P>); /* where there are registers */
     const bool knows = simple && early && op.knows();
-    gradient_stats saved_next = {0.0f, 0.0f, 0.0f, 0.0f}; /* on its way for a turn */
-    if (early) saved_next = op.saved(row < plan.rows ? row : 0);
     if (!alone) Team::started();
     for (int turn = 0; turn < turns; turn++, row += step) {
         const bool there = row < plan.rows, next_there = row + step < plan.rows;
         const number here = there ? row : 0, next = next_there ? row + step : 0;
-        gradient_stats saved = saved_next;
+        gradient_stats saved = {0.0f, 0.0f, 0.0f, 0.0f};
+        if (early) saved = op.saved(here);
         /* 0 and what it is added to are computed in every turn, not kept in registers */
         uint32_t skipped = uint32_t(rows.at.n) >> 31;
         target::opaque(skipped, skipped);
@@ -244,7 +243,6 @@ gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan
         } else if constexpr (gradient_ahead<P>) {
             rows.load(ahead, next, next_there);
         }
-        if (early) saved_next = op.saved(next);
         gradient_stats stats;
         if constexpr (phase == GRADIENT_EMIT) {
             stats = plan.stats[here];
@@ -346,15 +344,16 @@ gradient_sums_kernel(const float *sums, int64_t n, int groups, int of, int shift
             const row_words<float> words = row_words<float>::load_shared(from);
             return four_floats{{words.value(0), words.value(1), words.value(2), words.value(3)}};
         });
+    for (int mask = across; mask < target::wave_size(); mask *= 2)
+        for (int j = 0; j < 4; j++) sum.at[j] += target::shuffle_xor(sum.at[j], mask);
+    const int apart = across < target::wave_size() ? target::wave_size() : across;
     list[t] = sum;
-    for (int half = target::block_threads() / 2; half >= across; half /= 2) {
-        target::barrier();
-        if (t >= half) continue;
-        for (int j = 0; j < 4; j++) sum.at[j] += list[t + half].at[j];
-        list[t] = sum;
-    }
+    target::barrier();
+    if (t >= across) return;
+    for (int other = t + apart; other < target::block_threads(); other += apart)
+        for (int j = 0; j < 4; j++) sum.at[j] += list[other].at[j];
     for (int j = 0; j < 4; j++)
-        if (t < across && column + j < n) to.put(column + j, sum.at[j]);
+        if (column + j < n) to.put(column + j, sum.at[j]);
 }
 
 } // namespace simt

@@ -177,16 +177,17 @@ gradient_stream_kernel(Op op, walk<gradient_operands, divider_any> outer, gradie
     const int threads = target::block_threads(), team = int(target::block_x() / unsigned(Team::blocks())),
               t = Team::rank() * threads + target::thread_x();
     auto *const shared = reinterpret_cast<four_floats *>(target::dynamic_shared());
-    gradient_stream_walk<Op, P, narrow, Team> rows = {op,
-                                                      outer,
-                                                      blocks,
-                                                      known_blocks,
-                                                      {int(plan.n), t, threads * Team::blocks()},
-                                                      int(plan.rows),
-                                                      plan.groups,
-                                                      reinterpret_cast<uint4 *>(shared) +
-                                                          threads * int(plan_of::columns::bytes / 16) + target::thread_x(),
-                                                      saved};
+    gradient_stream_walk<Op, P, narrow, Team> rows = {
+        op,
+        outer,
+        blocks,
+        known_blocks,
+        {int(plan.n), t, threads * Team::blocks()},
+        int(plan.rows),
+        plan.groups,
+        reinterpret_cast<uint4 *>(shared) + threads * int(plan_of::columns::bytes / 16) +
+            target::thread_x() / target::wave_size() * target::wave_size() + target::thread_x(), /* pairs: two packs a lane */
+        saved};
     if (target::thread_x() == 0)
         for (saved_floats &one : saved) one = saved_floats{0.0f, 0.0f};
     for (int i = 0; i < 3; i++) rows.ask_saved(i, team + i * rows.step);
