@@ -71,9 +71,9 @@ struct gradient_sums {
     }
 };
 
-/* What a row's dx is made of: rstd (g - g_mean - h slope). */
+/* What a row's dx is made of: rstd g + level + along (x - mean). */
 struct gradient_stats {
-    float mean, rstd, g_mean, slope;
+    float mean, rstd, level, along;
 };
 
 /* ---- Where a thread's columns lie ---- */
@@ -183,6 +183,34 @@ template <int arrays, int fours, bool sums_in_registers> struct gradient_columns
     }
 };
 
+/* The same with sums in registers and a weight of 16-bit T, kept as it is: half the shared memory, which rows take instead. */
+template <class T, int arrays, int fours> struct gradient_narrow_columns : gradient_columns<arrays, fours, true> {
+    using base = gradient_columns<arrays, fours, true>;
+    enum { packs = fours / 2, bytes = packs * 16 };
+    uint4 *factors; /* of pack 0; that of the next one is wave_size() further, so at a distance that is known while compiling */
+
+    TRINE_DEVICE_METHOD explicit gradient_narrow_columns(four_floats *block)
+        : base(block), factors(reinterpret_cast<uint4 *>(block) +
+                               target::thread_x() / target::wave_size() * (packs - 1) * target::wave_size() + target::thread_x())
+    {
+    }
+    TRINE_DEVICE_METHOD uint4 &factor(int pack) const { return factors[pack * target::wave_size()]; }
+    TRINE_DEVICE_METHOD four_floats get(int array, int four) const
+    {
+        if (array != GRADIENT_FACTOR) return base::get(array, four);
+        const uint4 pack = factor(four / 2);
+        const uint32_t low = four % 2 ? pack.z : pack.x, high = four % 2 ? pack.w : pack.y;
+        return {{element_value(tag<T>{}, low, 0), element_value(tag<T>{}, low, 1), element_value(tag<T>{}, high, 0),
+                 element_value(tag<T>{}, high, 1)}};
+    }
+    TRINE_DEVICE_METHOD void again(uint32_t zero)
+    {
+        uint32_t same = zero;
+        target::opaque(same, zero);
+        factors += same;
+    }
+};
+
 /* ---- The op ---- */
 
 /* A pack of both inputs. */
@@ -234,6 +262,29 @@ template <class T, bool centred_> struct norm_gradient {
         }
     }
 
+    /* The same where the weight is kept as it is; it lies on a boundary of 16 bytes. */
+    template <int P, int arrays>
+    TRINE_DEVICE_METHOD void start(gradient_narrow_columns<T, arrays, P * V / 4> &c, const gradient_place<V, true> &at) const
+    {
+        row_words<T> f[P];
+#pragma unroll
+        for (int i = 0; i < P; i++) {
+            f[i] = row_words<T>::all(1.0f);
+            if (weight && at.touches(i)) f[i] = row_words<T>::load_shared(static_cast<const T *>(weight) + at.column(i, 0));
+        }
+#pragma unroll
+        for (int i = 0; i < P; i++) c.factor(i) = uint4{f[i].word[0], f[i].word[1], f[i].word[2], f[i].word[3]};
+#pragma unroll
+        for (int four = 0; four < P * V / 4; four++)
+#pragma unroll
+            for (int k = 1; k <= sums; k++) c.set(k, four, four_floats{{0.0f, 0.0f, 0.0f, 0.0f}});
+    }
+    /* On the host: whether it may be. */
+    bool narrow() const
+    {
+        return sizeof(T) < sizeof(float) && (!weight || (!weight_wide && offset == 0.0f && aligned16(weight)));
+    }
+
     /* Whether the forward stored what a row's mean and squares are needed for. */
     TRINE_DEVICE_METHOD bool knows() const { return rstd && (!centred || mean); }
     /* Of a tile over `width` threads of a wave, which have `count` columns together, this one `own` of them. In one pass, about the
@@ -283,9 +334,10 @@ template <class T, bool centred_> struct norm_gradient {
         const float own = rstd ? saved.rstd : target::rsqrt_ieee(target::div_ieee(p.squares, float(n)) + eps);
         if constexpr (centred) {
             const float about = mean ? saved.mean : p.mean;
-            return {about, own, p.g * over, own * over * (mean ? target::fma_rn(p.mean - about, p.g, p.gx) : p.gx)};
+            const float slope = own * over * (mean ? target::fma_rn(p.mean - about, p.g, p.gx) : p.gx);
+            return {about, own, -own * (p.g * over), -(own * own) * slope};
         } else {
-            return {0.0f, own, 0.0f, own * over * p.gx};
+            return {0.0f, own, 0.0f, -(own * own) * (own * over * p.gx)};
         }
     }
     TRINE_DEVICE_METHOD gradient_stats saved(int64_t row) const
@@ -297,7 +349,6 @@ template <class T, bool centred_> struct norm_gradient {
     template <class Columns> TRINE_DEVICE_METHOD row_words<T> emit(const gradient_pair<T> &pair, Columns &c,
                                                                    const gradient_stats &s, const row_words<T> &more, int i) const
     {
-        const float along = -(s.rstd * s.rstd) * s.slope, level = -s.rstd * s.g_mean;
         row_words<T> out;
 #pragma unroll
         for (int q = 0; q < V / 4; q++) {
@@ -311,7 +362,7 @@ template <class T, bool centred_> struct norm_gradient {
                 const float dy_ = pair.dy.value(4 * q + j);
                 d[j] = pair.x.value(4 * q + j) - s.mean;
                 scaled[j] = dy_ * s.rstd;
-                to[j] = target::fma_rn(scaled[j], f.at[j], target::fma_rn(d[j], along, level));
+                to[j] = target::fma_rn(scaled[j], f.at[j], target::fma_rn(d[j], s.along, s.level));
                 if constexpr (centred) dbias.at[j] += dy_;
             }
             if (sizeof(T) < 4 && round_first)

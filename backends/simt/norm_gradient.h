@@ -25,7 +25,6 @@ enum {
     gradient_threads = target::columns_threads,
     gradient_small_block = 256,
     gradient_sum_threads = 1024,
-    gradient_sum_columns = 32,
     gradient_operands = 4
 };
 /* Packs that a thread holds of each input, fewer of rows that are not moved in packs, and those of the longest rows, of which there
@@ -112,6 +111,21 @@ template <class Op, int P, bool simple> struct gradient_walk {
     }
 };
 
+/* Four columns' sums, from 4q of pack i on. */
+template <int V, bool simple>
+TRINE_DEVICE void store_four(float *to, const gradient_place<V, simple> &at, const four_floats &sum, int i, int q)
+{
+    if constexpr (simple) {
+        row_words<float> words;
+        words.set_four(0, sum.at);
+        if (at.touches(i)) words.store(to + at.column(i, 4 * q));
+    } else {
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            if (at.has(i, 4 * q + j)) to[at.column(i, 4 * q + j)] = sum.at[j];
+    }
+}
+
 /* The teams of a block add up, then the block's sums go to the workspace. */
 template <class Op, int P, bool simple> TRINE_DEVICE void store_sums(const typename Op::template columns<P> &columns,
                                                                      four_floats *block, const gradient_place<Op::V, simple> &at,
@@ -130,8 +144,7 @@ template <class Op, int P, bool simple> TRINE_DEVICE void store_sums(const typen
                 for (int j = 0; j < 4; j++) sum.at[j] += own.at[j];
             }
             const gradient_place<Op::V, simple> theirs = {at.n, t, at.width};
-            for (int j = 0; j < 4; j++)
-                if (theirs.has(i, 4 * q + j)) to[k * n + theirs.column(i, 4 * q + j)] = sum.at[j];
+            store_four(to + k * n, theirs, sum, i, q);
         }
     }
 }
@@ -144,13 +157,8 @@ TRINE_DEVICE void store_own_sums(const Columns &columns, const gradient_place<Op
 #pragma unroll
     for (int k = 0; k < Op::sums; k++)
 #pragma unroll
-        for (int four = 0; four < fours; four++) {
-            const four_floats own = columns.get(1 + k, four);
-            const int i = four / (Op::V / 4), q = four % (Op::V / 4);
-#pragma unroll
-            for (int j = 0; j < 4; j++)
-                if (at.has(i, 4 * q + j)) to[k * n + at.column(i, 4 * q + j)] = own.at[j];
-        }
+        for (int four = 0; four < fours; four++)
+            store_four(to + k * n, at, columns.get(1 + k, four), four / (Op::V / 4), four % (Op::V / 4));
 }
 
 template <int P, int V, bool simple> TRINE_DEVICE float count_columns(const gradient_place<V, simple> &at)
@@ -303,28 +311,49 @@ template <class T> struct gradient_vector {
     }
 };
 
-/* Blocks of gradient_sum_columns threads side by side, of each of the `of` sums in turn. */
+/* A block has as many columns of one of the `of` sums as 2^shift threads hold fours, and as many lines of those as it has threads
+ * for. */
 template <class T> TRINE_KERNEL(gradient_sum_threads)
-gradient_sums_kernel(const float *sums, int64_t n, int groups, int of, gradient_vector<T> dweight, gradient_vector<T> dbias)
+gradient_sums_kernel(const float *sums, int64_t n, int groups, int of, int shift, gradient_vector<T> dweight,
+                     gradient_vector<T> dbias)
 {
-    TRINE_SHARED float list[gradient_sum_threads];
-    const int t = target::thread_x(), lines = target::block_threads() / gradient_sum_columns;
+    TRINE_SHARED four_floats list[gradient_sum_threads];
+    const int t = target::thread_x(), across = 1 << shift, lines = target::block_threads() >> shift;
     const unsigned which = target::block_x() % unsigned(of);
-    const int64_t column = int64_t(target::block_x() / unsigned(of)) * gradient_sum_columns + t % gradient_sum_columns;
+    const int64_t column = (int64_t(target::block_x() / unsigned(of)) * across + t % across) * 4;
     gradient_vector<T> to = dweight;
     if (which) to = dbias;
     if (!to.data) return;
-    float sum = 0.0f;
+    four_floats sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
     target::wait_for_previous();
-    if (column < n) {
+    const auto add = [&](auto load) {
 #pragma unroll 4
-        for (int g = t / gradient_sum_columns; g < groups; g += lines) sum += sums[(int64_t(g) * of + which) * n + column];
-    }
+        for (int g = t >> shift; g < groups; g += lines) {
+            const four_floats more = load(sums + (int64_t(g) * of + which) * n + column);
+            for (int j = 0; j < 4; j++) sum.at[j] += more.at[j];
+        }
+    };
+    if (n % 4 != 0)
+        add([&](const float *from) {
+            four_floats some;
+            for (int j = 0; j < 4; j++) some.at[j] = column + j < n ? from[j] : 0.0f;
+            return some;
+        });
+    else if (column < n)
+        add([](const float *from) {
+            const row_words<float> words = row_words<float>::load_shared(from);
+            return four_floats{{words.value(0), words.value(1), words.value(2), words.value(3)}};
+        });
+    for (int mask = across; mask < target::wave_size(); mask *= 2)
+        for (int j = 0; j < 4; j++) sum.at[j] += target::shuffle_xor(sum.at[j], mask);
+    const int apart = across < target::wave_size() ? target::wave_size() : across;
     list[t] = sum;
     target::barrier();
-    if (t >= gradient_sum_columns || column >= n) return;
-    for (int line = 1; line < lines; line++) sum += list[line * gradient_sum_columns + t];
-    to.put(column, sum);
+    if (t >= across) return;
+    for (int other = t + apart; other < target::block_threads(); other += apart)
+        for (int j = 0; j < 4; j++) sum.at[j] += list[other].at[j];
+    for (int j = 0; j < 4; j++)
+        if (column + j < n) to.put(column + j, sum.at[j]);
 }
 
 } // namespace simt

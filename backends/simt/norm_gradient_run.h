@@ -20,8 +20,8 @@ template <class Op, bool simple> inline size_t gradient_shared(const row_team &t
                  partials = 2 * sizeof(typename Op::partial);
     if (gradient_streams<simple>(team)) {
         const bool long_rows = team.packs != few;
-        return size_t(team.threads) *
-               (long_rows ? size_t(gradient_stream<Op, most>::thread_bytes) : size_t(gradient_stream<Op, few>::thread_bytes));
+        return size_t(team.threads) * (long_rows ? size_t(gradient_stream<Op, most, false>::thread_bytes)
+                                                 : size_t(gradient_stream<Op, few, false>::thread_bytes));
     }
     if (team.shift >= 0) return kept * team.threads;
     return (target::columns_in_registers ? 0 : kept * team.threads) + partials * (team.threads / wave + team.blocks);
@@ -103,11 +103,11 @@ launch_gradient_team(trine_call *call, const Op &op, const gradient_outer &outer
     return launch(call, kernel, grid(plan.groups), team.threads, shared, op, outer, plan);
 }
 
-template <class Op, int P> inline trine_status launch_gradient_stream(trine_call *call, const Op &op, const gradient_outer &outer,
-                                                                      gradient_plan<Op> &plan, const row_team &team)
+template <class Op, int P, bool narrow> inline trine_status
+launch_gradient_stream(trine_call *call, const Op &op, const gradient_outer &outer, gradient_plan<Op> &plan, const row_team &team)
 {
-    const size_t shared = gradient_shared<Op, true>(team, call->device->props.wave_size);
-    const auto kernel = gradient_stream_kernel<Op, P, target::row_stream_team>;
+    const size_t shared = size_t(gradient_stream<Op, P, narrow>::thread_bytes) * team.threads;
+    const auto kernel = gradient_stream_kernel<Op, P, narrow, target::row_stream_team>;
     const int teams = target::row_wide_teams(call, kernel, team.blocks, team.threads, shared);
     if (teams > 0 && teams < plan.groups) plan.groups = teams;
     return target::launch_wide(call, kernel, int64_t(plan.groups) * team.blocks, team.blocks, team.threads, shared, op, outer,
@@ -121,8 +121,11 @@ template <class Op, bool simple> inline trine_status launch_gradient(trine_call 
     if (team.packs == few && !gradient_streams<simple>(team))
         return launch_gradient_team<Op, few, simple>(call, op, outer, plan, team);
     if constexpr (simple && target::row_wide_team::most_blocks > 1) {
-        if (team.packs == few) return launch_gradient_stream<Op, few>(call, op, outer, plan, team);
-        return launch_gradient_stream<Op, most>(call, op, outer, plan, team);
+        if constexpr (sizeof(row_element<Op>) < sizeof(float)) {
+            if (op.narrow()) return launch_gradient_stream<Op, few, true>(call, op, outer, plan, team);
+        }
+        if (team.packs == few) return launch_gradient_stream<Op, few, false>(call, op, outer, plan, team);
+        return launch_gradient_stream<Op, most, false>(call, op, outer, plan, team);
     } else if constexpr (most != few) {
         return launch_gradient_team<Op, most, simple>(call, op, outer, plan, team);
     }
@@ -149,10 +152,11 @@ template <class Op> inline trine_status launch_gradient_tiles(trine_call *call, 
 template <class T> inline trine_status launch_gradient_sums(trine_call *call, const float *sums, int64_t n, int groups, int of,
                                                             const trine_tensor &dweight, const trine_tensor &dbias)
 {
-    int lines = 1;
-    while (lines * gradient_sum_columns < gradient_sum_threads && lines * 4 < groups) lines *= 2;
-    return launch_next(call, gradient_sums_kernel<T>, ceil_div(n, gradient_sum_columns) * of, lines * gradient_sum_columns, sums,
-                       n, groups, of, gradient_vector<T>(dweight), gradient_vector<T>(dbias));
+    int lines = 1, shift = 0;
+    while (lines * 8 < gradient_sum_threads && lines * 4 < groups) lines *= 2;
+    while (lines << shift < gradient_small_block || shift < 3) shift++; /* lines of 128 bytes at least */
+    return launch_next(call, gradient_sums_kernel<T>, ceil_div(n, int64_t(4) << shift) * of, lines << shift, sums, n, groups, of,
+                       shift, gradient_vector<T>(dweight), gradient_vector<T>(dbias));
 }
 
 /* Whether this device runs clusters as large as `team`'s: all of its architecture run half as large ones. Not in queries: the
@@ -162,7 +166,8 @@ template <class Op, bool simple> inline bool gradient_fits(trine_call *call, con
     using wide = target::row_stream_team;
     if constexpr (simple && wide::most_blocks > 1) {
         constexpr int few = gradient_packs<simple>, most = gradient_most_packs<row_element<Op>, simple>;
-        const auto kernel = team.packs == few ? gradient_stream_kernel<Op, few, wide> : gradient_stream_kernel<Op, most, wide>;
+        const auto kernel =
+            team.packs == few ? gradient_stream_kernel<Op, few, false, wide> : gradient_stream_kernel<Op, most, false, wide>;
         const size_t shared = gradient_shared<Op, simple>(team, call->device->props.wave_size);
         return team.packs && target::row_wide_teams(call, kernel, team.blocks, team.threads, shared) > 0;
     }

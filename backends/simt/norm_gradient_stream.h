@@ -1,6 +1,7 @@
 /* Gradients of norms of long rows, in the frame of row_stream.h: a thread's columns keep their sums in registers and their weight in
  * shared memory, beside places for as many packs of x and dy as there is room for. While dx of a row is made the next row's partial
- * is exchanged, where two rows fit; each pack makes room for one of a later row. */
+ * is exchanged, where two rows fit; each pack makes room for one of a later row. Two rows of 16 bits fit where the weight is kept in
+ * 16 bits as well. */
 #ifndef TRINE_SIMT_NORM_GRADIENT_STREAM_H
 #define TRINE_SIMT_NORM_GRADIENT_STREAM_H
 
@@ -13,10 +14,18 @@ struct saved_floats {
     float mean, rstd;
 };
 
-/* P packs a thread of both, x and dy, with all that follows from it. A multiprocessor shall hold two blocks of half of
- * stream_threads, with what they reserve, or one of the longest rows' P. */
-template <class Op, int P_> struct gradient_stream {
-    using columns = gradient_columns<1 + Op::sums, P_ * Op::V / 4, true>;
+template <class Op, int P, bool narrow> struct gradient_stream_columns {
+    using type = gradient_columns<1 + Op::sums, P * Op::V / 4, true>;
+};
+template <class Op, int P> struct gradient_stream_columns<Op, P, true> {
+    using type = gradient_narrow_columns<row_element<Op>, 1 + Op::sums, P * Op::V / 4>;
+};
+
+/* P packs a thread of both, x and dy, with all that follows from it. `narrow`: the weight is kept in 16 bits. A multiprocessor shall
+ * hold two blocks of half of stream_threads, with what they reserve, or one of the longest rows' P. */
+template <class Op, int P_, bool narrow_> struct gradient_stream {
+    static constexpr bool narrow = narrow_;
+    using columns = typename gradient_stream_columns<Op, P_, narrow>::type;
     using partial = typename Op::partial;
     enum {
         P = P_,
@@ -33,9 +42,9 @@ template <class Op, int P_> struct gradient_stream {
 };
 
 /* The rows of a team. Pair k of row i, both counted from the team's first one, has place (i P + k) modulo `places`. */
-template <class Op, int P, class Team> struct gradient_stream_walk {
+template <class Op, int P, bool narrow, class Team> struct gradient_stream_walk {
     using T = row_element<Op>;
-    using plan_of = gradient_stream<Op, P>;
+    using plan_of = gradient_stream<Op, P, narrow>;
     using columns = typename plan_of::columns;
     enum { V = Op::V, places = plan_of::places };
     const Op &op;
@@ -47,14 +56,16 @@ template <class Op, int P, class Team> struct gradient_stream_walk {
     uint4 *first;
     saved_floats *saved; /* of four rows */
 
+    /* `base`: of the row's first pair, in uint4. A wave's packs of a pair lie side by side. */
+    static TRINE_DEVICE_METHOD int pitch() { return 2 * target::block_threads(); }
     TRINE_DEVICE_METHOD uint4 *place(int base, int k) const
     {
-        const int i = base + k;
-        return first + (i < places ? i : i - places) * (2 * target::block_threads());
+        const int i = base + k * pitch(), end = places * pitch();
+        return first + (i < end ? i : i - end);
     }
-    TRINE_DEVICE_METHOD gradient_pair<T> get(int base, int k) const
+    static TRINE_DEVICE_METHOD gradient_pair<T> get(const uint4 *p)
     {
-        const uint4 *const p = place(base, k), x = p[0], dy = p[target::block_threads()];
+        const uint4 x = p[0], dy = p[target::wave_size()];
         return {{{x.x, x.y, x.z, x.w}}, {{dy.x, dy.y, dy.z, dy.w}}};
     }
     /* x and dy of a row that is there. */
@@ -73,14 +84,16 @@ template <class Op, int P, class Team> struct gradient_stream_walk {
     {
         if (!row.x || !same.touches(k)) return;
         target::copy_to_shared<16>(to, row.x + same.column(k, 0));
-        target::copy_to_shared<16>(to + target::block_threads(), row.dy + same.column(k, 0));
+        target::copy_to_shared<16>(to + target::wave_size(), row.dy + same.column(k, 0));
     }
     /* As much as there are places, in two groups: what is waited for first, and the rest. */
     TRINE_DEVICE_METHOD void begin(int row) const
     {
+        source now = {};
 #pragma unroll
         for (int s = 0; s < places; s++) {
-            ask(place(0, s), at, from(row + s / P * step), s % P);
+            if (s % P == 0) now = from(row + s / P * step);
+            ask(place(0, s), at, now, s % P);
             if (s == P - 1) Team::end_copies();
             if (plan_of::ahead && s == 2 * P - 1) Team::end_copies();
         }
@@ -88,7 +101,7 @@ template <class Op, int P, class Team> struct gradient_stream_walk {
     }
     template <bool known> TRINE_DEVICE_METHOD void gather(int base, int turn, const columns &c) const
     {
-        const auto pair_of = [&](int i) { return get(base, i); };
+        const auto pair_of = [&](int i) { return get(place(base, i)); };
         const gradient_place<V, true> same = at.again();
         const float own = count_columns<P>(same);
         const int lanes = target::wave_size();
@@ -135,8 +148,9 @@ template <class Op, int P, class Team> struct gradient_stream_walk {
             row_words<T> more = {{0u, 0u, 0u, 0u}};
             gradient_pair<T> pair = {};
             if (some && dsum) more = same.load(dsum, k);
-            if (some) pair = get(base, k);
-            ask(place(base, k), same, later, (k + places) % P); /* another pack, which a row may have without this one */
+            uint4 *const at_k = place(base, k);
+            if (some) pair = get(at_k);
+            ask(at_k, same, later, (k + places) % P); /* another pack, which a row may have without this one */
             if (some) same.store(dx, op.emit(pair, c, stats, more, k), k);
             if (k == plan_of::last_asked) Team::end_copies();
         }
@@ -144,11 +158,11 @@ template <class Op, int P, class Team> struct gradient_stream_walk {
     }
 };
 
-template <class Op, int P, class Team> TRINE_KERNEL(stream_threads)
+template <class Op, int P, bool narrow, class Team> TRINE_KERNEL(stream_threads)
 gradient_stream_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan<Op> plan)
 {
     if constexpr (Team::absent) return;
-    using plan_of = gradient_stream<Op, P>;
+    using plan_of = gradient_stream<Op, P, narrow>;
     using partial = typename Op::partial;
     TRINE_SHARED partial list[4][Team::most_blocks], waves[2][target::max_waves];
     TRINE_SHARED saved_floats saved[4];
@@ -163,22 +177,26 @@ gradient_stream_kernel(Op op, walk<gradient_operands, divider_any> outer, gradie
     const int threads = target::block_threads(), team = int(target::block_x() / unsigned(Team::blocks())),
               t = Team::rank() * threads + target::thread_x();
     auto *const shared = reinterpret_cast<four_floats *>(target::dynamic_shared());
-    gradient_stream_walk<Op, P, Team> rows = {op,
-                                              outer,
-                                              blocks,
-                                              known_blocks,
-                                              {int(plan.n), t, threads * Team::blocks()},
-                                              int(plan.rows),
-                                              plan.groups,
-                                              reinterpret_cast<uint4 *>(shared) + threads * int(plan_of::columns::bytes / 16) +
-                                                  target::thread_x(),
-                                              saved};
+    gradient_stream_walk<Op, P, narrow, Team> rows = {
+        op,
+        outer,
+        blocks,
+        known_blocks,
+        {int(plan.n), t, threads * Team::blocks()},
+        int(plan.rows),
+        plan.groups,
+        reinterpret_cast<uint4 *>(shared) + threads * int(plan_of::columns::bytes / 16) +
+            target::thread_x() / target::wave_size() * target::wave_size() + target::thread_x(), /* pairs: two packs a lane */
+        saved};
     if (target::thread_x() == 0)
         for (saved_floats &one : saved) one = saved_floats{0.0f, 0.0f};
     for (int i = 0; i < 3; i++) rows.ask_saved(i, team + i * rows.step);
     rows.begin(team);
     typename plan_of::columns columns(shared);
-    op.template start<P, true>(columns, rows.at, 0);
+    if constexpr (narrow)
+        op.template start<P>(columns, rows.at);
+    else
+        op.template start<P, true>(columns, rows.at, 0);
     constexpr int ahead = plan_of::ahead;
     const auto gather = [&](int base, int turn) {
         if (knows)
@@ -192,7 +210,8 @@ gradient_stream_kernel(Op op, walk<gradient_operands, divider_any> outer, gradie
     target::barrier();
     if (ahead) gather(0, 0);
     for (int turn = 0; row < rows.rows; turn++, row += rows.step) {
-        const int next = base + P < plan_of::places ? base + P : base + P - plan_of::places;
+        const int further = base + P * rows.pitch(), end = plan_of::places * rows.pitch(),
+                  next = further < end ? further : further - end;
         if (!ahead || row + rows.step < rows.rows) {
             Team::template wait_for_copies_but<1>();
             gather(ahead ? next : base, turn + ahead);

@@ -345,7 +345,7 @@ static void bench_gradient_cases(case_list *list, trine_op op)
             new_gradient(list, (gradient_case){.op = op,
                                                .dtype = case_floats[d],
                                                .parameters = case_floats[d],
-                                               .rows = shapes[s][0],
+                                               .rows = shapes[s][0] * (1 + d / 2),
                                                .n = shapes[s][1],
                                                .spread = 1,
                                                .eps = 1e-5,
