@@ -314,6 +314,12 @@ template <uint32_t selector> TRINE_DEVICE uint32_t byte_permute(uint32_t low, ui
     return __builtin_amdgcn_perm(high, low, bytes);
 }
 
+/* sum + both halves of `two` times the two low (half 0) or high bytes. */
+template <int half> TRINE_DEVICE uint32_t dot_of_pair(uint32_t two, uint32_t bytes, uint32_t sum)
+{
+    return sum + (two & 0xffffu) * (bytes >> 16 * half & 0xffu) + (two >> 16) * (bytes >> (16 * half + 8) & 0xffu);
+}
+
 /* ---- Global memory in 16-byte pieces ----
  * The pointers are cast to the global address space, which the compiler can't always prove and which saves the slower flat_
  * instructions: p must not point to LDS. `once` says that nobody reads it again soon, so that it need not push other lines out
