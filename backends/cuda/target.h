@@ -296,6 +296,9 @@ template <int half> TRINE_DEVICE uint32_t dot_of_pair(uint32_t two, uint32_t byt
     return half ? __dp2a_hi(two, bytes, sum) : __dp2a_lo(two, bytes, sum);
 }
 
+/* sum + the four bytes of `a` times those of b. */
+TRINE_DEVICE uint32_t dot_of_four(uint32_t a, uint32_t b, uint32_t sum) { return __dp4a(a, b, sum); }
+
 /* Global memory in 16-byte pieces; `once` says that nobody reads it again soon, so that it need not push other lines out of the
  * caches. */
 TRINE_DEVICE uint4 load16(const void *p) { return *static_cast<const uint4 *>(p); }
