@@ -290,6 +290,15 @@ template <uint32_t selector> TRINE_DEVICE uint32_t byte_permute(uint32_t low, ui
     return __byte_perm(low, high, selector);
 }
 
+/* sum + both halves of `two` times the two low (half 0) or high bytes. */
+template <int half> TRINE_DEVICE uint32_t dot_of_pair(uint32_t two, uint32_t bytes, uint32_t sum)
+{
+    return half ? __dp2a_hi(two, bytes, sum) : __dp2a_lo(two, bytes, sum);
+}
+
+/* sum + the four bytes of `a` times those of b. */
+TRINE_DEVICE uint32_t dot_of_four(uint32_t a, uint32_t b, uint32_t sum) { return __dp4a(a, b, sum); }
+
 /* Global memory in 16-byte pieces; `once` says that nobody reads it again soon, so that it need not push other lines out of the
  * caches. */
 TRINE_DEVICE uint4 load16(const void *p) { return *static_cast<const uint4 *>(p); }

@@ -314,6 +314,19 @@ template <uint32_t selector> TRINE_DEVICE uint32_t byte_permute(uint32_t low, ui
     return __builtin_amdgcn_perm(high, low, bytes);
 }
 
+/* sum + both halves of `two` times the two low (half 0) or high bytes. */
+template <int half> TRINE_DEVICE uint32_t dot_of_pair(uint32_t two, uint32_t bytes, uint32_t sum)
+{
+    return sum + (two & 0xffffu) * (bytes >> 16 * half & 0xffu) + (two >> 16) * (bytes >> (16 * half + 8) & 0xffu);
+}
+
+/* sum + the four bytes of `a` times those of b. */
+TRINE_DEVICE uint32_t dot_of_four(uint32_t a, uint32_t b, uint32_t sum)
+{
+    for (int i = 0; i < 32; i += 8) sum += (a >> i & 0xffu) * (b >> i & 0xffu);
+    return sum;
+}
+
 /* ---- Global memory in 16-byte pieces ----
  * The pointers are cast to the global address space, which the compiler can't always prove and which saves the slower flat_
  * instructions: p must not point to LDS. `once` says that nobody reads it again soon, so that it need not push other lines out

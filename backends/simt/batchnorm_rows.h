@@ -33,10 +33,11 @@ struct batchnorm_outputs {
         running_var.prefetch(channel);
     }
     /* By one thread. */
-    TRINE_DEVICE_METHOD void note(const channel_moments &m, int64_t channel) const
+    TRINE_DEVICE_METHOD void note(const channel_moments &m, int64_t channel) const { note(m, rstd_of(m), channel); }
+    TRINE_DEVICE_METHOD void note(const channel_moments &m, float rstd_, int64_t channel) const
     {
         mean.put(channel, mean_of(m));
-        rstd.put(channel, rstd_of(m));
+        rstd.put(channel, rstd_);
         const float old_mean = running_mean.at(channel, 0.0f), old_var = running_var.at(channel, 0.0f);
         const float var = target::div_ieee(m.squares, m.count > 1.0f ? m.count - 1.0f : 1.0f);
         new_running_mean.put(channel, m.count > 0.0f ? mixed(old_mean, m.mean) : old_mean);
@@ -98,7 +99,10 @@ template <class T, bool whole_> struct batchnorm_rows : moment_rows<T> {
     channel_walk inside;
     int part; /* bytes that move together */
     batchnorm_outputs of;
-    using stats = channel_moments;
+    struct stats { /* rstd once a row: compilers don't take a division out of emit() */
+        channel_moments moments;
+        float rstd;
+    };
     using partial = typename moment_rows<T>::partial;
 
     batchnorm_rows(const trine_batchnorm_args *a, const trine_iter &pieces, int part_)
@@ -110,11 +114,12 @@ template <class T, bool whole_> struct batchnorm_rows : moment_rows<T> {
         of.prefetch(at.row); /* on its way while the row comes */
         return moment_rows<T>::gather(tile, at, width);
     }
-    static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t n)
+    TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t n) const
     {
-        return stats{float(n), target::div_ieee(p.sum, float(n)), p.squares};
+        const channel_moments m = {float(n), target::div_ieee(p.sum, float(n)), p.squares};
+        return stats{m, of.rstd_of(m)};
     }
-    TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const { of.note(s, row); }
+    TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const { of.note(s.moments, s.rstd, row); }
     template <bool simple, class F> TRINE_DEVICE_METHOD void choose(F f) const { f(tag<float>{}); }
     template <class W> TRINE_DEVICE_METHOD channel_affine fetch(const row_place &at, int, int64_t) const
     {
@@ -123,9 +128,9 @@ template <class T, bool whole_> struct batchnorm_rows : moment_rows<T> {
     template <int P> TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q,
                                                    const channel_affine &f) const
     {
-        const float scale = of.rstd_of(s) * f.b;
+        const float scale = s.rstd * f.b;
 #pragma unroll
-        for (int j = 0; j < 4; j++) y[j] = target::fma_rn(tile.at[0][i].value(4 * q + j) - s.mean, scale, f.d);
+        for (int j = 0; j < 4; j++) y[j] = target::fma_rn(tile.at[0][i].value(4 * q + j) - s.moments.mean, scale, f.d);
     }
 };
 template <class T, bool whole> constexpr bool row_in_pieces<batchnorm_rows<T, whole>> = true;

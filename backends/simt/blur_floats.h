@@ -7,7 +7,7 @@
 #ifndef TRINE_SIMT_BLUR_FLOATS_H
 #define TRINE_SIMT_BLUR_FLOATS_H
 
-#include "backends/simt/blur_small.h"
+#include "backends/simt/blur_blocks.h"
 #include "backends/simt/types.h"
 
 namespace simt {

@@ -1,284 +1,297 @@
-/* Blurs of u8 with a radius of 1 to 3 and 1, 3 or 4 interleaved channels: four bytes a thread.
+/* Blurs of u8 with a radius of 1 to 3 and 1, 3 or 4 interleaved channels: eight bytes a thread.
  *
- * A thread takes one word of a row and goes down the image; the words around it are the taps' bytes at known places, so that
- * everything stays in registers. It loads as many rows at once as its ring has, which keeps enough bytes in flight. What lies
- * outside the image counts as 0 and is missing from the total. A box adds bytes in pairs of 16 bits (255 * 7 * 8 < 2^16), down
- * the column as a running sum, and divides by one multiplication: about 14 instructions a byte, so that bytes bound it. A
- * gaussian multiplies integers along the row, whose sums are exact in f32, and f32 down the column; where the quotient lies so near
- * the middle between two bytes that f32 can't tell, the word is made again in 64 bits. */
+ * A thread takes two words of a row and goes down the image; the words around them are the taps' bytes at known places, so that
+ * everything stays in registers. It loads as many rows at once as its ring has, which keeps enough bytes in flight. Instructions
+ * bound these kernels, those that go at half the rate most: so bytes are not taken out of their words but multiplied there by
+ * weights, two or four at a time. A box's running sum down the column is divided by one multiplication. A gaussian's sums along a
+ * row are exact in f32, in which it goes on; where a quotient lies so near the middle between two bytes that f32 can't tell, it is
+ * compared with the sum in integers.
+ *
+ * All this is for words whose taps are inside the image. The others, a frame, are made tap by tap by blocks of their own. */
 #ifndef TRINE_SIMT_BLUR_SMALL_H
 #define TRINE_SIMT_BLUR_SMALL_H
 
-#include "backends/simt/launch.h"
-#include "core/blur_weights.h"
+#include "backends/simt/blur_blocks.h"
+#include "backends/simt/types.h"
 
 namespace simt {
 
-/* ---- What all blurs share ---- */
-
-/* How blocks share an image: strips across a row times chunks of `rows` rows times planes, the strips first. */
-struct blur_blocks {
-    trine_blur_shape shape;
-    int64_t strips, chunks, rows;
-    grid all() const { return grid(shape.planes * chunks * strips); }
-};
-
-/* Where a thread works: rows [first, last) of a plane; `across`: its number along the row. */
-struct blur_place {
-    int64_t plane, first, last, across;
-};
-TRINE_DEVICE blur_place blur_place_of(const blur_blocks &blocks)
-{
-    const int64_t outer = int64_t(target::block_x()) / blocks.strips, strip = int64_t(target::block_x()) - outer * blocks.strips;
-    const int64_t plane = outer / blocks.chunks, first = (outer - plane * blocks.chunks) * blocks.rows,
-                  last = first + blocks.rows;
-    return blur_place{plane, first, last < blocks.shape.height ? last : blocks.shape.height,
-                      strip * target::block_threads() + target::thread_x()};
-}
-
-/* Eight rings' worth of rows a block, or fewer until the device has work for four blocks a compute unit. */
-inline blur_blocks blur_blocks_of(trine_call *call, const trine_blur_shape &shape, int64_t strips, int32_t radius)
-{
-    blur_blocks b;
-    b.shape = shape;
-    b.strips = strips;
-    b.rows = 8 * (2 * radius + 1);
-    while (b.rows > 8 && b.rows > 2 * radius &&
-           ceil_div(shape.height, b.rows) * strips * shape.planes < 4 * int64_t(call->device->props.compute_units))
-        b.rows /= 2;
-    b.chunks = ceil_div(shape.height, b.rows);
-    return b;
-}
-
-/* How far a blur reaches if there are so many elements left before the image ends. */
-TRINE_DEVICE int32_t blur_reach(int64_t left, int32_t radius) { return left < radius ? int32_t(left) : radius; }
-
-TRINE_DEVICE int32_t as_signed(uint32_t x) { return int32_t(x); }
-TRINE_DEVICE int64_t as_signed(uint64_t x) { return int64_t(x); }
-
-/* floor((sum + total / 2) / total), at most 255; the quotient in f32 is at most one off. */
-template <class S> TRINE_DEVICE uint32_t blur_quotient(S sum, S total, float reciprocal)
-{
-    const S n = sum + total / 2;
-    const uint32_t q = uint32_t(float(n) * reciprocal);
-    const auto rest = as_signed(S(n - q * total));
-    return rest < 0 ? q - 1u : rest >= as_signed(total) ? q + 1u : q;
-}
-
 /* ---- Words of four bytes ---- */
 
-enum { blur_small_threads = 128, blur_small_radius = 3 };
+enum { blur_words = 2 /* a thread */ };
 
-template <class W> struct blur_small_weights {
-    W at[blur_small_radius + 1];
-    /* at[0] and, on either side, those that are reached; no index that is known at run time only, which would take it to memory.
-     */
-    template <int radius> TRINE_DEVICE_METHOD W sum(int32_t before, int32_t after) const
-    {
-        W total = at[0];
-#pragma unroll
-        for (int d = 1; d <= radius; d++) total += (d <= before ? at[d] : W(0)) + (d <= after ? at[d] : W(0));
-        return total;
-    }
-};
-
-/* The words around a thread's own, the middle one of `count`. */
+/* The words around a thread's own. `at`, in bytes, counts from the first of the window. */
 template <int step, int radius> struct blur_window {
-    static constexpr int reach = (radius * step + 3) / 4, count = 2 * reach + 1;
+    static constexpr int reach = (radius * step + 3) / 4, count = 2 * reach + blur_words;
     uint32_t word[count];
-    /* The four bytes that lie d pixels further along the row. */
-    template <int d> TRINE_DEVICE_METHOD uint32_t tap() const
+
+    /* Bytes `at`, `at` + step, and the ones behind each. */
+    template <int at> TRINE_DEVICE_METHOD uint32_t taps() const
     {
-        constexpr int byte = d * step + 4 * reach, first = byte / 4, shift = byte % 4 * 8;
-        if constexpr (shift == 0)
-            return word[first];
-        else
-            return uint32_t((uint64_t(word[first + 1]) << 32 | word[first]) >> shift);
+        constexpr uint32_t o = at % 4, selector = o | (o + step) << 4 | (o + 1) << 8 | (o + step + 1) << 12;
+        static_assert(o + step + 1 < 8, "in two words");
+        return target::byte_permute<selector>(word[at / 4], word[at / 4 + 1]);
+    }
+    /* Adds the sums along the row to those of bytes b and b + 1: taps in pairs but for one, the last where the middle one would part
+     * the others. */
+    template <int b, int d, bool ones>
+    TRINE_DEVICE_METHOD void add(const blur_small_weights<uint32_t> &weights, uint32_t (&sum)[2]) const
+    {
+        constexpr int alone = radius % 2 ? radius : 0, at = b + d * step, next = d == alone ? d + 1 : d + 2;
+        if constexpr (ones && d == alone) {
+            sum[0] = target::dot_of_four(1u << at % 4 * 8, word[at / 4], sum[0]);
+            sum[1] = target::dot_of_four(1u << (at + 1) % 4 * 8, word[(at + 1) / 4], sum[1]);
+        } else if constexpr (d == alone) {
+            sum[0] = target::dot_of_pair<at % 4 / 2>(weights.at[alone] << at % 2 * 16, word[at / 4], sum[0]);
+            sum[1] = target::dot_of_pair<(at + 1) % 4 / 2>(weights.at[alone] << (at + 1) % 2 * 16, word[(at + 1) / 4], sum[1]);
+        } else if constexpr (ones) {
+            const uint32_t four = taps<at>();
+            sum[0] = target::dot_of_four(0x0101u, four, sum[0]);
+            sum[1] = target::dot_of_four(0x01010000u, four, sum[1]);
+        } else {
+            const uint32_t two = weights.at[d < 0 ? -d : d] | weights.at[d + 1 < 0 ? -d - 1 : d + 1] << 16, four = taps<at>();
+            sum[0] = target::dot_of_pair<0>(two, four, sum[0]);
+            sum[1] = target::dot_of_pair<1>(two, four, sum[1]);
+        }
+        if constexpr (next <= radius) add<b, next, ones>(weights, sum);
+    }
+    /* Of all bytes. `ones`: all weights are 1. */
+    template <bool ones, int b = 0>
+    TRINE_DEVICE_METHOD void sums(const blur_small_weights<uint32_t> &weights, uint32_t (&to)[4 * blur_words]) const
+    {
+        uint32_t two[2] = {};
+        add<4 * reach + b, -radius, ones>(weights, two);
+        to[b] = two[0];
+        to[b + 1] = two[1];
+        if constexpr (b + 2 < 4 * blur_words) sums<ones, b + 2>(weights, to);
+    }
+    /* `own`: the thread's first word; `pairs`: words lie in pairs. */
+    TRINE_DEVICE_METHOD void load(const uint32_t *own, bool pairs)
+    {
+        if (!pairs) {
+#pragma unroll
+            for (int j = 0; j < count; j++) word[j] = own[j - reach];
+            return;
+        }
+#pragma unroll
+        for (int j = reach % 2; j + 1 < count; j += 2) {
+            const pack<uint32_t, 2> two = load_pack<uint32_t, 2>(own + (j - reach));
+            word[j] = two.at[0];
+            word[j + 1] = two.at[1];
+        }
+        if (reach % 2) {
+            word[0] = own[-reach];
+            word[count - 1] = own[count - 1 - reach];
+        }
     }
 };
 
-constexpr uint32_t even_bytes = 0x00ff00ffu;
+/* What the host knows of an image. */
+struct blur_small_image {
+    trine_blur_shape shape;
+    blur_blocks inner;                /* of rows and threads away from the borders */
+    int64_t words;                    /* of a row */
+    int32_t lead, across;             /* threads of a row before those, and those */
+    bool pairs;                       /* words lie in pairs */
+    uint32_t total, factor, rounding; /* what sums are divided by; of a box, see there */
+    float half_reciprocal;
+};
 
 /* Sums of the rows in the ring, and what they become. Row k of the ring is replaced by push<k>; result<k> is then of the row
  * `radius` before it. */
 template <int step, int radius> struct blur_box {
-    static constexpr int rows = 2 * radius + 1;
-    uint32_t even[rows] = {}, odd[rows] = {}, even_sum = 0, odd_sum = 0; /* bytes 0 and 2, 1 and 3 */
-    uint32_t factor[4], half_even, half_odd;
+    static constexpr int rows = 2 * radius + 1, bytes = 4 * blur_words;
+    uint32_t row[rows][bytes] = {}, sum[bytes] = {};
 
     TRINE_DEVICE_METHOD void start(const blur_small_weights<uint32_t> &) {}
-    template <int d> TRINE_DEVICE_METHOD static void add(const blur_window<step, radius> &w, uint32_t &e, uint32_t &o)
+    template <int k>
+    TRINE_DEVICE_METHOD void push(const blur_small_weights<uint32_t> &weights, const blur_window<step, radius> &window)
     {
-        const uint32_t t = w.template tap<d>();
-        e += t & even_bytes;
-        o += t >> 8 & even_bytes;
-        if constexpr (d < radius) add<d + 1>(w, e, o);
-    }
-    template <int k> TRINE_DEVICE_METHOD void push(const blur_small_weights<uint32_t> &, const blur_window<step, radius> &w)
-    {
-        uint32_t e = 0, o = 0;
-        add<-radius>(w, e, o);
-        even_sum = even_sum + e - even[k]; /* no half underflows: what is taken off is in it */
-        odd_sum = odd_sum + o - odd[k];
-        even[k] = e;
-        odd[k] = o;
-    }
-    /* c: pixels inside the square of each byte. With factor = ceil(2^24 / c), n factor / 2^24 is n / c and less than 1 / c more
-     * for n <= 255.5 c, and fits 32 bits. */
-    TRINE_DEVICE_METHOD void set_total(const uint32_t (&across)[4], uint32_t down)
-    {
-        uint32_t half[4];
+        uint32_t now[bytes];
+        window.template sums<true>(weights, now);
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const uint32_t c = across[i] * down;
-            factor[i] = (0x1000000u + c - 1u) / c;
-            half[i] = c / 2u;
+        for (int i = 0; i < bytes; i++) {
+            sum[i] = sum[i] + now[i] - row[k][i];
+            row[k][i] = now[i];
         }
-        half_even = half[0] | half[2] << 16;
-        half_odd = half[1] | half[3] << 16;
     }
-    template <int k> TRINE_DEVICE_METHOD uint32_t result(const blur_small_weights<uint32_t> &) const
+    /* With factor = ceil(2^24 / c) for c pixels, n factor / 2^24 is n / c and less than 1 / c more for n <= 255.5 c, and fits 32 bits.
+     */
+    template <int k> TRINE_DEVICE_METHOD void result(const blur_small_weights<uint32_t> &, const blur_small_image &image,
+                                                     uint32_t (&y)[blur_words]) const
     {
-        const uint32_t e = even_sum + half_even, o = odd_sum + half_odd;
-        const uint32_t b0 = (e & 0xffffu) * factor[0], b1 = (o & 0xffffu) * factor[1], b2 = (e >> 16) * factor[2],
-                       b3 = (o >> 16) * factor[3];
-        return b0 >> 24 | (b1 >> 16 & 0xff00u) | (b2 >> 8 & 0xff0000u) | (b3 & 0xff000000u);
+        const uint32_t factor = image.factor, rounding = image.rounding;
+#pragma unroll
+        for (int i = 0; i < blur_words; i++) {
+            const uint32_t *const s = sum + 4 * i, b0 = s[0] * factor + rounding, b1 = s[1] * factor + rounding,
+                                  b2 = s[2] * factor + rounding, b3 = s[3] * factor + rounding;
+            y[i] = target::byte_permute<0x5410>(target::byte_permute<0x0073>(b0, b1), target::byte_permute<0x0073>(b2, b3));
+        }
     }
 };
 
-/* Sums of a row are less than 2^23 and those of two rows less than 2^24: exact. The quotient's error: three roundings of the sum and
- * the reciprocal's, 255 (3 2^-24 + 2^-22) < 1.1e-4. */
+/* Sums of a row are less than 2^23 and those of two rows less than 2^24: exact. The quotient is made in units of half a byte, as
+ * 128 + (quotient + 1/2) / 2: bits 15 to 22 are then the byte that it rounds to, and those below say how near the next one is. Its
+ * error, from at most four roundings of the sum, the reciprocal's and its own: 255 (4 2^-24 + 2^-22) + 2^-16 < 1.4e-4, which is
+ * less than 5 units of the last place; so many are added, so that only with less than 11 of them the byte may be another one. */
 template <int step, int radius> struct blur_gaussian {
-    static constexpr int rows = 2 * radius + 1;
+    static constexpr int rows = 2 * radius + 1, bytes = 4 * blur_words;
+    static constexpr float rounding = 128.25f + 5 * 0x1p-16f;
+    static constexpr uint32_t doubtful = 11;
     static_assert(radius <= 3 && 255 * TRINE_BLUR_ONE * 7 < 1 << 23, "exact sums");
-    float row[rows][4] = {}, weight[radius + 1], reciprocal[4];
-    uint32_t total[4];
+    float row[rows][bytes] = {}, weight[radius + 1];
 
     TRINE_DEVICE_METHOD void start(const blur_small_weights<uint32_t> &weights)
     {
 #pragma unroll
         for (int d = 0; d <= radius; d++) weight[d] = float(weights.at[d]);
     }
-    template <int d> TRINE_DEVICE_METHOD static void add(const blur_small_weights<uint32_t> &weights,
-                                                         const blur_window<step, radius> &w, uint32_t (&sum)[4])
-    {
-        const uint32_t a = w.template tap<d>(), b = d ? w.template tap<-d>() : 0u;
-        const uint32_t e = (a & even_bytes) + (b & even_bytes), o = (a >> 8 & even_bytes) + (b >> 8 & even_bytes);
-        sum[0] += weights.at[d] * (e & 0xffffu);
-        sum[1] += weights.at[d] * (o & 0xffffu);
-        sum[2] += weights.at[d] * (e >> 16);
-        sum[3] += weights.at[d] * (o >> 16);
-        if constexpr (d < radius) add<d + 1>(weights, w, sum);
-    }
     template <int k>
-    TRINE_DEVICE_METHOD void push(const blur_small_weights<uint32_t> &weights, const blur_window<step, radius> &w)
+    TRINE_DEVICE_METHOD void push(const blur_small_weights<uint32_t> &weights, const blur_window<step, radius> &window)
     {
-        uint32_t sum[4] = {};
-        add<0>(weights, w, sum);
+        uint32_t now[bytes];
+        window.template sums<false>(weights, now);
 #pragma unroll
-        for (int i = 0; i < 4; i++) row[k][i] = float(sum[i]);
-    }
-    TRINE_DEVICE_METHOD void set_total(const uint32_t (&across)[4], uint32_t down)
-    {
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            total[i] = across[i] * down; /* less than 2^30 */
-            reciprocal[i] = target::rcp_fast(float(total[i]));
-        }
+        for (int i = 0; i < bytes; i++) row[k][i] = float(now[i]);
     }
     /* The rows at a distance from the one that is made. */
     template <int k> static TRINE_METHOD constexpr int above(int d) { return (k + radius + 1 + d) % rows; }
     template <int k> static TRINE_METHOD constexpr int below(int d) { return (k + radius + 1 + rows - d) % rows; }
-    template <int k> TRINE_DEVICE_METHOD uint32_t exactly(const blur_small_weights<uint32_t> &weights) const
+    /* The quotient, which is `guess` or one off: what that leaves is less than 2^31, so that 32 bits of it are enough. */
+    template <int k>
+    TRINE_DEVICE_METHOD uint32_t exactly(const blur_small_weights<uint32_t> &weights, uint32_t total, int i, uint32_t guess) const
     {
-        uint32_t word = 0;
+        uint32_t rest = total / 2 - guess * total + weights.at[0] * uint32_t(row[above<k>(0)][i]); /* total < 2^30 */
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            uint64_t sum = uint64_t(weights.at[0]) * uint32_t(row[above<k>(0)][i]);
-#pragma unroll
-            for (int d = 1; d <= radius; d++)
-                sum += uint64_t(weights.at[d]) * uint32_t(row[above<k>(d)][i] + row[below<k>(d)][i]);
-            word |= blur_quotient(sum, uint64_t(total[i]), reciprocal[i]) << 8 * i;
-        }
-        return word;
+        for (int d = 1; d <= radius; d++) rest += weights.at[d] * uint32_t(row[above<k>(d)][i] + row[below<k>(d)][i]);
+        return int32_t(rest) < 0 ? guess - 1u : int32_t(rest) >= int32_t(total) ? guess + 1u : guess;
     }
-    template <int k> TRINE_DEVICE_METHOD uint32_t result(const blur_small_weights<uint32_t> &weights) const
+    template <int k> TRINE_DEVICE_METHOD void result(const blur_small_weights<uint32_t> &weights, const blur_small_image &image,
+                                                     uint32_t (&y)[blur_words]) const
     {
-        constexpr float whole = 0x1p23f; /* added to a small number it leaves the nearest integer in the last bits */
-        uint32_t byte[4];
-        float farthest = 0;
+        uint32_t byte[bytes], sure = 0x80008000u;
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < bytes; i++) {
             float sum = weight[0] * row[above<k>(0)][i];
 #pragma unroll
             for (int d = 1; d <= radius; d++) sum = target::fma_rn(weight[d], row[above<k>(d)][i] + row[below<k>(d)][i], sum);
-            const float near = target::fma_rn(sum, reciprocal[i], whole);
-            const float off = target::fma_rn(sum, reciprocal[i], whole - near);
-            farthest = target::maximum(farthest, off < 0 ? -off : off);
-            byte[i] = trine_bits_of_f32(near);
+            byte[i] = trine_bits_of_f32(target::fma_rn(sum, image.half_reciprocal, rounding));
         }
-        if (farthest > 0.4998f) return exactly<k>(weights);
-        return target::byte_permute<0x5410>(target::byte_permute<0x0040>(byte[0], byte[1]),
-                                            target::byte_permute<0x0040>(byte[2], byte[3]));
+#pragma unroll
+        for (int i = 0; i < bytes; i += 2) /* both fractions at once, below a bit that a borrow clears */
+            sure &= ((target::byte_permute<0x5410>(byte[i], byte[i + 1]) & 0x7fff7fffu) | 0x80008000u) - doubtful * 0x10001u;
+        if (sure != 0x80008000u) {
+#pragma unroll
+            for (int i = 0; i < bytes; i++) byte[i] = exactly<k>(weights, image.total, i, byte[i] >> 15 & 0xffu) << 15;
+        }
+#pragma unroll
+        for (int i = 0; i < blur_words; i++) {
+            const uint32_t *const b = byte + 4 * i, low = target::byte_permute<0x6521>(b[0], b[1]),
+                                  high = target::byte_permute<0x6521>(b[2], b[3]);
+            y[i] = target::byte_permute<0x7531>(low + low, high + high);
+        }
     }
 };
 
 /* ---- The kernel ---- */
 
+/* Byte e of row r, tap by tap. */
+TRINE_DEVICE uint32_t blur_byte(const blur_small_weights<uint32_t> &weights, int32_t radius, const trine_blur_shape &s,
+                                const uint8_t *plane, int64_t r, int64_t e)
+{
+    const int64_t column = e / s.step;
+    uint64_t sum = 0, total = 0;
+#pragma unroll 1
+    for (int32_t d = -blur_reach(r, radius); d <= blur_reach(s.height - 1 - r, radius); d++)
+#pragma unroll 1
+        for (int32_t a = -blur_reach(column, radius); a <= blur_reach(s.width - 1 - column, radius); a++) {
+            const uint32_t weight = weights.of(d) * weights.of(a);
+            sum += uint64_t(weight) * plane[(r + d) * s.row + e + a * s.step];
+            total += weight;
+        }
+    return blur_quotient(sum, total, target::rcp_fast(float(total)));
+}
+
+/* Word `index` of the frame: of each plane the first and last `radius` rows, and of the rows between what lies beside the others. */
+TRINE_DEVICE void blur_frame(const blur_small_weights<uint32_t> &weights, int32_t radius, const blur_small_image &image,
+                             int64_t index, uint8_t *y, const uint8_t *x)
+{
+    const trine_blur_shape &s = image.shape;
+    const int64_t inner_rows = image.inner.shape.height, beside = image.words - image.across * blur_words,
+                  outer = (s.height - inner_rows) * image.words, a_plane = outer + inner_rows * beside;
+    const int64_t plane = index / a_plane, at = index - plane * a_plane;
+    if (plane >= s.planes) return;
+    int64_t row, word;
+    if (at < outer) {
+        row = at / image.words;
+        word = at - row * image.words;
+        if (row >= radius) row += inner_rows;
+    } else {
+        row = (at - outer) / beside;
+        word = at - outer - row * beside;
+        row += radius;
+        if (word >= image.lead * blur_words) word += image.across * blur_words;
+    }
+    uint32_t out = 0;
+    x += plane * s.height * s.row;
+#pragma unroll 1
+    for (int i = 0; i < 4; i++) out |= blur_byte(weights, radius, s, x, row, word * 4 + i) << 8 * i;
+    *reinterpret_cast<uint32_t *>(y + (plane * s.height + row) * s.row + word * 4) = out;
+}
+
 /* A thread's way down the image, as many rows at a time as the ring has. */
 template <int step, int radius, class Sums> struct blur_descent {
-    const blur_blocks &blocks;
     const blur_small_weights<uint32_t> &weights;
-    const blur_place place;
-    const int64_t words; /* of a row */
-    uint32_t *y;         /* the thread's word in row 0 */
+    const blur_small_image &image;
+    uint32_t *to; /* the thread's first word in the row that the next sums are of */
     Sums sums;
-    uint32_t across[4];
-    int32_t border = -1; /* which rows are missing from the total in force */
 
-    template <int k> TRINE_DEVICE_METHOD void step_rows(const blur_window<step, radius> (&window)[Sums::rows], int64_t base)
+    /* Of the window's rows, `begin` to `end` - 1 make one of the image each. */
+    template <int k>
+    TRINE_DEVICE_METHOD void step_rows(const blur_window<step, radius> (&window)[Sums::rows], int32_t begin, int32_t end)
     {
-        const int64_t out = base + k - radius;
         sums.template push<k>(weights, window[k]);
-        if (out >= place.first && out < place.last) {
-            const int32_t above = blur_reach(out, radius), below = blur_reach(blocks.shape.height - 1 - out, radius);
-            if (border != above * 8 + below) {
-                border = above * 8 + below;
-                sums.set_total(across, weights.template sum<radius>(above, below));
+        if (begin <= k && k < end) {
+            uint32_t word[blur_words];
+            sums.template result<k>(weights, image, word);
+            if (image.pairs) {
+                store_pack<uint32_t, 2>(to, pack<uint32_t, 2>{{word[0], word[1]}});
+            } else {
+                to[0] = word[0];
+                to[1] = word[1];
             }
-            y[out * words] = sums.template result<k>(weights);
         }
-        if constexpr (k + 1 < Sums::rows) step_rows<k + 1>(window, base);
+        to += image.words;
+        if constexpr (k + 1 < Sums::rows) step_rows<k + 1>(window, begin, end);
     }
 };
 
 template <int step, int radius, class Sums> TRINE_KERNEL(blur_small_threads)
-blur_small_kernel(blur_small_weights<uint32_t> weights, blur_blocks blocks, uint32_t *y, const uint32_t *x)
+blur_small_kernel(blur_small_weights<uint32_t> weights, blur_small_image image, uint32_t *y, const uint32_t *x)
 {
-    constexpr int reach = blur_window<step, radius>::reach, rows = Sums::rows;
-    const trine_blur_shape &s = blocks.shape;
-    const blur_place place = blur_place_of(blocks);
-    const int64_t words = s.row / 4, plane = place.plane * s.height * words;
-    if (place.across >= words) return;
-    blur_descent<step, radius, Sums> way{blocks, weights, place, words, y + plane + place.across, {}, {}};
+    constexpr int rows = Sums::rows;
+    const int64_t blocks = image.inner.blocks();
+    if (target::block_x() >= blocks)
+        return blur_frame(weights, radius, image, (target::block_x() - blocks) * blur_small_threads + target::thread_x(),
+                          reinterpret_cast<uint8_t *>(y), reinterpret_cast<const uint8_t *>(x));
+    const blur_place place = blur_place_of(image.inner);
+    if (place.across >= image.across) return;
+    /* row `first` of the inner ones is made from rows `first` to first + 2 radius of the image */
+    const int64_t own = (place.plane * image.shape.height + place.first) * image.words + (image.lead + place.across) * blur_words;
+    const uint32_t *row = x + own;
+    blur_descent<step, radius, Sums> way{weights, image, y + (own - radius * image.words), {}};
     way.sums.start(weights);
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        const int64_t column = (place.across * 4 + i) / step;
-        way.across[i] = weights.template sum<radius>(blur_reach(column, radius), blur_reach(s.width - 1 - column, radius));
-    }
-    const uint32_t *own = x + plane + place.across;
-    const int32_t before = blur_reach(place.across, reach), after = blur_reach(words - 1 - place.across, reach);
-    for (int64_t base = place.first - radius; base < place.last + radius; base += rows) {
+    int32_t begin = rows - 1, left = int32_t(place.last - place.first) + 2 * radius;
+    for (; left > 0; left -= rows, begin = 0) {
         blur_window<step, radius> window[rows];
+        if (left >= rows) {
 #pragma unroll
-        for (int k = 0; k < rows; k++) {
-            const bool inside = base + k >= 0 && base + k < s.height && base + k < place.last + radius;
-            const uint32_t *row = own + (base + k) * words;
+            for (int k = 0; k < rows; k++, row += image.words) window[k].load(row, image.pairs);
+        } else {
 #pragma unroll
-            for (int j = -reach; j <= reach; j++) window[k].word[j + reach] = inside && -j <= before && j <= after ? row[j] : 0u;
+            for (int k = 0; k < rows; k++, row += image.words) window[k].load(k < left ? row : x + own, image.pairs);
         }
-        way.template step_rows<0>(window, base);
+        way.template step_rows<0>(window, begin, left);
     }
 }
 
@@ -287,25 +300,33 @@ blur_small_kernel(blur_small_weights<uint32_t> weights, blur_blocks blocks, uint
 template <int step, int radius> inline trine_status blur_small_run(trine_call *call, const trine_blur_weights &w, bool gaussian,
                                                                    const trine_blur_shape &shape, uint8_t *y, const uint8_t *x)
 {
+    constexpr int reach = blur_window<step, radius>::reach;
     blur_small_weights<uint32_t> weights;
     memcpy(weights.at, w.at, sizeof weights.at);
-    const blur_blocks blocks = blur_blocks_of(call, shape, ceil_div(shape.row / 4, blur_small_threads), radius);
+    trine_blur_shape inner = shape;
+    blur_small_image image;
+    image.shape = shape;
+    image.words = shape.row / 4;
+    image.lead = (reach + blur_words - 1) / blur_words;
+    const int64_t last = (image.words - reach) / blur_words; /* thread, whose words still have all around them */
+    image.across = last > image.lead ? int32_t(last - image.lead) : 0;
+    inner.height = image.across && shape.height > 2 * radius ? shape.height - 2 * radius : 0;
+    image.inner = blur_blocks_of(call, inner, ceil_div(image.across, blur_small_threads), radius);
+    image.pairs = shape.row % 8 == 0 && (reinterpret_cast<uintptr_t>(y) | reinterpret_cast<uintptr_t>(x)) % 8 == 0;
+    const uint32_t along = 2 * w.sum[radius] - w.at[0];
+    image.total = along * along;
+    image.factor = (0x1000000u + image.total - 1u) / image.total;
+    image.rounding = image.total / 2u * image.factor;
+    image.half_reciprocal = 0.5f / float(image.total);
+    const int64_t frame = shape.planes * (shape.height * image.words - inner.height * image.across * blur_words);
+    const grid g(image.inner.blocks() + ceil_div(frame, blur_small_threads));
     uint32_t *to = reinterpret_cast<uint32_t *>(y);
     const uint32_t *from = reinterpret_cast<const uint32_t *>(x);
     if (gaussian)
-        return launch(call, blur_small_kernel<step, radius, blur_gaussian<step, radius>>, blocks.all(), blur_small_threads, 0,
-                      weights, blocks, to, from);
-    return launch(call, blur_small_kernel<step, radius, blur_box<step, radius>>, blocks.all(), blur_small_threads, 0, weights,
-                  blocks, to, from);
-}
-
-/* The line of a table of kernels for 1, 3 and 4 channels; -1 where rows are not made of whole packs of `bytes` bytes. */
-inline int blur_small_row(const trine_blur_shape &shape, const void *y, const void *x, size_t bytes)
-{
-    const bool whole =
-        shape.row % 4 == 0 && reinterpret_cast<uintptr_t>(y) % bytes == 0 && reinterpret_cast<uintptr_t>(x) % bytes == 0;
-    if (!whole) return -1;
-    return shape.step == 1 ? 0 : shape.step == 3 ? 1 : shape.step == 4 ? 2 : -1;
+        return launch(call, blur_small_kernel<step, radius, blur_gaussian<step, radius>>, g, blur_small_threads, 0, weights,
+                      image, to, from);
+    return launch(call, blur_small_kernel<step, radius, blur_box<step, radius>>, g, blur_small_threads, 0, weights, image, to,
+                  from);
 }
 
 using blur_small_fn = trine_status (*)(trine_call *, const trine_blur_weights &, bool, const trine_blur_shape &, uint8_t *,
@@ -321,7 +342,8 @@ inline bool blur_small(trine_call *call, const trine_blur_weights &w, bool gauss
         {blur_small_run<4, 1>, blur_small_run<4, 2>, blur_small_run<4, 3>},
     };
     const int row = blur_small_row(shape, y, x, 4);
-    if (row < 0 || w.radius < 1 || w.radius > blur_small_radius) return false;
+    const int64_t most = 0x3fffffff;
+    if (row < 0 || shape.height > most || shape.row > most || w.radius < 1 || w.radius > blur_small_radius) return false;
     *status = table[row][w.radius - 1](call, w, gaussian, shape, y, x);
     return true;
 }

@@ -291,37 +291,47 @@ TRINE_DEVICE float quick_quotient(tag<f16>, float a, float b, float r, bool &)
     const float q = target::mul_rn(a, r), better = target::fma_rn(target::fma_rn(-q, b, a), r, q);
     return better > 0.0f || better < 0.0f ? better : q;
 }
-template <class T, int V, class B> TRINE_DEVICE void divide_pack(pack<T, V> &y, const pack<T, V> &a, B b)
+/* Whether all elements have the same bits; by words. */
+template <class T, int V> TRINE_DEVICE bool all_alike(const pack<T, V> &x)
 {
-    const float first = to_f32(b(0)), r = target::rcp_fast(first);
-    bool sure = sure_divisor(tag<T>{}, first), alike = true;
-    pack<T, V> quick;
+    static_assert(sizeof(T) == 2 && V % 2 == 0, "halves of words");
+    const uint32_t *word = reinterpret_cast<const uint32_t *>(&x);
+    uint32_t others = word[0] ^ target::byte_permute<0x1032>(word[0], 0);
 #pragma unroll
-    for (int i = 1; i < V; i++) alike = alike && b(i).bits == b(0).bits;
-    if (alike) { /* a column's: one reciprocal */
+    for (int w = 1; w < V / 2; w++) others |= word[0] ^ word[w];
+    return others == 0;
+}
+template <class T> TRINE_DEVICE bool all_alike(const pack<T, 1> &) { return true; }
+
+template <class T, int V> TRINE_DEVICE void divide_pack(pack<T, V> &y, const pack<T, V> &a, const pack<T, V> &b)
+{
+    const float first = to_f32(b.at[0]), r = target::rcp_fast(first);
+    bool sure = sure_divisor(tag<T>{}, first);
+    pack<T, V> quick;
+    if (all_alike(b)) { /* a column's: one reciprocal */
 #pragma unroll
         for (int i = 0; i < V; i++) quick.at[i] = from_f32<T>(quick_quotient(tag<T>{}, to_f32(a.at[i]), first, r, sure));
     } else {
 #pragma unroll
         for (int i = 0; i < V; i++) {
-            const float divisor = to_f32(b(i));
+            const float divisor = to_f32(b.at[i]);
             sure = sure && sure_divisor(tag<T>{}, divisor);
             quick.at[i] = from_f32<T>(quick_quotient(tag<T>{}, to_f32(a.at[i]), divisor, target::rcp_fast(divisor), sure));
         }
     }
     if (!sure) {
 #pragma unroll
-        for (int i = 0; i < V; i++) quick.at[i] = apply(DIV, a.at[i], b(i));
+        for (int i = 0; i < V; i++) quick.at[i] = apply(DIV, a.at[i], b.at[i]);
     }
     y = quick;
 }
 
 /* The switch stands outside the loop over the pack. */
-template <class T, int V, class B> TRINE_DEVICE void apply_pack(arithmetic op, pack<T, V> &y, const pack<T, V> &a, B b)
+template <class T, int V> TRINE_DEVICE void apply_pack(arithmetic op, pack<T, V> &y, const pack<T, V> &a, const pack<T, V> &b)
 {
     const auto all = [&](arithmetic fixed) {
 #pragma unroll
-        for (int i = 0; i < V; i++) y.at[i] = apply(fixed, a.at[i], b(i));
+        for (int i = 0; i < V; i++) y.at[i] = apply(fixed, a.at[i], b.at[i]);
     };
     switch (op) {
     case ADD: return all(ADD);
@@ -341,7 +351,7 @@ struct f_binary {
     arithmetic op;
     template <class T, int V> TRINE_DEVICE_METHOD void operator()(pack<T, V> &y, const pack<T, V> &a, const pack<T, V> &b) const
     {
-        apply_pack(op, y, a, [&](int i) { return b.at[i]; });
+        apply_pack(op, y, a, b);
     }
 };
 

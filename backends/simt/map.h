@@ -98,15 +98,38 @@ struct inner_strides {
     int64_t of[TRINE_ITER_OPERANDS];
 };
 
-/* A pack of an operand whose inner stride is 1 (dense) or 0 (one element for all). */
-template <int V, class X> TRINE_DEVICE pack<X, V> load_inner(const X *x, int64_t offset, int64_t inner)
-{
-    if (V == 1 || inner != 0) return load_pack<X, V>(x + offset);
-    pack<X, V> r;
-    const X one = x[offset];
-    for (int i = 0; i < V; i++) r.at[i] = one;
-    return r;
-}
+/* A pack of an operand whose inner stride is 1 (dense) or 0 (one element for all). In two steps, so that the loads of all operands
+ * are in flight together: the one element waits in the lowest bytes, where both kinds of load leave their registers as they are. */
+template <int V, class X> struct inner_pack {
+    pack<X, V> at;
+    static constexpr bool narrow = sizeof(X) < 4 && sizeof(X) * V % 4 == 0;
+    TRINE_DEVICE_METHOD uint32_t *words() { return reinterpret_cast<uint32_t *>(&at); }
+    TRINE_DEVICE_METHOD void load(const X *x, int64_t offset, int64_t inner)
+    {
+        if (V == 1 || inner != 0)
+            at = load_pack<X, V>(x + offset);
+        else if constexpr (narrow && sizeof(X) == 2)
+            *words() = *reinterpret_cast<const uint16_t *>(x + offset);
+        else if constexpr (narrow)
+            *words() = *reinterpret_cast<const uint8_t *>(x + offset);
+        else
+            at.at[0] = x[offset];
+    }
+    /* What load() gave, with the one element everywhere. */
+    TRINE_DEVICE_METHOD const pack<X, V> &get(int64_t inner)
+    {
+        if (V == 1 || inner != 0) return at;
+        if constexpr (narrow) {
+            const uint32_t all = target::byte_permute < sizeof(X) == 2 ? 0x1010 : 0 > (*words(), 0);
+#pragma unroll
+            for (int w = 0; w < int(sizeof(X)) * V / 4; w++) words()[w] = all;
+        } else {
+#pragma unroll
+            for (int i = 1; i < V; i++) at.at[i] = at.at[0];
+        }
+        return at;
+    }
+};
 
 /* Offsets of U packs of a thread, and their columns. Packs past the end repeat the thread's first one and are not stored; a thread
  * whose first one is past the end reads nothing: the last pack is another thread's, which may store it in place. */
@@ -144,40 +167,42 @@ TRINE_DEVICE void map_loaded(const F &f, O &out, const S &, const inner_strides 
 template <int V, int U, class F, class O, class S, class X>
 TRINE_DEVICE void map_loaded(const F &f, O &out, const S &at, const inner_strides &inner, const X *x)
 {
-    pack<X, V> in[U];
+    inner_pack<V, X> in[U];
 #pragma unroll
-    for (int u = 0; u < U; u++) in[u] = load_inner<V>(x, at.offset[u][1], inner.of[1]);
+    for (int u = 0; u < U; u++) {
+        in[u].load(x, at.offset[u][1], inner.of[1]);
+    }
 #pragma unroll
-    for (int u = 0; u < U; u++) f(out[u], in[u]);
+    for (int u = 0; u < U; u++) f(out[u], in[u].get(inner.of[1]));
 }
 template <int V, int U, class F, class O, class S, class A, class B>
 TRINE_DEVICE void map_loaded(const F &f, O &out, const S &at, const inner_strides &inner, const A *a, const B *b)
 {
-    pack<A, V> in_a[U];
-    pack<B, V> in_b[U];
+    inner_pack<V, A> in_a[U];
+    inner_pack<V, B> in_b[U];
 #pragma unroll
     for (int u = 0; u < U; u++) {
-        in_a[u] = load_inner<V>(a, at.offset[u][1], inner.of[1]);
-        in_b[u] = load_inner<V>(b, at.offset[u][2], inner.of[2]);
+        in_a[u].load(a, at.offset[u][1], inner.of[1]);
+        in_b[u].load(b, at.offset[u][2], inner.of[2]);
     }
 #pragma unroll
-    for (int u = 0; u < U; u++) f(out[u], in_a[u], in_b[u]);
+    for (int u = 0; u < U; u++) f(out[u], in_a[u].get(inner.of[1]), in_b[u].get(inner.of[2]));
 }
 
 template <int V, int U, class F, class O, class S, class A, class B, class C>
 TRINE_DEVICE void map_loaded(const F &f, O &out, const S &at, const inner_strides &inner, const A *a, const B *b, const C *c)
 {
-    pack<A, V> in_a[U];
-    pack<B, V> in_b[U];
-    pack<C, V> in_c[U];
+    inner_pack<V, A> in_a[U];
+    inner_pack<V, B> in_b[U];
+    inner_pack<V, C> in_c[U];
 #pragma unroll
     for (int u = 0; u < U; u++) {
-        in_a[u] = load_inner<V>(a, at.offset[u][1], inner.of[1]);
-        in_b[u] = load_inner<V>(b, at.offset[u][2], inner.of[2]);
-        in_c[u] = load_inner<V>(c, at.offset[u][3], inner.of[3]);
+        in_a[u].load(a, at.offset[u][1], inner.of[1]);
+        in_b[u].load(b, at.offset[u][2], inner.of[2]);
+        in_c[u].load(c, at.offset[u][3], inner.of[3]);
     }
 #pragma unroll
-    for (int u = 0; u < U; u++) f(out[u], in_a[u], in_b[u], in_c[u]);
+    for (int u = 0; u < U; u++) f(out[u], in_a[u].get(inner.of[1]), in_b[u].get(inner.of[2]), in_c[u].get(inner.of[3]));
 }
 
 /* U packs of the innermost axis a thread; the outer axes are walked by division. */

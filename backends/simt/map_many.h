@@ -19,15 +19,17 @@ map_many_kernel(F f, walk<O + I, Divider> outer, Divider packs_a_row, inner_stri
 {
     const strided_packs<V, U, O + I, Divider> at(outer, packs_a_row, inner, packs);
     if (!at.valid[0]) return;
-    pack<T, V> in[U][I];
+    inner_pack<V, T> in[U][I];
 #pragma unroll
     for (int u = 0; u < U; u++)
 #pragma unroll
-        for (int k = 0; k < I; k++) in[u][k] = load_inner<V>(operands.in[k], at.offset[u][O + k], inner.of[O + k]);
+        for (int k = 0; k < I; k++) in[u][k].load(operands.in[k], at.offset[u][O + k], inner.of[O + k]);
 #pragma unroll
     for (int u = 0; u < U; u++) {
-        pack<T, V> out[O];
-        f(out, in[u]);
+        pack<T, V> out[O], given[I];
+#pragma unroll
+        for (int k = 0; k < I; k++) given[k] = in[u][k].get(inner.of[O + k]);
+        f(out, given);
         if (!at.valid[u]) continue;
 #pragma unroll
         for (int k = 0; k < O; k++) store_pack<T, V>(operands.out[k] + at.offset[u][k], out[k]);

@@ -74,6 +74,7 @@ template <int V, class T> TRINE_DEVICE void list_store(T *p, const pack<T, V> &r
 template <class Rule> TRINE_KERNEL(list_threads) list_kernel(const Rule rule, const list_table<Rule::tensors> table)
 {
     constexpr int V = Rule::V, U = Rule::U;
+    target::let_next_start();
     if (rule.idle()) return;
     const list_part part = list_find(table);
     const typename Rule::operands at(table, part.place);
@@ -100,6 +101,7 @@ template <class Rule> TRINE_KERNEL(list_threads) list_kernel(const Rule rule, co
         rule.apply(one, factor);
         one.store(rule, at, i, true);
     }
+    target::wait_for_previous(); /* so that what follows this launch follows those before it, too */
 }
 
 /* ---- Host ---- */
@@ -161,11 +163,15 @@ template <int P, int V, int U, class F> struct list_launcher {
     }
 };
 
-/* rule on the places of `count` that add(launcher, i) adds. */
+/* rule on the places of `count` that add(launcher, i) adds. Launches after the first one begin beside the end of the one before: their
+ * tensors are others. */
 template <class Rule, class Add> inline trine_status list_run(trine_call *call, const Rule &rule, int32_t count, Add add)
 {
     static_assert(sizeof(Rule) + sizeof(list_table<Rule::tensors>) <= 4096, "the arguments of a kernel");
+    bool later = false;
     const auto run = [&](const list_table<Rule::tensors> &table, int64_t blocks) {
+        if (later) return launch_next(call, list_kernel<Rule>, unsigned(blocks), list_threads, rule, table);
+        later = true;
         return launch(call, list_kernel<Rule>, grid(blocks), list_threads, 0, rule, table);
     };
     list_launcher<Rule::tensors, Rule::V, Rule::U, decltype(run)> launcher(run);
