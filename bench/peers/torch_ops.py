@@ -305,6 +305,34 @@ def int8_quantize(c):
     return run
 
 
+def fp8_quantize(c):
+    if "row" not in words(c):
+        return None
+
+    def run():
+        scale = c.x.abs().amax(-1, keepdim=True).float().clamp(min=1e-12) / torch.finfo(c.q.dtype).max
+        return (c.x.float() * (1 / scale)).to(c.q.dtype), scale
+    return run
+
+
+def adamw(c):
+    """One tensor. PyTorch's fused kernel wants moments of the parameter's type; without it, the lines of its own loop."""
+    if hasattr(c, "param1") or hasattr(c, "master0") or "plain" not in words(c):
+        return None
+    c.v0.abs_()
+    step = torch.full((), 7.0, device=c.param0.device)
+    if c.param0.dtype == c.m0.dtype and c.param0.is_cuda:
+        return lambda: torch._fused_adamw_([c.param0], [c.grad0], [c.m0], [c.v0], [], [step], lr=1e-2, beta1=0.9, beta2=0.999,
+                                           weight_decay=0.1, eps=1e-8, amsgrad=False, maximize=False)
+
+    def run():
+        g, p = c.grad0.float(), c.param0.float() * (1 - 1e-2 * 0.1)
+        c.m0.lerp_(g, 0.1)
+        c.v0.mul_(0.999).addcmul_(g, g, value=0.001)
+        c.param0.copy_(p - 1e-2 / (1 - 0.9 ** 7) * c.m0 / (c.v0.sqrt() / (1 - 0.999 ** 7) ** 0.5 + 1e-8))
+    return run
+
+
 def grouped_matmul(c):
     """Sizes as the case's: equal, or growing with the square of the group's number."""
     function = getattr(torch, "_grouped_mm", None)
@@ -355,5 +383,8 @@ TABLE = {
     "embedding_backward": embedding_backward, "scatter_add": scatter_add, "segment_sum": segment_sum, "dropout": dropout,
     "uniform": lambda c: lambda: c.y.uniform_(), "normal": lambda c: lambda: c.y.normal_(), "pool": pool, "rope": rope,
     "conv": conv, "conv_backward_data": conv_backward_data, "conv_backward_weight": conv_backward_weight,
-    "int8_quantize": int8_quantize, "grouped_matmul": grouped_matmul, "nf4_matmul": nf4_matmul,
+    "int8_quantize": int8_quantize, "fp8_quantize": fp8_quantize, "adamw": adamw, "grouped_matmul": grouped_matmul, "nf4_matmul": nf4_matmul,
 }
+
+# Gradients that are operators of their own, so that torch.compile can take them; others go through autograd.
+TRACED_GRADIENTS = ("activation_backward", "softmax_backward", "log_softmax_backward", "layernorm_backward")
