@@ -76,7 +76,7 @@ static void each_case(bench_session *s, target *t, case_fn fn)
     for (int op = 0; op < TRINE_OP_COUNT; op++) {
         case_list list = {0};
         if (!op_wanted(s->opt, (trine_op)op)) continue;
-        cases_of((trine_op)op, &list, s->opt->max_work > 0 ? CASES_CHECK : CASES_BENCH);
+        cases_of((trine_op)op, &list, s->opt->sizes ? CASES_SIZES : s->opt->max_work > 0 ? CASES_CHECK : CASES_BENCH);
         for (int64_t i = 0; i < list.count; i++)
             if (case_wanted(s->opt, &list, i)) fn(s, t, list.items[i]);
         cases_free(&list);
@@ -121,6 +121,7 @@ static const char usage[] =
     "  --quick         the first case of each op and dtype, a short time each\n"
     "  --max-work N    the small cases of trine check of at most N element operations (on the simulator: 200000);\n"
     "                  with --quick the largest of each op and dtype\n"
+    "  --sizes         the commonest ops on tensors of 4 KiB to 64 MiB; on NVIDIA's GPUs with what their launches cost alone\n"
     "  --large         on the simulator, too, the cases of a card; choose few of them\n"
     "  --time SECONDS  time to spend on the repetitions of a case (default 0.3)\n"
     "  --no-peers      without vendor libraries\n"
@@ -139,7 +140,7 @@ static bool parse(int argc, char **argv, bench_options *opt)
                                           {"case", 1, NULL, 'c'},     {"dtype", 1, NULL, 'd'},    {"variant", 1, NULL, 'v'},
                                           {"quick", 0, NULL, 'q'},    {"large", 0, NULL, 'l'},    {"time", 1, NULL, 't'},
                                           {"json", 1, NULL, 'j'},     {"no-peers", 0, NULL, 'n'}, {"help", 0, NULL, 'h'},
-                                          {"max-work", 1, NULL, 'w'}, {NULL, 0, NULL, 0}};
+                                          {"max-work", 1, NULL, 'w'}, {"sizes", 0, NULL, 's'},    {NULL, 0, NULL, 0}};
     bool right = true;
     *opt = (bench_options){.seconds = 0, .budget = 2e6};
     for (int key; (key = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
@@ -152,6 +153,7 @@ static bool parse(int argc, char **argv, bench_options *opt)
         case 'v': opt->variant = optarg; break;
         case 'q': opt->quick = true; break;
         case 'l': opt->large = true; break;
+        case 's': opt->sizes = true; break;
         case 't': right = option_positive("bench", optarg, "seconds", &opt->seconds) && right; break;
         case 'w': right = option_positive("bench", optarg, "element operations", &opt->max_work) && right; break;
         case 'j': opt->json = optarg; break;

@@ -11,7 +11,13 @@
 #include "tests/cases/cases.h"
 #include "tests/driver/targets.h"
 
-enum { BENCH_TEXT = 512, BENCH_ENTRIES = 24, BENCH_PACES = 2, BENCH_TIMED = BENCH_ENTRIES + BENCH_PACES };
+enum {
+    BENCH_TEXT = 512,
+    BENCH_ENTRIES = 24,
+    BENCH_PACES = 2,
+    BENCH_BARE = 2,
+    BENCH_TIMED = BENCH_ENTRIES + BENCH_PACES + BENCH_BARE
+};
 
 static inline bool bench_on_cpu(const target *t) { return strcmp(t->props.backend, "cpu") == 0; }
 
@@ -169,7 +175,9 @@ typedef struct bench_result {
     const bench_entry *entries;
     int ours, count, winner;
     bool modelled;
-    int paced; /* how many of its ceilings were timed in turn: none, the copy, the copy and the read */
+    int paced;               /* how many of its ceilings were timed in turn: none, the copy, the copy and the read */
+    const bench_entry *bare; /* what its launches cost by themselves, empty and with a load and a store (bare.h), or NULL */
+    int launches;            /* how many they are */
 } bench_result;
 
 /* The dtype that a case is sorted by: its first tensor's. */
@@ -186,7 +194,7 @@ void bench_report_missing(const bench_report *r, const target *t, const test_cas
 typedef struct bench_options {
     const char *backend, *arch, *op, *filter, *variant, *json;
     trine_dtype dtype;
-    bool quick, large, no_peers, help;
+    bool quick, large, sizes, no_peers, help;
     double seconds, budget; /* to time an entry; element operations of the oracle a case */
     double max_work;        /* 0, or the small cases of at most so many element operations */
 } bench_options;

@@ -1,4 +1,5 @@
 /* One case on one target: ours and the peers are checked, then timed in turn. */
+#include "bench/bare.h"
 #include "bench/bench.h"
 #include "bench/peers/peer.h"
 
@@ -101,29 +102,43 @@ static void finish_peers(contest *k)
 
 /* ---- One case ---- */
 
-static bench_roofline measure(bench_session *s, contest *k, const target *t, int *paced)
+/* Behind the entries come the paces, then the bare launches; result says how many. */
+static bench_roofline measure(bench_session *s, contest *k, const target *t, bench_result *result)
 {
     bool cpu = bench_on_cpu(t), small = k->data.c->bytes <= 4 * (double)t->props.l2_bytes;
     bench_entry *paces = k->entries + k->count;
-    *paced = bench_pace_add(&s->pace, s->roof, t, k->data.c, paces);
-    bench_time(k->entries, k->count + *paced, !cpu || small ? &s->flush : NULL, s->opt->seconds);
+    int paced = bench_pace_add(&s->pace, s->roof, t, k->data.c, paces);
+    bench_entry *own = &k->entries[k->winner < 0 ? 0 : k->winner], *empty = paces + paced;
+    bench_bare *bare = s->opt->sizes ? bench_bare_create(own, t) : NULL;
+    const int bares = bench_bare_add(bare, own->stream, empty);
+    bench_time(k->entries, k->count + paced + bares, !cpu || small ? &s->flush : NULL, s->opt->seconds);
     for (int i = 0; i < k->count && !cpu; i++)
         if (k->entries[i].status == TRINE_OK && k->entries[i].times.median < 1e-6 * SHORT_KERNEL_US)
             bench_time_graph(&k->entries[i]);
-    for (int i = 0; i < *paced; i++)
-        if (paces[i].status != TRINE_OK) *paced = i;
-    return bench_pace_roofline(&s->pace, s->roof, paces, *paced);
+    for (int i = 0; i < paced; i++)
+        if (paces[i].status != TRINE_OK) paced = i;
+    result->paced = paced;
+    result->launches = bench_bare_launches(bare);
+    if (bares == BENCH_BARE && empty[0].status == TRINE_OK && empty[1].status == TRINE_OK) result->bare = empty;
+    bench_bare_destroy(bare);
+    return bench_pace_roofline(&s->pace, s->roof, paces, paced);
 }
 
 static void time_contest(bench_session *s, contest *k, target *t)
 {
-    int paced = 0;
     bench_roofline roof = *s->roof;
+    bench_result result = {.where = t,
+                           .c = k->data.c,
+                           .roof = &roof,
+                           .entries = k->entries,
+                           .ours = k->ours,
+                           .count = k->count,
+                           .winner = k->winner,
+                           .modelled = s->modelled};
     if (s->modelled)
         for (int i = 0; i < k->count; i++) bench_model(&k->entries[i], t, k->data.c);
     else
-        roof = measure(s, k, t, &paced);
-    bench_result result = {t, k->data.c, &roof, k->entries, k->ours, k->count, k->winner, s->modelled, paced};
+        roof = measure(s, k, t, &result);
     bench_report_result(&s->report, &result);
     for (int i = 0; i < k->ours; i++) {
         if (k->entries[i].status == TRINE_OK)

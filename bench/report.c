@@ -125,6 +125,15 @@ static void add_times(cJSON *o, const bench_result *result, const bench_times *t
     if (stand.read > 0) cJSON_AddNumberToObject(o, "percent_of_read", stand.read);
 }
 
+/* What the case's launches cost without its work. */
+static void add_bare(cJSON *o, const bench_result *result)
+{
+    if (!result->bare) return;
+    cJSON_AddNumberToObject(o, "launches", result->launches);
+    cJSON_AddNumberToObject(o, "empty", result->bare[0].times.median);
+    cJSON_AddNumberToObject(o, "touch", result->bare[1].times.median);
+}
+
 /* The fastest peer, or NULL. */
 static const bench_entry *best_peer(const bench_result *result)
 {
@@ -166,6 +175,7 @@ static void write_result(const bench_report *r, const bench_result *result, int 
     } else {
         add_times(o, result, &e->times);
         add_paces(o, result);
+        add_bare(o, result);
         add_peers(o, result, e);
     }
     write_line(r, o);
@@ -192,7 +202,8 @@ static void print_row(const bench_report *r, const bench_result *result, int i, 
     const bench_entry *e = &result->entries[i], *peer = i < result->ours ? best_peer(result) : NULL;
     const bench_times *t = &e->times;
     bench_standing stand = bench_stand(result->roof, result->c, t->median);
-    char time[FORMAT_TEXT], rate[FORMAT_TEXT], flops[FORMAT_TEXT], percent[FORMAT_TEXT], graph[FORMAT_TEXT], name[80];
+    char time[FORMAT_TEXT], rate[FORMAT_TEXT], flops[FORMAT_TEXT], percent[FORMAT_TEXT], graph[FORMAT_TEXT], empty[FORMAT_TEXT],
+        touch[FORMAT_TEXT], name[80];
     snprintf(name, sizeof name, "%s%s", i < result->ours ? "" : "peer ", e->name[0] ? e->name : "-");
     printf("%-48s %-14s %9s %5.1f%% %8s %8s %7s %-7s", first ? result->c->name : "", name, format_time(t->median, time),
            50 * (t->p90 - t->p10) / t->median, format_number(1e-9 * result->c->bytes / t->median, 1, rate),
@@ -201,6 +212,8 @@ static void print_row(const bench_report *r, const bench_result *result, int i, 
     if (stand.read > 0) printf("  read %.1f%%", stand.read);
     if (result->paced && first) printf("  copy %.1f", 1e-9 * result->roof->copy.median);
     if (t->graph > 0) printf("  graph %s", format_time(t->graph, graph));
+    if (result->bare && first) printf("  %d empty %s", result->launches, format_time(result->bare[0].times.median, empty));
+    if (result->bare && first) printf(" touch %s", format_time(result->bare[1].times.median, touch));
     printf("\n");
 }
 

@@ -362,3 +362,6 @@ TABLE = {
     "conv": conv, "conv_backward_data": conv_backward_data, "conv_backward_weight": conv_backward_weight,
     "int8_quantize": int8_quantize, "grouped_matmul": grouped_matmul, "nf4_matmul": nf4_matmul, **torch_training.TABLE,
 }
+
+# Gradients that are operators of their own, so that torch.compile can take them; others go through autograd.
+TRACED_GRADIENTS = ("activation_backward", "softmax_backward", "log_softmax_backward", "layernorm_backward")

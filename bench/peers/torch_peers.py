@@ -13,6 +13,7 @@ what was freed: GLIBC_TUNABLES=glibc.malloc.mmap_max=0:glibc.malloc.trim_thresho
 """
 import argparse
 import datetime
+import fcntl
 import json
 import math
 import re
@@ -78,11 +79,12 @@ class Case:
 
 
 class Clock:
-    """Medians of repetitions, each after the caches were filled with something else."""
+    """Medians of repetitions, each after the caches were filled with something else. That takes so long (0.15 ms on an H100) that
+    the host has enqueued what is timed before the device comes to it, though Python and its wrappers take tens of us a call."""
 
     def __init__(self, device, seconds):
         self.cuda, self.seconds = device == "cuda", seconds
-        self.flush = torch.empty(2 * torch.cuda.get_device_properties(0).L2_cache_size if self.cuda else 0, dtype=torch.uint8,
+        self.flush = torch.empty(8 * torch.cuda.get_device_properties(0).L2_cache_size if self.cuda else 0, dtype=torch.uint8,
                                  device=device)
 
     def once(self, run):
@@ -110,6 +112,23 @@ class Clock:
                 "repetitions": len(samples)}
 
 
+class Lock:
+    """Held by one process at a time; without a file by anybody."""
+
+    def __init__(self, path):
+        self.file = open(path, "w") if path else None
+
+    def __enter__(self):
+        if self.file:
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+
+    def __exit__(self, *error):
+        if self.file:
+            if torch.cuda.is_initialized():
+                torch.cuda.synchronize()
+            fcntl.flock(self.file, fcntl.LOCK_UN)
+
+
 def roofline(clock, device):
     """Bytes a second of a copy of 1 GiB, and multiply-adds by the largest f32 product that PyTorch makes without tf32."""
     x = torch.ones(1 << 28, device=device)  # memory that was never written may be one page of zeros
@@ -129,7 +148,7 @@ def makers(device):
 
     def compiled(op, case):
         run = eager(op, case)
-        if run is None or "backward" in op:
+        if run is None or ("backward" in op and op not in torch_ops.TRACED_GRADIENTS):
             return None
         torch._dynamo.reset()
         return torch.compile(run, dynamic=False)
@@ -170,11 +189,18 @@ def main():
     parser.add_argument("--time", type=float, default=0.05, help="seconds a case and peer (0.05)")
     parser.add_argument("--op", action="append", help="one op or family; may be given several times")
     parser.add_argument("--only", action="append", choices=["eager", "compile", "triton"], help="one peer; may be given several times")
+    parser.add_argument("--least", type=float, default=0, help="leave out cases that move fewer bytes")
+    parser.add_argument("--part", default="0/1", help="I/N: case I and every Nth after it")
+    parser.add_argument("--lock", help="a file: of several runs with the same one, only one uses the device at a time, while the "
+                        "others compile")
     options = parser.parse_args()
+    part, parts = map(int, options.part.split("/"))
+    device_free = Lock(options.lock)
     if options.device == "cuda":
         torch._dynamo.config.cache_size_limit = 1000
     clock = Clock(options.device, options.time)
-    copy, fma = roofline(clock, options.device)
+    with device_free:
+        copy, fma = roofline(clock, options.device)
     use = {k: v for k, v in makers(options.device).items() if not options.only or k in options.only}
     top, arch = header(use, copy, fma, options.device)
     seen = set()
@@ -187,19 +213,24 @@ def main():
             if options.op and line["op"] not in options.op and line["family"] not in options.op:
                 continue
             seen.add(key)
+            if line["bytes"] < options.least or (len(seen) - 1) % parts != part:
+                continue
             for name, make in use.items():
-                run_case(line, name, make, clock, copy, arch, options.device, out)
+                run_case(line, name, make, clock, device_free, copy, arch, options.device, out)
 
 
-def run_case(line, name, make, clock, copy, arch, device, out):
+def run_case(line, name, make, clock, device_free, copy, arch, device, out):
     try:
-        case = Case(line, device)
-        run = make(line["op"], case)
+        with device_free:
+            case = Case(line, device)
+            run = make(line["op"], case)
         if run is None:
             return
+        run()  # compiles
         if name == "triton":
             check_triton(case, line["op"], run)
-        times = clock.times(run)
+        with device_free:
+            times = clock.times(run)
     except Exception as error:  # one case that a peer can't do is no reason to lose the others
         print(f"{name} left out of {line['case']}: {type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}",
               file=sys.stderr)

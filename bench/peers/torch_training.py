@@ -134,12 +134,24 @@ def one_dtype(*lists):
 
 
 def adamw(c):
-    if hasattr(c, "master") or not one_dtype(c.param, c.m):
+    """PyTorch's fused kernel wants moments of the parameter's type; one tensor without it takes the lines of its own loop."""
+    if hasattr(c, "master"):
         return None
-    steps = [torch.tensor(1.0, device=t.device) for t in c.param]
     v = [t.abs_() for t in c.v]
-    return lambda: torch._fused_adamw_(c.param, c.grad, c.m, v, [], steps, lr=1e-3, beta1=0.9, beta2=0.999, weight_decay=0.01,
-                                       eps=1e-8, amsgrad=False, maximize=False)
+    if one_dtype(c.param, c.m):
+        steps = [torch.tensor(1.0, device=t.device) for t in c.param]
+        return lambda: torch._fused_adamw_(c.param, c.grad, c.m, v, [], steps, lr=1e-3, beta1=0.9, beta2=0.999,
+                                           weight_decay=0.01, eps=1e-8, amsgrad=False, maximize=False)
+    if len(c.param) > 1:
+        return None
+    param, grad, m = c.param[0], c.grad[0], c.m[0]
+
+    def run():
+        g, p = grad.float(), param.float() * (1 - 1e-3 * 0.01)
+        m.lerp_(g, 0.1)
+        v[0].mul_(0.999).addcmul_(g, g, value=0.001)
+        param.copy_(p - 1e-3 / (1 - 0.9 ** 7) * m / (v[0].sqrt() / (1 - 0.999 ** 7) ** 0.5 + 1e-8))
+    return run
 
 
 def sgd(c):

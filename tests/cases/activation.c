@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "tests/cases/activation.h"
+#include "tests/cases/sizes.h"
 
 /* ---- The functions and their slopes ---- */
 
@@ -320,3 +321,5 @@ void cases_activation_backward(case_list *list, case_kind kind)
     }
     cases_of_alpha(list, new_backward);
 }
+
+SIZES_OF(activation) { new_forward(list, TRINE_ACT_GELU, dtype, rows, n, "normal"); }

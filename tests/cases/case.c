@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/cases/cases.h"
+#include "tests/cases/sizes.h"
 
 const trine_dtype case_floats[3] = {TRINE_F32, TRINE_F16, TRINE_BF16};
 
@@ -17,7 +18,10 @@ void cases_of(trine_op op, case_list *list, case_kind kind)
 #include "trine/ops.def"
 #undef OP
     };
-    makers[op](list, kind);
+    if (kind == CASES_SIZES)
+        cases_of_sizes(op, list);
+    else
+        makers[op](list, kind);
 }
 
 void cases_free(case_list *list)

@@ -15,7 +15,8 @@ enum { CASE_TENSORS = 1100, CASE_ARGS_MAX = 2048, CASE_OUT_MAX = 900 }; /* at mo
 
 typedef enum case_kind {
     CASES_CHECK, /* small, many: odd shapes, views, special values */
-    CASES_BENCH  /* what people run; large */
+    CASES_BENCH, /* what people run; large */
+    CASES_SIZES  /* the commonest ops at many sizes; none of most ops (sizes.c) */
 } case_kind;
 
 /* How a tensor lies in memory. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tests/cases/cases.h"
+#include "tests/cases/sizes.h"
 
 static const char *name_of(trine_dtype dtype) { return trine_dtype_name(dtype); }
 
@@ -90,6 +91,8 @@ void cases_copy(case_list *list, case_kind kind)
     copy_shapes(list);
     copy_broadcast(list);
 }
+
+SIZES_OF(copy) { normal_inputs(new_copy(list, dtype, dtype, rows, n, LAYOUT_DENSE)); }
 
 static void oracle_fill(const test_case *c, int64_t unit, void *const *out)
 {
@@ -246,6 +249,12 @@ void cases_mul(case_list *list, case_kind kind) { binary_cases(list, kind, TRINE
 void cases_div(case_list *list, case_kind kind) { binary_cases(list, kind, TRINE_OP_div); }
 void cases_minimum(case_list *list, case_kind kind) { binary_cases(list, kind, TRINE_OP_minimum); }
 void cases_maximum(case_list *list, case_kind kind) { binary_cases(list, kind, TRINE_OP_maximum); }
+
+SIZES_OF(add)
+{
+    const int64_t shape[] = {rows, n};
+    normal_inputs(new_binary(list, TRINE_OP_add, dtype, 2, shape, shape, shape, "same"));
+}
 
 /* ---- With a scalar ---- */
 

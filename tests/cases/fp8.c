@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "tests/cases/cases.h"
+#include "tests/cases/sizes.h"
 
 typedef struct fp8_case {
     trine_dtype dtype, code;
@@ -271,5 +272,10 @@ static void fp8_cases(case_list *list, case_kind kind, bool back)
 void cases_fp8_quantize(case_list *list, case_kind kind) { fp8_cases(list, kind, false); }
 
 void cases_fp8_dequantize(case_list *list, case_kind kind) { fp8_cases(list, kind, true); }
+
+SIZES_OF(fp8_quantize)
+{
+    new_case(list, (fp8_case){dtype, TRINE_F8_E4M3FN, TRINE_FP8_PER_ROW, 2, {rows, n}, false, "normal"}, false);
+}
 
 void cases_fp8_matmul(case_list *list, case_kind kind) { fp8_matmul_cases(list, kind); }

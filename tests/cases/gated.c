@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "tests/cases/activation.h"
+#include "tests/cases/sizes.h"
 
 /* Where the halves of element `unit` of y lie. */
 typedef struct halves {
@@ -226,3 +227,5 @@ void cases_gated_backward(case_list *list, case_kind kind)
                          "gate");
     }
 }
+
+SIZES_OF(gated) { new_forward(list, (gated_case){TRINE_ACT_SILU, dtype, TWO, rows, n, "half"}); }

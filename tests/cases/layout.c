@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/cases/cases.h"
+#include "tests/cases/sizes.h"
 
 /* Element i of y comes from the element of x whose index along axis axes[d] is y's along d. */
 static void oracle_permuted(const test_case *c, int64_t unit, const int32_t *axes, void *to)
@@ -65,6 +66,14 @@ void cases_transpose(case_list *list, case_kind kind)
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
             for (int layout = 0; layout < LAYOUT_COUNT; layout++)
                 new_transpose(list, dtypes[d], shapes[s][0], shapes[s][1], shapes[s][2], (case_layout)layout);
+}
+
+/* The square of that many elements, or the wide half of it. */
+SIZES_OF(transpose)
+{
+    int64_t side = 1;
+    while (4 * side * side <= rows * n) side *= 2;
+    new_transpose(list, dtype, 1, side, rows * n / side, LAYOUT_DENSE);
 }
 
 static test_case *new_permute(case_list *list, trine_dtype dtype, int32_t ndim, const int64_t *shape, const int32_t *axes,

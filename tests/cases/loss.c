@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tests/cases/linear_entropy.h"
+#include "tests/cases/sizes.h"
 
 /* ---- Cross entropy ---- */
 
@@ -372,3 +373,9 @@ void cases_huber(case_list *list, case_kind kind) { pair_cases(list, kind, TRINE
 void cases_huber_backward(case_list *list, case_kind kind) { pair_cases(list, kind, TRINE_OP_huber_backward); }
 void cases_kl_div(case_list *list, case_kind kind) { pair_cases(list, kind, TRINE_OP_kl_div); }
 void cases_kl_div_backward(case_list *list, case_kind kind) { pair_cases(list, kind, TRINE_OP_kl_div_backward); }
+
+SIZES_OF(cross_entropy)
+{
+    const trine_cross_entropy_options plain = {-100, 1, 0, 0, 0, TRINE_LOSS_NONE};
+    new_entropy(list, TRINE_OP_cross_entropy, dtype, TRINE_I64, (entropy_shape){rows, n, plain}, LAYOUT_DENSE);
+}

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/cases/cases.h"
+#include "tests/cases/sizes.h"
 
 static const double u = 0x1p-24;
 
@@ -283,6 +284,22 @@ void cases_rmsnorm(case_list *list, case_kind kind)
     residual_cases(list, TRINE_OP_rmsnorm);
     for (int d = 0; d < 3; d++) rmsnorm_conventions(list, case_floats[d]);
 }
+
+static norm_case sized(trine_op op, trine_dtype dtype, const int64_t shape[2])
+{
+    return (norm_case){op, dtype, dtype, false, 2, shape, LAYOUT_DENSE, 0, 1, 1e-5};
+}
+
+SIZES_OF(layernorm) { new_norm(list, sized(TRINE_OP_layernorm, dtype, (int64_t[]){rows, n})); }
+
+SIZES_OF(rmsnorm)
+{
+    const int64_t shape[] = {rows, n};
+    new_norm(list, sized(TRINE_OP_rmsnorm, dtype, shape));
+    new_residual(list, sized(TRINE_OP_rmsnorm, dtype, shape), SUM_STORED);
+}
+
+SIZES_OF(layernorm_backward) { new_gradient(list, timed_gradient(TRINE_OP_layernorm_backward, dtype, rows, n)); }
 
 #include "tests/cases/channels.h"
 #include "tests/cases/l2_normalize.h"

@@ -336,21 +336,26 @@ static void check_gradient_cases(case_list *list, trine_op op)
 }
 
 /* With the statistics that the forward pass left, as training has them. */
+static gradient_case timed_gradient(trine_op op, trine_dtype dtype, int64_t rows, int64_t n)
+{
+    return (gradient_case){.op = op,
+                           .dtype = dtype,
+                           .parameters = dtype,
+                           .rows = rows,
+                           .n = n,
+                           .spread = 1,
+                           .eps = 1e-5,
+                           .saved = true,
+                           .sums = WITH_ALL};
+}
+
 static void bench_gradient_cases(case_list *list, trine_op op)
 {
     static const int64_t shapes[][2] = {{262144, 256}, {65536, 1024}, {16384, 4096}, {8192, 8192},
                                         {2048, 32768}, {512, 131072}, {256, 262144}};
     for (int d = 0; d < 3; d += 2) /* f32 and bf16 */
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
-            new_gradient(list, (gradient_case){.op = op,
-                                               .dtype = case_floats[d],
-                                               .parameters = case_floats[d],
-                                               .rows = shapes[s][0] * (1 + d / 2),
-                                               .n = shapes[s][1],
-                                               .spread = 1,
-                                               .eps = 1e-5,
-                                               .saved = true,
-                                               .sums = WITH_ALL});
+            new_gradient(list, timed_gradient(op, case_floats[d], shapes[s][0] * (1 + d / 2), shapes[s][1]));
 }
 
 void cases_layernorm_backward(case_list *list, case_kind kind)

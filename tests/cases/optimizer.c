@@ -5,9 +5,11 @@
  * squares, relatively good to 8 u. adamw moves p by lr times a quotient of m, whose bound counts twice since v is at least 1/4
  * there, and whose own five roundings are of numbers up to 12: 300 u of the rate. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/cases/optimizer_clip.h"
+#include "tests/cases/sizes.h"
 
 /* Tensors that lie one element off do so alone, beside others that are aligned, or all together. */
 static void shift(test_case *c, int which)
@@ -268,10 +270,22 @@ static void first_steps(case_list *list)
     }
 }
 
+static const step_case plain_adamw = {&few[2],      F32_ALL,        .lr = 1e-2,  .decay = 0.1, .skip = -1,
+                                      .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .step = 7,    .what = "plain"};
+
+SIZES_OF(adamw)
+{
+    char name[24];
+    step_case k = plain_adamw;
+    snprintf(name, sizeof name, "%lldx%lld", (long long)rows, (long long)n);
+    k.f = dtype == TRINE_F32 ? F32_ALL : BF16_ALL;
+    k.s = &(sizes){name, 1, {rows * n}, NULL};
+    new_adamw(list, k, true);
+}
+
 void cases_adamw(case_list *list, case_kind kind)
 {
-    const step_case plain = {&few[2],      F32_ALL,        .lr = 1e-2,  .decay = 0.1, .skip = -1,
-                             .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .step = 7,    .what = "plain"};
+    const step_case plain = plain_adamw;
     step_case all = plain, l2 = plain, up = plain, skipped = plain, eps = plain, late = plain, still = plain, largest = plain;
     all.scale = 0.37, all.skip = 0, all.what = "scaled";
     l2.other = true, l2.scale = 4, l2.step = 2, l2.what = "l2";

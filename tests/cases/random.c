@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "tests/cases/cases.h"
+#include "tests/cases/sizes.h"
 #include "tests/cases/philox.h"
 
 /* Counters that carry into their upper half inside a tensor, wrap around, or lie far beyond 2^32; keys with both halves. */
@@ -106,6 +107,11 @@ void cases_dropout(case_list *list, case_kind kind)
         case_set_inplace(new_dropout(list, (dropout_case){case_floats[d], TRINE_BOOL, 5, 1031, 0.1f, 1}), "y", "x");
     }
     if (kind == CASES_CHECK) dropout_views(list);
+}
+
+SIZES_OF(dropout)
+{
+    case_set_fill(&new_dropout(list, (dropout_case){dtype, TRINE_DTYPE_NONE, rows, n, 0.1f, 1})->tensor[0], FILL_NORMAL, 0, 1);
 }
 
 /* ---- uniform ---- */

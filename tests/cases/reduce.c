@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "tests/cases/cases.h"
+#include "tests/cases/sizes.h"
 
 static const double u = 0x1p-24;
 
@@ -200,6 +201,8 @@ void cases_argmax(case_list *list, case_kind kind) { reduce_cases(list, kind, TR
 void cases_norm_l1(case_list *list, case_kind kind) { reduce_cases(list, kind, TRINE_OP_norm_l1); }
 void cases_norm_l2(case_list *list, case_kind kind) { reduce_cases(list, kind, TRINE_OP_norm_l2); }
 void cases_dot(case_list *list, case_kind kind) { reduce_cases(list, kind, TRINE_OP_dot); }
+
+SIZES_OF(sum) { new_reduce(list, TRINE_OP_sum, dtype, dtype, (shape_of){2, {rows, n}}, 1, false, LAYOUT_DENSE); }
 
 /* ---- segment_sum ---- */
 

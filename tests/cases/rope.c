@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "tests/cases/cases.h"
+#include "tests/cases/sizes.h"
 
 static double angle_of(const trine_rope_args *a, int64_t rotary, int64_t pair, int64_t position)
 {
@@ -187,3 +188,6 @@ void cases_rope(case_list *list, case_kind kind)
     for (int d = 0; d < 3; d++)
         for (int f = 0; f < 2; f++) forms(list, case_floats[d], f);
 }
+
+/* Heads of 128, eight of them for a thousand elements. */
+SIZES_OF(rope) { new_case(list, (rope_case){dtype, NONE, NONE, -3, 0, 0, 0, 1, rows, n / 128, 128, 0, 0, 10000, 0}); }

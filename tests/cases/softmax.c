@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "tests/cases/cases.h"
+#include "tests/cases/sizes.h"
 
 static const double u = 0x1p-24;
 
@@ -143,6 +144,8 @@ static void forward_cases(case_list *list, case_kind kind, trine_op op)
 void cases_softmax(case_list *list, case_kind kind) { forward_cases(list, kind, TRINE_OP_softmax); }
 void cases_log_softmax(case_list *list, case_kind kind) { forward_cases(list, kind, TRINE_OP_log_softmax); }
 
+SIZES_OF(softmax) { new_forward(list, TRINE_OP_softmax, dtype, 2, (int64_t[]){rows, n}, LAYOUT_DENSE); }
+
 /* ---- Backward ---- */
 
 static void oracle_backward(const test_case *c, int64_t unit, double *const *out)
@@ -205,3 +208,5 @@ static void backward_cases(case_list *list, case_kind kind, trine_op op)
 
 void cases_softmax_backward(case_list *list, case_kind kind) { backward_cases(list, kind, TRINE_OP_softmax_backward); }
 void cases_log_softmax_backward(case_list *list, case_kind kind) { backward_cases(list, kind, TRINE_OP_log_softmax_backward); }
+
+SIZES_OF(softmax_backward) { new_backward(list, TRINE_OP_softmax_backward, dtype, 2, (int64_t[]){rows, n}, LAYOUT_DENSE); }
