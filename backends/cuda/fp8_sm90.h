@@ -121,8 +121,6 @@ inline f8_plan make_f8_plan(const f8_request &r, int64_t units)
 
 /* ---- What it takes ---- */
 
-inline bool is_ocp(trine_dtype dtype) { return dtype == TRINE_F8_E4M3FN || dtype == TRINE_F8_E5M2; }
-
 inline tensor_map::matrices matrices_of(const trine_product &p, int which, const void *data, CUtensorMapDataType type, int bytes,
                                         int64_t inner, int64_t outer, int64_t outer_stride)
 {
@@ -168,7 +166,7 @@ inline trine_status make_f8_request(trine_call *call, const void *args, bool cop
     return trine_refuse(call, "needs a build with machine code for sm_90a");
 #endif
     TRINE_REQUIRE_THAT(call, strcmp(call->device->props.arch, "sm_90") == 0, "needs a GPU of compute capability 9.0");
-    TRINE_REQUIRE_THAT(call, is_ocp(p.dtype) && is_ocp(p.b_dtype), "needs e4m3fn or e5m2");
+    TRINE_REQUIRE_THAT(call, is_ocp_f8(p.dtype) && is_ocp_f8(p.b_dtype), "needs e4m3fn or e5m2");
     TRINE_REQUIRE_THAT(call, p.k > 0, "needs K > 0");
     TRINE_REQUIRE_THAT(call, p.m <= largest && p.n <= largest && p.k <= largest, "needs sizes of at most 2^30");
     TRINE_REQUIRE_THAT(call, p.batch.ndim <= 3, "needs at most three batch axes of different strides");
@@ -245,7 +243,7 @@ inline trine_status run_f8(trine_call *call, f8_request *r, const f8_plan &how)
      * workspace either */
     if ((!r->a.copied && !tensor_map::aligned(r->a.matrices)) || (!r->b.copied && !tensor_map::aligned(r->b.matrices)))
         return trine_cuda_fp8_matmul_portable(call, &r->given);
-    TRINE_END_OF_QUERY(call, copied ? copied + 256 : 0);
+    TRINE_END_OF_QUERY(call, operand_copy::workspace_of(copied));
     if (simt::product_is_empty(r->p)) return TRINE_OK;
     const trine_status status = copied ? copy_operands(call, r) : TRINE_OK;
     return status == TRINE_OK ? launch_f8_tile(call, *r, how) : status;
