@@ -18,6 +18,7 @@ trine_status trine_cuda_fp8_matmul_portable(trine_call *call, const trine_produc
 /* Best first. */
 static const trine_variant fp8_matmul_variants[] = {
     {"sm90", sm90f8::fp8_matmul},
+    {"sm89", sm89::fp8_matmul},
     {"register_tiled", simt::fp8_matmul_register_tiled},
     {"register_tiled_128", simt::fp8_matmul_register_tiled_128},
     {"sm90_128x192", sm90f8::fp8_matmul_of_tile<0, false>},
@@ -25,9 +26,12 @@ static const trine_variant fp8_matmul_variants[] = {
     {"sm90_64x128", sm90f8::fp8_matmul_of_tile<2, false>},
     {"sm90_128x256", sm90f8::fp8_matmul_of_tile<3, false>},
     {"sm90_64x64", sm90f8::fp8_matmul_of_tile<4, false>},
+    {"sm90_128x128_turns", sm90f8::fp8_matmul_of_tile<5, false>},
     {"sm90_128x128_split", sm90f8::fp8_matmul_of_tile<1, true>},
     {"sm90_64x128_split", sm90f8::fp8_matmul_of_tile<2, true>},
     {"sm90_64x64_split", sm90f8::fp8_matmul_of_tile<4, true>},
+    {"sm89_128x128", sm89::fp8_matmul_of_tile<0>},
+    {"sm89_64x64", sm89::fp8_matmul_of_tile<1>},
 };
 
 extern "C" trine_status TRINE_BACKEND_FN(fp8_matmul)(trine_call *call, const trine_fp8_matmul_args *args)

@@ -62,8 +62,9 @@ TRINE_DEVICE void skip_group_tile(ring_place<Tile> &at, const group_schedule &s,
     }
 }
 
-template <class Tile> TRINE_DEVICE void consume_f8_groups(const maps &m, const f8_product &p, const f8_scaling &scaling,
-                                                          const group_schedule &s, uint32_t base, uint32_t rank)
+template <class A, class B, class Tile> TRINE_DEVICE void consume_f8_groups(const maps &m, const f8_product &p,
+                                                                            const f8_scaling &scaling, const group_schedule &s,
+                                                                            uint32_t base, uint32_t rank)
 {
     const lane_place me = {ptx::warp_index() / 4, int(threadIdx.x) % warpgroup};
     const uint32_t staging = base + Tile::at_staging + me.group * Tile::staging;
@@ -87,16 +88,16 @@ template <class Tile> TRINE_DEVICE void consume_f8_groups(const maps &m, const f
         const work w = {t.group, t.row, t.column, 0, s.steps};
         if (factors) prefetch_factors<Tile>(p, scaling, w, me);
         if (scaled)
-            multiply_promoting<simt::f8_e4m3fn, simt::f8_e4m3fn, Tile, true>(sum, at, s.tiles, scaling, s.steps, rank, me);
+            multiply_promoting<A, B, Tile, true>(sum, at, s.tiles, scaling, s.steps, rank, me);
         else
-            multiply_promoting<simt::f8_e4m3fn, simt::f8_e4m3fn, Tile, false>(sum, at, s.tiles, scaling, s.steps, rank, me);
+            multiply_promoting<A, B, Tile, false>(sum, at, s.tiles, scaling, s.steps, rank, me);
         if (factors) apply_factors<Tile>(sum, p, scaling, w, staging, me, false);
         store_group_tile<Tile>(sum, m, p, s, t, staging, me);
     }
     if (me.thread == 0) ptx::wait_stores_read<0>();
 }
 
-template <class Tile> __global__ void __launch_bounds__(Tile::threads, Tile::together)
+template <class A, class B, class Tile> __global__ void __launch_bounds__(Tile::threads, Tile::together)
     grouped_f8_kernel(const __grid_constant__ maps m, const __grid_constant__ f8_product p,
                       const __grid_constant__ f8_scaling scaling, const __grid_constant__ group_schedule s,
                       const __grid_constant__ simt::group_list list)
@@ -125,7 +126,7 @@ template <class Tile> __global__ void __launch_bounds__(Tile::threads, Tile::tog
     if (warp < 0) {
         ptx::take_registers<Tile::taken>();
         ptx::cluster_wait();
-        consume_f8_groups<Tile>(m, p, scaling, s, base, rank);
+        consume_f8_groups<A, B, Tile>(m, p, scaling, s, base, rank);
     } else { /* what stands last comes first in the code, as in fp8_kernel */
         ptx::leave_registers<Tile::left>();
         if (warp > 0) {

@@ -1,6 +1,7 @@
 /* Hopper's grouped products: what they take, and the launch. The kernels are in grouped_sm90_kernel.h and grouped_f8_sm90_kernel.h. */
 #include "backends/cuda/target.h"
 
+#include "backends/cuda/fp8_variants.h"
 #include "backends/cuda/grouped_f8_sm90_kernel.h"
 #include "backends/cuda/grouped_variants.h"
 #include "backends/cuda/matmul_sm90_operand.h"
@@ -9,9 +10,10 @@
 
 namespace sm90 {
 
-/* A grouped product with all that its launch needs. */
+/* A grouped product with all that its launch needs. given: as the caller has it; g: with a b that is copied first. */
 struct group_request {
-    trine_grouped g;
+    trine_grouped given, g;
+    size_t copied; /* bytes of b; 0: as it lies */
     tensor_map::matrices a, b, d;
     wgmma::axis b_axis;
     bool by_tma;
@@ -36,30 +38,24 @@ static tensor_map::matrices matrices_of(const trine_grouped &g, int which, trine
     return m;
 }
 
-static trine_status make_group_request(trine_call *call, const void *args, group_request *r)
+/* wgmma takes fp8 along K only: a b that lies otherwise, or whose columns TMA can't take, is copied first. a is not, for some of its
+ * rows may be nobody's. */
+static void plan_group_copy(group_request *r)
 {
-    enum { largest = 1 << 30 }; /* coordinates and units are 32-bit numbers */
-    trine_grouped &g = r->g;
+    trine_product &p = r->g.p;
+    if ((p.b_k != 1 && p.k != 1) || !tensor_map::fits(matrices_of(r->g, TRINE_PRODUCT_B, p.dtype, p.b, p.k, p.n, p.b_n)))
+        r->copied = plan_copy(&p, TRINE_PRODUCT_B);
+}
+
+/* What the operands must be like, and how TMA sees them. */
+static trine_status take_group_operands(trine_call *call, group_request *r, bool is_f8, bool copies)
+{
+    const trine_grouped &g = r->g;
     const trine_product &p = g.p;
-    TRINE_REQUIRE_THAT(call, trine_grouped_make(&g, static_cast<const trine_grouped_matmul_args *>(args)),
-                       "needs d with stride 1 along N");
-#ifndef TRINE_CODE_SM90A
-    return trine_refuse(call, "needs a build with machine code for sm_90a");
-#endif
-    TRINE_REQUIRE_THAT(call, strcmp(call->device->props.arch, "sm_90") == 0, "needs a GPU of compute capability 9.0");
-    const bool is_f8 = p.dtype == TRINE_F8_E4M3FN && p.b_dtype == TRINE_F8_E4M3FN;
-    TRINE_REQUIRE_THAT(call, p.dtype == TRINE_F16 || p.dtype == TRINE_BF16 || is_f8, "needs f16, bf16 or e4m3fn");
-    TRINE_REQUIRE_THAT(call, p.b_scale.k_step == 0 || p.b_scale.row == 0 || p.b_scale.row_block != 1,
-                       "needs b_scale in blocks of 128 columns where it depends on k");
-    TRINE_REQUIRE_THAT(call, g.layout != TRINE_GROUPED_SUMS, "needs groups of rows, not of terms");
-    TRINE_REQUIRE_THAT(call, p.k > 0, "needs K > 0");
-    TRINE_REQUIRE_THAT(call, p.m <= largest && p.n <= largest && p.k <= largest, "needs sizes of at most 2^30");
-    const int64_t units = (p.m / 64 + 1) * (p.n / 128 + 1);
-    TRINE_REQUIRE_THAT(call, units * p.batch.numel <= largest, "needs fewer tiles");
+    if (is_f8 && copies) plan_group_copy(r);
     const bool along_k = p.b_k == 1 || p.k == 1;
-    TRINE_REQUIRE_THAT(call, (p.a_k == 1 || p.k == 1) && (along_k || p.b_n == 1 || p.n == 1),
-                       "needs a with stride 1 along K, b along K or N");
-    TRINE_REQUIRE_THAT(call, !is_f8 || along_k, "needs b with stride 1 along K where it is fp8");
+    TRINE_REQUIRE_THAT(call, (p.a_k == 1 || p.k == 1) && (along_k || (!is_f8 && (p.b_n == 1 || p.n == 1))),
+                       "needs a with stride 1 along K, b along K or N; fp8 along K, or groups that pay for a copy of b");
     r->step_terms = is_f8 ? int(sm90f8::terms) : 64;
     r->b_axis = along_k ? wgmma::along_k : wgmma::along_rows;
     r->a = matrices_of(g, TRINE_PRODUCT_A, p.dtype, p.a, p.k, p.m, p.a_m);
@@ -71,6 +67,34 @@ static trine_status make_group_request(trine_call *call, const void *args, group
     r->by_tma = !p.has_bias && p.activation == TRINE_ACT_IDENTITY && tensor_map::fits(r->d) && tensor_map::aligned(r->d) &&
                 p.n * r->d.element_bytes % 16 == 0;
     return TRINE_OK;
+}
+
+/* copies: b of fp8 is turned whatever the size; else only where that pays. */
+static trine_status make_group_request(trine_call *call, const void *args, bool copies, group_request *r)
+{
+    enum { largest = 1 << 30, rows_worth_copies = 16 }; /* coordinates and units are 32-bit numbers */
+    const double worth_copies = double(1 << 27);        /* multiply-adds */
+    trine_grouped &g = r->g;
+    const trine_product &p = g.p;
+    TRINE_REQUIRE_THAT(call, trine_grouped_make(&g, static_cast<const trine_grouped_matmul_args *>(args)),
+                       "needs d with stride 1 along N");
+#ifndef TRINE_CODE_SM90A
+    return trine_refuse(call, "needs a build with machine code for sm_90a");
+#endif
+    TRINE_REQUIRE_THAT(call, strcmp(call->device->props.arch, "sm_90") == 0, "needs a GPU of compute capability 9.0");
+    const bool is_f8 = is_ocp_f8(p.dtype) && is_ocp_f8(p.b_dtype);
+    TRINE_REQUIRE_THAT(call, p.dtype == TRINE_F16 || p.dtype == TRINE_BF16 || is_f8, "needs f16, bf16, e4m3fn or e5m2");
+    TRINE_REQUIRE_THAT(call, p.b_scale.k_step == 0 || p.b_scale.row == 0 || p.b_scale.row_block != 1,
+                       "needs b_scale in blocks of 128 columns where it depends on k");
+    TRINE_REQUIRE_THAT(call, g.layout != TRINE_GROUPED_SUMS, "needs groups of rows, not of terms");
+    TRINE_REQUIRE_THAT(call, p.k > 0, "needs K > 0");
+    TRINE_REQUIRE_THAT(call, p.m <= largest && p.n <= largest && p.k <= largest, "needs sizes of at most 2^30");
+    const int64_t units = (p.m / 64 + 1) * (p.n / 128 + 1);
+    TRINE_REQUIRE_THAT(call, units * p.batch.numel <= largest, "needs fewer tiles");
+    r->given = g;
+    r->copied = 0;
+    const double products = double(rows_of_groups(g)) * double(p.n) * double(p.k) * double(p.batch.numel);
+    return take_group_operands(call, r, is_f8, copies || (rows_of_groups(g) >= rows_worth_copies && products >= worth_copies));
 }
 
 template <class Tile> static group_schedule schedule_of(const group_request &r)
@@ -122,33 +146,50 @@ template <class T> static trine_status launch_tile(trine_call *call, const group
     return tile == grouped_64x128 ? launch_axis<T, tile_64x128>(call, r) : launch_axis<T, tile_128x256>(call, r);
 }
 
-static trine_status launch_f8_tile(trine_call *call, const group_request &r, grouped_tile tile)
+static bool is_mixed(const group_request &r)
 {
-    using small = sm90f8::group_tile_64x128;
-    using large = sm90f8::group_tile_128x256;
-    const sm90f8::f8_product p(r.g.p);
-    const sm90f8::f8_scaling scaling(r.g.p);
-    return tile == grouped_64x128 ? launch_groups<small>(call, r, sm90f8::grouped_f8_kernel<small>, p, scaling)
-                                  : launch_groups<large>(call, r, sm90f8::grouped_f8_kernel<large>, p, scaling);
+    return r.g.p.has_scales && (r.g.p.dtype != TRINE_F8_E4M3FN || r.g.p.b_dtype != TRINE_F8_E4M3FN);
 }
 
-/* Where groups are small on average, so are the tiles: b's bytes are the bound, and more of them are on their way so. */
-static grouped_tile choose_tile(const trine_grouped &g)
+template <class A, class B, class Tile> static trine_status launch_f8(trine_call *call, const group_request &r)
 {
-    const int64_t groups = g.layout == TRINE_GROUPED_ROWS && g.p.batch.numel > 0 ? g.p.batch.numel : 1;
-    return g.p.m / groups <= 64 ? grouped_64x128 : grouped_128x256;
+    return launch_groups<Tile>(call, r, sm90f8::grouped_f8_kernel<A, B, Tile>, sm90f8::f8_product(r.g.p),
+                               sm90f8::f8_scaling(r.g.p));
+}
+
+static trine_status launch_f8_tile(trine_call *call, const group_request &r, grouped_tile tile)
+{
+    using e4 = simt::f8_e4m3fn;
+    using e5 = simt::f8_e5m2;
+    using small = sm90f8::group_tile_64x128;
+    if (!is_mixed(r))
+        return tile == grouped_64x128 ? launch_f8<e4, e4, small>(call, r)
+                                      : launch_f8<e4, e4, sm90f8::group_tile_128x256>(call, r);
+    if (r.g.p.dtype == TRINE_F8_E4M3FN) return launch_f8<e4, e5, small>(call, r);
+    return r.g.p.b_dtype == TRINE_F8_E4M3FN ? launch_f8<e5, e4, small>(call, r) : launch_f8<e5, e5, small>(call, r);
+}
+
+/* Where groups are small on average, so are the tiles: b's bytes are the bound, and more of them are on their way so. e5m2 has no
+ * others. */
+static grouped_tile choose_tile(const group_request &r)
+{
+    return is_mixed(r) || rows_of_groups(r.g) <= 64 ? grouped_64x128 : grouped_128x256;
 }
 
 template <grouped_tile tile> trine_status grouped_matmul(trine_call *call, const void *args)
 {
     group_request r;
-    const trine_status status = make_group_request(call, args, &r);
+    trine_status status = make_group_request(call, args, tile != grouped_any, &r);
     if (status != TRINE_OK) return status;
+    TRINE_REQUIRE_THAT(call, tile != grouped_128x256 || !is_mixed(r), "needs e4m3fn for both");
     /* a query accepted the strides without the addresses; the portable kernel needs no workspace either */
-    if (!tensor_map::aligned(r.a) || !tensor_map::aligned(r.b)) return trine_cuda_grouped_portable(call, &r.g);
-    TRINE_END_OF_QUERY(call, 0);
+    if (!tensor_map::aligned(r.a) || (!r.copied && !tensor_map::aligned(r.b))) return trine_cuda_grouped_portable(call, &r.given);
+    TRINE_END_OF_QUERY(call, operand_copy::workspace_of(r.copied));
     if (simt::product_is_empty(r.g.p)) return TRINE_OK;
-    const grouped_tile how = tile == grouped_any ? choose_tile(r.g) : tile;
+    status = operand_copy::make(call, r.given.p, &r.g.p, 0, r.copied);
+    if (status != TRINE_OK) return status;
+    r.b.data = r.g.p.b;
+    const grouped_tile how = tile == grouped_any ? choose_tile(r) : tile;
     if (r.g.p.has_scales) return launch_f8_tile(call, r, how);
     return r.g.p.dtype == TRINE_F16 ? launch_tile<simt::f16>(call, r, how) : launch_tile<simt::bf16>(call, r, how);
 }

@@ -36,7 +36,7 @@ static trine_status run_any(trine_call *call, const void *args, int tile)
     const tile_axis a = axis_of(p, TRINE_PRODUCT_A, p.m, p.a_m, p.a_k), b = axis_of(p, TRINE_PRODUCT_B, p.n, p.b_n, p.b_k);
     TRINE_REQUIRE_THAT(call, a != simt::tile_along_any && b != simt::tile_along_any,
                        "needs a and b with stride 1 along one axis and other strides of multiples of 16 bytes");
-    return run(call, p, a, b, choose(call, p, tile));
+    return run(call, p, a, b, choose(tiles, call, p, tile));
 }
 
 trine_status matmul(trine_call *call, const void *args) { return run_any(call, args, any_tile); }

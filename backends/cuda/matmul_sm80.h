@@ -8,15 +8,10 @@
 #ifndef TRINE_CUDA_MATMUL_SM80_H
 #define TRINE_CUDA_MATMUL_SM80_H
 
-#include "backends/cuda/matmul_finish.h"
-#include "backends/cuda/matmul_sm80_plan.h"
+#include "backends/cuda/matmul_sm80_store.h"
 #include "backends/cuda/matmul_sm80_tile.h"
-#include "backends/simt/matmul_split.h"
 
 namespace sm80 {
-
-using simt::product;
-using simt::split_sink;
 
 /* A warp's fragments and sums. While one half of a stage is multiplied, the next one's fragments are read into the other half's
  * registers, a few before each row of instructions: the tensor cores do not wait, nor do the reads come all at once. */
@@ -53,6 +48,8 @@ template <class T, tile_axis A, tile_axis B, class Shape> struct multiplier {
             mma_sync::multiply(sum[i][2 * j + 1], x[half][i], y[half][j][2], y[half][j][3], T{});
         }
     }
+    /* What is to be done with the sums after each stage. */
+    TRINE_DEVICE_METHOD void end_stage(int, int) {}
 };
 
 /* The ring: its stages' slots, and behind them two barriers for each: `full` counts the threads whose copies have come, `empty`
@@ -154,154 +151,91 @@ TRINE_DEVICE void multiply_steps(M &m, Copies &c, const ring &r, int stages, int
             m.load(now.slot, 0, row);
             m.multiply(1, row);
         }
+        m.end_stage(i, steps);
     }
     mma_sync::wait_copies<0>();
     __syncthreads();
 }
 
-/* Some of a warp's rows of sums to shared memory. */
-template <class Shape>
-TRINE_DEVICE void stage_sums(const float (&sum)[Shape::across_m][2 * Shape::across_n][4], int round, float *staged, int lane)
+/* What a block makes: a tile of a product of the batch, from some terms of K. */
+template <class Shape> struct block_work {
+    simt::split_place part;
+    int64_t first_row, end_row, first_column, first_k, terms; /* end_row: of the product's, not of the tile's */
+    uint32_t tiles;                                           /* shared memory */
+
+    template <class T> TRINE_DEVICE_METHOD block_work(const product<T> &p, unsigned tiles_m, unsigned tiles_n, unsigned blocks,
+                                                      const split_sink &sink, const void *shared)
+        : tiles(uint32_t(__cvta_generic_to_shared(shared)))
+    {
+        const simt::block_place place = simt::place_of_block(p, blocks);
+        unsigned tile_m, tile_n;
+        part.index = place.index;
+        part.split = place.part / (tiles_m * tiles_n);
+        simt::tile_of_block(place.part - part.split * (tiles_m * tiles_n), tiles_m, tiles_n, 1024 / Shape::rows, &tile_m,
+                            &tile_n);
+        first_row = int64_t(tile_m) * Shape::rows;
+        end_row = p.m;
+        first_column = int64_t(tile_n) * Shape::columns;
+        first_k = part.split * sink.terms;
+        const int64_t some = p.k - first_k < sink.terms ? p.k - first_k : sink.terms;
+        terms = some > 0 ? some : 0;
+    }
+    TRINE_DEVICE_METHOD block_work(int64_t index, int64_t first_row_, int64_t end_row_, int64_t first_column_, int64_t first_k_,
+                                   int64_t terms_, const void *shared)
+        : part{index, 0}, first_row(first_row_), end_row(end_row_), first_column(first_column_), first_k(first_k_), terms(terms_),
+          tiles(uint32_t(__cvta_generic_to_shared(shared)))
+    {
+    }
+    /* The first row and column of a warp's sums. */
+    TRINE_DEVICE_METHOD int64_t row_of_warp() const
+    {
+        return first_row + int(threadIdx.x) / 32 / Shape::warps_n * Shape::warp_rows;
+    }
+    TRINE_DEVICE_METHOD int64_t column_of_warp() const
+    {
+        return first_column + int(threadIdx.x) / 32 % Shape::warps_n * Shape::warp_columns;
+    }
+};
+
+/* Stages of some terms; one, of zeros, if there are none. */
+template <class T> TRINE_DEVICE int steps_of(int64_t terms)
 {
-    enum { some = Shape::staged_rows / 16 };
-#pragma unroll
-    for (int i = 0; i < Shape::across_m; i++)
-        if (i / some == round)
-#pragma unroll
-            for (int j = 0; j < 2 * Shape::across_n; j++)
-#pragma unroll
-                for (int h = 0; h < 2; h++)
-                    *reinterpret_cast<simt::pack<float, 2> *>(staged + (16 * (i % some) + 8 * h + lane / 4) * Shape::pitch +
-                                                              8 * j + lane % 4 * 2) = {sum[i][j][2 * h], sum[i][j][2 * h + 1]};
+    return terms > 0 ? int((terms + step_terms<T> - 1) / step_terms<T>) : 1;
 }
 
-template <class T> TRINE_DEVICE void write_four(float4 v, int64_t row, int64_t column, const product<T> &p,
-                                                const split_sink &sink, const simt::product_offsets &at,
-                                                const simt::split_place &part)
+template <class Shape, tile_axis A, tile_axis B, class T, class M>
+TRINE_DEVICE void multiply_block(M &m, const product<T> &p, const block_work<Shape> &w, int stages)
 {
-    if (!sink.parts) {
-        simt::finish_four(v, row, column, p, at);
-        return;
-    }
-    if (row >= p.m || column >= p.n) return;
-    if (sink.packs) {
-        sink.store(simt::pack<float, 4>{{v.x, v.y, v.z, v.w}}, p, part, row, column);
-        return;
-    }
-    const float sums[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-    for (int j = 0; j < 4; j++)
-        if (column + j < p.n) sink.store(simt::pack<float, 1>{{sums[j]}}, p, part, row, column + j);
+    const simt::product_offsets at = p.offsets(w.part.index);
+    const int rows = rows_of_tile(w.end_row, w.first_row, Shape::rows),
+              columns = rows_of_tile(p.n, w.first_column, Shape::columns);
+    const int steps = steps_of<T>(w.terms), last = int(w.terms) - (steps - 1) * step_terms<T>;
+    using copier_a = copier<T, A, Shape::rows, Shape::threads>;
+    using copier_b = copier<T, B, Shape::columns, Shape::threads>;
+    const ring r(w.tiles, stages, Shape::stage_bytes);
+    copies<Shape, copier_a, copier_b> c{
+        copier_a(p.a + at.a, p.a_m, p.a_k, w.first_row, rows, w.first_k, w.tiles),
+        copier_b(p.b + at.b, p.b_n, p.b_k, w.first_column, columns, w.first_k, w.tiles + Shape::rows * step_bytes)};
+    c.a.copy_last(rows, steps, last);
+    c.b.copy_last(columns, steps, last);
+    start_ring<Shape>(r, stages);
+    multiply_steps<Shape>(m, c, r, stages, steps);
 }
 
-/* Rows of the operand in a tile that begins there; none where it is past the end. */
-TRINE_DEVICE int rows_of_tile(int64_t all, int64_t first, int rows)
+/* A warp's part of shared memory for its sums on their way out. */
+template <class Shape> TRINE_DEVICE float *staged_of_warp(unsigned char *shared)
 {
-    const int64_t left = all - first;
-    return left < 0 ? 0 : left < rows ? int(left) : rows;
-}
-
-/* Sums that need nothing but rounding, 16 bytes a lane: of `rows` rows and `columns` columns, of which there are whole packs. */
-template <class Shape, class To> TRINE_DEVICE void write_plain(const float (&sum)[Shape::across_m][2 * Shape::across_n][4],
-                                                               float *staged, To *to, int64_t pitch, int rows, int columns)
-{
-    enum { values = 16 / int(sizeof(To)), lanes = Shape::warp_columns / values, at_once = 32 / lanes };
-    const int lane = int(threadIdx.x) % 32, line = lane / lanes, column = lane % lanes * values;
-    to += line * pitch + column;
-    if (column >= columns) rows = 0;
-#pragma unroll 1
-    for (int round = 0; round < Shape::warp_rows / Shape::staged_rows; round++) {
-        stage_sums<Shape>(sum, round, staged, lane);
-        __syncwarp();
-#pragma unroll 4
-        for (int i = line; i < Shape::staged_rows; i += at_once, to += at_once * pitch) {
-            const simt::pack<float, values> from =
-                *reinterpret_cast<const simt::pack<float, values> *>(staged + i * Shape::pitch + column);
-            simt::pack<To, values> some;
-#pragma unroll
-            for (int j = 0; j < values; j++) some.at[j] = simt::from_f32<To>(from.at[j]);
-            if (round * Shape::staged_rows + i < rows) simt::store_pack<To, values>(to, some);
-        }
-        __syncwarp();
-    }
-}
-
-template <class Shape, class T> TRINE_DEVICE void write_any(const float (&sum)[Shape::across_m][2 * Shape::across_n][4],
-                                                            float *staged, int64_t first_row, int64_t first_column,
-                                                            const product<T> &p, const split_sink &sink,
-                                                            const simt::split_place &part, const simt::product_offsets &at)
-{
-    enum { lanes = Shape::warp_columns / 4, at_once = 32 / lanes };
-    const int lane = int(threadIdx.x) % 32;
-#pragma unroll 1
-    for (int round = 0; round < Shape::warp_rows / Shape::staged_rows; round++) {
-        stage_sums<Shape>(sum, round, staged, lane);
-        __syncwarp();
-#pragma unroll 1
-        for (int line = lane / lanes; line < Shape::staged_rows; line += at_once)
-            write_four(*reinterpret_cast<const float4 *>(staged + line * Shape::pitch + lane % lanes * 4),
-                       first_row + round * Shape::staged_rows + line, first_column + lane % lanes * 4, p, sink, at, part);
-        __syncwarp();
-    }
-}
-
-/* A warp's sums to d, or to the workspace as a part of them. */
-template <class Shape, class T>
-TRINE_DEVICE void write_tile(const float (&sum)[Shape::across_m][2 * Shape::across_n][4], float *staged, int64_t first_row,
-                             int64_t first_column, const product<T> &p, const split_sink &sink, const simt::split_place &part)
-{
-    const simt::product_offsets at = p.offsets(part.index);
-    const int rows = rows_of_tile(p.m, first_row, Shape::warp_rows),
-              columns = rows_of_tile(p.n, first_column, Shape::warp_columns);
-    const bool whole = sink.parts ? sink.packs : p.out.plain() && p.out.d_packs;
-    const int64_t i = at.d + first_row * p.out.d_m + first_column;
-    if (whole && (sink.parts || p.out.d_wide)) {
-        float *const to = sink.parts ? sink.parts + part.split * sink.apart + (part.index * p.m + first_row) * p.n + first_column
-                                     : static_cast<float *>(p.out.d) + i;
-        write_plain<Shape, float>(sum, staged, to, sink.parts ? p.n : p.out.d_m, rows, columns);
-        return;
-    }
-    if constexpr (sizeof(T) == 2)
-        if (whole && p.n % 8 == 0 && p.out.d_m % 8 == 0 && at.d % 8 == 0) {
-            write_plain<Shape, T>(sum, staged, static_cast<T *>(p.out.d) + i, p.out.d_m, rows, columns);
-            return;
-        }
-    write_any<Shape>(sum, staged, first_row, first_column, p, sink, part, at);
+    return reinterpret_cast<float *>(shared) + int(threadIdx.x) / 32 * Shape::staged_rows * Shape::pitch;
 }
 
 template <class T, tile_axis A, tile_axis B, class Shape> __global__ void __launch_bounds__(Shape::threads, Shape::blocks)
     matmul_kernel(product<T> p, unsigned tiles_m, unsigned tiles_n, unsigned blocks, int stages, split_sink sink)
 {
     extern __shared__ __align__(128) unsigned char sm80_shared[];
-    const simt::block_place place = simt::place_of_block(p, blocks);
-    const unsigned split = place.part / (tiles_m * tiles_n);
-    unsigned tile_m, tile_n;
-    simt::tile_of_block(place.part - split * (tiles_m * tiles_n), tiles_m, tiles_n, 1024 / Shape::rows, &tile_m, &tile_n);
-    const int64_t first_row = int64_t(tile_m) * Shape::rows, first_column = int64_t(tile_n) * Shape::columns;
-    const int64_t first_k = split * sink.terms, some = p.k - first_k < sink.terms ? p.k - first_k : sink.terms,
-                  terms = some > 0 ? some : 0;
-    const int warp = int(threadIdx.x) / 32;
-    const uint32_t tiles = uint32_t(__cvta_generic_to_shared(sm80_shared));
-    const ring r(tiles, stages, Shape::stage_bytes);
-    multiplier<T, A, B, Shape> m(tiles, warp);
-    {
-        const simt::product_offsets at = p.offsets(place.index);
-        const int rows = rows_of_tile(p.m, first_row, Shape::rows), columns = rows_of_tile(p.n, first_column, Shape::columns);
-        const int steps = terms > 0 ? int((terms + step_terms<T> - 1) / step_terms<T>) : 1,
-                  last = int(terms) - (steps - 1) * step_terms<T>;
-        using copier_a = copier<T, A, Shape::rows, Shape::threads>;
-        using copier_b = copier<T, B, Shape::columns, Shape::threads>;
-        copies<Shape, copier_a, copier_b> c{
-            copier_a(p.a + at.a, p.a_m, p.a_k, first_row, rows, first_k, tiles),
-            copier_b(p.b + at.b, p.b_n, p.b_k, first_column, columns, first_k, tiles + Shape::rows * step_bytes)};
-        c.a.copy_last(rows, steps, last);
-        c.b.copy_last(columns, steps, last);
-        start_ring<Shape>(r, stages);
-        multiply_steps<Shape>(m, c, r, stages, steps);
-    }
-    write_tile<Shape>(m.sum, reinterpret_cast<float *>(sm80_shared) + warp * Shape::staged_rows * Shape::pitch,
-                      first_row + warp / Shape::warps_n * Shape::warp_rows,
-                      first_column + warp % Shape::warps_n * Shape::warp_columns, p, sink, simt::split_place{place.index, split});
+    const block_work<Shape> w(p, tiles_m, tiles_n, blocks, sink, sm80_shared);
+    multiplier<T, A, B, Shape> m(w.tiles, int(threadIdx.x) / 32);
+    multiply_block<Shape, A, B>(m, p, w, stages);
+    write_tile<Shape>(m.sum, staged_of_warp<Shape>(sm80_shared), w.row_of_warp(), w.column_of_warp(), p, sink, w.part);
 }
 
 /* ---- Host ---- */
@@ -328,16 +262,24 @@ template <class T, class Shape, tile_axis A> inline auto kernel_along(tile_axis 
     return b == tile_along_k ? matmul_kernel<T, A, tile_along_k, Shape> : matmul_kernel<T, A, tile_along_rows, Shape>;
 }
 
-template <class Shape, class T>
-inline trine_status launch(trine_call *call, const trine_product &p, tile_axis a, tile_axis b, const split_sink &sink)
+/* A launch's shared memory, which is asked for. */
+template <class Shape, class Kernel> inline size_t shared_of(const trine_call *call, Kernel *kernel)
+{
+    const size_t shared = size_t(stages_of<Shape>(call)) * Shape::stage_bytes + barrier_bytes;
+    static_assert(3 * Shape::stage_bytes >= int(Shape::staged_bytes), "the epilogue's sums fit");
+    target::allow_shared(kernel, shared);
+    return shared;
+}
+
+/* given: what the kernel has beside the product, its tiles and the sink. */
+template <class Shape, class T, class... P, class... G>
+inline trine_status launch_tiles(trine_call *call, void (*kernel)(product<T>, P...), const trine_product &p,
+                                 const split_sink &sink, const G &...given)
 {
     const int64_t tiles_m = simt::ceil_div(p.m, int64_t(Shape::rows)), tiles_n = simt::ceil_div(p.n, int64_t(Shape::columns)),
                   blocks = tiles_m * tiles_n * sink.splits;
     const int stages = stages_of<Shape>(call);
-    const size_t shared = size_t(stages) * Shape::stage_bytes + barrier_bytes;
-    static_assert(3 * Shape::stage_bytes >= int(Shape::staged_bytes), "the epilogue's sums fit");
-    const auto kernel = a == tile_along_k ? kernel_along<T, Shape, tile_along_k>(b) : kernel_along<T, Shape, tile_along_rows>(b);
-    target::allow_shared(kernel, shared);
+    const size_t shared = shared_of<Shape>(call, kernel);
     const int64_t most = 0x7fffffff / blocks;
     TRINE_REQUIRE_THAT(call, most > 0, "the grid is too large");
     product<T> some(p);
@@ -345,8 +287,15 @@ inline trine_status launch(trine_call *call, const trine_product &p, tile_axis a
     for (; some.first < some.batches && status == TRINE_OK; some.first += most)
         status =
             simt::launch(call, kernel, simt::grid((some.batches - some.first < most ? some.batches - some.first : most) * blocks),
-                         Shape::threads, shared, some, tiles_m, tiles_n, blocks, stages, sink);
+                         Shape::threads, shared, some, tiles_m, tiles_n, blocks, stages, sink, given...);
     return status == TRINE_OK ? simt::sum_splits<T>(call, p, sink) : status;
+}
+
+template <class Shape, class T>
+inline trine_status launch(trine_call *call, const trine_product &p, tile_axis a, tile_axis b, const split_sink &sink)
+{
+    const auto kernel = a == tile_along_k ? kernel_along<T, Shape, tile_along_k>(b) : kernel_along<T, Shape, tile_along_rows>(b);
+    return launch_tiles<Shape>(call, kernel, p, sink);
 }
 
 } // namespace sm80

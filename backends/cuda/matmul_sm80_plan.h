@@ -1,4 +1,4 @@
-/* The tiles of sm80, and the model that chooses one and the parts of K. */
+/* The tiles of sm80, and the model that chooses one and the parts of K; sm89 has tiles of its own (fp8_sm89.h). */
 #ifndef TRINE_CUDA_MATMUL_SM80_PLAN_H
 #define TRINE_CUDA_MATMUL_SM80_PLAN_H
 
@@ -8,8 +8,9 @@ namespace sm80 {
 
 enum { step_bytes = 64, most_stages = 4, barrier_bytes = 2 * 8 * most_stages };
 
-/* How a block works: its tile, and the rows and columns of it that a warp has. */
-template <int ROWS, int COLUMNS, int WARP_ROWS, int WARP_COLUMNS> struct shape {
+/* How a block works: its tile, the rows and columns of it that a warp has, and how many blocks a multiprocessor's registers have room
+ * for. */
+template <int ROWS, int COLUMNS, int WARP_ROWS, int WARP_COLUMNS, int BLOCKS> struct shape {
     enum {
         rows = ROWS,
         columns = COLUMNS,
@@ -21,18 +22,16 @@ template <int ROWS, int COLUMNS, int WARP_ROWS, int WARP_COLUMNS> struct shape {
         warps = ROWS / WARP_ROWS * warps_n,
         threads = 32 * warps,
         stage_bytes = (ROWS + COLUMNS) * step_bytes,
-        blocks = threads >= 256    ? 1
-                 : WARP_ROWS >= 64 ? 2
-                                   : 4, /* that a multiprocessor's registers have room for */
-        staged_rows = 32,               /* of a warp's sums at a time */
+        blocks = BLOCKS,
+        staged_rows = 32, /* of a warp's sums at a time */
         pitch = WARP_COLUMNS + 8,
         staged_bytes = warps * staged_rows * pitch * 4
     };
 };
 
-using wide = shape<128, 256, 64, 64>;
-using square = shape<128, 128, 64, 64>;
-using small = shape<64, 64, 32, 32>;
+using wide = shape<128, 256, 64, 64, 1>;
+using square = shape<128, 128, 64, 64, 2>;
+using small = shape<64, 64, 32, 32, 4>;
 
 /* What the choice knows of a tile. */
 struct tile_facts {
@@ -62,15 +61,16 @@ template <class Shape> inline int stages_of(const trine_call *call)
 }
 
 /* The least cycles: rounds of tiles on all multiprocessors, and the parts' way through memory. `tile`: one, or any_tile. */
-inline plan choose(const trine_call *call, const trine_product &p, int tile)
+template <int count>
+inline plan choose(const tile_facts (&all_tiles)[count], const trine_call *call, const trine_product &p, int tile)
 {
     const int64_t units = call->device->props.compute_units > 0 ? call->device->props.compute_units : 1;
     const int64_t steps = simt::ceil_div(p.k * (trine_dtype_bits(p.dtype) / 8), int64_t(step_bytes));
     double least = 1e300;
     plan best = {0, 1};
-    for (int i = 0; i < tile_count; i++) {
+    for (int i = 0; i < count; i++) {
         if (tile != any_tile && tile != i) continue;
-        const tile_facts &t = tiles[i];
+        const tile_facts &t = all_tiles[i];
         const int64_t all = simt::ceil_div(p.m, t.rows) * simt::ceil_div(p.n, t.columns) * p.batch.numel;
         for (int64_t splits = 1; splits <= 32; splits *= 2) {
             if (splits > 1 && !simt::split_fits(p, splits)) break;

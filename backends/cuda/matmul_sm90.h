@@ -203,7 +203,7 @@ inline trine_status run(trine_call *call, request *r, const plan &how)
      * workspace */
     if ((!r->a.copied && !tensor_map::aligned(r->a.matrices)) || (!r->b.copied && !tensor_map::aligned(r->b.matrices)))
         return trine_cuda_matmul_portable(call, &r->given);
-    TRINE_END_OF_QUERY(call, copied ? copied + 256 : 0);
+    TRINE_END_OF_QUERY(call, operand_copy::workspace_of(copied));
     if (simt::product_is_empty(r->p)) return TRINE_OK;
     const trine_status status = copied ? copy_operands(call, r) : TRINE_OK;
     return status == TRINE_OK ? launch_dtype(call, *r, how) : status;

@@ -77,6 +77,16 @@ TRINE_DEVICE uint32_t load_word(uint32_t address)
     return x;
 }
 
+/* Codes of fp8, a's of format A and b's of format B: 32 terms an instruction, from compute capability 8.9 on. Devices of 9.0 have none for
+ * them; there the compiler decodes to f16 and takes two of 16 terms. */
+template <class A, class B> struct f8_pair {
+    uint8_t bits;
+};
+using e4m3_e4m3 = f8_pair<simt::f8_e4m3fn, simt::f8_e4m3fn>;
+using e4m3_e5m2 = f8_pair<simt::f8_e4m3fn, simt::f8_e5m2>;
+using e5m2_e4m3 = f8_pair<simt::f8_e5m2, simt::f8_e4m3fn>;
+using e5m2_e5m2 = f8_pair<simt::f8_e5m2, simt::f8_e5m2>;
+
 /* d += a b */
 #define TRINE_MMA_SYNC(T, SHAPE) \
     TRINE_DEVICE void multiply(float(&d)[4], const uint32_t(&a)[4], uint32_t b0, uint32_t b1, T) \
@@ -88,6 +98,10 @@ TRINE_DEVICE uint32_t load_word(uint32_t address)
 TRINE_MMA_SYNC(simt::f16, "m16n8k16.row.col.f32.f16.f16.f32")
 TRINE_MMA_SYNC(simt::bf16, "m16n8k16.row.col.f32.bf16.bf16.f32")
 TRINE_MMA_SYNC(float, "m16n8k8.row.col.f32.tf32.tf32.f32")
+TRINE_MMA_SYNC(e4m3_e4m3, "m16n8k32.row.col.f32.e4m3.e4m3.f32")
+TRINE_MMA_SYNC(e4m3_e5m2, "m16n8k32.row.col.f32.e4m3.e5m2.f32")
+TRINE_MMA_SYNC(e5m2_e4m3, "m16n8k32.row.col.f32.e5m2.e4m3.f32")
+TRINE_MMA_SYNC(e5m2_e5m2, "m16n8k32.row.col.f32.e5m2.e5m2.f32")
 #undef TRINE_MMA_SYNC
 
 } // namespace mma_sync
