@@ -26,7 +26,6 @@ static const trine_variant fp8_matmul_variants[] = {
     {"sm90_64x128", sm90f8::fp8_matmul_of_tile<2, false>},
     {"sm90_128x256", sm90f8::fp8_matmul_of_tile<3, false>},
     {"sm90_64x64", sm90f8::fp8_matmul_of_tile<4, false>},
-    {"sm90_128x128_turns", sm90f8::fp8_matmul_of_tile<5, false>},
     {"sm90_128x128_split", sm90f8::fp8_matmul_of_tile<1, true>},
     {"sm90_64x128_split", sm90f8::fp8_matmul_of_tile<2, true>},
     {"sm90_64x64_split", sm90f8::fp8_matmul_of_tile<4, true>},

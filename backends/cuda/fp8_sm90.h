@@ -17,24 +17,22 @@ using tile_64x128 = f8_tile<64, 128, 4, 2, 1, 80, true>;
 using tile_128x256 = f8_tile<128, 256, 4, 1, 2, 40, true, 128>;
 using tile_64x64 = f8_tile<64, 64, 10, 1, 1, 88, true>;
 using tile_fast = f8_tile<128, 256, 4, 1, 2, 40, false>;
-using tile_turns = f8_tile<128, 128, 6, 1, 2, 40, false, 128, 2>;
 
 /* group_rows: rows of tiles that are worked on together. */
-enum { tile_count = 6, only_mixed_tile = 1, only_fast_tile = 5, most_splits = 8, group_rows = 16 };
+enum { tile_count = 5, only_mixed_tile = 1, most_splits = 8, group_rows = 16 };
 
 /* How a stage's sums are added up: times its scales, as they are, or by the tensor cores. */
 enum promotion { promotes_scaled, promotes_plain, promotes_not, promotion_count };
 
-/* Cycles of a stage, of a tile beside its stages, and how many more with fast sums where scales are of rows or columns; measured
- * on an H100. */
+/* Cycles of a stage, and of a tile beside its stages, measured on an H100. */
 struct tile_row {
     int m, n, stages, together;
-    double stage[promotion_count], ends[promotion_count], rows;
+    double stage[promotion_count], ends[promotion_count];
 };
 static constexpr tile_row tile_table[tile_count] = {
-    {128, 192, 4, 1, {1010, 820, 820}, {2770, 2770, 2770}, 0}, {128, 128, 5, 1, {735, 601, 601}, {3300, 3300, 3300}, 0},
-    {64, 128, 4, 2, {380, 320, 320}, {1500, 1500, 1500}, 0},   {128, 256, 4, 1, {1320, 1130, 1020}, {4200, 4200, 1600}, 2000},
-    {64, 64, 10, 1, {220, 190, 190}, {1500, 1500, 1500}, 0},   {128, 128, 6, 1, {592, 592, 592}, {310, 310, 310}, 0},
+    {128, 192, 4, 1, {1010, 820, 820}, {2770, 2770, 2770}}, {128, 128, 5, 1, {735, 601, 601}, {3300, 3300, 3300}},
+    {64, 128, 4, 2, {380, 320, 320}, {1500, 1500, 1500}},   {128, 256, 4, 1, {1320, 1130, 1065}, {4200, 4200, 3000}},
+    {64, 64, 10, 1, {220, 190, 190}, {1500, 1500, 1500}},
 };
 
 /* A tile, blocks that share b, parts of K. One of the last two is 1. */
@@ -58,14 +56,13 @@ struct f8_request {
     {
         return p.a_scale.k_step || p.b_scale.k_step ? promotes_scaled : fast ? promotes_not : promotes_plain;
     }
-    bool of_rows() const { return way() == promotes_not && (p.a_scale.row || p.b_scale.row); }
 };
 
 inline bool shares(const f8_request &r, int tile)
 {
     return (tile_table[tile].m >= 128 || tile_table[tile].n == 64) && simt::ceil_div(r.p.m, tile_table[tile].m) % 2 == 0;
 }
-inline bool can_split(int tile) { return tile_table[tile].m * tile_table[tile].n <= 128 * 128 && tile != only_fast_tile; }
+inline bool can_split(int tile) { return tile_table[tile].m * tile_table[tile].n <= 128 * 128; }
 inline int64_t units_of(const trine_product &p, const f8_plan &how)
 {
     const tile_row &t = tile_table[how.tile];
@@ -81,10 +78,8 @@ inline double cycles_of_stage(const trine_product &p, promotion way, const tile_
 }
 
 /* Cycles of a product; latencies as measured for 16-bit products. */
-inline double cycles_of(const f8_request &r, const f8_plan &how, int64_t units)
+inline double cycles_of(const trine_product &p, promotion way, const f8_plan &how, int64_t units)
 {
-    const trine_product &p = r.p;
-    const promotion way = r.way();
     const double memory_rate = 1700, latency = 2800; /* bytes a cycle; cycles */
     const tile_row &t = tile_table[how.tile];
     const int64_t blocks = units_of(p, how) * how.share * how.splits, spread = simt::ceil_div(blocks, units);
@@ -94,8 +89,7 @@ inline double cycles_of(const f8_request &r, const f8_plan &how, int64_t units)
     const double steps = double(simt::ceil_div(simt::ceil_div(p.k, terms), how.splits));
     const double m = double(p.m), n = double(p.n), k = double(p.k), batch = double(p.batch.numel);
     const double memory = batch * (m * k + n * k + 2 * m * n) / memory_rate;
-    const double ends = t.ends[way] + (r.of_rows() ? t.rows : 0);
-    const double work = double(rounds) * (steps * (together > wait ? together : wait) + ends);
+    const double work = double(rounds) * (steps * (together > wait ? together : wait) + t.ends[way]);
     const double rows = double(p.m < t.m ? p.m : t.m);
     const double sums = how.splits > 1 ? 1500 * how.splits + (rows + t.m) * t.n * 4 * busy / 16 : 0;
     return (work > memory ? work + 0.3 * memory : memory + 0.3 * work) + sums;
@@ -114,9 +108,9 @@ inline f8_plan make_f8_plan(const f8_request &r, int64_t units)
                 units_of(r.p, f8_plan{tile, 1, 1}) > sm90::clusters_at_once(units, splits, tile_table[tile].together))
                 break;
             if (!r.mixed && r.p.m <= 64 && tile_table[tile].m > 64) break; /* half of it would be nothing */
-            if ((r.mixed && tile != only_mixed_tile) || (!r.fast && tile == only_fast_tile)) continue;
+            if (r.mixed && tile != only_mixed_tile) continue;
             const f8_plan how = {tile, splits == 1 && shares(r, tile) ? 2 : 1, splits};
-            const double cycles = cycles_of(r, how, units > 0 ? units : 1);
+            const double cycles = cycles_of(r.p, r.way(), how, units > 0 ? units : 1);
             if (cycles < least) {
                 least = cycles;
                 best = how;
@@ -237,7 +231,6 @@ inline trine_status launch_f8_tile(trine_call *call, const f8_request &r, const 
     case 1: return launch_f8<e4, e4, tile_128x128>(call, r, how);
     case 2: return launch_f8<e4, e4, tile_64x128>(call, r, how);
     case 4: return launch_f8<e4, e4, tile_64x64>(call, r, how);
-    case only_fast_tile: return launch_f8<e4, e4, tile_turns>(call, r, how);
     default: return r.fast ? launch_f8<e4, e4, tile_fast>(call, r, how) : launch_f8<e4, e4, tile_128x256>(call, r, how);
     }
 }
@@ -272,7 +265,6 @@ template <int tile, bool split> trine_status fp8_matmul_of_tile(trine_call *call
     const trine_status status = make_f8_request(call, args, true, &r);
     if (status != TRINE_OK) return status;
     TRINE_REQUIRE_THAT(call, !r.mixed || tile == only_mixed_tile, "needs e4m3fn for both");
-    TRINE_REQUIRE_THAT(call, r.fast || tile != only_fast_tile, "needs fast_accumulate, and scales that don't depend on k");
     const int64_t steps = simt::ceil_div(r.p.k, terms);
     return run_f8(
         call, &r,
@@ -284,7 +276,6 @@ template trine_status fp8_matmul_of_tile<1, false>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<2, false>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<3, false>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<4, false>(trine_call *, const void *);
-template trine_status fp8_matmul_of_tile<5, false>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<1, true>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<2, true>(trine_call *, const void *);
 template trine_status fp8_matmul_of_tile<4, true>(trine_call *, const void *);

@@ -194,70 +194,6 @@ template <class A, class B, class Tile> TRINE_DEVICE void consume(const maps &m,
     if (me.thread == 0) ptx::wait_stores_read<0>();
 }
 
-/* A stage's two halves, each with sums of its own. */
-template <class A, class B, class Tile>
-TRINE_DEVICE void start_halves(float (&sum)[2][Tile::N / 2], const ring_place<Tile> &at, bool add)
-{
-#pragma unroll
-    for (int half = 0; half < 2; half++) start_stage<A, B, Tile::N>(sum[half], stage_operands(at, lane_place{half, 0}), 0, add);
-}
-
-/* The tensor cores add up all of K for one warpgroup, while the other has its sums' way to d before it: tiles go to them by turns,
- * and so does the right to start products, for a barrier's parity tells no more than one phase from the next. A turn is given on
- * when the last stage has come. */
-template <class A, class B, class Tile> TRINE_DEVICE void
-consume_in_turns(const maps &m, const f8_product &p, const f8_scaling &scaling, const schedule &s, uint32_t base, uint32_t rank)
-{
-    enum { turns = 6, both = 2 * warpgroup }; /* the first of two barriers */
-    const int mine = ptx::warp_index() / 4, thread = int(threadIdx.x) % warpgroup;
-    const lane_place half_of[2] = {{0, thread, mine}, {1, thread, mine - 1}};
-    const uint32_t staging = base + Tile::at_staging + mine * Tile::staging;
-    const tile_factors<Tile> factors(p, scaling, half_of[0], s.by_tma);
-    float sum[2][Tile::N / 2];
-    if (mine == 1) ptx::pass(turns, both);
-    unsigned first = mine * unsigned(s.steps); /* of the tile's stages, among all */
-    for (unsigned unit = ptx::cluster_index() + mine * ptx::cluster_count(); unit < s.units;
-         unit += 2 * ptx::cluster_count(), first += 2 * unsigned(s.steps)) {
-        ring_place<Tile> at(base);
-        at.slot = int(first % unsigned(Tile::stages));
-        at.parity = first / unsigned(Tile::stages) & 1;
-        ptx::meet(turns + mine, both);
-        const work w = next_tile<Tile>(at);
-        factors.prefetch(p, scaling, w, half_of[0]);
-        factors.prefetch(p, scaling, w, half_of[1]);
-        uint32_t last = 0;
-        wgmma::hold(sum[0]);
-        wgmma::hold(sum[1]);
-#pragma unroll 1
-        for (int i = 0; i < s.steps; i++) {
-            ptx::barrier_wait(at.full(), at.parity);
-            start_halves<A, B, Tile>(sum, at, i > 0);
-            if (i > 0) {
-                wgmma::wait<2>();
-                give_back(s, last, rank, half_of[0]);
-            }
-            last = at.empty();
-            at.advance();
-        }
-        if (unit + ptx::cluster_count() < s.units) ptx::pass(turns + 1 - mine, both);
-        wgmma::wait<0>();
-        wgmma::hold(sum[0]);
-        wgmma::hold(sum[1]);
-        give_back(s, last, rank, half_of[0]);
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            factors.apply(sum[half], p, scaling, w, staging, half_of[half]);
-            if (s.by_tma) {
-                store_box_of<Tile>(sum[half], m, p, s, w, staging, half_of[half]);
-            } else {
-                if (factors.any) half_of[half].meet(); /* the sums go where other threads may still read the factors */
-                store_finished<Tile>(sum[half], p, w, staging, half_of[half]);
-            }
-        }
-    }
-    if (thread == 0) ptx::wait_stores_read<0>();
-}
-
 /* As matmul's: the tensor cores add up all of K, and 16-bit tiles are stored while they have the next one. */
 template <class A, class B, class Tile> TRINE_DEVICE void
 consume_kept(const maps &m, const f8_product &p, const f8_scaling &scaling, const schedule &s, uint32_t base, uint32_t rank)
@@ -306,7 +242,7 @@ template <class A, class B, class Tile> __global__ void __launch_bounds__(Tile::
         ring_place<Tile> at(base);
         for (int i = 0; i < Tile::stages; i++, at.advance()) {
             ptx::barrier_init(at.full(), scales ? 1 + 32 : 1);
-            ptx::barrier_init(at.empty(), Tile::readers * 4 * s.share);
+            ptx::barrier_init(at.empty(), Tile::consumers * 4 * s.share);
         }
         ptx::barrier_init_fence();
     }
@@ -314,9 +250,7 @@ template <class A, class B, class Tile> __global__ void __launch_bounds__(Tile::
     if (threadIdx.x < Tile::multipliers) {
         ptx::take_registers<Tile::taken>();
         wait_for_ring(s);
-        if constexpr (Tile::halves == 2) {
-            consume_in_turns<A, B, Tile>(m, p, scaling, s, base, rank);
-        } else if constexpr (Tile::promotes) {
+        if constexpr (Tile::promotes) {
             consume<A, B, Tile>(m, p, scaling, s, base, rank);
         } else {
             if (s.by_tma && p.out.d_dtype != TRINE_F32)

@@ -15,10 +15,9 @@ using f8_product = simt::product<f8_any>;
 /* part: columns, all of one block scale. all_warpgroups: a barrier that no warpgroup has to itself. */
 enum { terms = 128, wgmma_terms = 32, part = 64, all_warpgroups = 5 };
 
-/* HALVES: of 64 rows of the tile, that a warpgroup has; with two, warpgroups have tiles in turns. PROMOTES: sums of 128 terms are added up outside of the tensor cores, CHUNK columns at a time. BOXES: of 64 columns, for the
+/* PROMOTES: sums of 128 terms are added up outside of the tensor cores, CHUNK columns at a time. BOXES: of 64 columns, for the
  * way out. LEFT: registers of the loading side's threads; the others take the rest. */
-template <int M_, int N_, int STAGES, int TOGETHER, int BOXES, int LEFT, bool PROMOTES, int CHUNK = N_, int HALVES = 1>
-struct f8_tile {
+template <int M_, int N_, int STAGES, int TOGETHER, int BOXES, int LEFT, bool PROMOTES, int CHUNK = N_> struct f8_tile {
     enum {
         M = M_,
         N = N_,
@@ -26,10 +25,8 @@ struct f8_tile {
         together = TOGETHER,
         promotes = PROMOTES,
         chunk = CHUNK,
-        splits = M_ * N_ <= 128 * 128 && HALVES == 1, /* of K; beside more sums, adding parts up lacks registers */
-        halves = HALVES,
+        splits = M_ * N_ <= 128 * 128, /* of K; beside more sums, adding parts up lacks registers */
         consumers = M / 64,
-        readers = consumers / halves, /* warpgroups that a stage is for */
         multipliers = consumers * warpgroup,
         threads = multipliers + warpgroup,
         left = LEFT,

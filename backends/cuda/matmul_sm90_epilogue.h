@@ -19,14 +19,13 @@ using simt::finish_four;
 
 /* A thread among its warpgroup's. */
 struct lane_place {
-    int group, thread; /* whose 64 rows of the tile: the warpgroup of the block, or what it stands for; thread of the warpgroup */
-    int apart = 0;     /* from group to the warpgroup */
+    int group, thread; /* warpgroup of the block, thread of the warpgroup */
     TRINE_DEVICE_METHOD int warp() const { return thread / 32; }
     TRINE_DEVICE_METHOD int lane() const { return thread % 32; }
     /* The first of this thread's two rows of sums, and its first column of each eight. */
     TRINE_DEVICE_METHOD int row() const { return warp() * 16 + lane() / 4; }
     TRINE_DEVICE_METHOD int column() const { return lane() % 4 * 2; }
-    TRINE_DEVICE_METHOD void meet() const { ptx::meet(1 + group + apart, warpgroup); }
+    TRINE_DEVICE_METHOD void meet() const { ptx::meet(1 + group, warpgroup); }
 };
 
 /* A stage may be loaded again when every warpgroup that it was loaded for has read it: a thread of each tells one of the blocks that

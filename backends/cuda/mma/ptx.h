@@ -54,8 +54,6 @@ TRINE_DEVICE void barrier_wait(uint32_t barrier, uint32_t parity)
 }
 /* `threads` threads of a block meet at barrier `id`, 1 to 15; 0 is the whole block's. */
 TRINE_DEVICE void meet(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
-/* Of those threads, one that does not wait. */
-TRINE_DEVICE void pass(int id, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 
 /* This thread's warp, as a number that the compiler knows to be the warp's: what depends on it alone takes uniform registers, which
  * TMA's instructions want; others it has to collect lane by lane. */
