@@ -68,7 +68,8 @@ template <class A, class B, class Tile> TRINE_DEVICE void consume_f8_groups(cons
 {
     const lane_place me = {ptx::warp_index() / 4, int(threadIdx.x) % warpgroup};
     const uint32_t staging = base + Tile::at_staging + me.group * Tile::staging;
-    const bool scaled = in_loop(scaling.a) || in_loop(scaling.b), factors = has_factors(p, scaling, false);
+    const bool scaled = in_loop(scaling.a) || in_loop(scaling.b);
+    const tile_factors<Tile> factors(p, scaling, me, false);
     static_assert((Tile::stages & (Tile::stages - 1)) == 0, "stages are counted modulo 2^32");
     float sum[Tile::N / 2];
     /* Where a tile begins in the ring is counted apart from what is done with it, by steps that all tiles have, and branches are
@@ -86,12 +87,12 @@ template <class A, class B, class Tile> TRINE_DEVICE void consume_f8_groups(cons
             continue;
         }
         const work w = {t.group, t.row, t.column, 0, s.steps};
-        if (factors) prefetch_factors<Tile>(p, scaling, w, me);
+        factors.begin(p, scaling, w, staging, me);
         if (scaled)
             multiply_promoting<A, B, Tile, true>(sum, at, s.tiles, scaling, s.steps, rank, me);
         else
             multiply_promoting<A, B, Tile, false>(sum, at, s.tiles, scaling, s.steps, rank, me);
-        if (factors) apply_factors<Tile>(sum, p, scaling, w, staging, me, false);
+        factors.apply(sum, p, scaling, w, staging, me);
         store_group_tile<Tile>(sum, m, p, s, t, staging, me);
     }
     if (me.thread == 0) ptx::wait_stores_read<0>();
