@@ -1,144 +1,14 @@
 /* Convolutions in which every channel is its own group, with one filter each; the data gradient of such a one is another.
  *
  * Lines of the input are copied to a buffer with the padding about them, as f32 or pairs of bf16, so that a tap is an offset in it
- * for the micro-kernel (conv_depthwise_taps.h). Channels last, a vector is of
- * channels of a pixel, and the buffer is a ring of as many lines as the filter is high. In planes a vector is of pixels that follow
- * each other in the buffer, across the ends of lines, where sums are made that nobody wants; with strides every phase of the input's
- * lines and columns lies apart. Bound by bytes where the filter is small, else by loads. */
+ * for the micro-kernel (conv_depthwise_taps.h). Channels last, a vector is of channels of a pixel, and the buffer is a ring of as
+ * many lines as the filter is high. In planes a vector is of pixels that follow each other in the buffer, across the ends of lines,
+ * where sums are made that nobody wants; with strides every phase of the input's lines and columns lies apart. Bound by bytes where
+ * the filter is small, else by loads. */
 #ifndef TRINE_CPU_CONV_DEPTHWISE_H
 #define TRINE_CPU_CONV_DEPTHWISE_H
 
-#include "backends/cpu/conv_depthwise_taps.h"
-
-/* DEPTH_CHANNELS: of a ring. DEPTH_BAND: floats of a plane's buffer.
- * DEPTH_ROWS: of d that are made together, channels last: a block of channels of the ring stays in L1 meanwhile. */
-enum { DEPTH_CHANNELS = 512, DEPTH_BAND = 1 << 15, DEPTH_ROWS = 4 };
-
-/* Lines and columns of the buffer. */
-typedef struct depth_offset {
-    int64_t h, w;
-} depth_offset;
-
-static inline size_t whole_lines(int64_t floats) { return (size_t)(floats + 15) / 16 * 16; }
-
-typedef struct depth_plan {
-    const trine_conv_product *c;
-    depth_taps taps;
-    bool along_groups, stream;
-    bool subnormal;               /* pairs of factors are */
-    int64_t rows, columns;        /* of an image of d */
-    int64_t step[2];              /* of d's pixels in the plane */
-    int64_t origin[2];            /* of the buffer, in the plane, for row 0 of d */
-    int64_t high, wide;           /* lines that the taps of a pixel reach over, columns that those of a line do */
-    int64_t pixel, line;          /* strides of the plane in memory */
-    int64_t together, slots;      /* rows of d made together, lines of the ring for them */
-    int64_t chunk;                /* channels of a ring, or rows of d in a band */
-    int64_t phases[2], pitch;     /* of a band; its lines' */
-    int64_t band;                 /* lines of a phase */
-    int64_t units;                /* of work: rows made together in a chunk, or bands */
-    size_t filters;               /* floats, in whole lines of 64 bytes, for a load across two takes as long as two loads */
-    size_t tables, buffer, lines; /* a thread's: of the taps' places, of its input, of its sums */
-} depth_plan;
-
-static void find_reach(depth_plan *d)
-{
-    const trine_conv_operand *o = &d->c->a;
-    conv_place low = {0, 0, 0}, high = {0, 0, 0};
-    for (int64_t k = 0; k < d->c->k; k++) {
-        const conv_place p = conv_place_of(&o->terms, k);
-        if (k == 0) low = high = p;
-        low.h = less_of(low.h, p.h);
-        low.w = less_of(low.w, p.w);
-        high.h = -less_of(-high.h, -p.h);
-        high.w = -less_of(-high.w, -p.w);
-    }
-    d->origin[0] = o->h + low.h;
-    d->origin[1] = o->w + low.w;
-    d->high = high.h - low.h + 1;
-    d->wide = (d->columns - 1) * d->step[1] + high.w - low.w + 1;
-    d->phases[0] = less_of(d->step[0], d->high);
-    d->phases[1] = less_of(d->step[1], high.w - low.w + 1);
-}
-
-/* The last sums of a line read beyond it. */
-static inline int64_t ring_wide(const depth_plan *d)
-{
-    return d->wide + (parts_of(d->columns, DEPTH_SUMS) * DEPTH_SUMS - d->columns) * d->step[1];
-}
-
-static depth_plan depth_plan_make(const trine_conv_product *c)
-{
-    const trine_conv_side *r = &c->a.rows;
-    depth_plan d = {.c = c, .along_groups = c->a.group == 1 && c->d_group == 1, .rows = r->size[1], .columns = r->size[2]};
-    const int64_t slack = DEPTH_SUMS * VEC_LANES;
-    d.step[0] = r->h[1];
-    d.step[1] = r->w[2];
-    d.line = r->stride[1] / d.step[0];
-    d.pixel = r->stride[2] / d.step[1];
-    d.stream = span_should_stream(c->m * c->groups * size_of(c->d_dtype));
-    find_reach(&d);
-    /* in planes pixels go by pairs if they follow each other */
-    d.taps = depth_taps_make(c, d.along_groups || (d.step[1] == 1 && d.pixel == 1));
-    d.filters = whole_lines((c->k + 1) * c->groups + 2 * slack); /* and the bias */
-    d.tables = whole_lines(c->k * (int64_t)(sizeof(depth_offset) + sizeof(float *)) / (int64_t)sizeof(float));
-    if (d.along_groups) {
-        d.chunk = less_of(c->groups, DEPTH_CHANNELS);
-        const int64_t line = parts_of(d.chunk, VEC_LANES) * ring_wide(&d) * VEC_LANES;
-        d.together = d.high > d.step[0] ? DEPTH_ROWS : 1;
-        d.slots = d.high + (d.together - 1) * d.step[0];
-        d.tables += whole_lines(d.slots);
-        d.units = parts_of(c->groups, d.chunk) * r->size[0] * parts_of(d.rows, d.together);
-        d.buffer = whole_lines(d.slots * line + slack);
-        d.lines = (size_t)d.together * whole_lines((d.columns + DEPTH_SUMS) * d.chunk + slack);
-        return d;
-    }
-    d.pitch = parts_of(d.wide, d.step[1]);
-    const int64_t fits = DEPTH_BAND / (d.pitch * d.step[0] + 1);
-    d.chunk = less_of(d.rows, fits > 1 ? fits : 1);
-    d.band = parts_of((d.chunk - 1) * d.step[0] + d.high, d.step[0]);
-    d.units = parts_of(d.rows, d.chunk) * r->size[0] * c->groups;
-    d.buffer = whole_lines(d.phases[0] * d.phases[1] * d.band * d.pitch + 2 * slack);
-    d.lines = whole_lines(d.chunk * d.pitch + slack);
-    return d;
-}
-
-static inline int64_t depth_grain(const depth_plan *d)
-{
-    const int64_t work = d->columns * d->chunk * (d->along_groups ? d->together : 1) * (d->c->k + 1);
-    return work < CPU_GRAIN ? CPU_GRAIN / (work > 0 ? work : 1) : 1;
-}
-
-static inline size_t depth_own(const depth_plan *d) { return d->tables + d->buffer + d->lines; }
-
-static inline size_t conv_depthwise_size(const trine_conv_product *c)
-{
-    const depth_plan d = depth_plan_make(c);
-    return (d.filters + (size_t)cpu_threads(d.units, depth_grain(&d)) * depth_own(&d)) * sizeof(float) + 64;
-}
-
-/* n finished sums that follow each other in d. */
-static void store_sums(const depth_plan *d, float *sums, int64_t n, int64_t first, int64_t stride)
-{
-    const trine_conv_product *c = d->c;
-    for (int64_t i = 0, m; i < n; i += m) {
-        void *to = (void *)(uintptr_t)element(c->d, c->d_dtype, first + i * stride);
-        m = stride == 1 && d->stream ? span_length(to, c->d_dtype, n - i) : less_of(n - i, SPAN_MAX);
-        if (c->activation != TRINE_ACT_IDENTITY) activate_span(c->activation, c->activation_alpha, sums + i, m);
-        if (stride == 1 || m == 1)
-            span_store(to, c->d_dtype, sums + i, m, d->stream);
-        else
-            span_store_strided(to, c->d_dtype, sums + i, m, stride);
-    }
-}
-
-static void find_offsets(const depth_plan *d, depth_offset *to)
-{
-    const trine_conv_operand *o = &d->c->a;
-    for (int64_t k = 0; k < d->taps.entries; k++) {
-        const conv_place p = conv_place_of(&o->terms, tap_of_entry(&d->taps, k, false));
-        to[k] = (depth_offset){o->h + p.h - d->origin[0], o->w + p.w - d->origin[1]};
-    }
-}
+#include "backends/cpu/conv_depthwise_plan.h"
 
 /* ---- Channels last ---- */
 
@@ -152,6 +22,9 @@ typedef struct depth_ring {
     int64_t image, next;       /* line of the buffer that is copied next */
     int64_t wide;              /* pixels of a line in the ring */
 } depth_ring;
+
+/* f32 that most taps share leave the sums time to ask for the lines that come next; others are asked for as they are copied. */
+static inline bool asks_between_sums(const depth_plan *d) { return d->c->dtype == TRINE_F32 && d->step[0] == 1; }
 
 /* What lies some pixels further on: the processor does not look ahead across the ends of what is copied at once. */
 static void ask_for_pixel(const void *from, int64_t bytes)
@@ -192,15 +65,16 @@ static inline __attribute__((always_inline)) vec_halves pair_pixels(const depth_
 
 /* A line of bf16 as pairs with the pixel that the next tap meets, or as f32: a pair whose first is 0. True if subnormal ones are in
  * pairs. */
-static bool pair_line(const depth_plan *d, const depth_ring *r, float *line, const uint16_t *from, cpu_range inside)
+static bool pair_line(const depth_plan *d, const depth_ring *r, float *line, int64_t first_element, cpu_range inside)
 {
     static const uint16_t zeros[DEPTH_CHANNELS];
+    const uint16_t *data = d->c->a.data;
     const int64_t apart = pairs_apart(&d->taps), end = inside.end - apart;
     vec_halves least = (vec_halves){0} - 1;
     for (int64_t p = inside.begin > apart ? inside.begin - apart : 0; p < inside.end; p++) {
-        const uint16_t *second = p >= inside.begin - apart && p < end ? from + (p + apart) * d->pixel : zeros;
-        const uint16_t *first = apart && p >= inside.begin ? from + p * d->pixel : zeros;
-        ask_for_pixel(from + p * d->pixel, r->channels * (int64_t)sizeof *from);
+        const uint16_t *second = p >= inside.begin - apart && p < end ? data + (first_element + (p + apart) * d->pixel) : zeros;
+        const uint16_t *first = apart && p >= inside.begin ? data + (first_element + p * d->pixel) : zeros;
+        ask_for_pixel(second == zeros ? first : second, r->channels * (int64_t)sizeof *data);
         least = pair_pixels(r, line + p * VEC_LANES, first, second, least);
     }
     return apart && is_least_subnormal(least);
@@ -223,12 +97,13 @@ static void copy_line(const depth_plan *d, const depth_ring *r, int64_t i)
     const int64_t together = d->pixel == r->channels && r->channels < SPAN_MAX ? SPAN_MAX / r->channels : 1;
     const int64_t first = r->image * o->rows.stride[0] + h * d->line + d->origin[1] * d->pixel + r->channel;
     if (d->c->dtype == TRINE_BF16) {
-        r->subnormal[slot] = pair_line(d, r, line, (const uint16_t *)o->data + first, inside);
+        r->subnormal[slot] = pair_line(d, r, line, first, inside);
         return;
     }
     for (int64_t p = inside.begin, n; p < inside.end; p += n) {
         n = less_of(together, inside.end - p);
-        ask_for_pixel(element(o->data, d->c->dtype, first + p * d->pixel), n * r->channels * size_of(d->c->dtype));
+        if (!asks_between_sums(d))
+            ask_for_pixel(element(o->data, d->c->dtype, first + p * d->pixel), n * r->channels * size_of(d->c->dtype));
         spread_pixels(r, line, load_line(buffer, o->data, d->c->dtype, first + p * d->pixel, n * r->channels, 1), p, n);
     }
 }
@@ -240,8 +115,9 @@ static bool is_row_subnormal(const depth_plan *d, const depth_ring *r, int64_t r
     return any;
 }
 
-/* One block of channels of a row. */
-static void make_block_of_row(const depth_plan *d, const depth_ring *r, int64_t row, int64_t block, float *sums, bool subnormal)
+/* One block of channels of a row; asks for a share of the lines that come next. */
+static void make_block_of_row(const depth_plan *d, const depth_ring *r, int64_t row, int64_t block, float *sums, bool subnormal,
+                              const char *ahead, int64_t share)
 {
     const trine_conv_product *c = d->c;
     const add_taps_fn add = add_taps_for(&d->taps, false, d->step[1], subnormal);
@@ -250,10 +126,12 @@ static void make_block_of_row(const depth_plan *d, const depth_ring *r, int64_t 
         const int64_t slot = first + r->offset[k].h;
         r->tap[k] = r->at + (slot < d->slots ? slot : slot - d->slots) * line + r->offset[k].w * VEC_LANES;
     }
-    for (int64_t q = 0; q < d->columns; q += DEPTH_SUMS)
+    for (int64_t q = 0; q < d->columns; q += DEPTH_SUMS, ahead += share) {
+        span_prefetch(ahead, share);
         add(r->tap, (block * r->wide + q * d->step[1]) * VEC_LANES, d->step[1] * VEC_LANES,
             r->filters + r->channel + block * VEC_LANES, c->groups, &d->taps, c->has_bias,
             sums + q * r->channels + block * VEC_LANES, r->channels);
+    }
 }
 
 static void finish_row_of_channels(const depth_plan *d, const depth_ring *r, int64_t row, float *sums)
@@ -270,13 +148,18 @@ static void finish_row_of_channels(const depth_plan *d, const depth_ring *r, int
 static void make_rows_of_channels(const depth_plan *d, depth_ring *r, int64_t row, int64_t rows)
 {
     const int64_t top = row * d->step[0], blocks = parts_of(r->channels, VEC_LANES);
-    const int64_t pitch = (int64_t)d->lines / d->together;
+    const int64_t pitch = (int64_t)d->lines / d->together, calls = parts_of(d->columns, DEPTH_SUMS);
+    const int64_t bytes = asks_between_sums(d) ? rows * d->step[0] * d->line * size_of(d->c->dtype) : 0;
+    const int64_t share = bytes ? bytes / (blocks * rows * calls) + 1 : 0;
     if (r->next < top) r->next = top;
     for (; r->next < top + (rows - 1) * d->step[0] + d->high; r->next++) copy_line(d, r, r->next);
+    const trine_conv_operand *o = &d->c->a;
+    const char *ahead = element(o->data, d->c->dtype, r->image * o->rows.stride[0] + (d->origin[0] + r->next) * d->line);
     bool subnormal[DEPTH_ROWS];
     for (int64_t i = 0; i < rows; i++) subnormal[i] = is_row_subnormal(d, r, row + i);
     for (int64_t b = blocks - 1; b >= 0; b--)
-        for (int64_t i = 0; i < rows; i++) make_block_of_row(d, r, row + i, b, r->sums + i * pitch, subnormal[i]);
+        for (int64_t i = 0; i < rows; i++, ahead += calls * share)
+            make_block_of_row(d, r, row + i, b, r->sums + i * pitch, subnormal[i], ahead, share);
     for (int64_t i = 0; i < rows; i++) finish_row_of_channels(d, r, row + i, r->sums + i * pitch);
 }
 
@@ -315,12 +198,12 @@ static bool copy_band_of_pairs(const depth_plan *d, float *to, int64_t first, in
             memset(line, 0, (size_t)d->pitch * sizeof *line);
             continue;
         }
-        const uint16_t *from = (const uint16_t *)o->data + first + h * d->line + w;
-        subnormal |= least_bf16(from + begin, end - begin) < SUBNORMAL_BF16;
+        const uint16_t *from = (const uint16_t *)o->data + (first + h * d->line + w + begin); /* of column begin */
+        subnormal |= least_bf16(from, end - begin) < SUBNORMAL_BF16;
         for (int64_t j = begin > apart ? begin - apart : 0; j < less_of(begin, end - apart); j++)
-            line[j] = trine_f32_of_bits((uint32_t)from[j + apart] << 16);
-        join_lines(line + begin, from + begin, from + begin + apart, both - begin);
-        for (int64_t j = both; j < end; j++) line[j] = trine_f32_of_bits(from[j]);
+            line[j] = trine_f32_of_bits((uint32_t)from[j + apart - begin] << 16);
+        join_lines(line + begin, from, from + less_of(apart, end - begin), both - begin);
+        for (int64_t j = both; j < end; j++) line[j] = trine_f32_of_bits(from[j - begin]);
     }
     return subnormal;
 }

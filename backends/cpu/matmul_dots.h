@@ -143,7 +143,8 @@ static inline __attribute__((always_inline)) bool make_dot(const panel_kind kind
     for (; at + CHAINS * SIZE <= g->bytes; at += CHAINS * SIZE) {
 #pragma GCC unroll 8
         for (int j = 0; j < CHAINS; j++) {
-            const vec right = vec_load((const float *)(const void *)(w + at + j * SIZE));
+            vec right; /* at any multiple of 2 bytes */
+            memcpy(&right, w + at + j * SIZE, sizeof right);
             if (j * SIZE % 64 == 0) __builtin_prefetch((const void *)((uintptr_t)w + AHEAD + (uintptr_t)(at + j * SIZE)), 0, 0);
             if (look) least = less_halves(least, (vec_halves)right);
             sum[j] = add_product(kind, vec_load((const float *)(const void *)(x + at + j * SIZE)), right, sum[j]);

@@ -136,18 +136,32 @@ static void make_places(const trine_product *p, const product_place *at_d, const
     }
 }
 
-/* As many as may be, unless with fewer the last thread is done 2 % sooner. */
+/* As many as may be, unless with fewer the last thread is done 2 % sooner. Long rows of one tap should stay in L2 beside a panel. */
 static int64_t tiles_of_task(const place_plan *w, int64_t groups, int threads)
 {
-    const int64_t all = blocks_of(w->rows, MR);
-    int64_t best = PLACE_TILES, least = INT64_MAX;
-    for (int64_t tiles = smaller(PLACE_TILES, all); tiles > 0; tiles--) {
+    const int64_t all = blocks_of(w->rows, MR), bytes = MR * w->part * (int64_t)sizeof(float), fit = PLACE_L2 / (bytes + 1);
+    const int64_t most = w->taps > 1 || fit >= PLACE_TILES ? PLACE_TILES : fit > PLACE_TILES / 2 ? fit : PLACE_TILES / 2;
+    int64_t best = most, least = INT64_MAX;
+    for (int64_t tiles = smaller(most, all); tiles > 0; tiles--) {
         const int64_t time = blocks_of(blocks_of(all, tiles) * groups, threads) * tiles;
         if (time >= least - least / 50) continue;
         best = tiles;
         least = time;
     }
     return best;
+}
+
+/* Task number i: of as many groups of columns as stay in the last-level cache, for all rows, those that share rows follow each
+ * other. */
+static void place_task_at(const place_plan *w, int64_t i, int64_t tiles, int64_t groups, place_task *t)
+{
+    const int64_t fit = PLACE_L3 / (PLACE_COLUMNS * w->taps * w->terms * (int64_t)sizeof(float)), together = fit > 1 ? fit : 1;
+    const int64_t lines = blocks_of(w->rows, tiles * MR), batch = i / (together * lines), first = batch * together;
+    const int64_t here = smaller(together, groups - first), rest = i - first * lines;
+    t->row = rest / here * tiles * MR;
+    t->column = (first + rest % here) * PLACE_COLUMNS;
+    t->rows = smaller(tiles * MR, w->rows - t->row);
+    t->columns = smaller(PLACE_COLUMNS, w->columns - t->column);
 }
 
 /* This member's part of one product. first_element: of the rows, added to their places. */
@@ -170,10 +184,7 @@ static void place_product(const trine_product *p, const product_place *at, cpu_t
                   runs = blocks_of(tasks, run);
     for (int64_t first; (first = team_next(team, runs)) < runs;) {
         for (int64_t i = first * run; i < smaller(first * run + run, tasks); i++) {
-            t.row = i / groups * tiles * MR;
-            t.column = i % groups * PLACE_COLUMNS;
-            t.rows = smaller(tiles * MR, w->rows - t.row);
-            t.columns = smaller(PLACE_COLUMNS, w->columns - t.column);
+            place_task_at(w, i, tiles, groups, &t);
             make_places(p, at, w, &t);
             if (w->turned) finish_turned(p, at, &t);
         }

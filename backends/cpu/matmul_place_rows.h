@@ -14,8 +14,10 @@ enum {
     PLACE_JOIN = 16,        /* below so many numbers, taps of a line are joined */
     PLACE_TAPS = 25,        /* of a step */
     PLACED_MOST = 1 << 24,  /* terms that are packed at once */
-    PLACE_RUN = 8,          /* tasks that a thread takes at once, which share pixels */
-    PLACE_SEGMENT = 1024    /* elements of a line that are looked at together, about */
+    PLACE_L2 = 1 << 19,     /* bytes of rows, of columns that are used for some time */
+    PLACE_L3 = 12 << 20,
+    PLACE_RUN = 8,       /* tasks that a thread takes at once, which share pixels */
+    PLACE_SEGMENT = 1024 /* elements of a line that are looked at together, about */
 };
 
 /* Numbers are terms, or pairs of terms. */

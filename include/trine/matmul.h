@@ -28,7 +28,7 @@ typedef enum trine_matmul_precision {
  * precision.
  * Variants: thin (NVIDIA's tensor cores, f16 and bf16: at most 32 rows or columns where the other operand lies along K, 16
  * where it lies along its rows), in_place (CPU: 17 rows and columns at least, an operand dense along K, of f32, or of bf16 with
- * AVX512-BF16 and even K), dots (CPU: at most 32 rows or columns, the other operand dense along K; f32, and bf16 with
+ * AVX512-BF16 and even K; from 1536 rows and columns on a dense along M will do, which is copied into the workspace first), dots (CPU: at most 32 rows or columns, the other operand dense along K; f32, and bf16 with
  * AVX512-BF16), gemv (at most four rows or columns, on GPUs of f32 eight), sm90 (Hopper's tensor cores: f16, bf16, and f32 as
  * tf32; large operands that do not lie at multiples of 16 bytes, or with tf32 a that is not dense along K, are copied into the
  * workspace first; f32 d that is c in place may be added to in memory; sm90_TILE and sm90_TILE_split force a tile), sm80 (tensor

@@ -375,6 +375,17 @@ static void few_vectors(case_list *list)
             }
 }
 
+/* Neither operand is dense along K, of a size that makes it worth while to turn one. */
+static void large_tn(case_list *list)
+{
+    for (int d = 0; d < 3; d += 2) {
+        matmul_spec s = spec_of(case_floats[d], 1543, 1536, 66);
+        s.a_layout = LAYOUT_TRANSPOSED;
+        s.what = "large tn";
+        new_matmul(list, &s);
+    }
+}
+
 /* ---- Bench ---- */
 
 static void bench_nt(case_list *list, trine_dtype dtype, int64_t m, int64_t n, int64_t k)
@@ -452,4 +463,5 @@ void cases_matmul(case_list *list, case_kind kind)
     special_values(list);
     subnormal_values(list);
     few_vectors(list);
+    large_tn(list);
 }
