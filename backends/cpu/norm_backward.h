@@ -25,7 +25,7 @@ enum {
     GRADIENT_QUARTER = 256,
     GRADIENT_AHEAD = 8192,
     GRADIENT_SHORT = 1024,   /* columns whose sums stay in the L1 cache beside the rows */
-    GRADIENT_LONG = 1 << 19, /* bytes of a row of which four, in x and dy, are more than the L2 cache holds */
+    GRADIENT_LONG = 1 << 17, /* columns of f32 of which four rows, in x and dy, are more than the L2 cache holds */
     GRADIENT_SOON = 96       /* rows until the statistics that are asked for are wanted */
 };
 
@@ -303,7 +303,7 @@ static void gradient_plan(gradient_job *j)
     j->chunk = (j->both ? 4 : 1) * (j->size == 4 ? GRADIENT_CHUNK : 2 * GRADIENT_CHUNK);
     j->chunks = j->n > j->chunk ? (j->n + j->chunk - 1) / j->chunk : 1;
     const bool alone = j->both && j->slices >= cpu_threads(rows * j->n, CPU_GRAIN);
-    j->side = j->n <= GRADIENT_SHORT || j->n * j->size >= GRADIENT_LONG ? 1 : GRADIENT_SIDE;
+    j->side = j->n <= GRADIENT_SHORT || (j->size == 4 && j->n >= GRADIENT_LONG) ? 1 : GRADIENT_SIDE;
     j->together = alone && j->n > GRADIENT_SHORT ? j->side : GRADIENT_TOGETHER;
 }
 
