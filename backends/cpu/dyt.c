@@ -100,12 +100,9 @@ LANES_INLINE void forward_put_as(char *y, const char *x, trine_dtype dtype, floa
 static void forward_put(char *y, const char *x, trine_dtype dtype, float alpha, const float *gamma, const float *beta, int64_t n,
                         bool stream)
 {
-    if (dtype == TRINE_F32)
-        forward_put_as(y, x, TRINE_F32, alpha, gamma, beta, n, stream);
-    else if (dtype == TRINE_BF16)
-        forward_put_as(y, x, TRINE_BF16, alpha, gamma, beta, n, stream);
-    else
-        forward_put_as(y, x, TRINE_F16, alpha, gamma, beta, n, stream);
+    dtype == TRINE_F32    ? forward_put_as(y, x, TRINE_F32, alpha, gamma, beta, n, stream)
+    : dtype == TRINE_BF16 ? forward_put_as(y, x, TRINE_BF16, alpha, gamma, beta, n, stream)
+                          : forward_put_as(y, x, TRINE_F16, alpha, gamma, beta, n, stream);
 }
 
 /* Operands: y, x, gamma, beta. */

@@ -11,7 +11,9 @@
 #include "backends/cpu/walk.h"
 #include "core/scan_shape.h"
 
-enum { SCAN_CHUNK = 32768 };
+/* Columns that a task goes down: at most, and at least where there would be too few tasks; so few that what comes later, ROWS_AHEAD
+ * rows down, is asked for, since the processor does not follow such short pieces. */
+enum { SCAN_CHUNK = 32768, COLUMNS_LEAST = 128, COLUMNS_MOST = 8192, COLUMNS_ASKED = 512, ROWS_AHEAD = 16 };
 
 /* ---- Operations: of floats, and of vectors ---- */
 
@@ -40,8 +42,22 @@ typedef int32_t wide_mask __attribute__((vector_size(16)));
 
 static inline wide wide_of(float x) { return (wide){0} + x; }
 
-/* The last lane everywhere. */
-static inline wide wide_last(wide v) { return __builtin_shuffle(v, (wide_mask){0} + (WIDTH - 1)); }
+/* Lane j + by of the first operand, or the second one's. */
+#define AHEAD_4(j, by) (j) + (by), (j) + 1 + (by), (j) + 2 + (by), (j) + 3 + (by)
+#if defined __AVX512F__
+#define AHEAD(by) \
+    { \
+        AHEAD_4(0, by), AHEAD_4(4, by), AHEAD_4(8, by), AHEAD_4(12, by) \
+    }
+#else
+#define AHEAD(by) \
+    { \
+        AHEAD_4(0, by) \
+    }
+#endif
+
+/* The lane that a walk meets last, everywhere. */
+static inline wide wide_last(wide v, bool back) { return __builtin_shuffle(v, (wide_mask){0} + (back ? 0 : WIDTH - 1)); }
 
 static inline float both_sum(float a, float b) { return a + b; }
 static inline float both_mul(float a, float b) { return a * b; }
@@ -59,37 +75,60 @@ static inline wide wide_max(wide a, wide b)
 #endif
 }
 
-/* y = x's running results after `carry`, which moves on; y may be x. */
-typedef float (*scan_span_fn)(float *y, const float *x, int64_t n, float carry);
+/* y = x's running results after `carry`, which moves on; back: from the last element to the first; exclusive: those before each
+ * element. y may be x. */
+typedef float (*scan_span_fn)(float *y, const float *x, int64_t n, float carry, bool back, bool exclusive);
 /* y[i] = both(base, y[i]); into[i] = both(into[i], x[i]). */
 typedef void (*scan_base_fn)(float *y, float base, int64_t n);
 typedef void (*scan_rows_fn)(float *into, const float *x, int64_t n);
 
+/* What precedes each element of a vector in the walk: nothing else than `first` the first one. */
+#define SCAN_BEFORE(v, first) \
+    (back ? __builtin_shuffle(v, first, (wide_mask)AHEAD(1)) : __builtin_shuffle(first, v, (wide_mask)SHIFTED(1)))
+#define SCAN_STEP(kind, v, by) \
+    v = wide_##kind( \
+        back ? __builtin_shuffle(v, neutral, (wide_mask)AHEAD(by)) : __builtin_shuffle(neutral, v, (wide_mask)SHIFTED(by)), v)
 #define SCAN_KIND(kind, neutral_) \
-    static float scan_span_##kind(float *y, const float *x, int64_t n, float carry) \
+    LANES_INLINE float scan_walk_##kind(float *y, const float *x, int64_t n, float carry, bool back, bool exclusive) \
     { \
         const wide neutral = wide_of(neutral_); \
+        const int first = back ? 3 : 0, step = back ? -1 : 1; \
         wide before = wide_of(carry); \
         int64_t i = 0; \
         for (; i + 4 * WIDTH <= n; i += 4 * WIDTH) { \
-            wide v[4]; \
-            memcpy(v, x + i, sizeof v); \
+            const int64_t at = back ? n - i - 4 * WIDTH : i; \
+            wide v[4], result[4]; \
+            memcpy(v, x + at, sizeof v); \
             for (int k = 0; k < 4; k++) { \
-                v[k] = wide_##kind(__builtin_shuffle(neutral, v[k], (wide_mask)SHIFTED(1)), v[k]); \
-                v[k] = wide_##kind(__builtin_shuffle(neutral, v[k], (wide_mask)SHIFTED(2)), v[k]); \
+                SCAN_STEP(kind, v[k], 1); \
+                SCAN_STEP(kind, v[k], 2); \
                 if (WIDTH == 4) continue; \
-                v[k] = wide_##kind(__builtin_shuffle(neutral, v[k], (wide_mask)SHIFTED(4)), v[k]); \
-                v[k] = wide_##kind(__builtin_shuffle(neutral, v[k], (wide_mask)SHIFTED(8)), v[k]); \
+                SCAN_STEP(kind, v[k], 4); \
+                SCAN_STEP(kind, v[k], 8); \
             } \
-            for (int k = 1; k < 4; k++) v[k] = wide_##kind(wide_last(v[k - 1]), v[k]); \
-            const wide total = wide_last(v[3]); \
+            for (int k = 1; k < 4; k++) \
+                v[first + k * step] = wide_##kind(wide_last(v[first + (k - 1) * step], back), v[first + k * step]); \
+            const wide total = wide_last(v[3 - first], back); \
             for (int k = 0; k < 4; k++) v[k] = wide_##kind(before, v[k]); \
-            memcpy(y + i, v, sizeof v); \
+            for (int k = 0; k < 4 && exclusive; k++) \
+                result[k] = SCAN_BEFORE(v[k], k == first ? before : wide_last(v[(k - step) & 3], back)); \
+            memcpy(y + at, exclusive ? result : v, sizeof v); \
             before = wide_##kind(before, total); \
         } \
         carry = before[0]; \
-        for (; i < n; i++) y[i] = carry = both_##kind(carry, x[i]); \
+        for (; i < n; i++) { \
+            const int64_t at = back ? n - 1 - i : i; \
+            const float next = both_##kind(carry, x[at]); \
+            y[at] = exclusive ? carry : next; \
+            carry = next; \
+        } \
         return carry; \
+    } \
+    static float scan_span_##kind(float *y, const float *x, int64_t n, float carry, bool back, bool exclusive) \
+    { \
+        return exclusive ? back ? scan_walk_##kind(y, x, n, carry, true, true) : scan_walk_##kind(y, x, n, carry, false, true) \
+               : back ? scan_walk_##kind(y, x, n, carry, true, false) \
+                         : scan_walk_##kind(y, x, n, carry, false, false); \
     } \
     static void scan_base_##kind(float *y, float base, int64_t n) \
     { \
@@ -126,11 +165,6 @@ typedef struct scan {
 
 /* ---- Rows ---- */
 
-static void turn_round(float *to, const float *from, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) to[i] = from[n - 1 - i];
-}
-
 /* Elements [begin, begin + n) of the walk along a row: in memory they begin at that element, or end before its mirror image. */
 static int64_t scan_place(const scan *s, int64_t begin, int64_t n) { return s->reverse ? s->shape.n - begin - n : begin; }
 
@@ -138,28 +172,20 @@ static int64_t scan_place(const scan *s, int64_t begin, int64_t n) { return s->r
 static float scan_chunk(const scan *s, const char *x, char *y, int64_t chunk, float base, bool store)
 {
     SPAN_BUFFER(buffer);
-    SPAN_BUFFER(turned);
-    float out[SPAN_MAX + 1]; /* what precedes each element, and the last result */
+    SPAN_BUFFER(out);
     const int64_t end = (chunk + 1) * SCAN_CHUNK < s->shape.n ? (chunk + 1) * SCAN_CHUNK : s->shape.n;
     float carry = s->kind->neutral;
     for (int64_t i = chunk * SCAN_CHUNK, m; i < end; i += m) {
         m = end - i < SPAN_MAX ? end - i : SPAN_MAX;
         const int64_t at = scan_place(s, i, m);
         const float *in = cpu_load(buffer, x + at * s->shape.step[SCAN_X] * s->size, s->dtype, m, s->shape.step[SCAN_X]);
-        if (s->reverse) {
-            turn_round(turned, in, m);
-            in = turned;
-        }
-        out[0] = carry;
-        carry = s->kind->span(out + 1, in, m, carry);
+        /* the processor asks ahead in the other direction */
+        if (s->reverse && s->shape.step[SCAN_X] == 1 && i + 2 * SPAN_MAX <= end)
+            span_prefetch(x + (at - SPAN_MAX) * s->size, SPAN_MAX * s->size);
+        carry = s->kind->span(out, in, m, carry, s->reverse, s->exclusive);
         if (!store) continue;
-        float *result = s->exclusive ? out : out + 1;
-        if (chunk > 0) s->kind->base(result, base, m);
-        if (s->reverse) {
-            turn_round(turned, result, m);
-            result = turned;
-        }
-        cpu_store(y + at * s->shape.step[SCAN_Y] * s->size, s->dtype, result, m, s->shape.step[SCAN_Y], s->stream);
+        if (chunk > 0) s->kind->base(out, base, m);
+        cpu_store(y + at * s->shape.step[SCAN_Y] * s->size, s->dtype, out, m, s->shape.step[SCAN_Y], s->stream);
     }
     return carry;
 }
@@ -222,39 +248,60 @@ static void chunks_apart(const scan *s, float *totals)
 
 /* ---- Columns ---- */
 
+/* One row of a span of columns. */
+static void columns_step(const scan *s, float *running, const char *x, char *y, int64_t columns, const int64_t *inner)
+{
+    SPAN_BUFFER(buffer);
+    const float *in = cpu_load(buffer, x, s->dtype, columns, inner[SCAN_X]);
+    if (!s->exclusive) {
+        s->kind->rows(running, in, columns);
+        cpu_store(y, s->dtype, running, columns, inner[SCAN_Y], s->stream);
+        return;
+    }
+    if (in != buffer) memcpy(buffer, in, (size_t)columns * sizeof *buffer); /* y may be x */
+    cpu_store(y, s->dtype, running, columns, inner[SCAN_Y], s->stream);
+    s->kind->rows(running, buffer, columns);
+}
+
 static void columns_down(const scan *s, const char *x, char *y, int64_t columns, const int64_t *inner)
 {
-    SPAN_BUFFER(running);
-    SPAN_BUFFER(buffer);
+    _Alignas(64) float running[COLUMNS_MOST];
+    const int64_t later = s->reverse ? -ROWS_AHEAD : ROWS_AHEAD;
     for (int64_t j = 0; j < columns; j++) running[j] = s->kind->neutral;
     for (int64_t i = 0; i < s->shape.n; i++) {
         const int64_t at = s->reverse ? s->shape.n - 1 - i : i;
-        char *to = y + at * s->shape.step[SCAN_Y] * s->size;
-        const float *in = cpu_load(buffer, x + at * s->shape.step[SCAN_X] * s->size, s->dtype, columns, inner[SCAN_X]);
-        if (!s->exclusive) {
-            s->kind->rows(running, in, columns);
-            cpu_store(to, s->dtype, running, columns, inner[SCAN_Y], s->stream);
-            continue;
-        }
-        if (in != buffer) memcpy(buffer, in, (size_t)columns * sizeof *buffer); /* y may be x */
-        cpu_store(to, s->dtype, running, columns, inner[SCAN_Y], s->stream);
-        s->kind->rows(running, buffer, columns);
+        if (inner[SCAN_X] == 1 && columns <= COLUMNS_ASKED && (uint64_t)(at + later) < (uint64_t)s->shape.n)
+            span_prefetch(x + (at + later) * s->shape.step[SCAN_X] * s->size, columns * s->size);
+        for (int64_t j = 0; j < columns; j += SPAN_MAX)
+            columns_step(s, running + j, x + (at * s->shape.step[SCAN_X] + j * inner[SCAN_X]) * s->size,
+                         y + (at * s->shape.step[SCAN_Y] + j * inner[SCAN_Y]) * s->size,
+                         columns - j < SPAN_MAX ? columns - j : SPAN_MAX, inner);
     }
+}
+
+/* Columns that a task goes down together: many, for memory is read in long pieces, but so few that each thread has some. */
+static int64_t columns_together(int64_t size, int64_t outer)
+{
+    const int64_t threads = cpu_threads(INT32_MAX, 1);
+    int64_t columns = COLUMNS_MOST;
+    while (columns > COLUMNS_LEAST && (size + columns - 1) / columns * outer < threads) columns /= 2;
+    return columns;
 }
 
 static void columns_apart(const scan *s)
 {
     trine_iter outer = s->shape.rows;
     int64_t inner[TRINE_ITER_OPERANDS];
-    const int64_t size = trine_iter_pop_inner(&outer, inner), spans = (size + SPAN_MAX - 1) / SPAN_MAX;
-    CPU_PARALLEL_FOR(range, outer.numel * spans, 1 + CPU_GRAIN / (s->shape.n * (size < SPAN_MAX ? size : SPAN_MAX)))
+    const int64_t size = trine_iter_pop_inner(&outer, inner), most = columns_together(size, outer.numel),
+                  parts = (size + most - 1) / most;
+    CPU_PARALLEL_FOR(range, outer.numel * parts, 1 + CPU_GRAIN / (s->shape.n * (size < most ? size : most)))
     {
         for (int64_t i = range.begin; i < range.end; i++) {
-            int64_t offset[TRINE_ITER_OPERANDS], begin = i % spans * SPAN_MAX;
-            trine_iter_offsets(&outer, i / spans, offset);
+            int64_t offset[TRINE_ITER_OPERANDS], begin = i % parts * most;
+            trine_iter_offsets(&outer, i / parts, offset);
             for (int k = 0; k < 2; k++) offset[k] += begin * inner[k];
             columns_down(s, s->x + offset[SCAN_X] * s->size, s->y + offset[SCAN_Y] * s->size,
-                         size - begin < SPAN_MAX ? size - begin : SPAN_MAX, inner);
+                         size - begin < most ? size - begin : most, inner);
         }
         span_fence();
     }
