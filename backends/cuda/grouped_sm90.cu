@@ -10,10 +10,10 @@
 
 namespace sm90 {
 
-/* A grouped product with all that its launch needs. given: as the caller has it; g: with operands that are copied first. */
+/* A grouped product with all that its launch needs. given: as the caller has it; g: with a b that is copied first. */
 struct group_request {
     trine_grouped given, g;
-    size_t copied_a, copied_b; /* bytes; 0: as it lies */
+    size_t copied; /* bytes of b; 0: as it lies */
     tensor_map::matrices a, b, d;
     wgmma::axis b_axis;
     bool by_tma;
@@ -38,15 +38,13 @@ static tensor_map::matrices matrices_of(const trine_grouped &g, int which, trine
     return m;
 }
 
-/* wgmma takes fp8 along K only: an operand that lies otherwise, or whose rows TMA can't take, is copied first. */
-static void plan_group_copies(group_request *r)
+/* wgmma takes fp8 along K only: a b that lies otherwise, or whose columns TMA can't take, is copied first. a is not, for some of its
+ * rows may be nobody's. */
+static void plan_group_copy(group_request *r)
 {
-    trine_grouped &g = r->g;
-    trine_product &p = g.p;
-    if ((p.a_k != 1 && p.k != 1) || !tensor_map::fits(matrices_of(g, TRINE_PRODUCT_A, p.dtype, p.a, p.k, p.m, p.a_m)))
-        r->copied_a = plan_copy(&p, TRINE_PRODUCT_A);
-    if ((p.b_k != 1 && p.k != 1) || !tensor_map::fits(matrices_of(g, TRINE_PRODUCT_B, p.dtype, p.b, p.k, p.n, p.b_n)))
-        r->copied_b = plan_copy(&p, TRINE_PRODUCT_B);
+    trine_product &p = r->g.p;
+    if ((p.b_k != 1 && p.k != 1) || !tensor_map::fits(matrices_of(r->g, TRINE_PRODUCT_B, p.dtype, p.b, p.k, p.n, p.b_n)))
+        r->copied = plan_copy(&p, TRINE_PRODUCT_B);
 }
 
 /* What the operands must be like, and how TMA sees them. */
@@ -54,10 +52,10 @@ static trine_status take_group_operands(trine_call *call, group_request *r, bool
 {
     const trine_grouped &g = r->g;
     const trine_product &p = g.p;
-    if (is_f8 && copies) plan_group_copies(r);
+    if (is_f8 && copies) plan_group_copy(r);
     const bool along_k = p.b_k == 1 || p.k == 1;
     TRINE_REQUIRE_THAT(call, (p.a_k == 1 || p.k == 1) && (along_k || (!is_f8 && (p.b_n == 1 || p.n == 1))),
-                       "needs a with stride 1 along K, b along K or N; fp8 both along K, or groups that pay for a copy");
+                       "needs a with stride 1 along K, b along K or N; fp8 along K, or groups that pay for a copy of b");
     r->step_terms = is_f8 ? int(sm90f8::terms) : 64;
     r->b_axis = along_k ? wgmma::along_k : wgmma::along_rows;
     r->a = matrices_of(g, TRINE_PRODUCT_A, p.dtype, p.a, p.k, p.m, p.a_m);
@@ -71,7 +69,7 @@ static trine_status take_group_operands(trine_call *call, group_request *r, bool
     return TRINE_OK;
 }
 
-/* copies: operands of fp8 are turned whatever the size; else only where that pays. */
+/* copies: b of fp8 is turned whatever the size; else only where that pays. */
 static trine_status make_group_request(trine_call *call, const void *args, bool copies, group_request *r)
 {
     enum { largest = 1 << 30, rows_worth_copies = 16 }; /* coordinates and units are 32-bit numbers */
@@ -94,7 +92,7 @@ static trine_status make_group_request(trine_call *call, const void *args, bool 
     const int64_t units = (p.m / 64 + 1) * (p.n / 128 + 1);
     TRINE_REQUIRE_THAT(call, units * p.batch.numel <= largest, "needs fewer tiles");
     r->given = g;
-    r->copied_a = r->copied_b = 0;
+    r->copied = 0;
     const double products = double(rows_of_groups(g)) * double(p.n) * double(p.k) * double(p.batch.numel);
     return take_group_operands(call, r, is_f8, copies || (rows_of_groups(g) >= rows_worth_copies && products >= worth_copies));
 }
@@ -178,14 +176,6 @@ static grouped_tile choose_tile(const group_request &r)
     return is_mixed(r) || rows_of_groups(r.g) <= 64 ? grouped_64x128 : grouped_128x256;
 }
 
-static trine_status copy_group_operands(trine_call *call, group_request *r)
-{
-    const trine_status status = operand_copy::make(call, r->given.p, &r->g.p, r->copied_a, r->copied_b);
-    r->a.data = r->g.p.a;
-    r->b.data = r->g.p.b;
-    return status;
-}
-
 template <grouped_tile tile> trine_status grouped_matmul(trine_call *call, const void *args)
 {
     group_request r;
@@ -193,12 +183,12 @@ template <grouped_tile tile> trine_status grouped_matmul(trine_call *call, const
     if (status != TRINE_OK) return status;
     TRINE_REQUIRE_THAT(call, tile != grouped_128x256 || !is_mixed(r), "needs e4m3fn for both");
     /* a query accepted the strides without the addresses; the portable kernel needs no workspace either */
-    if ((!r.copied_a && !tensor_map::aligned(r.a)) || (!r.copied_b && !tensor_map::aligned(r.b)))
-        return trine_cuda_grouped_portable(call, &r.given);
-    TRINE_END_OF_QUERY(call, operand_copy::workspace_of(r.copied_a + r.copied_b));
+    if (!tensor_map::aligned(r.a) || (!r.copied && !tensor_map::aligned(r.b))) return trine_cuda_grouped_portable(call, &r.given);
+    TRINE_END_OF_QUERY(call, operand_copy::workspace_of(r.copied));
     if (simt::product_is_empty(r.g.p)) return TRINE_OK;
-    status = copy_group_operands(call, &r);
+    status = operand_copy::make(call, r.given.p, &r.g.p, 0, r.copied);
     if (status != TRINE_OK) return status;
+    r.b.data = r.g.p.b;
     const grouped_tile how = tile == grouped_any ? choose_tile(r) : tile;
     if (r.g.p.has_scales) return launch_f8_tile(call, r, how);
     return r.g.p.dtype == TRINE_F16 ? launch_tile<simt::f16>(call, r, how) : launch_tile<simt::bf16>(call, r, how);

@@ -70,8 +70,9 @@ TRINE_API trine_status trine_fp8_dequantize(trine_stream *stream, const trine_fp
  * stream's order; workspace. Errors: INVALID_ARGUMENT for shapes or dtypes that don't go together, an unknown activation or
  * fast_accumulate. Sources: as above.
  * Variants: sm90 (Hopper's tensor cores: the OCP formats; operands that don't lie dense along K are copied first where the product
- * has 2^27 multiply-adds; sm90_TILE and sm90_TILE_split force a tile), mfma (gfx942's matrix units: all formats but e5m2, operands
- * dense along either axis; mfma_TILE and mfma_TILE_split likewise), register_tiled. */
+ * has 2^27 multiply-adds; sm90_TILE and sm90_TILE_split force a tile), sm89 (those of compute capability 8.9 and later, likewise;
+ * sm89_TILE), mfma (gfx942's matrix units: all formats but e5m2, operands dense along either axis; mfma_TILE and mfma_TILE_split
+ * likewise), register_tiled. */
 typedef struct trine_fp8_matmul_args {
     trine_tensor a, b, a_scale, b_scale, bias, d;
     trine_activation_kind activation;

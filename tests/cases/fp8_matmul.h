@@ -144,6 +144,25 @@ static void product_shapes(case_list *list)
             }
 }
 
+/* Sums that matrix units may add up themselves; the last has so many tiles that multiprocessors of an H100 have two. */
+static void product_fast(case_list *list)
+{
+    static const int64_t shapes[][3] = {{1, 37, 16},     {64, 64, 64},    {130, 258, 272}, {257, 129, 512},
+                                        {392, 520, 128}, {200, 40, 1104}, {2300, 2090, 32}};
+    static const trine_dtype to[] = {TRINE_BF16, TRINE_F32, TRINE_F16};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        for (int scaling = TENSOR; scaling <= ROW; scaling++)
+            for (int biased = 0; biased < 2; biased++) {
+                fp8_product_spec s = fp8_product(TRINE_F8_E4M3FN, shapes[i][0], shapes[i][1], shapes[i][2], scaling);
+                s.b_layout = LAYOUT_TRANSPOSED;
+                s.fast = true;
+                s.d = to[(i + (size_t)(scaling + biased)) % 3];
+                if (biased) s.bias = TRINE_F32;
+                s.what = biased ? "bias" : "";
+                new_fp8_product(list, &s);
+            }
+}
+
 /* All mixes of formats, with sums in f32 and without. */
 static void product_formats(case_list *list)
 {
@@ -294,6 +313,7 @@ static void fp8_matmul_cases(case_list *list, case_kind kind)
         return;
     }
     product_shapes(list);
+    product_fast(list);
     product_formats(list);
     product_views(list);
     product_batches(list);
