@@ -2,12 +2,11 @@
  *
  * Where neighbours in memory are channels: pool_rows.h. Where they are columns of a plane: pool_lines.h forward, pool_slabs.h
  * backward; windows too large for these go the first way, an element a thread. What is most common has ways of its own: planes whose
- * columns are halved, pool_halves.h and pool_halves_backward.h, and gradients where windows overlap little, pool_walk.h. */
+ * columns are halved, pool_halves.h, and gradients where windows overlap little, pool_walk.h. */
 #ifndef TRINE_SIMT_POOL_H
 #define TRINE_SIMT_POOL_H
 
 #include "backends/simt/pool_halves.h"
-#include "backends/simt/pool_halves_backward.h"
 #include "backends/simt/pool_lines.h"
 #include "backends/simt/pool_rows.h"
 #include "backends/simt/pool_slabs.h"
@@ -156,18 +155,6 @@ inline trine_status launch_pool_walk(trine_call *call, const trine_pool_backward
                   static_cast<const void *>(a->indices.data));
 }
 
-template <class T, int V>
-inline trine_status launch_pool_halves_backward(trine_call *call, const trine_pool_backward_args *a, const trine_pool_plan &p)
-{
-    const pool_shape s(p, a->window, a->indices, p.height.out);
-    const int64_t packs = p.width.in / V;
-    const auto kernel =
-        a->kind == TRINE_POOL_MAX ? pool_halves_backward_kernel<T, V, false> : pool_halves_backward_kernel<T, V, true>;
-    return launch(call, kernel, grid(ceil_div(s.lines * packs, map_threads)), map_threads, 0, s, divider_any(packs),
-                  walk<3, divider_any>(p.planes), data_of<T>(a->dx), static_cast<const T *>(data_of<T>(a->dy)),
-                  static_cast<const void *>(a->indices.data));
-}
-
 inline trine_status pool_backward(trine_call *call, const trine_pool_backward_args *a)
 {
     if (trine_tensor_numel(&a->dx) == 0) return TRINE_OK;
@@ -178,9 +165,6 @@ inline trine_status pool_backward(trine_call *call, const trine_pool_backward_ar
         const bool apart = pool_walk_plan::fits(p.height) && pool_walk_plan::fits(p.width) && p.height.out > 0 && p.width.out > 0;
         if (pool_packed_channels(p, V, a->dy.data, a->dx.data, a->indices))
             return apart ? launch_pool_walk<T, V, true>(call, a, p) : launch_pool_rows_backward<T, V>(call, a, p);
-        if (p.inner == 1 && pool_halves_back(p.height) && pool_halves_back(p.width) && p.height.out > 0 &&
-            pool_packed_columns(p, V, a->dx.data) && pool_half_packs(a, p, V / 2))
-            return launch_pool_halves_backward<T, V>(call, a, p);
         if (apart && p.width.stride == 2 && p.inner == 1 && pool_packed_columns(p, V, a->dx.data))
             return launch_pool_walk<T, V, false>(call, a, p);
         const bool average = a->kind == TRINE_POOL_AVERAGE, packed = pool_packed_columns(p, V, a->dx.data);
