@@ -91,6 +91,7 @@ struct blur_small_image {
     trine_blur_shape shape;
     blur_blocks inner;                /* of rows and threads away from the borders */
     int64_t words;                    /* of a row */
+    unsigned frame_blocks;            /* that come first */
     int32_t lead, across;             /* threads of a row before those, and those */
     bool pairs;                       /* words lie in pairs */
     uint32_t total, factor, rounding; /* what sums are divided by; of a box, see there */
@@ -198,26 +199,45 @@ template <int step, int radius> struct blur_gaussian {
 
 /* ---- The kernel ---- */
 
-/* Byte e of row r, tap by tap. */
-TRINE_DEVICE uint32_t blur_byte(const blur_small_weights<uint32_t> &weights, int32_t radius, const trine_blur_shape &s,
-                                const uint8_t *plane, int64_t r, int64_t e)
+/* A word of row r, tap by tap; those of a row are on their way together. */
+template <int step, int radius> TRINE_DEVICE uint32_t blur_word(const blur_small_weights<uint32_t> &weights,
+                                                                const trine_blur_shape &s, const uint8_t *plane, int64_t r,
+                                                                int64_t word)
 {
-    const int64_t column = e / s.step;
-    uint64_t sum = 0, total = 0;
+    uint64_t sum[4] = {};
+    uint32_t down = 0, across[4], out = 0;
+    int32_t column[4];
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        column[j] = int32_t((word * 4 + j) / step);
+        across[j] = weights.template sum<radius>(blur_reach(column[j], radius), blur_reach(s.width - 1 - column[j], radius));
+    }
 #pragma unroll 1
-    for (int32_t d = -blur_reach(r, radius); d <= blur_reach(s.height - 1 - r, radius); d++)
-#pragma unroll 1
-        for (int32_t a = -blur_reach(column, radius); a <= blur_reach(s.width - 1 - column, radius); a++) {
-            const uint32_t weight = weights.of(d) * weights.of(a);
-            sum += uint64_t(weight) * plane[(r + d) * s.row + e + a * s.step];
-            total += weight;
-        }
-    return blur_quotient(sum, total, target::rcp_fast(float(total)));
+    for (int32_t d = -blur_reach(r, radius); d <= blur_reach(s.height - 1 - r, radius); d++) {
+        const uint8_t *const row = plane + (r + d) * s.row + word * 4;
+        uint32_t along[4] = {};
+#pragma unroll
+        for (int a = -radius; a <= radius; a++)
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                if (uint32_t(column[j] + a) < uint32_t(s.width)) along[j] += weights.at[a < 0 ? -a : a] * row[j + a * step];
+        const uint32_t weight = weights.of(d);
+        down += weight;
+#pragma unroll
+        for (int j = 0; j < 4; j++) sum[j] += uint64_t(weight) * along[j];
+    }
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        const uint64_t total = uint64_t(across[j]) * down;
+        out |= blur_quotient(sum[j], total, target::rcp_fast(float(total))) << 8 * j;
+    }
+    return out;
 }
 
 /* Word `index` of the frame: of each plane the first and last `radius` rows, and of the rows between what lies beside the others. */
-TRINE_DEVICE void blur_frame(const blur_small_weights<uint32_t> &weights, int32_t radius, const blur_small_image &image,
-                             int64_t index, uint8_t *y, const uint8_t *x)
+template <int step, int radius> TRINE_DEVICE void blur_frame(const blur_small_weights<uint32_t> &weights,
+                                                             const blur_small_image &image, int64_t index, uint8_t *y,
+                                                             const uint8_t *x)
 {
     const trine_blur_shape &s = image.shape;
     const int64_t inner_rows = image.inner.shape.height, beside = image.words - image.across * blur_words,
@@ -235,11 +255,8 @@ TRINE_DEVICE void blur_frame(const blur_small_weights<uint32_t> &weights, int32_
         row += radius;
         if (word >= image.lead * blur_words) word += image.across * blur_words;
     }
-    uint32_t out = 0;
-    x += plane * s.height * s.row;
-#pragma unroll 1
-    for (int i = 0; i < 4; i++) out |= blur_byte(weights, radius, s, x, row, word * 4 + i) << 8 * i;
-    *reinterpret_cast<uint32_t *>(y + (plane * s.height + row) * s.row + word * 4) = out;
+    *reinterpret_cast<uint32_t *>(y + (plane * s.height + row) * s.row + word * 4) =
+        blur_word<step, radius>(weights, s, x + plane * s.height * s.row, row, word);
 }
 
 /* A thread's way down the image, as many rows at a time as the ring has. */
@@ -277,11 +294,10 @@ template <int step, int radius, class Sums> TRINE_CROWDED_KERNEL(blur_small_thre
 blur_small_kernel(blur_small_weights<uint32_t> weights, blur_small_image image, uint32_t *y, const uint32_t *x)
 {
     constexpr int rows = Sums::rows;
-    const int64_t blocks = image.inner.blocks();
-    if (target::block_x() >= blocks)
-        return blur_frame(weights, radius, image, (target::block_x() - blocks) * blur_small_threads + target::thread_x(),
-                          reinterpret_cast<uint8_t *>(y), reinterpret_cast<const uint8_t *>(x));
-    const blur_place place = blur_place_of(image.inner);
+    if (target::block_x() < image.frame_blocks)
+        return blur_frame<step, radius>(weights, image, int64_t(target::block_x()) * blur_small_threads + target::thread_x(),
+                                        reinterpret_cast<uint8_t *>(y), reinterpret_cast<const uint8_t *>(x));
+    const blur_place place = blur_place_of(image.inner, target::block_x() - image.frame_blocks);
     if (place.across >= image.across) return;
     /* row `first` of the inner ones is made from rows `first` to first + 2 radius of the image */
     const int64_t own = (place.plane * image.shape.height + place.first) * image.words + (image.lead + place.across) * blur_words;
@@ -318,7 +334,8 @@ template <int step, int radius> inline trine_status blur_small_run(trine_call *c
     image.rounding = image.total / 2u * image.factor;
     image.half_reciprocal = 0.5f / float(image.total);
     const int64_t frame = shape.planes * (shape.height * image.words - inner.height * image.across * blur_words);
-    const grid g(image.inner.blocks() + ceil_div(frame, blur_small_threads));
+    image.frame_blocks = unsigned(ceil_div(frame, blur_small_threads));
+    const grid g(image.inner.blocks() + image.frame_blocks);
     uint32_t *to = reinterpret_cast<uint32_t *>(y);
     const uint32_t *from = reinterpret_cast<const uint32_t *>(x);
     if (gaussian)
