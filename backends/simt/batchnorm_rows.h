@@ -196,15 +196,17 @@ template <class T, bool whole_> struct batchnorm_slope_rows : row_shares_nothing
     template <int P> TRINE_DEVICE_METHOD void emit(float (&dx)[4], const stats &s, const row_tile<T, 2, P> &tile, int i, int q,
                                                    const known &k) const
     {
-        const float shift = s.sum * per_element, slope = s.along * k.rstd * k.rstd * per_element;
+        const float shift = k.scale * (s.sum * per_element), slope = s.along * k.rstd * k.rstd * per_element;
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             const float x = tile.at[0][i].value(4 * q + j) - k.mean, dy = tile.at[1][i].value(4 * q + j);
-            dx[j] = k.scale * (target::fma_rn(-x, slope, dy) - shift);
+            dx[j] = target::fma_rn(k.scale, target::fma_rn(-x, slope, dy), -shift);
         }
     }
 };
 template <class T, bool whole> constexpr bool row_in_pieces<batchnorm_slope_rows<T, whole>> = true;
+template <class T, bool whole> constexpr bool row_fetches_once<batchnorm_slope_rows<T, whole>> =
+    whole; /* in pieces it would spill */
 
 } // namespace simt
 

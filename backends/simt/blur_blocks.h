@@ -19,9 +19,9 @@ struct blur_blocks {
 struct blur_place {
     int64_t plane, first, last, across;
 };
-TRINE_DEVICE blur_place blur_place_of(const blur_blocks &blocks)
+TRINE_DEVICE blur_place blur_place_of(const blur_blocks &blocks, unsigned block = target::block_x())
 {
-    const int64_t outer = int64_t(target::block_x()) / blocks.strips, strip = int64_t(target::block_x()) - outer * blocks.strips;
+    const int64_t outer = int64_t(block) / blocks.strips, strip = int64_t(block) - outer * blocks.strips;
     const int64_t plane = outer / blocks.chunks, first = (outer - plane * blocks.chunks) * blocks.rows,
                   last = first + blocks.rows;
     return blur_place{plane, first, last < blocks.shape.height ? last : blocks.shape.height,

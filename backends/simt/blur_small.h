@@ -91,6 +91,7 @@ struct blur_small_image {
     trine_blur_shape shape;
     blur_blocks inner;                /* of rows and threads away from the borders */
     int64_t words;                    /* of a row */
+    unsigned frame_blocks;            /* that come first */
     int32_t lead, across;             /* threads of a row before those, and those */
     bool pairs;                       /* words lie in pairs */
     uint32_t total, factor, rounding; /* what sums are divided by; of a box, see there */
@@ -100,8 +101,9 @@ struct blur_small_image {
 /* Sums of the rows in the ring, and what they become. Row k of the ring is replaced by push<k>; result<k> is then of the row
  * `radius` before it. */
 template <int step, int radius> struct blur_box {
-    static constexpr int rows = 2 * radius + 1, bytes = 4 * blur_words;
-    uint32_t row[rows][bytes] = {}, sum[bytes] = {};
+    static constexpr int rows = 2 * radius + 1, bytes = 4 * blur_words, pairs = bytes / 2,
+                         blocks = radius < 3 ? 5 : 3; /* of a multiprocessor, without spills */
+    uint32_t row[rows][pairs] = {}, sum[pairs] = {};  /* of 16 bits: 255 * 49 < 2^16 */
 
     TRINE_DEVICE_METHOD void start(const blur_small_weights<uint32_t> &) {}
     template <int k>
@@ -110,9 +112,10 @@ template <int step, int radius> struct blur_box {
         uint32_t now[bytes];
         window.template sums<true>(weights, now);
 #pragma unroll
-        for (int i = 0; i < bytes; i++) {
-            sum[i] = sum[i] + now[i] - row[k][i];
-            row[k][i] = now[i];
+        for (int i = 0; i < pairs; i++) {
+            const uint32_t two = now[2 * i + 1] * 0x10000u + now[2 * i];
+            sum[i] = sum[i] + two - row[k][i]; /* no half underflows: what is taken off is in it */
+            row[k][i] = two;
         }
     }
     /* With factor = ceil(2^24 / c) for c pixels, n factor / 2^24 is n / c and less than 1 / c more for n <= 255.5 c, and fits 32 bits.
@@ -123,8 +126,9 @@ template <int step, int radius> struct blur_box {
         const uint32_t factor = image.factor, rounding = image.rounding;
 #pragma unroll
         for (int i = 0; i < blur_words; i++) {
-            const uint32_t *const s = sum + 4 * i, b0 = s[0] * factor + rounding, b1 = s[1] * factor + rounding,
-                                  b2 = s[2] * factor + rounding, b3 = s[3] * factor + rounding;
+            const uint32_t low = sum[2 * i], high = sum[2 * i + 1];
+            const uint32_t b0 = (low & 0xffffu) * factor + rounding, b1 = (low >> 16) * factor + rounding,
+                           b2 = (high & 0xffffu) * factor + rounding, b3 = (high >> 16) * factor + rounding;
             y[i] = target::byte_permute<0x5410>(target::byte_permute<0x0073>(b0, b1), target::byte_permute<0x0073>(b2, b3));
         }
     }
@@ -135,7 +139,7 @@ template <int step, int radius> struct blur_box {
  * error, from at most four roundings of the sum, the reciprocal's and its own: 255 (4 2^-24 + 2^-22) + 2^-16 < 1.4e-4, which is
  * less than 5 units of the last place; so many are added, so that only with less than 11 of them the byte may be another one. */
 template <int step, int radius> struct blur_gaussian {
-    static constexpr int rows = 2 * radius + 1, bytes = 4 * blur_words;
+    static constexpr int rows = 2 * radius + 1, bytes = 4 * blur_words, blocks = radius < 3 ? 4 : 2;
     static constexpr float rounding = 128.25f + 5 * 0x1p-16f;
     static constexpr uint32_t doubtful = 11;
     static_assert(radius <= 3 && 255 * TRINE_BLUR_ONE * 7 < 1 << 23, "exact sums");
@@ -195,26 +199,45 @@ template <int step, int radius> struct blur_gaussian {
 
 /* ---- The kernel ---- */
 
-/* Byte e of row r, tap by tap. */
-TRINE_DEVICE uint32_t blur_byte(const blur_small_weights<uint32_t> &weights, int32_t radius, const trine_blur_shape &s,
-                                const uint8_t *plane, int64_t r, int64_t e)
+/* A word of row r, tap by tap; those of a row are on their way together. */
+template <int step, int radius> TRINE_DEVICE uint32_t blur_word(const blur_small_weights<uint32_t> &weights,
+                                                                const trine_blur_shape &s, const uint8_t *plane, int64_t r,
+                                                                int64_t word)
 {
-    const int64_t column = e / s.step;
-    uint64_t sum = 0, total = 0;
+    uint64_t sum[4] = {};
+    uint32_t down = 0, across[4], out = 0;
+    int32_t column[4];
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        column[j] = int32_t((word * 4 + j) / step);
+        across[j] = weights.template sum<radius>(blur_reach(column[j], radius), blur_reach(s.width - 1 - column[j], radius));
+    }
 #pragma unroll 1
-    for (int32_t d = -blur_reach(r, radius); d <= blur_reach(s.height - 1 - r, radius); d++)
-#pragma unroll 1
-        for (int32_t a = -blur_reach(column, radius); a <= blur_reach(s.width - 1 - column, radius); a++) {
-            const uint32_t weight = weights.of(d) * weights.of(a);
-            sum += uint64_t(weight) * plane[(r + d) * s.row + e + a * s.step];
-            total += weight;
-        }
-    return blur_quotient(sum, total, target::rcp_fast(float(total)));
+    for (int32_t d = -blur_reach(r, radius); d <= blur_reach(s.height - 1 - r, radius); d++) {
+        const uint8_t *const row = plane + (r + d) * s.row + word * 4;
+        uint32_t along[4] = {};
+#pragma unroll
+        for (int a = -radius; a <= radius; a++)
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                if (uint32_t(column[j] + a) < uint32_t(s.width)) along[j] += weights.at[a < 0 ? -a : a] * row[j + a * step];
+        const uint32_t weight = weights.of(d);
+        down += weight;
+#pragma unroll
+        for (int j = 0; j < 4; j++) sum[j] += uint64_t(weight) * along[j];
+    }
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        const uint64_t total = uint64_t(across[j]) * down;
+        out |= blur_quotient(sum[j], total, target::rcp_fast(float(total))) << 8 * j;
+    }
+    return out;
 }
 
 /* Word `index` of the frame: of each plane the first and last `radius` rows, and of the rows between what lies beside the others. */
-TRINE_DEVICE void blur_frame(const blur_small_weights<uint32_t> &weights, int32_t radius, const blur_small_image &image,
-                             int64_t index, uint8_t *y, const uint8_t *x)
+template <int step, int radius> TRINE_DEVICE void blur_frame(const blur_small_weights<uint32_t> &weights,
+                                                             const blur_small_image &image, int64_t index, uint8_t *y,
+                                                             const uint8_t *x)
 {
     const trine_blur_shape &s = image.shape;
     const int64_t inner_rows = image.inner.shape.height, beside = image.words - image.across * blur_words,
@@ -232,26 +255,27 @@ TRINE_DEVICE void blur_frame(const blur_small_weights<uint32_t> &weights, int32_
         row += radius;
         if (word >= image.lead * blur_words) word += image.across * blur_words;
     }
-    uint32_t out = 0;
-    x += plane * s.height * s.row;
-#pragma unroll 1
-    for (int i = 0; i < 4; i++) out |= blur_byte(weights, radius, s, x, row, word * 4 + i) << 8 * i;
-    *reinterpret_cast<uint32_t *>(y + (plane * s.height + row) * s.row + word * 4) = out;
+    *reinterpret_cast<uint32_t *>(y + (plane * s.height + row) * s.row + word * 4) =
+        blur_word<step, radius>(weights, s, x + plane * s.height * s.row, row, word);
 }
 
 /* A thread's way down the image, as many rows at a time as the ring has. */
 template <int step, int radius, class Sums> struct blur_descent {
     const blur_small_weights<uint32_t> &weights;
     const blur_small_image &image;
-    uint32_t *to; /* the thread's first word in the row that the next sums are of */
+    uint32_t *to;         /* the thread's first word in the row that the next sums are of */
+    const uint32_t *next; /* in the row below the window */
     Sums sums;
 
-    /* Of the window's rows, `begin` to `end` - 1 make one of the image each. */
+    /* Of the window's rows, `begin` to `left` - 1 make one of the image each. As soon as one is added up, the one a ring further down
+     * is asked for, if it is one of `left`. */
     template <int k>
-    TRINE_DEVICE_METHOD void step_rows(const blur_window<step, radius> (&window)[Sums::rows], int32_t begin, int32_t end)
+    TRINE_DEVICE_METHOD void step_rows(blur_window<step, radius> (&window)[Sums::rows], int32_t begin, int32_t left)
     {
         sums.template push<k>(weights, window[k]);
-        if (begin <= k && k < end) {
+        if (k + Sums::rows < left) window[k].load(next, image.pairs);
+        next += image.words;
+        if (begin <= k && k < left) {
             uint32_t word[blur_words];
             sums.template result<k>(weights, image, word);
             if (image.pairs) {
@@ -262,37 +286,28 @@ template <int step, int radius, class Sums> struct blur_descent {
             }
         }
         to += image.words;
-        if constexpr (k + 1 < Sums::rows) step_rows<k + 1>(window, begin, end);
+        if constexpr (k + 1 < Sums::rows) step_rows<k + 1>(window, begin, left);
     }
 };
 
-template <int step, int radius, class Sums> TRINE_KERNEL(blur_small_threads)
+template <int step, int radius, class Sums> TRINE_CROWDED_KERNEL(blur_small_threads, Sums::blocks)
 blur_small_kernel(blur_small_weights<uint32_t> weights, blur_small_image image, uint32_t *y, const uint32_t *x)
 {
     constexpr int rows = Sums::rows;
-    const int64_t blocks = image.inner.blocks();
-    if (target::block_x() >= blocks)
-        return blur_frame(weights, radius, image, (target::block_x() - blocks) * blur_small_threads + target::thread_x(),
-                          reinterpret_cast<uint8_t *>(y), reinterpret_cast<const uint8_t *>(x));
-    const blur_place place = blur_place_of(image.inner);
+    if (target::block_x() < image.frame_blocks)
+        return blur_frame<step, radius>(weights, image, int64_t(target::block_x()) * blur_small_threads + target::thread_x(),
+                                        reinterpret_cast<uint8_t *>(y), reinterpret_cast<const uint8_t *>(x));
+    const blur_place place = blur_place_of(image.inner, target::block_x() - image.frame_blocks);
     if (place.across >= image.across) return;
     /* row `first` of the inner ones is made from rows `first` to first + 2 radius of the image */
     const int64_t own = (place.plane * image.shape.height + place.first) * image.words + (image.lead + place.across) * blur_words;
-    const uint32_t *row = x + own;
-    blur_descent<step, radius, Sums> way{weights, image, y + (own - radius * image.words), {}};
+    blur_descent<step, radius, Sums> way{weights, image, y + (own - radius * image.words), x + own, {}};
     way.sums.start(weights);
     int32_t begin = rows - 1, left = int32_t(place.last - place.first) + 2 * radius;
-    for (; left > 0; left -= rows, begin = 0) {
-        blur_window<step, radius> window[rows];
-        if (left >= rows) {
+    blur_window<step, radius> window[rows]; /* there are at least as many rows */
 #pragma unroll
-            for (int k = 0; k < rows; k++, row += image.words) window[k].load(row, image.pairs);
-        } else {
-#pragma unroll
-            for (int k = 0; k < rows; k++, row += image.words) window[k].load(k < left ? row : x + own, image.pairs);
-        }
-        way.template step_rows<0>(window, begin, left);
-    }
+    for (int k = 0; k < rows; k++, way.next += image.words) window[k].load(way.next, image.pairs);
+    for (; left > 0; left -= rows, begin = 0) way.template step_rows<0>(window, begin, left);
 }
 
 /* ---- Host ---- */
@@ -319,7 +334,8 @@ template <int step, int radius> inline trine_status blur_small_run(trine_call *c
     image.rounding = image.total / 2u * image.factor;
     image.half_reciprocal = 0.5f / float(image.total);
     const int64_t frame = shape.planes * (shape.height * image.words - inner.height * image.across * blur_words);
-    const grid g(image.inner.blocks() + ceil_div(frame, blur_small_threads));
+    image.frame_blocks = unsigned(ceil_div(frame, blur_small_threads));
+    const grid g(image.inner.blocks() + image.frame_blocks);
     uint32_t *to = reinterpret_cast<uint32_t *>(y);
     const uint32_t *from = reinterpret_cast<const uint32_t *>(x);
     if (gaussian)

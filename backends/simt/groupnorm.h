@@ -38,7 +38,7 @@ template <class T> struct groupnorm_rows : moment_rows<T> {
         const int64_t inside = plane.divide(column > 0 ? column : 0), group = at.row - groups.divide(at.row) * groups.d;
         const int channel = int(group) * members + int(inside);
         place p = {{scale.at(channel, 1.0f)}, {shift.at(channel, 0.0f)}, V, channel, !at.simple, false};
-        if (at.simple && V == 4) return p;
+        if (at.simple && (V == 4 || plane.d % V == 0)) return p; /* a pack has one channel */
         const int64_t left = (inside + 1) * plane.d - column;
         p.weight[1] = scale.at(next(channel, 1), 1.0f);
         p.bias[1] = shift.at(next(channel, 1), 0.0f);

@@ -74,6 +74,7 @@ template <class T> struct l2_gradient_rows : row_shares_nothing {
 };
 
 template <class T> constexpr bool row_seldom_odd<l2_gradient_rows<T>> = true;
+template <class T> constexpr bool row_goes_long<l2_gradient_rows<T>> = true;
 
 inline trine_status l2_normalize(trine_call *call, const trine_l2_normalize_args *a)
 {

@@ -224,6 +224,7 @@ template <class T> constexpr bool row_adds<norm_rows<T, true>> = true;
 template <> inline constexpr int row_wide_packs<norm_rows<float, true>> =
     8; /* of the sums; with 16 bits it needs more registers */
 template <class T, bool adds> constexpr bool row_seldom_odd<norm_rows<T, adds>> = true;
+template <class T> constexpr bool row_goes_long<norm_rows<T, false>> = true;
 
 } // namespace simt
 

@@ -7,43 +7,27 @@
 
 namespace simt {
 
-/* round(x / scale) for the scales of a pack. Where all are one, which lies where quotients that matter are normal and so are their
- * remainders, the quotient is corrected twice by its remainder, as in int8_codes: no division, whose instructions are as many as all
- * others together. Beyond +-2^22, and for NaN, see rounded_quotient. */
-template <int V> struct pack_quotients {
-    const pack<float, V> &scale;
-    float inverse, limit;
+/* Of the scales of a pack: where all are one, which lies where quotients that matter are normal and so are their remainders, a
+ * quotient is corrected twice by its remainder, as in int8_codes: no division, whose instructions are as many as all others together. */
+template <int V> struct pack_divisor {
+    float by, inverse;
     bool alike;
-
-    explicit TRINE_DEVICE_METHOD pack_quotients(const pack<float, V> &scale_) : scale(scale_)
+    explicit TRINE_DEVICE_METHOD pack_divisor(const pack<float, V> &scale) : by(scale.at[0])
     {
-        const float size = __builtin_fabsf(scale.at[0]);
-        alike = V > 1 && size > 0x1p-90f && size < 0x1p90f;
+        const float size = __builtin_fabsf(by);
+        uint32_t others = 0;
 #pragma unroll
-        for (int i = 1; i < V; i++) alike = alike && scale.at[i] == scale.at[0];
-        inverse = target::div_ieee(1.0f, scale.at[0]);
-        limit = 0x1p22f * size;
+        for (int i = 1; i < V; i++) others |= trine_bits_of_f32(scale.at[i]) ^ trine_bits_of_f32(by);
+        alike = V > 1 && others == 0 && size > 0x1p-90f && size < 0x1p90f;
+        inverse = target::div_ieee(1.0f, by);
     }
-    TRINE_DEVICE_METHOD float corrected(float x) const
+    /* round(x / scale) for x from low to high or high to low, at most 2^22 scales; NaN becomes one of them. */
+    TRINE_DEVICE_METHOD float rounded(float x, float low, float high) const
     {
-        const float by = scale.at[0], inside = __builtin_fminf(__builtin_fmaxf(x, -limit), limit),
-                    guess = target::mul_rn(inside, inverse),
-                    near = target::fma_rn(target::fma_rn(-guess, by, inside), inverse, guess);
-        return target::fma_rn(target::fma_rn(-near, by, inside), inverse, near);
-    }
-    /* f(i, rounded quotient, scale) for all. */
-    template <class T, class F> TRINE_DEVICE_METHOD void each(const pack<T, V> &x, F f) const
-    {
-        if (alike) {
-#pragma unroll
-            for (int i = 0; i < V; i++) {
-                const float r = target::add_rn(target::add_rn(corrected(to_f32(x.at[i])), 0x1.8p23f), -0x1.8p23f);
-                f(i, to_f32(x.at[i]) == to_f32(x.at[i]) ? r : __builtin_nanf(""), scale.at[0]);
-            }
-        } else {
-#pragma unroll
-            for (int i = 0; i < V; i++) f(i, rounded_quotient(to_f32(x.at[i]), scale.at[i]), scale.at[i]);
-        }
+        const float inside = __builtin_fminf(__builtin_fmaxf(x, low), high), guess = target::mul_rn(inside, inverse),
+                    near = target::fma_rn(target::fma_rn(-guess, by, inside), inverse, guess),
+                    q = target::fma_rn(target::fma_rn(-near, by, inside), inverse, near);
+        return target::add_rn(target::add_rn(q, 0x1.8p23f), -0x1.8p23f);
     }
 };
 
@@ -53,10 +37,22 @@ struct f_fake_quantize {
     template <class T, int V>
     TRINE_DEVICE_METHOD void operator()(pack<T, V> &y, const pack<T, V> &x, const pack<float, V> &scale) const
     {
-        pack_quotients<V>(scale).each(x, [&](int i, float r, float by) {
+        const pack_divisor<V> divisor(scale);
+        if (divisor.alike) { /* clamped first: the ends' quotients round to low and high */
+            const float a = low * divisor.by, b = high * divisor.by, least = a < b ? a : b, most = a < b ? b : a;
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                const float given = to_f32(x.at[i]), q = target::mul_rn(divisor.rounded(given, least, most), divisor.by);
+                y.at[i] = from_f32<T>(given == given ? q : 0.0f);
+            }
+            return;
+        }
+#pragma unroll
+        for (int i = 0; i < V; i++) {
+            const float r = rounded_quotient(to_f32(x.at[i]), scale.at[i]);
             const float above = r < low ? low : r, q = above > high ? high : above;
-            y.at[i] = from_f32<T>(target::mul_rn(q == q ? q : 0.0f, by));
-        });
+            y.at[i] = from_f32<T>(target::mul_rn(q == q ? q : 0.0f, scale.at[i]));
+        }
     }
 };
 
@@ -65,8 +61,21 @@ struct f_fake_quantize_backward {
     template <class T, int V> TRINE_DEVICE_METHOD void operator()(pack<T, V> &dx, const pack<T, V> &x,
                                                                   const pack<float, V> &scale, const pack<T, V> &dy) const
     {
-        pack_quotients<V>(scale).each(
-            x, [&](int i, float r, float) { dx.at[i] = r < low || r > high ? from_f32<T>(0.0f) : dy.at[i]; });
+        const pack_divisor<V> divisor(scale);
+        const float limit = 0x1p22f * __builtin_fabsf(divisor.by);
+        if (divisor.alike) {
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                const float given = to_f32(x.at[i]), r = divisor.rounded(given, -limit, limit);
+                dx.at[i] = given == given && (r < low || r > high) ? from_f32<T>(0.0f) : dy.at[i];
+            }
+            return;
+        }
+#pragma unroll
+        for (int i = 0; i < V; i++) {
+            const float r = rounded_quotient(to_f32(x.at[i]), scale.at[i]);
+            dx.at[i] = r < low || r > high ? from_f32<T>(0.0f) : dy.at[i];
+        }
     }
 };
 

@@ -3,6 +3,7 @@
 #ifndef TRINE_SIMT_ROW_RUN_H
 #define TRINE_SIMT_ROW_RUN_H
 
+#include "backends/simt/row_long.h"
 #include "backends/simt/row_split.h"
 
 namespace simt {
@@ -86,6 +87,9 @@ template <class Op, bool simple> inline trine_status run_team(trine_call *call, 
         if (team.blocks > 1)
             return target::launch_wide(call, row_kernel<Op, sizes.wide, target::row_wide_team, simple>, rows * team.blocks,
                                        team.blocks, team.threads, 0, op, outer, rows, int(n), team.shift);
+    }
+    if constexpr (simple && row_goes_long<Op> && row_goes_wide<Op, simple>) {
+        if (team.packs == 0 && run_long(call, op, outer, rows, n, packs, &status)) return status;
     }
     if constexpr (sizes.one) {
         if (team.packs == 1) return launch_rows<Op, 1, simple>(call, op, outer, rows, n, team);
