@@ -179,6 +179,8 @@ inline trine_status launch_rope(trine_call *call, const trine_rope_args *a, cons
     groups = groups < most ? groups : most;
     groups = groups < 65535 ? groups : 65535;
     s.group = ceil_div(s.heads, groups);
+    /* packs: of as few heads as a thread has on their way at once, 3 to 8 % faster than of 11 or 16 (H100, 16 bits) */
+    if (V > 1 && s.group > rope_unroll && s.heads <= 65535) s.group = rope_unroll;
     trine_iter tokens = p.tokens;
     if (tokens.operands < 3)
         for (int d = 0; d < tokens.ndim; d++) tokens.stride[2][d] = 0;
