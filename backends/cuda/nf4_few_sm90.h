@@ -11,12 +11,11 @@ template <class T, int NT> inline trine_status launch(trine_call *call, const nf
 {
     using lay = layout<NT>;
     const int64_t tiles = simt::ceil_div(p.n, int64_t(tile_rows)), most = call->device->props.compute_units;
-    const int64_t slices = simt::ceil_div(p.k, int64_t(lay::slice)),
-                  slice = simt::ceil_div(p.k / slice_multiple, slices) * slice_multiple;
-    const work w = {int(tiles), int(simt::ceil_div(p.k, slice)), int(slice)};
+    const int64_t blocks = tiles < most ? tiles : most, slices = simt::ceil_div(p.k, int64_t(lay::slice));
+    const int64_t slice = simt::ceil_div(p.k / slice_multiple, slices) * slice_multiple;
+    const work w = {int(tiles / blocks), int(tiles % blocks), int(simt::ceil_div(p.k, slice)), int(slice)};
     target::allow_shared(kernel<T, NT>, lay::shared);
-    return simt::launch(call, kernel<T, NT>, simt::grid(tiles < most ? tiles : most), threads, lay::shared, p,
-                        simt::nf4_book{TRINE_NF4_VALUES}, w);
+    return simt::launch(call, kernel<T, NT>, simt::grid(blocks), threads, lay::shared, p, simt::nf4_book{TRINE_NF4_VALUES}, w);
 }
 
 template <class T> inline trine_status run(trine_call *call, const trine_nf4_matmul_args &a, const trine_nf4_shape &s)

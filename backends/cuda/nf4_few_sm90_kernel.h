@@ -32,7 +32,7 @@ enum {
 template <int NT> struct layout {
     enum {
         threads = nf4_few::threads,
-        blocks = NT == 1 ? 4 : 2, /* that a warp has of a slice */
+        blocks = 4 / NT, /* that a warp has of a slice */
         slice = warps * blocks * TRINE_NF4_BLOCK,
         line = slice / 2 + 32, /* bytes in a stage of a row's codes; and of its scales */
         scale_line = slice / 16 + 16,
@@ -51,8 +51,9 @@ template <int NT> struct layout {
     };
 };
 
+/* each, rest: tiles that every block has, and those that the first blocks have beside them. */
 struct work {
-    int tiles, slices, slice; /* slice: terms */
+    int each, rest, slices, slice; /* slice: terms */
 };
 
 /* What is read once need not push other lines out of L2. */
@@ -70,20 +71,34 @@ TRINE_DEVICE void copy_bulk(uint32_t to, const void *from, uint32_t bytes, uint3
         : "memory");
 }
 
-/* f(tile, slice, the tile's place in its group) for the tiles of this block, in the order in which all its warps take them. Blocks
- * take turns, so that all read at about the same place of the weight. */
-template <class F> TRINE_DEVICE void for_all(const work &w, F f)
-{
-    const int blocks = int(gridDim.x), block = int(blockIdx.x), all = w.tiles / blocks + (block < w.tiles % blocks);
-#pragma unroll 1
-    for (int begin = 0; begin < all; begin += group) {
-        const int count = all - begin < group ? all - begin : int(group);
-#pragma unroll 1
-        for (int slice = 0; slice < w.slices; slice++)
-#pragma unroll 1
-            for (int i = 0; i < count; i++) f((begin + i) * blocks + block, slice, i);
+/* The tiles of this block, as all its warps take them: in groups, and each slice for all of a group. Blocks take turns, so that all
+ * read at about the same place of the weight. */
+struct walk {
+    const work &w;
+    int begin = 0, count, slice = 0, place = 0; /* of a group: its first tile among the block's, how many; the place in it */
+    int all;
+
+    TRINE_DEVICE_METHOD explicit walk(const work &w_) : w(w_), all(w_.each + (int(blockIdx.x) < w_.rest))
+    {
+        count = all < group ? all : int(group);
     }
-}
+    TRINE_DEVICE_METHOD bool more() const { return begin < all; }
+    TRINE_DEVICE_METHOD int tile() const { return (begin + place) * int(gridDim.x) + int(blockIdx.x); }
+    /* The slice that is next if it is another, else -1. */
+    TRINE_DEVICE_METHOD int next_slice() const
+    {
+        if (w.slices == 1 || place + 1 < count) return -1;
+        return slice + 1 < w.slices ? slice + 1 : begin + count < all ? 0 : -1;
+    }
+    TRINE_DEVICE_METHOD void next()
+    {
+        if (++place < count) return;
+        place = 0;
+        if (++slice < w.slices) return;
+        slice = 0, begin += count;
+        count = all - begin < group ? all - begin : int(group);
+    }
+};
 
 /* A ring's barriers: codes and scales have come; all warps have read them. */
 template <class Layout> struct ring {
@@ -105,12 +120,14 @@ template <class Layout, class T> TRINE_DEVICE void load(const nf4_product<T> &p,
 {
     const bool leads = ptx::elected();
     const uint64_t policy = evict_first();
-    for_all(w, [&](int tile, int slice, int) {
-        const int64_t at = int64_t(slice) * w.slice, left = p.k - at, first = int64_t(tile) * tile_rows, rows_left = p.n - first;
-        const uint32_t terms = left < w.slice ? uint32_t(left) : uint32_t(w.slice);
-        const int rows = rows_left < tile_rows ? int(rows_left) : int(tile_rows);
-        const uint8_t *codes = p.codes + (first * p.k + at) / 2;
-        const float *scales = static_cast<const float *>(p.scales.absmax) + (first * p.k + at) / TRINE_NF4_BLOCK;
+    const uint32_t k_codes = uint32_t(p.k) / 2, k_scales = uint32_t(p.k) / TRINE_NF4_BLOCK;
+    for (walk at(w); at.more(); at.next(), r.next()) {
+        const uint32_t begin = uint32_t(at.slice) * uint32_t(w.slice), left = uint32_t(p.k) - begin;
+        const uint32_t terms = left < uint32_t(w.slice) ? left : uint32_t(w.slice);
+        const int first = at.tile() * tile_rows, rows = int(p.n) - first < tile_rows ? int(p.n) - first : int(tile_rows);
+        const uint8_t *codes = p.codes + (uint64_t(uint32_t(first)) * k_codes + begin / 2);
+        const float *scales =
+            static_cast<const float *>(p.scales.absmax) + (uint64_t(uint32_t(first)) * k_scales + begin / TRINE_NF4_BLOCK);
         uint32_t to = r.data + r.stage * Layout::bytes_stage, scales_to = to + Layout::at_scales;
         ptx::barrier_wait(r.empty(), r.parity ^ 1);
         if (leads) {
@@ -120,12 +137,11 @@ template <class Layout, class T> TRINE_DEVICE void load(const nf4_product<T> &p,
                 copy_bulk(to, codes, terms / 2, r.full(), policy);
                 copy_bulk(scales_to, scales, terms / 16, r.full(), policy);
                 to += Layout::line, scales_to += Layout::scale_line;
-                codes += p.k / 2, scales += p.k / TRINE_NF4_BLOCK;
+                codes += k_codes, scales += k_scales;
             }
         }
         __syncwarp();
-        r.next();
-    });
+    }
 }
 
 /* A word's four bytes, looked up. */
@@ -140,19 +156,24 @@ TRINE_DEVICE void look_up_word(uint32_t (&pair)[4], const unsigned char *table, 
 /* x of one slice, of the blocks that this warp has: of each, 16 elements of each of x's rows that this lane multiplies. */
 template <class Layout, int NT> struct slice_of_x {
     uint4 at[Layout::blocks][NT][2];
+    int inside; /* blocks that there are */
 
-    template <class T> TRINE_DEVICE_METHOD void load(const nf4_product<T> &p, int64_t begin, int64_t end, int lane)
+    template <class T>
+    TRINE_DEVICE_METHOD void load(const nf4_product<T> &p, const work &w, int slice, int each, int warp, int lane)
     {
+        const int64_t begin = int64_t(slice) * w.slice, mine = begin + warp * each * TRINE_NF4_BLOCK;
+        const int64_t left = (p.k - begin < w.slice ? p.k : begin + w.slice) - mine;
+        inside = left < each * TRINE_NF4_BLOCK ? int(left) / TRINE_NF4_BLOCK : each;
 #pragma unroll
         for (int b = 0; b < Layout::blocks; b++)
 #pragma unroll
             for (int n = 0; n < NT; n++) {
-                const int64_t k = begin + b * TRINE_NF4_BLOCK + lane % 4 * 16;
                 const int row = 8 * n + lane / 4;
                 at[b][n][0] = at[b][n][1] = uint4{0, 0, 0, 0};
-                if (row < p.m && k < end) {
-                    at[b][n][0] = target::load16(p.x + row * p.x_m + k);
-                    at[b][n][1] = target::load16(p.x + row * p.x_m + k + 8);
+                if (row < p.m && b < inside) {
+                    const T *from = p.x + (row * p.x_m + mine + b * TRINE_NF4_BLOCK + lane % 4 * 16);
+                    at[b][n][0] = target::load16(from);
+                    at[b][n][1] = target::load16(from + 8);
                 }
             }
     }
@@ -240,47 +261,47 @@ template <class Layout, class T> TRINE_DEVICE void add_up(const nf4_product<T> &
         p.store(all, column, at);
 }
 
-template <class Layout, class T, int NT>
-TRINE_DEVICE void multiply(const nf4_product<T> &p, const work &w, ring<Layout> r, unsigned char *shared)
+/* The multiplying warps. x: of the first slice. The last turn only adds up. */
+template <class Layout, class T, int NT> TRINE_DEVICE void multiply(const nf4_product<T> &p, const work &w, ring<Layout> r,
+                                                                    unsigned char *shared, slice_of_x<Layout, NT> &x, int each)
 {
     const int warp = ptx::warp_index(), lane = int(threadIdx.x) % 32;
-    float *const sums = reinterpret_cast<float *>(shared + Layout::at_sums), *const kept = reinterpret_cast<float *>(
-                                                                                 shared + Layout::at_kept);
-    const int each = (w.slice / TRINE_NF4_BLOCK + warps - 1) / warps; /* blocks of a warp */
-    slice_of_x<Layout, NT> x;
-    int loaded = -1, turn = 0, last_tile = 0, last_slice = 0, last_place = 0;
-    const auto finish = [&] {
-        ptx::barrier_wait(r.sums(), uint32_t(turn + 1) & 1);
-        add_up<Layout>(p, w, sums + ((turn + 1) & 1) * warps * Layout::of_warp, kept + last_place * tile_rows * Layout::columns,
-                       last_tile, last_slice, warp, lane);
-    };
-    for_all(w, [&](int tile, int slice, int place) {
-        const int64_t at = int64_t(slice) * w.slice, end = at + w.slice < p.k ? at + w.slice : p.k;
-        const int64_t mine = at + warp * each * TRINE_NF4_BLOCK, mine_end = mine + each * TRINE_NF4_BLOCK;
-        if (place == 0 && slice != loaded) x.load(p, mine, mine_end < end ? mine_end : end, lane), loaded = slice;
-        const int inside = int(((mine_end < end ? mine_end : end) - mine) / TRINE_NF4_BLOCK);
-        ptx::barrier_wait(r.full(), r.parity);
-        const unsigned char *const stage = shared + Layout::at_ring + r.stage * Layout::bytes_stage;
+    float *const sums = reinterpret_cast<float *>(shared + Layout::at_sums);
+    float *const kept = reinterpret_cast<float *>(shared + Layout::at_kept);
+    int last_tile = 0, last_slice = 0, last_place = 0;
+    walk at(w);
+#pragma unroll 1
+    for (int turn = 0;; turn++) {
+        const bool some = at.more();
         float sum[NT][4] = {};
+        if (some) {
+            ptx::barrier_wait(r.full(), r.parity);
+            const unsigned char *const stage = shared + Layout::at_ring + r.stage * Layout::bytes_stage;
 #pragma unroll
-        for (int b = 0; b < Layout::blocks; b += 2) {
-            if (b < inside) {
-                uint4 some[2][NT][2];
+            for (int b = 0; b < Layout::blocks; b += 2) {
+                if (b >= x.inside) continue;
+                uint4 some_x[2][NT][2];
 #pragma unroll
-                for (int i = 0; i < 4 * NT; i++) some[i / NT / 2][i / 2 % NT][i % 2] = x.at[b + i / NT / 2][i / 2 % NT][i % 2];
-                add_two<Layout, T, NT>(sum, stage, warp * each + b, inside - b, lane, some, shared);
+                for (int i = 0; i < 4 * NT; i++) some_x[i / NT / 2][i / 2 % NT][i % 2] = x.at[b + i / NT / 2][i / 2 % NT][i % 2];
+                add_two<Layout, T, NT>(sum, stage, warp * each + b, x.inside - b, lane, some_x, shared);
             }
+            __syncwarp();
+            mma_sync::barrier_arrive(r.empty()); /* every lane for itself: that order racecheck can follow */
+            r.next();
+            if (at.next_slice() >= 0) x.load(p, w, at.next_slice(), each, warp, lane);
         }
-        __syncwarp();
-        if (lane == 0) mma_sync::barrier_arrive(r.empty());
-        r.next();
-        if (turn > 0) finish();
+        if (turn > 0) {
+            ptx::barrier_wait(r.sums(), uint32_t(turn + 1) & 1);
+            add_up<Layout>(p, w, sums + ((turn + 1) & 1) * warps * Layout::of_warp,
+                           kept + last_place * tile_rows * Layout::columns, last_tile, last_slice, warp, lane);
+        }
+        if (!some) break;
         leave<Layout, NT>(sum, sums + (turn & 1) * warps * Layout::of_warp + warp * Layout::of_warp, p.m, lane);
         __syncwarp();
-        if (lane == 0) mma_sync::barrier_arrive(r.sums());
-        turn++, last_tile = tile, last_slice = slice, last_place = place;
-    });
-    if (turn > 0) finish();
+        mma_sync::barrier_arrive(r.sums());
+        last_tile = at.tile(), last_slice = at.slice, last_place = at.place;
+        at.next();
+    }
 }
 
 template <class T, int NT> __global__ void __launch_bounds__(threads, 1)
@@ -290,24 +311,28 @@ template <class T, int NT> __global__ void __launch_bounds__(threads, 1)
     using lay = layout<NT>;
     unsigned char *const shared = target::dynamic_shared();
     const ring<lay> r(ptx::shared_address(shared));
+    const int warp = ptx::warp_index(), lane = int(threadIdx.x) % 32;
     enum { ready = 1 };
-    if (ptx::warp_index() == warps) {
-        if (threadIdx.x % 32 == 0) {
+    if (warp < warps) {
+        const int each = (w.slice / TRINE_NF4_BLOCK + warps - 1) / warps; /* blocks of a warp */
+        slice_of_x<lay, NT> x;
+        x.load(p, w, 0, each, warp, lane);
+        nf4_table::fill_table<T, 32 * warps>(shared, values);
+        ptx::meet(ready, threads);
+        multiply<lay, T, NT>(p, w, r, shared, x, each);
+    } else { /* what stands last comes first in the code, as in matmul_kernel */
+        if (lane == 0) {
             for (int i = 0; i < lay::stages; i++) {
                 ptx::barrier_init(r.barriers + 8 * i, 1);
-                ptx::barrier_init(r.barriers + 8 * (lay::stages + i), warps);
+                ptx::barrier_init(r.barriers + 8 * (lay::stages + i), 32 * warps);
             }
-            ptx::barrier_init(r.sums(), warps);
+            ptx::barrier_init(r.sums(), 32 * warps);
             ptx::barrier_init_fence();
         }
         __syncwarp();
         asm volatile("bar.arrive %0, %1;" ::"r"(int(ready)), "r"(int(threads)) : "memory");
         load<lay>(p, w, r);
-        return;
     }
-    nf4_table::fill_table<T, 32 * warps>(shared, values);
-    ptx::meet(ready, threads);
-    multiply<lay, T, NT>(p, w, r, shared);
 }
 
 } // namespace nf4_few
