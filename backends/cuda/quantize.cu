@@ -8,6 +8,7 @@
 
 static const trine_variant nf4_variants[] = {
     {"sm90", sm90nf4::matmul},
+    {"sm90_few", sm90nf4::matmul_few},
     {"mma", nf4_mma::matmul},
     {"gemv", simt::nf4_gemv},
     {"dequantize", simt::nf4_dequantized},

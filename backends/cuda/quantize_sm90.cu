@@ -1,4 +1,4 @@
 /* Hopper's nf4_matmul: a file of its own, because its instructions need code for sm_90a. */
 #include "backends/cuda/target.h"
 
-#include "backends/cuda/nf4_sm90.h"
+#include "backends/cuda/nf4_few_sm90.h"

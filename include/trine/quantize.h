@@ -69,9 +69,9 @@ TRINE_API trine_status trine_absmax_dequantize(trine_stream *stream, const trine
  * x is multiplied. Sums in f32, one rounding. Asynchronous in the stream's order; workspace (at most about 32 MiB and absmax in f32;
  * transposed: W in x's dtype). Errors: INVALID_ARGUMENT for sizes, dtypes or a kind that don't go together.
  * Variants, of which all but the last read W packed: sm90 (CUDA, compute capability 9.0: M of 17 to 2048, f16 and bf16, W decoded on
- * its way to the tensor cores, read once for up to 256 rows), mma (CUDA with 95 KiB of shared memory in a block: M of at most 48, f16
- * and bf16, W read once for each 16 rows), gemv (M of at most 4, W read once);
- * dequantize: rows of W in x's dtype through the workspace, then matmul. */
+ * its way to the tensor cores, read once for up to 256 rows), sm90_few (the same devices and dtypes: M of at most 16, absmax in f32, K
+ * of whole 256 elements), mma (CUDA with 95 KiB of shared memory in a block: M of at most 48, f16 and bf16, W read once for each 16
+ * rows), gemv (M of at most 4, W read once); dequantize: rows of W in x's dtype through the workspace, then matmul. */
 typedef struct trine_nf4_matmul_args {
     trine_tensor x, codes, absmax, scale, mean, bias, d;
     trine_absmax_kind kind;

@@ -127,6 +127,13 @@ void cases_nf4_matmul(case_list *list, case_kind kind)
                 if (scaling == NF4_LINEAR) s.layout = (case_layout)(1 + (d + (int)i) % (LAYOUT_COUNT - 1));
                 new_nf4_matmul(list, s);
             }
+    /* K in several slices, of few rows of x; groups of tiles */
+    for (int d = 1; d < 3; d++) {
+        new_nf4_matmul(list, (nf4_spec){.dtype = case_floats[d], .m = 1, .n = 37, .k = 8448, .bias = case_floats[d]});
+        new_nf4_matmul(list, (nf4_spec){.dtype = case_floats[d], .m = 11, .n = 50, .k = 4352, .out = TRINE_F32});
+        new_nf4_matmul(list, (nf4_spec){.dtype = case_floats[d], .m = 16, .n = 16, .k = 256});
+    }
+    new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_BF16, .m = 3, .n = 34000, .k = 256});
     /* more tiles than a device has multiprocessors, of few rows of x and of many */
     new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_BF16, .m = 17, .n = 17000, .k = 64});
     new_nf4_matmul(list, (nf4_spec){.dtype = TRINE_F16, .m = 2, .n = 36000, .k = 64});
