@@ -82,17 +82,30 @@ template <class T, bool capped> struct entropy_forward : row_shares_nothing {
         return partial{exp_sum::combine(p.exps), wave_reduce(p.total, op_sum{})};
     }
     static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t) { return p; }
-    TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const
+    /* A row's label and the logit there: two accesses, one after the other, that need not come after the row's. */
+    struct labelled {
+        int64_t label;
+        float logit;
+    };
+    TRINE_DEVICE_METHOD labelled note_ahead(int64_t row, bool mine) const
+    {
+        int64_t offset[4];
+        if (!mine) return labelled{0, 0.0f};
+        rows.at.offsets(row, offset);
+        const int64_t label = rows.labels.at(offset[ENTROPY_LABELS]);
+        return labelled{label, options.has(label) ? to_f32(in[0][offset[ENTROPY_LOGITS] + label]) : 0.0f};
+    }
+    TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const { note(s, row, note_ahead(row, true)); }
+    TRINE_DEVICE_METHOD void note(const stats &s, int64_t row, const labelled &own) const
     {
         int64_t offset[4];
         rows.at.offsets(row, offset);
-        const int64_t label = rows.labels.at(offset[ENTROPY_LABELS]);
         const float lse = s.exps.most + s.exps.log();
         float loss = __builtin_nanf("");
-        if (options.skips(label))
+        if (options.skips(own.label))
             loss = 0.0f;
-        else if (options.has(label))
-            loss = loss_of(lse, capped_value(to_f32(in[0][offset[ENTROPY_LOGITS] + label])), s.total);
+        else if (options.has(own.label))
+            loss = loss_of(lse, capped_value(own.logit), s.total);
         write(offset, lse, loss);
     }
     /* z: the label's. */
@@ -111,6 +124,7 @@ template <class T, bool capped> struct entropy_forward : row_shares_nothing {
     }
 };
 template <class T, bool capped> constexpr bool row_emits<entropy_forward<T, capped>> = false;
+template <class T, bool capped> constexpr bool row_notes_ahead<entropy_forward<T, capped>> = true;
 /* Capped values are kept from the maximum to the sum, in registers of their own. */
 template <class T> constexpr int row_most<entropy_forward<T, true>> = target::row_packs < 8 ? target::row_packs : 8;
 

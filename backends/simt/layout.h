@@ -130,17 +130,18 @@ template <class T> TRINE_DEVICE void turn_single(turned_tile<T> &turned, T *y, i
         if (c < cols && lane < rows) y[c * y_step + lane] = T(turned.cell(c, lane / R) >> (8 * sizeof(T) * (lane % R)));
 }
 
-/* x: `rows` at x_step elements, each of `cols` dense ones; y: `cols` rows at y_step, each of `rows` dense ones. One tile a block.
- */
+/* x: `rows` at x_step elements, each of `cols` dense ones; y: `cols` rows at y_step, each of `rows` dense ones. One tile a block;
+ * there are fewer than 2^31 of them, so none of a block's first steps is a long division. */
 struct tile_shape {
-    int64_t rows, cols, x_step, y_step, tiles_down, tiles_across;
+    int64_t rows, cols, x_step, y_step;
+    divider32 tiles, tiles_across; /* tiles: of a matrix */
 };
 
-template <class T, bool packed> TRINE_KERNEL(tile_threads) tile_kernel(walk<2, divider64> batch, tile_shape s, T *y, const T *x)
+template <class T, bool packed> TRINE_KERNEL(tile_threads) tile_kernel(walk<2, divider32> batch, tile_shape s, T *y, const T *x)
 {
     TRINE_SHARED turned_tile<T> turned;
-    const int64_t tiles = s.tiles_down * s.tiles_across, b = target::block_x() / tiles, t = target::block_x() - b * tiles;
-    const int64_t row = t / s.tiles_across * tile_side<T>, col = t % s.tiles_across * tile_side<T>;
+    const int64_t b = s.tiles.divide(target::block_x()), t = target::block_x() - b * s.tiles.d;
+    const int64_t down = s.tiles_across.divide(t), row = down * tile_side<T>, col = (t - down * s.tiles_across.d) * tile_side<T>;
     int64_t offset[2];
     batch.offsets(b, offset);
     y += offset[0] + col * s.y_step + row;
@@ -163,10 +164,14 @@ inline int64_t take_axis(trine_iter *it, int32_t d, int64_t (&stride)[2])
 }
 
 template <class T, bool packed>
-inline trine_status launch_tiles(trine_call *call, const trine_iter &batch, const tile_shape &s, T *y, const T *x)
+inline trine_status launch_tiles(trine_call *call, const trine_iter &batch, tile_shape &s, T *y, const T *x)
 {
-    return launch(call, tile_kernel<T, packed>, grid(batch.numel * s.tiles_down * s.tiles_across), tile_threads, 0,
-                  walk<2, divider64>(batch), s, y, x);
+    const int64_t across = ceil_div(s.cols, tile_side<T>), tiles = ceil_div(s.rows, tile_side<T>) * across,
+                  blocks = batch.numel * tiles;
+    TRINE_REQUIRE_THAT(call, blocks <= 0x7fffffff, "the grid is too large");
+    s.tiles = divider32(tiles);
+    s.tiles_across = divider32(across);
+    return launch(call, tile_kernel<T, packed>, grid(blocks), tile_threads, 0, walk<2, divider32>(batch), s, y, x);
 }
 
 /* Packs on both sides need sizes, steps and addresses in whole packs. */
@@ -194,8 +199,6 @@ template <class T> inline trine_status copy_permuted(trine_call *call, const tri
     s.cols = take_axis(&it, dense, across);
     s.x_step = inner[1];
     s.y_step = across[0];
-    s.tiles_down = ceil_div(s.rows, tile_side<T>);
-    s.tiles_across = ceil_div(s.cols, tile_side<T>);
     const T *from = data_of<T>(x);
     return tiles_packed(it, s, static_cast<const T *>(data_of<T>(y)), from)
                ? launch_tiles<T, true>(call, it, s, data_of<T>(y), from)

@@ -201,6 +201,8 @@ template <class T, bool adds> struct norm_rows {
     template <class W> struct numbers {
         row_numbers<typename row_number_type<W>::type, row_pack<T>> weight, bias;
     };
+    using ahead = numbers<T>;
+    TRINE_DEVICE_METHOD bool fetches_element() const { return sizeof(T) == sizeof(float) || (weight.narrow && bias.narrow); }
     template <class W> TRINE_DEVICE_METHOD numbers<W> fetch(const row_place &at, int i, int64_t first) const
     {
         return {weight.template fetch<W>(at, i, first), bias.template fetch<W>(at, i, first)};
@@ -225,6 +227,8 @@ template <> inline constexpr int row_wide_packs<norm_rows<float, true>> =
     8; /* of the sums; with 16 bits it needs more registers */
 template <class T, bool adds> constexpr bool row_seldom_odd<norm_rows<T, adds>> = true;
 template <class T> constexpr bool row_goes_long<norm_rows<T, false>> = true;
+/* Where registers hold them: not in blocks of 1024. */
+template <class T, bool adds, int P> constexpr int row_ahead<norm_rows<T, adds>, P> = P == 1 || (P == row_few && !adds) ? P : 0;
 
 } // namespace simt
 

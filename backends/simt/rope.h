@@ -18,8 +18,9 @@ enum { rope_unroll = 4 };
 struct rope_shape {
     int64_t tokens, heads, group; /* heads of a block's group */
     int64_t packs, rotary;        /* threads a token; elements that are rotated */
-    int64_t turns, offset;        /* without positions: of token t, offset + t % turns */
-    int64_t step[2];              /* from element to element: y, x */
+    divider_any turns;            /* without positions: of token t, offset + t % turns */
+    int64_t offset;
+    int64_t step[2]; /* from element to element: y, x */
     int64_t table_rows, cos_row, sin_row;
     bool inverse, wide_table, wide_positions;
 };
@@ -30,7 +31,7 @@ template <class T> struct rope_source {
 
     TRINE_DEVICE_METHOD int64_t position(const rope_shape &s, int64_t token, int64_t at) const
     {
-        if (!positions) return s.offset + token % s.turns;
+        if (!positions) return s.offset + token - s.turns.divide(token) * s.turns.d;
         return s.wide_positions ? static_cast<const int64_t *>(positions)[at] : static_cast<const int32_t *>(positions)[at];
     }
     TRINE_DEVICE_METHOD float value(const rope_shape &s, const void *table, int64_t row, int64_t position, int64_t pair) const
@@ -163,7 +164,7 @@ inline trine_status launch_rope(trine_call *call, const trine_rope_args *a, cons
     s.heads = p.heads.numel;
     s.packs = p.rotary / 2 / V + (p.dims - p.rotary) / V;
     s.rotary = p.rotary;
-    s.turns = p.turns;
+    s.turns = divider_any(p.turns);
     s.offset = a->offset;
     s.step[0] = p.step[0];
     s.step[1] = p.step[1];

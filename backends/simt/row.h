@@ -40,8 +40,8 @@
 
 namespace simt {
 
-/* Blocks of rows that fit few packs a thread, and the largest there are. */
-enum { row_small_block = 256, row_threads = 1024 };
+/* Blocks of rows that fit few packs a thread; the largest of such kernels, for few rows; and the largest there are. */
+enum { row_small_block = 256, row_few_rows_block = 512, row_threads = 1024 };
 /* Packs of each input that a thread can hold, and those of shorter rows. */
 enum { row_few = 4 };
 template <class Op> constexpr int row_most = target::row_packs / Op::inputs;
@@ -61,6 +61,13 @@ template <class Op> constexpr bool row_emits = true;
  * otherwise in parts of `part` bytes, 8 or an element's, each within one piece. `inside` is a walk over the pieces and, as its
  * second axis, their elements; operands as those of the rows. Only `simple` kernels and teams serve them. */
 template <class Op> constexpr bool row_in_pieces = false;
+/* Packs of what fetch() loads that are on their way together, the first of them beside the row itself: a store stands between two
+ * loads, so that each would wait for memory by itself. Ops that specialise this have `ahead`, the type of fetch<element>(), and
+ * fetches_element(), whether choose() gives that. 0: as it comes. */
+template <class Op, int P> constexpr int row_ahead = 0;
+/* Ops whose note() takes what can be read before the row is there specialise this: note(stats, row, note_ahead(row)). Not where
+ * the row takes all registers. */
+template <class Op> constexpr bool row_notes_ahead = false;
 /* Ops of which fetch() gives the same for all packs of a row specialise this. */
 template <class Op> constexpr bool row_fetches_once = false;
 /* Ops whose rows nearly always are whole packs specialise this: fewer kernels are compiled for the others, without clusters and
@@ -288,13 +295,80 @@ template <class Op, class F> TRINE_DEVICE auto once_of(F fetch)
         return 0;
 }
 
-template <class Op, int P, bool simple>
+template <class A, class B> constexpr bool same_type = false;
+template <class A> constexpr bool same_type<A, A> = true;
+
+/* The first packs of what fetch() loads. */
+template <class Op, int P, bool simple, bool any = simple && (row_ahead<Op, P> > 0)> struct row_fetched {
+    static constexpr int count = 0;
+    TRINE_DEVICE_METHOD void begin(const Op &, const row_place &) {}
+};
+template <class Op, int P, bool simple> struct row_fetched<Op, P, simple, true> {
+    static constexpr int count = row_ahead<Op, P>;
+    typename Op::ahead pack[count];
+    TRINE_DEVICE_METHOD void begin(const Op &op, const row_place &at)
+    {
+        if (!op.fetches_element()) return;
+#pragma unroll
+        for (int i = 0; i < count; i++)
+            if (at.touches<row_pack<row_element<Op>>>(i)) pack[i] = op.template fetch<row_element<Op>>(at, i, 0);
+    }
+};
+
+/* Pack i of the output, and of the sum where the op adds. */
+template <class Op, int P, bool simple, class Fetched>
+TRINE_DEVICE void store_pack_of(const typename Op::stats &stats, const row_tile_of<Op, P> &tile, const Op &op,
+                                const row_operands<Op, simple> &row, const row_place &at, int i, const Fetched &fetched)
+{
+    using T = row_element<Op>;
+    if constexpr (row_adds<Op>) {
+        const row_words<T> &sum = tile.at[0][i];
+        if (row.sum) store_row<row_pack<T>>(row.sum, sum, at, i, row.sum_alike, [&] { sum.store(row.sum + at.column(i)); });
+    }
+    row_words<T> out;
+#pragma unroll
+    for (int q = 0; q < row_pack<T> / 4; q++) {
+        float y[4];
+        op.emit(y, stats, tile, i, q, fetched);
+        out.set_four(q, y);
+    }
+    store_row(op, row, out, at, i);
+}
+
+/* The same of all packs, with what fetch() loads in groups. */
+template <class W, class Op, int P, class Ahead>
+TRINE_DEVICE void store_tile_ahead(const typename Op::stats &stats, const row_tile_of<Op, P> &tile, const Op &op,
+                                   const row_operands<Op, true> &row, const row_place &at, const Ahead &ahead)
+{
+    constexpr int V = row_pack<row_element<Op>>, G = same_type<W, row_element<Op>> ? Ahead::count : 1;
+    static_assert(P % G == 0, "whole groups");
+#pragma unroll
+    for (int g = 0; g < P; g += G) {
+        decltype(op.template fetch<W>(at, 0, 0)) group[G];
+#pragma unroll
+        for (int u = 0; u < G; u++) {
+            if constexpr (same_type<W, row_element<Op>>) {
+                if (g == 0) {
+                    group[u] = ahead.pack[u];
+                    continue;
+                }
+            }
+            if (at.touches<V>(g + u)) group[u] = op.template fetch<W>(at, g + u, 0);
+        }
+#pragma unroll
+        for (int u = 0; u < G; u++)
+            if (at.touches<V>(g + u)) store_pack_of(stats, tile, op, row, at, g + u, group[u]);
+    }
+}
+
+template <class Op, int P, bool simple, class Ahead = row_fetched<Op, 0, false, false>>
 TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile_of<Op, P> &tile, const Op &op,
-                             const row_operands<Op, simple> &row, const row_place &at, int64_t first)
+                             const row_operands<Op, simple> &row, const row_place &at, int64_t first, const Ahead &ahead = {})
 {
     using T = row_element<Op>;
     op.template choose<simple>([&](auto shared) {
         using W = typename decltype(shared)::type;
+        if constexpr (Ahead::count > 0) return store_tile_ahead<W>(stats, tile, op, row, at, ahead);
         const auto again = [&](int i, const auto &once) {
             if constexpr (row_fetches_once<Op>)
                 return once;
@@ -308,20 +382,7 @@ TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile_of<
             if constexpr (row_narrow<Op>) {
                 store_row(op, row, op.codes(stats, tile, i), at, i);
             } else {
-                if constexpr (row_adds<Op>) {
-                    const row_words<T> &sum = tile.at[0][i];
-                    if (row.sum)
-                        store_row<row_pack<T>>(row.sum, sum, at, i, row.sum_alike, [&] { sum.store(row.sum + at.column(i)); });
-                }
-                const auto fetched = again(i, once);
-                row_words<T> out;
-#pragma unroll
-                for (int q = 0; q < row_pack<T> / 4; q++) {
-                    float y[4];
-                    op.emit(y, stats, tile, i, q, fetched);
-                    out.set_four(q, y);
-                }
-                store_row(op, row, out, at, i);
+                store_pack_of(stats, tile, op, row, at, i, again(i, once));
             }
         }
     });
@@ -392,12 +453,22 @@ template <> struct row_number<true> {
     using type = int;
 };
 
+/* By the thread that will note it. */
+template <bool ahead, class Op> TRINE_DEVICE auto note_ahead_of(const Op &op, int64_t row, bool mine)
+{
+    if constexpr (ahead)
+        return op.note_ahead(row, mine);
+    else
+        return 0;
+}
+
 /* 2^shift threads of a wave a row, so that a block has several rows; or, with a negative shift, all threads of the team. */
 template <class Op, int P, class Team, bool simple>
-TRINE_KERNEL((P < row_sizes_of<Op, simple>.most ? row_small_block : row_threads))
+TRINE_KERNEL((P < row_sizes_of<Op, simple>.most ? row_few_rows_block : row_threads))
 row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
 {
     if constexpr (Team::absent) return;
+    constexpr bool notes_ahead = row_notes_ahead<Op> && P < row_sizes_of<Op, simple>.most;
     TRINE_SHARED typename Op::partial list[Team::most_blocks + target::max_waves];
     const bool alone = shift >= 0; /* no exchange */
     const int threads = target::block_threads(), in_team = Team::rank() * threads + target::thread_x();
@@ -414,6 +485,9 @@ row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
     const row_place at = operands.place(mine < number(rows) ? n : 0, t, width);
     row_tile_of<Op, P> tile;
     load_tile(tile, op, operands, at);
+    row_fetched<Op, P, simple> ahead;
+    ahead.begin(op, at);
+    const auto noted = note_ahead_of<notes_ahead>(op, row, t == 0);
     typename Op::partial p = op.gather(tile, at, alone ? width : target::wave_size());
     if (!alone) {
         Team::started();
@@ -421,14 +495,18 @@ row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
     }
     if (mine >= number(rows)) return;
     const typename Op::stats stats = op.finish(p, n);
-    if (t == 0) op.note(stats, row);
+    if constexpr (notes_ahead) {
+        if (t == 0) op.note(stats, row, noted);
+    } else {
+        if (t == 0) op.note(stats, row);
+    }
     if constexpr (row_emits<Op>) {
         tile.pass(at.zero());
         if constexpr (row_places_again<Op>) {
             outer.offsets(derived_again(row, at.zero()), offset);
-            store_tile(stats, tile, op, row_operands<Op, simple>(op, offset, 0, row), at.again().again(), 0);
+            store_tile(stats, tile, op, row_operands<Op, simple>(op, offset, 0, row), at.again().again(), 0, ahead);
         } else {
-            store_tile(stats, tile, op, operands, at.again().again(), 0);
+            store_tile(stats, tile, op, operands, at.again().again(), 0, ahead);
         }
     }
 }

@@ -42,6 +42,22 @@ inline row_team choose_team(int64_t packs, int wave, const row_sizes &size, int 
     return {0, 0, 0, 0};
 }
 
+/* Few rows, whose threads would all work at a time with room for more: fewer packs a thread then, so that none has much to do one
+ * after the other. Measured on an H100: a wave that has a row to itself in few packs is not better made a block, which exchanges
+ * partials; nor are blocks of 1024, or more threads than half of what a compute unit holds. */
+inline row_team widened_team(trine_call *call, const row_team &team, int64_t rows, int64_t packs, const row_sizes &size)
+{
+    enum { WORKING = 1024 }; /* threads of a compute unit that have one pack; half as many that have few */
+    const int64_t wave = call->device->props.wave_size, room = int64_t(call->device->props.compute_units) * WORKING,
+                  one = round_up(packs, wave), few = round_up(ceil_div(packs, size.few), wave);
+    const bool short_already = team.shift >= 0 && team.packs <= size.few;
+    if (!size.one || team.blocks > 1 || team.packs <= 1 || short_already) return team;
+    if (one <= row_few_rows_block && rows * one <= room) return {1, int(one), -1, 1};
+    if (team.packs > size.few && few > wave && few <= row_few_rows_block && rows * few <= room / 2)
+        return {size.few, int(few), -1, 1};
+    return team;
+}
+
 /* The kernel of such rows for clusters of blocks, of which only resources are asked. */
 template <class Op, bool simple> inline int row_widest(trine_call *call)
 {
@@ -82,7 +98,7 @@ template <class Op, bool simple> inline trine_status run_team(trine_call *call, 
     constexpr row_sizes sizes = row_sizes_of<Op, simple>;
     trine_status status;
     if (simple && row_other_way<Op>::run(call, op, outer, rows, n, packs, &status)) return status;
-    const row_team team = choose_team_here<Op, simple>(call, packs);
+    const row_team team = widened_team(call, choose_team_here<Op, simple>(call, packs), rows, packs, sizes);
     if constexpr (row_goes_wide<Op, simple>) {
         if (team.blocks > 1)
             return target::launch_wide(call, row_kernel<Op, sizes.wide, target::row_wide_team, simple>, rows * team.blocks,
