@@ -32,11 +32,7 @@ template <class Kind> inline reduce_rows_plan plan_rows(const trine_call *call, 
     constexpr int V = 16 / int(sizeof(reduce_element<Kind>));
     const int64_t wave = call->device->props.wave_size, loads = r.step[0] == 1 ? ceil_div(r.n, V) : r.n,
                   many = wanted_blocks(call, r.kept.numel);
-    /* the block, too, for few outputs (so many threads a compute unit): none has much to do one after the other */
-    enum { WORKING = 1024 };
-    const bool few = r.rows.numel == 1 && loads >= reduce_threads / 2 &&
-                     r.kept.numel * reduce_threads <= int64_t(call->device->props.compute_units) * WORKING;
-    const bool whole_block = loads > 16 * wave || few;
+    const bool whole_block = loads > 16 * wave;
     reduce_rows_plan plan = {};
     plan.outputs = r.kept.numel;
     plan.n = r.n;
