@@ -11,7 +11,7 @@ trine_status trine_cuda_nf4_portable(trine_call *call, const trine_nf4_matmul_ar
 namespace sm90nf4 {
 
 trine_status matmul(trine_call *call, const void *args);
-trine_status matmul_few(trine_call *call, const void *args); /* nf4_few_sm90.h */
+trine_status matmul_few(trine_call *call, const void *args);                            /* nf4_few_sm90.h */
 template <int columns> trine_status matmul_of_tile(trine_call *call, const void *args); /* nf4_sm90.h has which */
 
 } // namespace sm90nf4
