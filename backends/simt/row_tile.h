@@ -1,0 +1,377 @@
+/* A thread's part of a row (row.h): what an Op may specialise, the packs it holds, how they are loaded and stored. */
+#ifndef TRINE_SIMT_ROW_TILE_H
+#define TRINE_SIMT_ROW_TILE_H
+
+#include "backends/simt/block.h"
+#include "backends/simt/divider.h"
+#include "backends/simt/launch.h"
+#include "backends/simt/row_words.h"
+#include "backends/simt/team.h"
+
+namespace simt {
+
+/* Blocks of rows that fit few packs a thread; the largest of such kernels, for few rows; and the largest there are. */
+enum { row_small_block = 256, row_few_rows_block = 512, row_threads = 1024 };
+/* Packs of each input that a thread can hold, and those of shorter rows. */
+enum { row_few = 4 };
+template <class Op> constexpr int row_most = target::row_packs / Op::inputs;
+template <class Op> constexpr int row_wide_packs = row_most<Op>; /* the same in clusters of blocks */
+
+/* Largest of two, a number before NaN. */
+struct op_most {
+    TRINE_METHOD float operator()(float a, float b) const { return __builtin_fmaxf(a, b); }
+};
+
+template <class Op> using row_element = typename Op::element;
+/* Ops of which nothing but note() is wanted specialise this: `out` is then any tensor of the shape, emit() is not needed. */
+template <class Op> constexpr bool row_emits = true;
+/* Ops whose rows are not dense specialise this: rows of several dense pieces. Packs move whole where that is possible, `whole`;
+ * otherwise in parts of `part` bytes, 8 or an element's, each within one piece. `inside` is a walk over the pieces and, as its
+ * second axis, their elements; operands as those of the rows. Only `simple` kernels and teams serve them. */
+template <class Op> constexpr bool row_in_pieces = false;
+/* Packs of what fetch() loads that are on their way together, the first of them beside the row itself: a store stands between two
+ * loads, so that each would wait for memory by itself. Ops that specialise this have `ahead`, the type of fetch<element>(), and
+ * fetches_element(), whether choose() gives that. 0: as it comes. */
+template <class Op, int P> constexpr int row_ahead = 0;
+/* Ops whose note() takes what can be read before the row is there specialise this: note(stats, row, note_ahead(row)). Not where
+ * the row takes all registers. */
+template <class Op> constexpr bool row_notes_ahead = false;
+/* Ops of which fetch() gives the same for all packs of a row specialise this. */
+template <class Op> constexpr bool row_fetches_once = false;
+/* Ops whose rows nearly always are whole packs specialise this: fewer kernels are compiled for the others, without clusters and
+ * with half of the packs. */
+template <class Op> constexpr bool row_seldom_odd = false;
+/* Ops whose output has a byte an element specialise this. */
+template <class Op> constexpr bool row_narrow = false;
+template <class Op, bool narrow = row_narrow<Op>> struct row_output_type {
+    using type = row_element<Op>;
+};
+template <class Op> struct row_output_type<Op, true> {
+    using type = uint8_t;
+};
+template <class Op> using row_output = typename row_output_type<Op>::type;
+/* Ops of two inputs that take their sum, rounded to T, for the row specialise this: only that is held, and it goes to op.sum as
+ * well, which may be NULL; its tensor comes after the inputs. */
+template <class Op> constexpr bool row_adds = false;
+template <class Op> constexpr int row_held = row_adds<Op> ? 1 : int(Op::inputs); /* of the inputs' packs */
+template <class Op> constexpr int row_operand_count = 1 + Op::inputs + row_adds<Op>;
+template <class Op> using row_walk = walk<row_operand_count<Op>, divider_any>;
+/* Ops that are short of registers specialise this: operands' addresses are computed again for the output. */
+template <class Op> constexpr bool row_places_again = row_adds<Op> || (row_in_pieces<Op> && Op::inputs == 1);
+
+/* Pack i of the thread has the elements column(i), column(i) + 1, ... of the row; those outside [0, n) do not exist. */
+struct row_place {
+    int n, begin, step; /* columns of pack 0 and from one pack to the next */
+    bool simple;        /* every pack is whole or wholly outside, and all operands lie alike: known while compiling */
+    int64_t row;
+    TRINE_DEVICE_METHOD int column(int i) const { return begin + i * step; }
+    template <int V> TRINE_DEVICE_METHOD bool whole(int i) const
+    {
+        return simple ? column(i) < n : column(i) >= 0 && column(i) + V <= n;
+    }
+    template <int V> TRINE_DEVICE_METHOD bool touches(int i) const { return column(i) < n && (simple || column(i) + V > 0); }
+    /* Elements of pack i that exist. */
+    template <int V> TRINE_DEVICE_METHOD int count(int i) const
+    {
+        if (simple) return column(i) < n ? V : 0;
+        const int begin_ = column(i) < 0 ? 0 : column(i), end = column(i) + V < n ? column(i) + V : n;
+        return end > begin_ ? end - begin_ : 0;
+    }
+    TRINE_DEVICE_METHOD uint32_t zero() const { return uint32_t(n) >> 31; }
+    /* The place whose pack 0 is this one's pack i. */
+    TRINE_DEVICE_METHOD row_place from(int i) const { return row_place{n, column(i), step, simple, row}; }
+    /* The same place, of which nothing is kept in registers from before. */
+    TRINE_DEVICE_METHOD row_place again() const { return row_place{n, int(begin + zero()), int(step + zero()), simple, row}; }
+    TRINE_DEVICE_METHOD bool has(int i, int j) const { return unsigned(column(i) + j) < unsigned(n); }
+};
+
+template <class T, int I, int P> struct row_tile {
+    row_words<T> at[I][P];
+    /* Stands between two passes over the tile. A compiler that sees the same conversions twice keeps the f32 values of the first
+     * time, in twice the registers, and spills: so the second time they are of other bits, as far as it can know. `zero`: 0, from
+     * what is only known at run time. */
+    TRINE_DEVICE_METHOD void pass(uint32_t zero)
+    {
+#pragma unroll
+        for (int i = 0; i < P; i++) pass(i, zero);
+    }
+    TRINE_DEVICE_METHOD void pass(int i, uint32_t zero)
+    {
+        if constexpr (sizeof(T) < 4) {
+#pragma unroll
+            for (int w = 0; w < 4 * I; w++) target::opaque(at[w / 4][i].word[w % 4], zero);
+        }
+    }
+};
+
+template <class Op, int P> using row_tile_of = row_tile<row_element<Op>, row_held<Op>, P>;
+
+/* f(tag) for the bytes that move together. */
+template <int bytes_> struct part_tag {
+    static constexpr int bytes = bytes_;
+};
+template <class Op, class F> TRINE_DEVICE void visit_part(const Op &op, F f)
+{
+    if constexpr (Op::whole)
+        f(part_tag<16>{});
+    else if (op.part == 8)
+        f(part_tag<8>{});
+    else
+        f(part_tag<int(sizeof(row_element<Op>))>{});
+}
+
+/* Operands of one row, or of a slice of it. */
+template <class Op, bool simple> struct row_operands {
+    using T = row_element<Op>;
+    const T *in[Op::inputs];
+    row_output<Op> *out;
+    T *sum;
+    int lead; /* elements between the boundary and the first one of in[0] */
+    bool alike[Op::inputs], out_alike, sum_alike;
+    int64_t row;
+
+    TRINE_DEVICE_METHOD row_operands(const Op &op, const int64_t (&offset)[row_operand_count<Op>], int64_t first,
+                                     int64_t row_ = 0)
+        : row(row_)
+    {
+        out = op.out + offset[0] + first;
+        for (int k = 0; k < Op::inputs; k++) in[k] = op.in[k] + offset[1 + k] + first;
+        lead = simple ? 0 : misplaced(in[0]);
+        for (int k = 0; k < Op::inputs; k++) alike[k] = simple || misplaced(in[k]) == lead;
+        out_alike = simple || misplaced(out) == lead;
+        sum = nullptr;
+        if constexpr (row_adds<Op>) {
+            if (op.sum) sum = op.sum + offset[1 + Op::inputs] + first;
+        }
+        sum_alike = simple || misplaced(sum) == lead;
+    }
+    static TRINE_DEVICE_METHOD int misplaced(const uint8_t *p) { return int(reinterpret_cast<uintptr_t>(p) % row_pack<T>); }
+    static TRINE_DEVICE_METHOD int misplaced(const T *p) { return int(reinterpret_cast<uintptr_t>(p) % 16 / sizeof(T)); }
+    TRINE_DEVICE_METHOD row_place place(int n, int first_pack, int packs_apart) const
+    {
+        constexpr int V = row_pack<T>;
+        return row_place{n, first_pack * V - lead, packs_apart * V, simple, row};
+    }
+    template <class Words> TRINE_DEVICE_METHOD void store(const Op &op, const Words &words, const row_place &at, int i) const
+    {
+        if constexpr (!row_in_pieces<Op>)
+            words.store(out + at.column(i));
+        else
+            visit_part(op, [&](auto p) {
+                words.template store_parts<p.bytes>(
+                    [&](int j) { return out + in_pieces(op, 0, part_column<p.bytes>(at, at.column(i), j)); });
+            });
+    }
+    /* Where the part that is element j of a thread's pack at `column` lies: those of one j of a wave's threads side by side, if all
+     * of the wave's packs are there; so an access takes whole sectors. Which thread has what of a row in pieces does not matter. */
+    template <int bytes> static TRINE_DEVICE_METHOD int part_column(const row_place &at, int column, int j)
+    {
+        constexpr int V = row_pack<T>, wave = target::wave_size(), each = bytes / int(sizeof(T));
+        if (bytes == 16) return column + j;
+        const int lane = target::thread_x() % wave, first = column - lane * V;
+        return at.step >= wave * V && first + wave * V <= at.n ? first + j * wave + lane * each : column + j;
+    }
+    /* Element `column` of an operand in pieces; operand 0 is the output. */
+    static TRINE_DEVICE_METHOD int64_t in_pieces(const Op &op, int operand, int column)
+    {
+        const auto &size = op.inside.size[1]; /* a team's row has less than 2^31 elements */
+        const int piece = int(size.narrow.divide(column));
+        return piece * op.inside.stride[operand][0] + (column - piece * int(size.d));
+    }
+};
+
+/* All whole packs first, so that they are in flight together. */
+template <class T, int P, class Load>
+TRINE_DEVICE void load_row(row_words<T> (&to)[P], const T *row, const row_place &at, bool alike, float neutral, Load load)
+{
+    constexpr int V = row_pack<T>;
+    const row_words<T> nothing = row_words<T>::all(neutral);
+#pragma unroll
+    for (int i = 0; i < P; i++) to[i] = alike && at.whole<V>(i) ? load(at.column(i)) : nothing;
+    if (at.simple) return;
+    const row_place same = at.again();
+#pragma unroll
+    for (int i = 0; i < P; i++) {
+        if ((alike && same.whole<V>(i)) || !same.touches<V>(i)) continue;
+#pragma unroll 1
+        for (int j = 0; j < V; j++) to[i].push(element_bits(same.has(i, j) ? row[same.column(i) + j] : nothing.element(0)));
+    }
+}
+
+/* `whole` stores a pack that is. */
+template <int V, class Y, class Words, class Whole>
+TRINE_DEVICE void store_row(Y *row, const Words &from, const row_place &at, int i, bool alike, Whole whole)
+{
+    if (alike && at.whole<V>(i)) {
+        whole();
+    } else if (!at.simple) {
+#pragma unroll
+        for (int j = 0; j < V; j++)
+            if (at.has(i, j)) row[at.column(i) + j] = from.element(j);
+    }
+}
+template <class Op, bool simple, class Words>
+TRINE_DEVICE void store_row(const Op &op, const row_operands<Op, simple> &row, const Words &from, const row_place &at, int i)
+{
+    store_row<row_pack<row_element<Op>>>(row.out, from, at, i, row.out_alike, [&] { row.store(op, from, at, i); });
+}
+
+template <class Op, int P, bool simple>
+TRINE_DEVICE void load_tile(row_tile_of<Op, P> &tile, const Op &op, const row_operands<Op, simple> &row, const row_place &at)
+{
+    using T = row_element<Op>;
+    const auto load = [&](auto &to, const row_place &at, int k, float neutral) {
+        const T *const from = row.in[k];
+        load_row(to, from, at, row.alike[k], neutral, [&](int column) { return row_words<T>::load(from + column); });
+    };
+    if constexpr (row_in_pieces<Op>) {
+        visit_part(op, [&](auto p) { /* once for all inputs: their packs are in flight together */
+#pragma unroll
+                                     for (int k = 0; k < Op::inputs; k++)
+                                         load_row(tile.at[k], row.in[k], at, true, op.neutral(), [&](int column) {
+                                             return row_words<T>::template load_parts<p.bytes>([&](int j) {
+                                                 return row.in[k] +
+                                                        row.in_pieces(op, 1 + k,
+                                                                      row.template part_column<p.bytes>(at, column, j));
+                                             });
+                                         });
+        });
+    } else if constexpr (row_adds<Op>) {
+        constexpr int each = P > row_few ? P / 4 : P; /* registers are short */
+        load(tile.at[0], at, 0, 0.0f);
+#pragma unroll
+        for (int first = 0; first < P; first += each) {
+            row_words<T> more[each];
+            load(more, at.from(first), 1, 0.0f);
+#pragma unroll
+            for (int i = 0; i < each; i++) {
+                tile.at[0][first + i].add(more[i]);
+                tile.pass(first + i, at.zero());
+            }
+        }
+    } else {
+#pragma unroll
+        for (int k = 0; k < Op::inputs; k++) load(tile.at[k], at, k, op.neutral());
+    }
+}
+
+template <class Op, class F> TRINE_DEVICE auto once_of(F fetch)
+{
+    if constexpr (row_fetches_once<Op>)
+        return fetch();
+    else
+        return 0;
+}
+
+template <class A, class B> constexpr bool same_type = false;
+template <class A> constexpr bool same_type<A, A> = true;
+
+/* The first packs of what fetch() loads. */
+template <class Op, int P, bool simple, bool any = simple && (row_ahead<Op, P> > 0)> struct row_fetched {
+    static constexpr int count = 0;
+    TRINE_DEVICE_METHOD void begin(const Op &, const row_place &) {}
+};
+template <class Op, int P, bool simple> struct row_fetched<Op, P, simple, true> {
+    static constexpr int count = row_ahead<Op, P>;
+    typename Op::ahead pack[count];
+    TRINE_DEVICE_METHOD void begin(const Op &op, const row_place &at)
+    {
+        if (!op.fetches_element()) return;
+#pragma unroll
+        for (int i = 0; i < count; i++)
+            if (at.touches<row_pack<row_element<Op>>>(i)) pack[i] = op.template fetch<row_element<Op>>(at, i, 0);
+    }
+};
+
+/* Pack i of the output, and of the sum where the op adds. */
+template <class Op, int P, bool simple, class Fetched>
+TRINE_DEVICE void store_pack_of(const typename Op::stats &stats, const row_tile_of<Op, P> &tile, const Op &op,
+                                const row_operands<Op, simple> &row, const row_place &at, int i, const Fetched &fetched)
+{
+    using T = row_element<Op>;
+    if constexpr (row_adds<Op>) {
+        const row_words<T> &sum = tile.at[0][i];
+        if (row.sum) store_row<row_pack<T>>(row.sum, sum, at, i, row.sum_alike, [&] { sum.store(row.sum + at.column(i)); });
+    }
+    row_words<T> out;
+#pragma unroll
+    for (int q = 0; q < row_pack<T> / 4; q++) {
+        float y[4];
+        op.emit(y, stats, tile, i, q, fetched);
+        out.set_four(q, y);
+    }
+    store_row(op, row, out, at, i);
+}
+
+/* The same of all packs, with what fetch() loads in groups. */
+template <class W, class Op, int P, class Ahead>
+TRINE_DEVICE void store_tile_ahead(const typename Op::stats &stats, const row_tile_of<Op, P> &tile, const Op &op,
+                                   const row_operands<Op, true> &row, const row_place &at, const Ahead &ahead)
+{
+    constexpr int V = row_pack<row_element<Op>>, G = same_type<W, row_element<Op>> ? Ahead::count : 1;
+    static_assert(P % G == 0, "whole groups");
+#pragma unroll
+    for (int g = 0; g < P; g += G) {
+        decltype(op.template fetch<W>(at, 0, 0)) group[G];
+#pragma unroll
+        for (int u = 0; u < G; u++) {
+            if constexpr (same_type<W, row_element<Op>>) {
+                if (g == 0) {
+                    group[u] = ahead.pack[u];
+                    continue;
+                }
+            }
+            if (at.touches<V>(g + u)) group[u] = op.template fetch<W>(at, g + u, 0);
+        }
+#pragma unroll
+        for (int u = 0; u < G; u++)
+            if (at.touches<V>(g + u)) store_pack_of(stats, tile, op, row, at, g + u, group[u]);
+    }
+}
+
+template <class Op, int P, bool simple, class Ahead = row_fetched<Op, 0, false, false>>
+TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile_of<Op, P> &tile, const Op &op,
+                             const row_operands<Op, simple> &row, const row_place &at, int64_t first, const Ahead &ahead = {})
+{
+    using T = row_element<Op>;
+    op.template choose<simple>([&](auto shared) {
+        using W = typename decltype(shared)::type;
+        if constexpr (Ahead::count > 0) return store_tile_ahead<W>(stats, tile, op, row, at, ahead);
+        const auto again = [&](int i, const auto &once) {
+            if constexpr (row_fetches_once<Op>)
+                return once;
+            else
+                return op.template fetch<W>(at, i, first);
+        };
+        const auto once = once_of<Op>([&] { return op.template fetch<W>(at, 0, first); });
+#pragma unroll
+        for (int i = 0; i < P; i++) {
+            if (!at.touches<row_pack<T>>(i)) continue;
+            if constexpr (row_narrow<Op>) {
+                store_row(op, row, op.codes(stats, tile, i), at, i);
+            } else {
+                store_pack_of(stats, tile, op, row, at, i, again(i, once));
+            }
+        }
+    });
+}
+
+/* For an Op whose rows share nothing. */
+struct row_shares_nothing {
+    struct nothing {};
+    static bool aligned() { return true; }
+    template <bool simple, class F> static TRINE_DEVICE_METHOD void choose(F f) { f(tag<float>{}); }
+    template <class W> static TRINE_DEVICE_METHOD nothing fetch(const row_place &, int, int64_t) { return nothing{}; }
+};
+
+/* The same number, of which nothing that was derived of it is kept. */
+TRINE_DEVICE int64_t derived_again(int64_t x, uint32_t zero)
+{
+    uint32_t low = uint32_t(x);
+    target::opaque(low, zero);
+    return int64_t(uint64_t(x) >> 32 << 32 | low);
+}
+
+} // namespace simt
+
+#endif
