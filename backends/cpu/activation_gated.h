@@ -34,32 +34,49 @@ static inline pair gelu_tanh_pair(float x)
 /* dup = dy f(gate), dgate = dy up f'(gate). */
 typedef void (*gated_fn)(float alpha, float *dgate, float *dup, const float *gate, const float *up, const float *dy, int64_t n);
 
-#define GATED_EACH(result, at) \
-    { \
-        float x = gate[at]; \
-        const pair p = result; \
-        outs[0][k] = dy[at] * up[at] * p.slope; \
-        outs[1][k] = dy[at] * p.value; \
-    }
 #define GATED(name, result) \
     static void gated_##name(float alpha, float *dgate, float *dup, const float *gate, const float *up, const float *dy, \
                              int64_t n) \
     { \
-        float *const outs[] = {dgate, dup}; \
         (void)alpha; \
-        _Pragma("GCC ivdep") for (int64_t k = 0; k < n; k++) GATED_EACH(result, k) \
-    } \
-    static __attribute__((unused)) void gated_put_##name(float alpha, float *dgate, float *dup, const float *gate, \
-                                                         const float *up, const float *dy, int64_t n, bool stream) \
-    { \
-        (void)alpha; \
-        for (int64_t i = 0; i < n; i += LANES_PUT) { \
-            float outs[2][LANES_PUT]; \
-            for (int k = 0; k < LANES_PUT; k++) GATED_EACH(result, i + k) \
-            for (int o = 0; o < 2; o++) \
-                lanes_put((o ? dup : dgate) + i, TRINE_F32, lanes_load(outs[o], TRINE_F32, 0), \
-                          lanes_load(outs[o], TRINE_F32, LANES), stream); \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) \
+        { \
+            float x = gate[i]; \
+            const pair p = result; \
+            dgate[i] = dy[i] * up[i] * p.slope; \
+            dup[i] = dy[i] * p.value; \
         } \
+    } \
+    static __attribute__((unused)) void gated_put_##name(char *dgate, char *dup, const char *gate, const char *up, \
+                                                         const char *dy, trine_dtype dtype, int64_t n, bool stream) \
+    { \
+        if (dtype == TRINE_F32) \
+            GATED_PUT_AS(TRINE_F32, result) \
+        else if (dtype == TRINE_BF16) \
+            GATED_PUT_AS(TRINE_BF16, result) \
+        else \
+            GATED_PUT_AS(TRINE_F16, result) \
+    }
+/* As PUT_AS. */
+#define GATED_PUT_AS(type, result) \
+    for (int64_t i = 0; i < n; i += LANES_PUT) { \
+        float in[LANES_PUT], in_up[LANES_PUT], in_dy[LANES_PUT], outs[2][LANES_PUT]; \
+        for (int half = 0; half < LANES_PUT; half += LANES) { \
+            const f32x16 v[] = {lanes_load(gate, type, i + half), lanes_load(up, type, i + half), \
+                                lanes_load(dy, type, i + half)}; \
+            memcpy(in + half, &v[0], sizeof v[0]); \
+            memcpy(in_up + half, &v[1], sizeof v[1]); \
+            memcpy(in_dy + half, &v[2], sizeof v[2]); \
+        } \
+        for (int k = 0; k < LANES_PUT; k++) { \
+            float x = in[k]; \
+            const pair p = result; \
+            outs[0][k] = in_dy[k] * in_up[k] * p.slope; \
+            outs[1][k] = in_dy[k] * p.value; \
+        } \
+        for (int o = 0; o < 2; o++) \
+            lanes_put((o ? dup : dgate) + i * lanes_size(type), type, lanes_load(outs[o], TRINE_F32, 0), \
+                      lanes_load(outs[o], TRINE_F32, LANES), stream); \
     }
 GATED(SILU, silu_pair(x))
 GATED(GELU, gelu_pair(x))
@@ -87,16 +104,16 @@ void activate_gated(trine_activation_kind kind, float alpha, float *dgate, float
     kinds[kind].slope(alpha, dgate, gate, dgate, n);
 }
 
-bool activate_gated_put(trine_activation_kind kind, float alpha, float *dgate, float *dup, const float *gate, const float *up,
-                        const float *dy, int64_t n, bool stream)
+bool activate_gated_put(trine_activation_kind kind, void *dgate, void *dup, const void *gate, const void *up, const void *dy,
+                        trine_dtype dtype, int64_t n, bool stream)
 {
     if (!LANES_PUTS || !gated_of(kind)) return false;
     if (kind == TRINE_ACT_SILU)
-        gated_put_SILU(alpha, dgate, dup, gate, up, dy, n, stream);
+        gated_put_SILU(dgate, dup, gate, up, dy, dtype, n, stream);
     else if (kind == TRINE_ACT_GELU)
-        gated_put_GELU(alpha, dgate, dup, gate, up, dy, n, stream);
+        gated_put_GELU(dgate, dup, gate, up, dy, dtype, n, stream);
     else
-        gated_put_GELU_TANH(alpha, dgate, dup, gate, up, dy, n, stream);
+        gated_put_GELU_TANH(dgate, dup, gate, up, dy, dtype, n, stream);
     return true;
 }
 

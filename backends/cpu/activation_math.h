@@ -22,10 +22,10 @@ void activate_slopes(trine_activation_kind kind, float alpha, float *dx, const f
 #define activate_gated TRINE_CPU(activate_gated)
 void activate_gated(trine_activation_kind kind, float alpha, float *dgate, float *dup, const float *gate, const float *up,
                     const float *dy, int64_t n);
-/* The same straight from memory to whole lines of it, n a multiple of 32; false: not done, for there is no such loop. dgate and dup
- * may be one of the others each. */
+/* The same straight from memory to whole lines of it, of f32, f16 or bf16, n a multiple of 32; false: not done, for there is no
+ * such loop. dgate and dup may be one of the others each. */
 #define activate_gated_put TRINE_CPU(activate_gated_put)
-bool activate_gated_put(trine_activation_kind kind, float alpha, float *dgate, float *dup, const float *gate, const float *up,
-                        const float *dy, int64_t n, bool stream);
+bool activate_gated_put(trine_activation_kind kind, void *dgate, void *dup, const void *gate, const void *up, const void *dy,
+                        trine_dtype dtype, int64_t n, bool stream);
 
 #endif

@@ -40,8 +40,8 @@ static void backward_run(const void *user, char *const *p, const int64_t *step, 
     SPAN_BUFFER(dy_buffer);
     SPAN_BUFFER(dgate);
     SPAN_BUFFER(dup);
-    bool may_put = c->dtype == TRINE_F32 && ((uintptr_t)p[0] - (uintptr_t)p[1]) % 64 == 0;
-    for (int k = 0; k < 5; k++) may_put = may_put && step[k] == 1 && (uintptr_t)p[k] % sizeof(float) == 0;
+    bool may_put = ((uintptr_t)p[0] - (uintptr_t)p[1]) % 64 == 0;
+    for (int k = 0; k < 5; k++) may_put = may_put && step[k] == 1;
     for (int64_t i = 0, m; i < n; i += m) {
         char *to = p[0] + i * step[0] * size;
         m = span_length(to, c->dtype, n - i);
@@ -51,10 +51,7 @@ static void backward_run(const void *user, char *const *p, const int64_t *step, 
             char *at[5];
             for (int k = 0; k < 5; k++) at[k] = p[k] + i * size;
             m = lines > 0 ? lines : before;
-            if (lines > 0 &&
-                activate_gated_put(c->kind, c->alpha, (float *)(void *)at[0], (float *)(void *)at[1], (float *)(void *)at[2],
-                                   (float *)(void *)at[3], (float *)(void *)at[4], lines, stream))
-                continue;
+            if (lines > 0 && activate_gated_put(c->kind, at[0], at[1], at[2], at[3], at[4], c->dtype, lines, stream)) continue;
             m = m < SPAN_MAX ? m : SPAN_MAX;
         }
         const float *gate = cpu_load(gate_buffer, p[2] + i * step[2] * size, c->dtype, m, step[2]);
