@@ -49,9 +49,18 @@ template <class Op, bool simple> inline row_team choose_gradient_team(const trin
     return team.packs || most == few ? team : fit_gradient_team<Op, most, simple>(call, packs, most_blocks);
 }
 
-/* As many teams as work at a time, at most one for each of their turns. */
+/* Teams for `most` turns in all, where each has sums of n columns to write, which are read again: a column of another team costs
+ * 1 / 250000 of a turn (on an H100 16 bytes by its L2 cache and 1 us). Of large tensors more than work at a time. */
+inline int64_t gradient_groups(int64_t most, int64_t n)
+{
+    int64_t turns = 1;
+    while (turns < 64 && most * n > 250000 * (turns + 1) * (turns + 1)) turns++;
+    return ceil_div(most, turns);
+}
+
+/* As many teams as work at a time, of few rows less. */
 template <class Op, bool simple>
-inline gradient_plan<Op> plan_gradient(const trine_call *call, int64_t rows, int64_t n, const row_team &team)
+inline gradient_plan<Op> plan_gradient(const trine_call *call, int64_t rows, int64_t n, const row_team &team, bool wanted)
 {
     const trine_device_props &props = call->device->props;
     const int64_t shared = int64_t(gradient_shared<Op, simple>(team, props.wave_size)), reserved = 1024; /* a block's own */
@@ -61,7 +70,8 @@ inline gradient_plan<Op> plan_gradient(const trine_call *call, int64_t rows, int
     const int64_t most = ceil_div(rows, team.shift >= 0 ? team.threads >> team.shift : 1);
     int64_t groups = props.compute_units * (at_once > 1 ? at_once : 1) / team.blocks;
     groups = groups < 1 ? 1 : groups;
-    return {rows, n, int32_t(groups < most ? groups : most), 1, team.shift, nullptr, nullptr, nullptr};
+    const int64_t useful = wanted ? gradient_groups(most, n) : most;
+    return {rows, n, int32_t(groups < useful ? groups : useful), 1, team.shift, nullptr, nullptr, nullptr};
 }
 
 /* Rows in tiles: the longest, for which one kernel that takes any rows is enough. */
@@ -188,7 +198,8 @@ template <class Op, bool simple> struct gradient_ways {
     size_t workspace(const trine_call *call, bool wanted) const
     {
         const auto of = [&](const row_team &t) {
-            return t.packs ? gradient_workspace<Op>(plan_gradient<Op, simple>(call, tiles.rows, tiles.n, t), wanted).size : 0;
+            return t.packs ? gradient_workspace<Op>(plan_gradient<Op, simple>(call, tiles.rows, tiles.n, t, wanted), wanted).size
+                           : 0;
         };
         const size_t least = team.packs ? of(team) : gradient_workspace<Op>(tiles, wanted).size;
         return of(widest) > least ? of(widest) : least;
@@ -201,7 +212,7 @@ template <class Op, bool simple> struct gradient_ways {
         /* fewer packs a thread, with another row on its way, are worth the larger clusters that not all devices have */
         const bool wider = widest.packs && (!team.packs || widest.packs < team.packs);
         const row_team taken = wider && gradient_fits<Op, simple>(call, widest) ? widest : team;
-        gradient_plan<Op> plan = taken.packs ? plan_gradient<Op, simple>(call, tiles.rows, tiles.n, taken) : tiles;
+        gradient_plan<Op> plan = taken.packs ? plan_gradient<Op, simple>(call, tiles.rows, tiles.n, taken, wanted) : tiles;
         gradient_workspace<Op>(plan, wanted).place(plan, call->workspace, wanted);
         trine_status status = TRINE_OK;
         if (plan.rows > 0)
