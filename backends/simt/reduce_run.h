@@ -26,13 +26,14 @@ inline int64_t clamped(int64_t n, int64_t low, int64_t high) { return n > high &
 /* ---- Plans ---- */
 
 /* A group is so large that each thread has about four packs: part of a wave, or the block for segments of more than 16 packs a
- * lane. */
+ * lane; of one where outputs are so few that all blocks work at a time. */
 template <class Kind> inline reduce_rows_plan plan_rows(const trine_call *call, const trine_reduction &r)
 {
     constexpr int V = 16 / int(sizeof(reduce_element<Kind>));
     const int64_t wave = call->device->props.wave_size, loads = r.step[0] == 1 ? ceil_div(r.n, V) : r.n,
                   many = wanted_blocks(call, r.kept.numel);
-    const bool whole_block = loads > 16 * wave;
+    const bool few = loads >= reduce_threads && r.kept.numel <= call->device->props.compute_units * 4,
+               whole_block = few || loads > 16 * wave;
     reduce_rows_plan plan = {};
     plan.outputs = r.kept.numel;
     plan.n = r.n;
@@ -86,14 +87,51 @@ template <class Kind> inline trine_status launch_finish(trine_call *call, const 
                        static_cast<const reduce_state<Kind> *>(call->workspace), search);
 }
 
+/* Few outputs of a wave or less each are spread over all compute units. */
+inline int threads_of_few_outputs(const trine_call *call, const reduce_rows_plan &plan)
+{
+    const int64_t wanted = int64_t(call->device->props.compute_units) * 2;
+    const int least = call->device->props.wave_size;
+    int threads = reduce_threads;
+    while (threads > least && ceil_div(plan.outputs, threads >> plan.shift) < wanted) threads /= 2;
+    return threads;
+}
+
+/* Whether reduce_packs_kernel takes all of it. */
+template <class Kind> inline bool rows_of_packs(const Kind &kind, const trine_reduction &r, const reduce_rows_plan &plan)
+{
+    constexpr int V = 16 / int(sizeof(reduce_element<Kind>));
+    bool fit = !reduce_picks<Kind> && r.kept.ndim <= 1 && plan.pieces == 1 && plan.blocks <= 1 && r.n > 0 && r.n % V == 0 &&
+               r.n < 0x40000000 && plan.outputs < 0x40000000;
+    for (int k = 0; k < Kind::inputs; k++)
+        fit = fit && r.step[k] == 1 && aligned16(kind.in[k]) && (r.kept.ndim == 0 || r.kept.stride[k][0] % V == 0);
+    return fit;
+}
+
+template <class Kind> inline trine_status run_packs(trine_call *call, const Kind &kind, const trine_reduction &r,
+                                                    const reduce_rows_plan &plan, int threads, int64_t blocks)
+{
+    constexpr int V = 16 / int(sizeof(reduce_element<Kind>));
+    reduce_packs_plan<Kind> packs = {int(plan.outputs), int(r.n / V), plan.shift, {}, 0};
+    if (r.kept.ndim == 1) {
+        for (int k = 0; k < Kind::inputs; k++) packs.step[k] = r.kept.stride[k][0];
+        packs.to = r.kept.stride[2][0];
+    }
+    return launch(call, reduce_packs_kernel<Kind>, grid(blocks), threads, 0, packs, kind);
+}
+
 template <class Kind> inline trine_status run_rows(trine_call *call, const Kind &kind, const trine_reduction &r)
 {
     const reduce_rows_plan plan = plan_rows<Kind>(call, r);
     auto *states = static_cast<reduce_state<Kind> *>(call->workspace);
     TRINE_END_OF_QUERY(call, plan.blocks > 1 ? size_t(plan.outputs * plan.blocks) * sizeof *states : 0);
-    const int64_t blocks = plan.blocks ? plan.outputs * plan.blocks : ceil_div(plan.outputs, reduce_threads >> plan.shift);
-    const trine_status status = launch(call, reduce_rows_kernel<Kind>, grid(blocks), reduce_threads, 0, kind,
-                                       walk<3, divider_any>(r.kept), walk<2, divider_any>(r.rows), plan, states);
+    const int threads = plan.blocks ? int(reduce_threads) : threads_of_few_outputs(call, plan);
+    const int64_t blocks = plan.blocks ? plan.outputs * plan.blocks : ceil_div(plan.outputs, threads >> plan.shift);
+    if constexpr (!reduce_picks<Kind>) {
+        if (rows_of_packs(kind, r, plan)) return run_packs(call, kind, r, plan, threads, blocks);
+    }
+    const trine_status status = launch(call, reduce_rows_kernel<Kind>, grid(blocks), threads, 0, plan, kind, states,
+                                       walk<3, divider_any>(r.kept), walk<2, divider_any>(r.rows));
     if (status != TRINE_OK || plan.blocks <= 1) return status;
     return launch_finish(call, kind, r.kept, plan.outputs, plan.blocks, plan.blocks, 1,
                          reduce_search<Kind>(walk<2, divider_any>(r.rows), plan));
