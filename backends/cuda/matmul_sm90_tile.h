@@ -167,7 +167,7 @@ TRINE_DEVICE void batch_coordinates(const product<T> &p, int operand, const batc
 #pragma unroll
     for (int i = 0; i < 3; i++) {
         const int axis = walk.ndim - 1 - i;
-        to->batch[i] = axis >= 0 && walk.stride[operand][axis] != 0 ? int32_t(in.at[i]) : 0;
+        to->batch[i] = axis >= 0 && walk.step[axis][operand] != 0 ? int32_t(in.at[i]) : 0;
     }
 }
 

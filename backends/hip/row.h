@@ -10,6 +10,8 @@ namespace target {
 
 /* Packs of 16 bytes that a thread holds, all operands together: half of the 128 registers of a thread in a block of 1024. */
 constexpr int row_packs = 16;
+/* Whether words of what all rows share are read while a row comes (row_touched). */
+constexpr bool touches_early = false;
 constexpr int row_team_block = 1024;
 /* Where threads that go through many rows keep their columns' sums (norm_backward.h), how many work in a compute unit, and the block
  * beyond which two would be better. */

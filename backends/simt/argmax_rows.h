@@ -116,8 +116,9 @@ template <class T> inline trine_status run_argmax_rows(trine_call *call, const r
     const Op op = {{}, {kind.in[0]}, const_cast<T *>(kind.in[0]), kind.y, kind.wide, walk<3, divider_any>(r.kept)};
     const auto kernel =
         team.packs == row_few ? row_kernel<Op, row_few, lone_block, true> : row_kernel<Op, row_most<Op>, lone_block, true>;
-    const int64_t blocks = ceil_div(r.kept.numel, team.shift >= 0 ? team.threads >> team.shift : 1);
-    return launch(call, kernel, grid(blocks), team.threads, 0, op, row_walk<Op>(both), r.kept.numel, int(r.n), team.shift);
+    const int threads = threads_of_few_rows(call, team, r.kept.numel);
+    const int64_t blocks = ceil_div(r.kept.numel, team.shift >= 0 ? threads >> team.shift : 1);
+    return launch(call, kernel, grid(blocks), threads, 0, row_shape{r.kept.numel, int(r.n), team.shift}, op, row_walk<Op>(both));
 }
 
 template <class T> inline trine_status argmax(trine_call *call, const reduce_argmax<T> &kind, const trine_reduction &r)

@@ -33,7 +33,7 @@ template <int V> TRINE_DEVICE void row_offsets(const channel_walk &rows, int64_t
         rows.offsets(row, offset);
     } else {
 #pragma unroll
-        for (int k = 0; k < channel_operands; k++) offset[k] = row * rows.stride[k][0];
+        for (int k = 0; k < channel_operands; k++) offset[k] = row * rows.step[0][k];
     }
 }
 

@@ -128,7 +128,7 @@ template <class T> inline trine_status run_entropy_whole(trine_call *call, const
     if constexpr (row_goes_wide<Op, true>) {
         if (team.blocks > 1)
             return target::launch_wide(call, row_kernel<Op, sizes.wide, target::row_wide_team, true>, outer.numel * team.blocks,
-                                       team.blocks, team.threads, 0, op, walk, outer.numel, int(n), team.shift);
+                                       team.blocks, team.threads, 0, row_shape{outer.numel, int(n), team.shift}, op, walk);
     }
     return launch_rows<Op, sizes.most, true>(call, op, walk, outer.numel, n, team);
 }

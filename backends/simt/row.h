@@ -95,13 +95,20 @@ template <bool ahead, class Op> TRINE_DEVICE auto note_ahead_of(const Op &op, in
 }
 
 /* 2^shift threads of a wave a row, so that a block has several rows; or, with a negative shift, all threads of the team. */
+struct row_shape {
+    int64_t rows;
+    int n, shift;
+};
+
 template <class Op, int P, class Team, bool simple>
 TRINE_KERNEL((P < row_sizes_of<Op, simple>.most ? row_few_rows_block : row_threads))
-row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
+row_kernel(row_shape shape, Op op, row_walk<Op> outer)
 {
     if constexpr (Team::absent) return;
     constexpr bool notes_ahead = row_notes_ahead<Op> && P < row_sizes_of<Op, simple>.most;
     TRINE_SHARED typename Op::partial list[Team::most_blocks + target::max_waves];
+    const int64_t rows = shape.rows;
+    const int n = shape.n, shift = shape.shift;
     const bool alone = shift >= 0; /* no exchange */
     const int threads = target::block_threads(), in_team = Team::rank() * threads + target::thread_x();
     const int width = alone ? 1 << shift : threads * Team::blocks(), t = alone ? in_team & (width - 1) : in_team;
@@ -119,6 +126,8 @@ row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
     load_tile(tile, op, operands, at);
     row_fetched<Op, P, simple> ahead;
     ahead.begin(op, at);
+    row_touched<Op, P, simple> touched;
+    touched.begin(op, at, operands.in[0]);
     const auto noted = note_ahead_of<notes_ahead>(op, row, t == 0);
     typename Op::partial p = op.gather(tile, at, alone ? width : target::wave_size());
     if (!alone) {
@@ -134,11 +143,12 @@ row_kernel(Op op, row_walk<Op> outer, int64_t rows, int n, int shift)
     }
     if constexpr (row_emits<Op>) {
         tile.pass(at.zero());
+        const row_place place = touched.end(at.again().again());
         if constexpr (row_places_again<Op>) {
             outer.offsets(derived_again(row, at.zero()), offset);
-            store_tile(stats, tile, op, row_operands<Op, simple>(op, offset, 0, row), at.again().again(), 0, ahead);
+            store_tile(stats, tile, op, row_operands<Op, simple>(op, offset, 0, row), place, 0, ahead);
         } else {
-            store_tile(stats, tile, op, operands, at.again().again(), 0, ahead);
+            store_tile(stats, tile, op, operands, place, 0, ahead);
         }
     }
 }

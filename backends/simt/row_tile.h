@@ -30,9 +30,11 @@ template <class Op> constexpr bool row_emits = true;
  * second axis, their elements; operands as those of the rows. Only `simple` kernels and teams serve them. */
 template <class Op> constexpr bool row_in_pieces = false;
 /* Packs of what fetch() loads that are on their way together, the first of them beside the row itself: a store stands between two
- * loads, so that each would wait for memory by itself. Ops that specialise this have `ahead`, the type of fetch<element>(), and
- * fetches_element(), whether choose() gives that. 0: as it comes. */
+ * loads, so that each would wait for memory by itself. Ops that specialise this have `ahead`, a W that fits whatever choose() gives
+ * where fetches_ahead(), and fetched_ahead<W>(pack), which makes such a pack one of fetch<W>(). 0: as it comes. */
 template <class Op, int P> constexpr int row_ahead = 0;
+/* Ops that specialise this have touch(k, column), a word of the k-th of so many things that fetch() loads from. */
+template <class Op> constexpr int row_touches = 0;
 /* Ops whose note() takes what can be read before the row is there specialise this: note(stats, row, note_ahead(row)). Not where
  * the row takes all registers. */
 template <class Op> constexpr bool row_notes_ahead = false;
@@ -176,7 +178,7 @@ template <class Op, bool simple> struct row_operands {
     {
         const auto &size = op.inside.size[1]; /* a team's row has less than 2^31 elements */
         const int piece = int(size.narrow.divide(column));
-        return piece * op.inside.stride[operand][0] + (column - piece * int(size.d));
+        return piece * op.inside.step[0][operand] + (column - piece * int(size.d));
     }
 };
 
@@ -273,13 +275,48 @@ template <class Op, int P, bool simple, bool any = simple && (row_ahead<Op, P> >
 };
 template <class Op, int P, bool simple> struct row_fetched<Op, P, simple, true> {
     static constexpr int count = row_ahead<Op, P>;
-    typename Op::ahead pack[count];
+    using W = typename Op::ahead;
+    typename Op::template numbers<row_element<Op>> pack[count];
     TRINE_DEVICE_METHOD void begin(const Op &op, const row_place &at)
     {
-        if (!op.fetches_element()) return;
+        if (!op.fetches_ahead()) return;
 #pragma unroll
         for (int i = 0; i < count; i++)
-            if (at.touches<row_pack<row_element<Op>>>(i)) pack[i] = op.template fetch<row_element<Op>>(at, i, 0);
+            if (at.touches<row_pack<row_element<Op>>>(i)) pack[i] = op.template fetch<W>(at, i, 0);
+    }
+};
+
+/* Brings near what fetch() will load, while the row comes: else its packs would wait for it one by one, in a block that is the first
+ * to ask there. A thread reads a word of each two packs of its share. (prefetch.global.L1 in its place took up to twice as long as
+ * all the rest on an H100: each wave's request goes to the L2 cache, and all blocks ask for the same lines.) */
+template <class Op, int P, bool simple> constexpr bool row_is_touched =
+    simple &&target::touches_early &&row_touches<Op> != 0 && row_ahead<Op, P> == 0 && P <= row_few;
+template <class Op, int P, bool simple, bool any = row_is_touched<Op, P, simple>> struct row_touched {
+    TRINE_DEVICE_METHOD void begin(const Op &, const row_place &, const void *) {}
+    TRINE_DEVICE_METHOD row_place end(const row_place &at) const { return at; }
+};
+template <class Op, int P, bool simple> struct row_touched<Op, P, simple, true> {
+    enum { V = row_pack<row_element<Op>>, words = P / 2 };
+    uint32_t word[words][row_touches<Op>];
+    /* row: an address of it, whose highest bit is 0; so that its packs are asked for before. */
+    TRINE_DEVICE_METHOD void begin(const Op &op, const row_place &at, const void *row)
+    {
+        const int column = at.begin * P + int(reinterpret_cast<uintptr_t>(row) >> 63);
+#pragma unroll
+        for (int i = 0; i < words; i++)
+#pragma unroll
+            for (int k = 0; k < row_touches<Op>; k++)
+                word[i][k] = column + 2 * i * V < at.n ? op.touch(k, column + 2 * i * V) : 0u;
+    }
+    /* The same place; only known once all has come. */
+    TRINE_DEVICE_METHOD row_place end(const row_place &at) const
+    {
+        uint32_t all = 0;
+#pragma unroll
+        for (int i = 0; i < words; i++)
+#pragma unroll
+            for (int k = 0; k < row_touches<Op>; k++) all |= word[i][k];
+        return row_place{int(at.n + (all & at.zero())), at.begin, at.step, at.simple, at.row};
     }
 };
 
@@ -308,16 +345,16 @@ template <class W, class Op, int P, class Ahead>
 TRINE_DEVICE void store_tile_ahead(const typename Op::stats &stats, const row_tile_of<Op, P> &tile, const Op &op,
                                    const row_operands<Op, true> &row, const row_place &at, const Ahead &ahead)
 {
-    constexpr int V = row_pack<row_element<Op>>, G = same_type<W, row_element<Op>> ? Ahead::count : 1;
+    constexpr int V = row_pack<row_element<Op>>, G = same_type<typename W::number, row_element<Op>> ? Ahead::count : 1;
     static_assert(P % G == 0, "whole groups");
 #pragma unroll
     for (int g = 0; g < P; g += G) {
         decltype(op.template fetch<W>(at, 0, 0)) group[G];
 #pragma unroll
         for (int u = 0; u < G; u++) {
-            if constexpr (same_type<W, row_element<Op>>) {
+            if constexpr (same_type<typename W::number, row_element<Op>>) {
                 if (g == 0) {
-                    group[u] = ahead.pack[u];
+                    group[u] = op.template fetched_ahead<W>(ahead.pack[u]);
                     continue;
                 }
             }

@@ -216,7 +216,7 @@ template <class T, bool packed, int U> struct scaled_packs {
             const int64_t column = (p - r * int64_t(packs_a_row.d)) * row_pack<T>, i = p * row_pack<T>;
             if (packed && w.flat) {
                 first[u] = {from.codes + i, from.reals + i,
-                            from.scales + r * w.outer.stride[SCALED_SCALES][0] + (column >> 7) * w.column_step[SCALED_SCALES]};
+                            from.scales + r * w.outer.step[0][SCALED_SCALES] + (column >> 7) * w.column_step[SCALED_SCALES]};
                 left[u] = wanted < packs ? w.left_of(w.total - i) : 0;
                 continue;
             }
