@@ -19,8 +19,8 @@ constexpr int row_packs = 8;
  * beyond which two are better. */
 constexpr bool columns_in_registers = false;
 constexpr int columns_threads = 512, columns_team_block = 256;
-/* Whether words of what all rows share are read while a row comes (row_touched). */
-constexpr bool touches_early = true;
+/* Whether kernels have more code so that a block by itself ends sooner, which is all that counts for small tensors. */
+constexpr bool row_hurries = true;
 /* Where there are clusters, a block larger than this is better made two: then two rows are on their way in a multiprocessor. */
 constexpr int row_team_block = 512;
 

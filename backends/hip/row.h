@@ -10,8 +10,9 @@ namespace target {
 
 /* Packs of 16 bytes that a thread holds, all operands together: half of the 128 registers of a thread in a block of 1024. */
 constexpr int row_packs = 16;
-/* Whether words of what all rows share are read while a row comes (row_touched). */
-constexpr bool touches_early = false;
+/* Whether kernels have more code so that a block by itself ends sooner: not before that can be measured, and a thread's 16 packs
+ * take long enough to compile. */
+constexpr bool row_hurries = false;
 constexpr int row_team_block = 1024;
 /* Where threads that go through many rows keep their columns' sums (norm_backward.h), how many work in a compute unit, and the block
  * beyond which two would be better. */

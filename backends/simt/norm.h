@@ -210,6 +210,8 @@ template <class T, bool adds> struct norm_rows {
     {
         if constexpr (!simple)
             f(tag<norm_parameters<row_mixed, norm_way::any>>{});
+        else if constexpr (!target::row_hurries)
+            choose_number<norm_way::any>(f);
         else if (mode == norm_mode::centred)
             choose_number<norm_way::centred>(f);
         else

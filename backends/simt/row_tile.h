@@ -290,7 +290,7 @@ template <class Op, int P, bool simple> struct row_fetched<Op, P, simple, true> 
  * to ask there. A thread reads a word of each two packs of its share. (prefetch.global.L1 in its place took up to twice as long as
  * all the rest on an H100: each wave's request goes to the L2 cache, and all blocks ask for the same lines.) */
 template <class Op, int P, bool simple> constexpr bool row_is_touched =
-    simple &&target::touches_early &&row_touches<Op> != 0 && row_ahead<Op, P> == 0 && P <= row_few;
+    simple &&target::row_hurries &&row_touches<Op> != 0 && row_ahead<Op, P> == 0 && P <= row_few;
 template <class Op, int P, bool simple, bool any = row_is_touched<Op, P, simple>> struct row_touched {
     TRINE_DEVICE_METHOD void begin(const Op &, const row_place &, const void *) {}
     TRINE_DEVICE_METHOD row_place end(const row_place &at) const { return at; }
