@@ -116,7 +116,7 @@ template <class T> inline trine_status run_argmax_rows(trine_call *call, const r
     const Op op = {{}, {kind.in[0]}, const_cast<T *>(kind.in[0]), kind.y, kind.wide, walk<3, divider_any>(r.kept)};
     const auto kernel =
         team.packs == row_few ? row_kernel<Op, row_few, lone_block, true> : row_kernel<Op, row_most<Op>, lone_block, true>;
-    const int threads = threads_of_few_rows(call, team, r.kept.numel);
+    const int threads = threads_of_few_rows(call, team.threads, team.shift, r.kept.numel);
     const int64_t blocks = ceil_div(r.kept.numel, team.shift >= 0 ? threads >> team.shift : 1);
     return launch(call, kernel, grid(blocks), threads, 0, row_shape{r.kept.numel, int(r.n), team.shift}, op, row_walk<Op>(both));
 }

@@ -32,6 +32,15 @@ inline trine_status launch_next(trine_call *call, void (*kernel)(P...), int64_t 
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+/* Threads of a block, at most `threads`, of which 2^shift, a wave or less, take a row: few rows are spread over all compute units.
+ * A negative shift: the block takes it, with all threads. */
+inline int threads_of_few_rows(const trine_call *call, int threads, int shift, int64_t rows)
+{
+    const int64_t wanted = int64_t(call->device->props.compute_units) * 2;
+    while (shift >= 0 && threads > call->device->props.wave_size && ceil_div(rows, threads >> shift) < wanted) threads /= 2;
+    return threads;
+}
+
 } // namespace simt
 
 #endif

@@ -87,16 +87,6 @@ template <class Kind> inline trine_status launch_finish(trine_call *call, const 
                        static_cast<const reduce_state<Kind> *>(call->workspace), search);
 }
 
-/* Few outputs of a wave or less each are spread over all compute units. */
-inline int threads_of_few_outputs(const trine_call *call, const reduce_rows_plan &plan)
-{
-    const int64_t wanted = int64_t(call->device->props.compute_units) * 2;
-    const int least = call->device->props.wave_size;
-    int threads = reduce_threads;
-    while (threads > least && ceil_div(plan.outputs, threads >> plan.shift) < wanted) threads /= 2;
-    return threads;
-}
-
 /* Whether reduce_packs_kernel takes all of it. */
 template <class Kind> inline bool rows_of_packs(const Kind &kind, const trine_reduction &r, const reduce_rows_plan &plan)
 {
@@ -125,7 +115,7 @@ template <class Kind> inline trine_status run_rows(trine_call *call, const Kind 
     const reduce_rows_plan plan = plan_rows<Kind>(call, r);
     auto *states = static_cast<reduce_state<Kind> *>(call->workspace);
     TRINE_END_OF_QUERY(call, plan.blocks > 1 ? size_t(plan.outputs * plan.blocks) * sizeof *states : 0);
-    const int threads = plan.blocks ? int(reduce_threads) : threads_of_few_outputs(call, plan);
+    const int threads = plan.blocks ? int(reduce_threads) : threads_of_few_rows(call, reduce_threads, plan.shift, plan.outputs);
     const int64_t blocks = plan.blocks ? plan.outputs * plan.blocks : ceil_div(plan.outputs, threads >> plan.shift);
     if constexpr (!reduce_picks<Kind>) {
         if (rows_of_packs(kind, r, plan)) return run_packs(call, kind, r, plan, threads, blocks);

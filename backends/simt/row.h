@@ -94,7 +94,8 @@ template <bool ahead, class Op> TRINE_DEVICE auto note_ahead_of(const Op &op, in
         return 0;
 }
 
-/* 2^shift threads of a wave a row, so that a block has several rows; or, with a negative shift, all threads of the team. */
+/* Rows of n elements. 2^shift threads of a wave take one, so that a block has several; with a negative shift all threads of the
+ * team. */
 struct row_shape {
     int64_t rows;
     int n, shift;

@@ -59,16 +59,6 @@ inline row_team widened_team(trine_call *call, const row_team &team, int64_t row
     return team;
 }
 
-/* Of a block: where a row takes a wave or part of one, few rows are spread over all compute units. */
-inline int threads_of_few_rows(const trine_call *call, const row_team &team, int64_t rows)
-{
-    const int64_t wanted = int64_t(call->device->props.compute_units) * 2;
-    const int least = call->device->props.wave_size;
-    int threads = team.threads;
-    while (team.shift >= 0 && threads > least && ceil_div(rows, threads >> team.shift) < wanted) threads /= 2;
-    return threads;
-}
-
 /* The kernel of such rows for clusters of blocks, of which only resources are asked. */
 template <class Op, bool simple> inline int row_widest(trine_call *call)
 {
@@ -92,7 +82,7 @@ template <class Op, bool simple> inline row_team choose_team_here(trine_call *ca
 template <class Op, int P, bool simple> inline trine_status launch_rows(trine_call *call, const Op &op, const row_walk<Op> &outer,
                                                                         int64_t rows, int64_t n, const row_team &team)
 {
-    const int threads = threads_of_few_rows(call, team, rows);
+    const int threads = threads_of_few_rows(call, team.threads, team.shift, rows);
     const int64_t blocks = ceil_div(rows, team.shift >= 0 ? threads >> team.shift : 1);
     return launch(call, row_kernel<Op, P, lone_block, simple>, grid(blocks), threads, 0, row_shape{rows, int(n), team.shift}, op,
                   outer);

@@ -31,7 +31,8 @@ template <class Op> constexpr bool row_emits = true;
 template <class Op> constexpr bool row_in_pieces = false;
 /* Packs of what fetch() loads that are on their way together, the first of them beside the row itself: a store stands between two
  * loads, so that each would wait for memory by itself. Ops that specialise this have `ahead`, a W that fits whatever choose() gives
- * where fetches_ahead(), and fetched_ahead<W>(pack), which makes such a pack one of fetch<W>(). 0: as it comes. */
+ * where fetches_ahead(); numbers<element>, what fetch<ahead>() gives; fetched_ahead<W>(pack), which makes that a pack of
+ * fetch<W>(); and W::number, the parameters' type. 0: as it comes. */
 template <class Op, int P> constexpr int row_ahead = 0;
 /* Ops that specialise this have touch(k, column), a word of the k-th of so many things that fetch() loads from. */
 template <class Op> constexpr int row_touches = 0;
