@@ -130,7 +130,7 @@ void case_set_fill(case_tensor *t, case_fill fill, double a, double b)
 
 const char *case_layout_name(case_layout layout)
 {
-    static const char *const names[LAYOUT_COUNT] = {"dense", "offset", "padded", "strided", "transposed"};
+    static const char *const names[] = {"dense", "offset", "padded", "strided", "transposed", "gapped"};
     return names[layout];
 }
 

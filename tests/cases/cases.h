@@ -26,7 +26,10 @@ typedef enum case_layout {
     LAYOUT_PADDED,     /* rows of the last axis are dense, but three elements apart from each other */
     LAYOUT_STRIDED,    /* every second element along the last axis, rows apart */
     LAYOUT_TRANSPOSED, /* the last two axes exchanged in memory */
-    LAYOUT_COUNT
+    LAYOUT_COUNT,
+    /* Not among those that cases try in turn: dense rows of the last axis at multiples of 16 elements, after every axis room for one
+     * more; so no two axes can be walked as one. */
+    LAYOUT_GAPPED = LAYOUT_COUNT
 } case_layout;
 
 /* What an input is filled with; element i depends on the case's seed, the tensor and i alone. */

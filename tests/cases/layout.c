@@ -115,6 +115,9 @@ void cases_permute(case_list *list, case_kind kind)
     every_order(list, TRINE_U8, (int64_t[]){4, 3, 33, 65}, LAYOUT_PADDED);
     every_order(list, TRINE_F64, (int64_t[]){2, 3, 5, 4}, LAYOUT_STRIDED);
     every_order(list, TRINE_F16, (int64_t[]){1, 70, 1, 66}, LAYOUT_DENSE);
+    /* matrices of whole packs along two axes, and three */
+    new_permute(list, TRINE_BF16, 4, (int64_t[]){2, 3, 64, 80}, (int32_t[]){0, 1, 3, 2}, LAYOUT_GAPPED);
+    new_permute(list, TRINE_F32, 5, (int64_t[]){2, 3, 2, 64, 80}, (int32_t[]){0, 1, 2, 4, 3}, LAYOUT_GAPPED);
     new_permute(list, TRINE_I32, 0, (int64_t[]){0}, (int32_t[]){0}, LAYOUT_DENSE);
     new_permute(list, TRINE_I32, 3, (int64_t[]){3, 0, 2}, (int32_t[]){2, 1, 0}, LAYOUT_DENSE);
     new_permute(list, TRINE_I64, 8, (int64_t[]){2, 1, 3, 2, 1, 2, 3, 2}, (int32_t[]){7, 0, 6, 1, 5, 2, 4, 3}, LAYOUT_DENSE);

@@ -118,6 +118,7 @@ static void oracle_entropy_backward(const test_case *c, int64_t unit, double *co
 typedef struct entropy_shape {
     int64_t rows, classes;
     trine_cross_entropy_options options;
+    int64_t batch; /* of as many rows each; 0: rows along one axis */
 } entropy_shape;
 
 static test_case *new_entropy(case_list *list, trine_op op, trine_dtype dtype, trine_dtype label_dtype, entropy_shape s,
@@ -125,27 +126,30 @@ static test_case *new_entropy(case_list *list, trine_op op, trine_dtype dtype, t
 {
     static const char *const reductions[] = {"mean", "sum", "none"};
     const bool backward = op == TRINE_OP_cross_entropy_backward, each = s.options.reduction == TRINE_LOSS_NONE;
-    const double C = (double)(s.classes ? s.classes : 1), rows = (double)(s.rows ? s.rows : 1), cap = (double)s.options.softcap;
+    const int64_t all[] = {s.batch, s.rows, s.classes}, *shape = s.batch ? all : all + 1,
+                  count = s.rows * (s.batch ? s.batch : 1);
+    const int32_t axes = s.batch ? 2 : 1; /* of the rows */
+    const double C = (double)(s.classes ? s.classes : 1), rows = (double)(count ? count : 1), cap = (double)s.options.softcap;
     test_case *c =
         case_new(list, op, "%s %s %lldx%lld %s smoothing %g z %g cap %g%s", trine_dtype_name(dtype),
-                 trine_dtype_name(label_dtype), (long long)s.rows, (long long)s.classes, reductions[s.options.reduction],
+                 trine_dtype_name(label_dtype), (long long)count, (long long)s.classes, reductions[s.options.reduction],
                  (double)s.options.label_smoothing, (double)s.options.z_loss, cap, s.options.ignore ? " ignore" : "");
-    case_set_fill(case_in(c, "logits", dtype, SHAPE(s.rows, s.classes)), FILL_NORMAL, 0, 2);
-    case_set_fill(case_in(c, "labels", label_dtype, SHAPE(s.rows)), FILL_INTEGERS, s.options.ignore ? -1 : 0, C - 1);
+    case_set_fill(case_in(c, "logits", dtype, axes + 1, shape), FILL_NORMAL, 0, 2);
+    case_set_fill(case_in(c, "labels", label_dtype, axes, shape), FILL_INTEGERS, s.options.ignore ? -1 : 0, C - 1);
     if (backward) {
         CASE_ARGS(c, cross_entropy_backward)->options = s.options;
-        case_set_fill(case_in(c, "lse", TRINE_F32, SHAPE(s.rows)), FILL_UNIFORM, log(C) + 1, log(C) + 4);
-        case_tensor *dloss = each ? case_in(c, "dloss", TRINE_F32, SHAPE(s.rows)) : case_in(c, "dloss", TRINE_F32, 0, NULL);
+        case_set_fill(case_in(c, "lse", TRINE_F32, axes, shape), FILL_UNIFORM, log(C) + 1, log(C) + 4);
+        case_tensor *dloss = each ? case_in(c, "dloss", TRINE_F32, axes, shape) : case_in(c, "dloss", TRINE_F32, 0, NULL);
         if (!each) case_set_fill(dloss, FILL_CONSTANT, 1.5, 0);
-        case_out(c, "dlogits", dtype, SHAPE(s.rows, s.classes));
-        c->units = s.rows;
+        case_out(c, "dlogits", dtype, axes + 1, shape);
+        c->units = count;
         c->oracle = oracle_entropy_backward;
         const double weight = s.options.reduction == TRINE_LOSS_MEAN ? 8 / rows : 4;
         case_tolerance(c, dtype, (64 + 16 * cap) * u, (16 + 8 * cap) * u * weight);
     } else {
         CASE_ARGS(c, cross_entropy)->options = s.options;
-        const case_tensor *loss = each ? case_out(c, "loss", TRINE_F32, SHAPE(s.rows)) : case_out(c, "loss", TRINE_F32, 0, NULL);
-        case_out(c, "lse", TRINE_F32, SHAPE(s.rows));
+        const case_tensor *loss = each ? case_out(c, "loss", TRINE_F32, axes, shape) : case_out(c, "loss", TRINE_F32, 0, NULL);
+        case_out(c, "lse", TRINE_F32, axes, shape);
         c->units = loss->numel;
         c->oracle = oracle_entropy;
         const double size = log(C) + 8, z = 1 + 2 * (double)s.options.z_loss * size;
@@ -154,7 +158,7 @@ static test_case *new_entropy(case_list *list, trine_op op, trine_dtype dtype, t
     }
     case_set_layout(c, layout);
     c->may_refuse = s.classes > 1 && (layout == LAYOUT_STRIDED || layout == LAYOUT_TRANSPOSED);
-    c->flops = 5.0 * (double)s.rows * (double)s.classes;
+    c->flops = 5.0 * (double)count * (double)s.classes;
     if (c->work > 1e6) c->work *= backward ? 40 : 8; /* passes of the oracle over a row */
     case_count_bytes(c);
     return c;
@@ -208,6 +212,8 @@ static void entropy_cases(case_list *list, case_kind kind, trine_op op)
             new_entropy(list, op, case_floats[d], TRINE_I32, (entropy_shape){2, 151937, entropy_options[o]}, LAYOUT_DENSE);
         }
         new_entropy(list, op, case_floats[d], TRINE_I32, (entropy_shape){9001, 3, entropy_options[1]}, LAYOUT_DENSE);
+        new_entropy(list, op, case_floats[d], TRINE_I64, (entropy_shape){7, 264, entropy_options[2], 3}, LAYOUT_GAPPED);
+        new_entropy(list, op, case_floats[d], TRINE_I32, (entropy_shape){7, 1032, entropy_options[3], 3}, LAYOUT_GAPPED);
         new_entropy(list, op, case_floats[d], TRINE_I32, (entropy_shape){0, 3, entropy_options[1]}, LAYOUT_DENSE);
         new_entropy(list, op, case_floats[d], TRINE_I32, (entropy_shape){0, 0, entropy_options[0]}, LAYOUT_DENSE);
         entropy_values(list, op, case_floats[d]);

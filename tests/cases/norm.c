@@ -185,6 +185,9 @@ static void check_cases(case_list *list, trine_op op)
         new_norm(list, (norm_case){op, dtype, TRINE_DTYPE_NONE, false, 1, (int64_t[]){333}, LAYOUT_DENSE, 0, 1, 1e-5});
         new_norm(list, (norm_case){op, dtype, TRINE_DTYPE_NONE, true, 3, (int64_t[]){3, 5, 129}, LAYOUT_PADDED, 0, 1, 1e-5});
         new_norm(list, (norm_case){op, dtype, dtype, true, 4, (int64_t[]){2, 3, 2, 72}, LAYOUT_OFFSET, 0, 1, 1e-5});
+        new_norm(list, (norm_case){op, dtype, dtype, true, 3, (int64_t[]){3, 5, 1032}, LAYOUT_GAPPED, 0, 1, 1e-5});
+        new_norm(list, (norm_case){op, dtype, dtype, true, 4, (int64_t[]){2, 3, 2, 128}, LAYOUT_GAPPED, 0, 1, 1e-5});
+        new_norm(list, (norm_case){op, dtype, TRINE_DTYPE_NONE, true, 2, (int64_t[]){37, 256}, LAYOUT_DENSE, 2, 1, 1e-5});
         new_norm(list, (norm_case){op, dtype, dtype, true, 2, (int64_t[]){0, 9}, LAYOUT_DENSE, 0, 1, 1e-5});
         case_set_inplace(new_norm(list, (norm_case){op, dtype, dtype, false, 2, (int64_t[]){9, 1031}, LAYOUT_DENSE, 0, 1, 1e-5}),
                          "y", "x");
@@ -216,6 +219,8 @@ static void residual_cases(case_list *list, trine_op op)
             new_residual(list, (norm_case){op, dtype, dtype, true, 2, large[i], LAYOUT_DENSE, 0, 1, 1e-5}, SUM_STORED);
         new_residual(list, (norm_case){op, dtype, dtype, true, 2, (int64_t[]){0, 9}, LAYOUT_DENSE, 0, 1, 1e-5}, SUM_STORED);
         new_residual(list, (norm_case){op, dtype, dtype, true, 4, (int64_t[]){2, 3, 2, 72}, LAYOUT_PADDED, 0, 1, 1e-5},
+                     SUM_STORED);
+        new_residual(list, (norm_case){op, dtype, dtype, true, 3, (int64_t[]){5, 3, 1032}, LAYOUT_GAPPED, 0, 1, 1e-5},
                      SUM_STORED);
         for (int i = 0; i < 4; i++) {
             const int64_t shape[] = {9, i < 2 ? 1031 : 40000};

@@ -114,6 +114,8 @@ static void forward_check(case_list *list, trine_op op)
         new_forward(list, op, case_floats[d], 1, (int64_t[]){333}, LAYOUT_DENSE);
         new_forward(list, op, case_floats[d], 3, (int64_t[]){3, 5, 129}, LAYOUT_PADDED);
         new_forward(list, op, case_floats[d], 4, (int64_t[]){2, 3, 2, 72}, LAYOUT_OFFSET);
+        new_forward(list, op, case_floats[d], 3, (int64_t[]){3, 5, 1032}, LAYOUT_GAPPED); /* rows along two axes, and three */
+        new_forward(list, op, case_floats[d], 4, (int64_t[]){2, 3, 2, 72}, LAYOUT_GAPPED);
         new_forward(list, op, case_floats[d], 2, (int64_t[]){0, 9}, LAYOUT_DENSE);
         case_set_inplace(new_forward(list, op, case_floats[d], 2, (int64_t[]){9, 1031}, LAYOUT_DENSE), "y", "x");
         forward_values(list, op, case_floats[d]);
@@ -196,6 +198,8 @@ static void backward_cases(case_list *list, case_kind kind, trine_op op)
                 if (lengths[i] < 2000 || layout < LAYOUT_STRIDED)
                     new_backward(list, op, case_floats[d], 2, (int64_t[]){rows_for(i), lengths[i]}, (case_layout)layout);
         new_backward(list, op, case_floats[d], 3, (int64_t[]){3, 5, 129}, LAYOUT_PADDED);
+        new_backward(list, op, case_floats[d], 3, (int64_t[]){3, 5, 72}, LAYOUT_GAPPED);
+        new_backward(list, op, case_floats[d], 4, (int64_t[]){2, 3, 2, 1032}, LAYOUT_GAPPED);
         case_set_inplace(new_backward(list, op, case_floats[d], 2, (int64_t[]){9, 1031}, LAYOUT_DENSE), "dx", "dy");
         case_set_inplace(new_backward(list, op, case_floats[d], 2, (int64_t[]){9, 515}, LAYOUT_DENSE), "dx", "y");
         new_backward(list, op, case_floats[d], 2, (int64_t[]){2, 50001}, LAYOUT_DENSE);

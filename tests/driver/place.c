@@ -25,10 +25,11 @@ trine_tensor place_view(const case_tensor *t, int64_t *offset)
     } else {
         v.stride[last] = layout == LAYOUT_STRIDED ? 2 : 1;
         pitch = v.stride[last] * t->shape[last] + 3;
+        if (layout == LAYOUT_GAPPED) pitch = (t->shape[last] + 31) / 16 * 16;
     }
     for (int32_t d = last - 1; d >= 0; d--) {
         v.stride[d] = pitch;
-        pitch *= t->shape[d] ? t->shape[d] : 1;
+        pitch *= layout == LAYOUT_GAPPED ? t->shape[d] + 1 : t->shape[d] ? t->shape[d] : 1;
     }
     return v;
 }
