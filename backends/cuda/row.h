@@ -28,6 +28,14 @@ constexpr int row_team_block = 512;
  * than an instruction. */
 TRINE_DEVICE void opaque(uint32_t &word, uint32_t zero) { asm volatile("add.u32 %0, %0, %1;" : "+r"(word) : "r"(zero)); }
 
+/* The same address, of which the compiler knows nothing: else it keeps an index, of which it makes one for every access, in four
+ * instructions for one. */
+template <class T> TRINE_DEVICE T *settled(T *p)
+{
+    asm("" : "+l"(p));
+    return p;
+}
+
 /* Shared memory of the same variable in another block of the cluster. */
 TRINE_DEVICE uint32_t cluster_address(const void *shared, int block)
 {

@@ -97,6 +97,12 @@ TRINE_DEVICE float rcp_fast(float x)
     return y;
 }
 TRINE_DEVICE float sqrt_ieee(float x) { return __fsqrt_rn(x); }
+TRINE_DEVICE float rsqrt_fast(float x)
+{
+    float y;
+    asm("rsqrt.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
 TRINE_DEVICE float rsqrt_ieee(float x) { return __frsqrt_rn(x); }
 TRINE_DEVICE float div_ieee(float a, float b) { return __fdiv_rn(a, b); }
 /* n / d for 0 <= n < 2^50 and 0 < d < 2^50; here a kernel has one copy of it, which is called. */

@@ -193,6 +193,7 @@ TRINE_DEVICE float rsqrt_ieee(float x)
     double refined = __builtin_fma(y * residual, __builtin_fma(residual, 0.375, 0.5), y);
     return float(x > 0.0f && x < __builtin_inff() ? refined : y);
 }
+TRINE_DEVICE float rsqrt_fast(float x) { return rsqrt_ieee(x); } /* the hardware's takes subnormals for 0 */
 /* Never contracted into a multiply-add. */
 TRINE_DEVICE float mul_rn(float a, float b)
 {

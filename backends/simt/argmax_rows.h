@@ -16,7 +16,7 @@ template <class T> struct argmax_rows : row_shares_nothing {
     T *out; /* not written */
     void *y;
     bool wide; /* i64 */
-    walk<3, divider_any> kept;
+    short_walk<3> kept;
 
     struct partial {
         int32_t key;
@@ -100,9 +100,10 @@ template <class T> inline row_team argmax_team(const trine_call *call, const T *
     constexpr int V = row_pack<T>;
     const int wave = call->device->props.wave_size;
     bool fit = r.rows.numel == 1 && r.step[0] == 1 && r.n % V == 0 && r.n >= 2 * wave * V && aligned16(x);
+    fit = fit && row_walk<argmax_rows<T>, true>::fits(r.kept);
     fit = fit && r.kept.numel >= 16 * int64_t(call->device->props.compute_units);
     for (int d = 0; d < r.kept.ndim; d++) fit = fit && (r.kept.size[d] == 1 || r.kept.stride[0][d] % V == 0);
-    return fit ? choose_team(r.n / V, wave, {false, row_few, row_most<argmax_rows<T>>, 0}, 1) : row_team{};
+    return fit ? choose_team(r.n / V, wave, {false, row_few, row_most<argmax_rows<T>>, 0, false}, 1) : row_team{};
 }
 
 template <class T> inline trine_status run_argmax_rows(trine_call *call, const reduce_argmax<T> &kind, const trine_reduction &r,
@@ -113,12 +114,13 @@ template <class T> inline trine_status run_argmax_rows(trine_call *call, const r
     TRINE_END_OF_QUERY(call, 0); /* as of so many rows reduce() needs none */
     trine_iter both = r.kept;    /* as the operands of row.h: no output, the input */
     for (int d = 0; d < both.ndim; d++) both.stride[1][d] = both.stride[0][d];
-    const Op op = {{}, {kind.in[0]}, const_cast<T *>(kind.in[0]), kind.y, kind.wide, walk<3, divider_any>(r.kept)};
+    const Op op = {{}, {kind.in[0]}, const_cast<T *>(kind.in[0]), kind.y, kind.wide, short_walk<3>(r.kept)};
     const auto kernel =
         team.packs == row_few ? row_kernel<Op, row_few, lone_block, true> : row_kernel<Op, row_most<Op>, lone_block, true>;
     const int threads = threads_of_few_rows(call, team.threads, team.shift, r.kept.numel);
     const int64_t blocks = ceil_div(r.kept.numel, team.shift >= 0 ? threads >> team.shift : 1);
-    return launch(call, kernel, grid(blocks), threads, 0, row_shape{r.kept.numel, int(r.n), team.shift}, op, row_walk<Op>(both));
+    return launch(call, kernel, grid(blocks), threads, 0, row_shape{r.kept.numel, int(r.n), team.shift}, op,
+                  row_walk<Op, true>(both));
 }
 
 template <class T> inline trine_status argmax(trine_call *call, const reduce_argmax<T> &kind, const trine_reduction &r)

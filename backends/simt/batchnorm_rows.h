@@ -71,7 +71,8 @@ template <class T> struct moment_rows : norm_rows<T, false> {
                eps,
                0.0f,
                norm_mode::centred,
-               false}
+               false,
+               norm_way::any}
     {
     }
     template <int P> TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width) const

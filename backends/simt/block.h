@@ -21,8 +21,10 @@ struct op_max {
 template <class T, class Op> TRINE_DEVICE T wave_reduce(T value, Op op, int width = target::wave_size())
 {
 #pragma unroll
-    for (int mask = target::wave_size() / 2; mask > 0; mask /= 2)
-        if (mask < width) value = op(value, target::shuffle_xor(value, mask));
+    for (int mask = target::wave_size() / 2; mask > 0; mask /= 2) {
+        const T with_other = op(value, target::shuffle_xor(value, mask)); /* always: no branch stands between the steps */
+        value = mask < width ? with_other : value;
+    }
     return value;
 }
 

@@ -32,20 +32,21 @@ struct entropy_options {
 
 /* Tensors with one element a row; operands of `at`: labels, losses (or dloss), lse, and the logits' rows. */
 enum { ENTROPY_LABELS, ENTROPY_LOSSES, ENTROPY_LSE, ENTROPY_LOGITS };
-struct entropy_rows {
-    walk<4, divider_any> at;
+template <class Walk> struct entropy_rows_of {
+    Walk at;
     id_list labels;
-    float *losses, *lse;
-    bool has_lse;
+    float *losses, *lse; /* lse may be NULL */
 };
+using entropy_rows = entropy_rows_of<walk<4, divider_any>>;
+using entropy_rows_short = entropy_rows_of<short_walk<4>>;
 
-template <class T, bool capped> struct entropy_forward : row_shares_nothing {
+template <class T, bool capped, class Rows = entropy_rows> struct entropy_forward : row_shares_nothing {
     using element = T;
     enum { inputs = 1 };
     const T *in[1];
     T *out; /* not written */
     entropy_options options;
-    entropy_rows rows;
+    Rows rows;
 
     struct partial {
         exp_sum exps;
@@ -120,13 +121,14 @@ template <class T, bool capped> struct entropy_forward : row_shares_nothing {
     TRINE_DEVICE_METHOD void write(const int64_t (&offset)[4], float lse, float loss) const
     {
         rows.losses[offset[ENTROPY_LOSSES]] = loss;
-        if (rows.has_lse) rows.lse[offset[ENTROPY_LSE]] = lse;
+        if (rows.lse) rows.lse[offset[ENTROPY_LSE]] = lse;
     }
 };
-template <class T, bool capped> constexpr bool row_emits<entropy_forward<T, capped>> = false;
-template <class T, bool capped> constexpr bool row_notes_ahead<entropy_forward<T, capped>> = true;
+template <class T, bool capped, class Rows> constexpr bool row_emits<entropy_forward<T, capped, Rows>> = false;
+template <class T, bool capped, class Rows> constexpr bool row_notes_ahead<entropy_forward<T, capped, Rows>> = true;
 /* Capped values are kept from the maximum to the sum, in registers of their own. */
-template <class T> constexpr int row_most<entropy_forward<T, true>> = target::row_packs < 8 ? target::row_packs : 8;
+template <class T, class Rows> constexpr int row_most<entropy_forward<T, true, Rows>> =
+    target::row_packs < 8 ? target::row_packs : 8;
 
 /* ---- The rows' losses ---- */
 
@@ -300,13 +302,13 @@ inline trine_tensor along_rows(const trine_tensor &t, const trine_tensor &labels
     return r;
 }
 
-inline walk<4, divider_any> entropy_walk(const trine_tensor &labels, const trine_tensor &losses, const trine_tensor &lse,
-                                         const trine_tensor &logits)
+inline trine_iter entropy_iter(const trine_tensor &labels, const trine_tensor &losses, const trine_tensor &lse,
+                               const trine_tensor &logits)
 {
     trine_tensor first = logits;
     first.ndim--;
     const trine_tensor *operands[] = {&labels, &losses, &lse, &first};
-    return walk<4, divider_any>(trine_iter_make(operands, 4, 1));
+    return trine_iter_make(operands, 4, 1);
 }
 
 constexpr size_t entropy_totals_bytes = size_t(entropy_most_blocks) * sizeof(entropy_total);
@@ -322,11 +324,14 @@ template <class T, bool capped> inline trine_status run_entropy(trine_call *call
     /* losses in the workspace lie row-major */
     const trine_tensor dense = trine_tensor_make(losses, TRINE_F32, a->labels.ndim, a->labels.shape),
                        *tensors[] = {&a->logits, &a->logits};
-    const entropy_rows rows = {entropy_walk(a->labels, each ? a->loss : dense, has_lse ? a->lse : a->labels, a->logits),
-                               id_list(a->labels), losses, data_of<float>(a->lse), has_lse};
+    const trine_iter at = entropy_iter(a->labels, each ? a->loss : dense, has_lse ? a->lse : a->labels, a->logits);
+    float *const lse = has_lse ? data_of<float>(a->lse) : nullptr;
+    const entropy_rows rows = {walk<4, divider_any>(at), id_list(a->labels), losses, lse};
+    const entropy_rows_short few = {short_walk<4>(at), id_list(a->labels), losses, lse};
+    T *const logits = data_of<T>(a->logits);
     const trine_status status = behind_workspace(call, own, [&](trine_call *inner) {
-        return run_rows(inner, entropy_forward<T, capped>{{}, {data_of<T>(a->logits)}, data_of<T>(a->logits), options, rows},
-                        tensors);
+        return run_rows(inner, entropy_forward<T, capped, entropy_rows_short>{{}, {logits}, logits, options, few},
+                        entropy_forward<T, capped>{{}, {logits}, logits, options, rows}, short_walk<4>::fits(at), tensors);
     });
     if (status != TRINE_OK || call->query || each) return status;
     return add_rows(call, n, rows, options, losses, totals, data_of<float>(a->loss));
@@ -347,8 +352,8 @@ inline trine_status run_entropy_backward(trine_call *call, const trine_cross_ent
     if (outer.numel == 0) return TRINE_OK;
     auto *totals = static_cast<entropy_total *>(call->workspace);
     const trine_tensor dloss = along_rows(a->dloss, a->labels);
-    const entropy_rows rows = {entropy_walk(a->labels, dloss, a->lse, a->logits), id_list(a->labels), data_of<float>(a->dloss),
-                               data_of<float>(a->lse), true};
+    const entropy_rows rows = {walk<4, divider_any>(entropy_iter(a->labels, dloss, a->lse, a->logits)), id_list(a->labels),
+                               data_of<float>(a->dloss), data_of<float>(a->lse)};
     if (mean) {
         const trine_status status = add_rows(call, outer.numel, rows, options, nullptr, totals, nullptr);
         if (status != TRINE_OK) return status;
@@ -368,7 +373,7 @@ inline trine_status entropy_weight(trine_call *call, const trine_tensor *labels,
                                    float *weight)
 {
     const trine_tensor *operands[] = {labels, labels, labels, labels};
-    const entropy_rows rows = {walk<4, divider_any>(trine_iter_make(operands, 4, 1)), id_list(*labels), nullptr, nullptr, false};
+    const entropy_rows rows = {walk<4, divider_any>(trine_iter_make(operands, 4, 1)), id_list(*labels), nullptr, nullptr};
     TRINE_END_OF_QUERY(call, entropy_totals_bytes);
     return add_rows(call, trine_tensor_numel(labels), rows, entropy_options(*o, 1), nullptr,
                     static_cast<entropy_total *>(call->workspace), nullptr, weight);

@@ -137,7 +137,7 @@ struct tile_shape {
     divider32 tiles, tiles_across; /* tiles: of a matrix */
 };
 
-template <class T, bool packed> TRINE_KERNEL(tile_threads) tile_kernel(walk<2, divider32> batch, tile_shape s, T *y, const T *x)
+template <class T, bool packed, class Walk> TRINE_KERNEL(tile_threads) tile_kernel(tile_shape s, T *y, const T *x, Walk batch)
 {
     TRINE_SHARED turned_tile<T> turned;
     const int64_t b = s.tiles.divide(target::block_x()), t = target::block_x() - b * s.tiles.d;
@@ -171,7 +171,13 @@ inline trine_status launch_tiles(trine_call *call, const trine_iter &batch, tile
     TRINE_REQUIRE_THAT(call, blocks <= 0x7fffffff, "the grid is too large");
     s.tiles = divider32(tiles);
     s.tiles_across = divider32(across);
-    return launch(call, tile_kernel<T, packed>, grid(blocks), tile_threads, 0, walk<2, divider32>(batch), s, y, x);
+    if constexpr (packed) {
+        if (short_walk<2>::fits(batch))
+            return launch(call, tile_kernel<T, true, short_walk<2>>, grid(blocks), tile_threads, 0, s, y, x,
+                          short_walk<2>(batch));
+    }
+    using Walk = walk<2, divider32>;
+    return launch(call, tile_kernel<T, packed, Walk>, grid(blocks), tile_threads, 0, s, y, x, Walk(batch));
 }
 
 /* Packs on both sides need sizes, steps and addresses in whole packs. */

@@ -114,9 +114,9 @@ template <class T> inline trine_status run_entropy_whole(trine_call *call, const
     if (outer.numel == 0) return TRINE_OK;
     const entropy_options options(f->options, n);
     const id_list labels(f->labels);
-    const walk<4, divider_any> at = entropy_walk(f->labels, f->loss, f->lse, f->logits);
-    const entropy_rows rows = {at, labels, data_of<float>(f->loss), data_of<float>(f->lse), true},
-                       weights = {at, labels, data_of<float>(b->dloss), nullptr, false};
+    const walk<4, divider_any> at(entropy_iter(f->labels, f->loss, f->lse, f->logits));
+    const entropy_rows rows = {at, labels, data_of<float>(f->loss), data_of<float>(f->lse)},
+                       weights = {at, labels, data_of<float>(b->dloss), nullptr};
     T *const logits = data_of<T>(f->logits);
     const Op op = {{},
                    {logits},
@@ -124,7 +124,7 @@ template <class T> inline trine_status run_entropy_whole(trine_call *call, const
                    {{}, {logits}, logits, options, rows},
                    {{}, {logits}, logits, options, weights, nullptr},
                    {f->labels.stride[0], f->loss.stride[0], f->lse.stride[0], f->logits.stride[0]}};
-    const row_walk<Op> walk(outer);
+    const row_walk<Op, true> walk(outer); /* of one axis */
     if constexpr (row_goes_wide<Op, true>) {
         if (team.blocks > 1)
             return target::launch_wide(call, row_kernel<Op, sizes.wide, target::row_wide_team, true>, outer.numel * team.blocks,

@@ -59,13 +59,12 @@ template <class T> struct row_parameter {
         }
         return r;
     }
-    /* The first word of what fetch() of a whole pack loads. */
-    TRINE_DEVICE_METHOD uint32_t touch(int column) const
+    /* The same of a whole pack of one that is given, of type T. */
+    TRINE_DEVICE_METHOD row_numbers<T, row_pack<T>> pack(int column) const
     {
-        if (!data) return 0;
-        return *reinterpret_cast<const uint32_t *>(static_cast<const char *>(data) +
-                                                   int64_t(column) * (narrow ? sizeof(T) : sizeof(float)));
+        return {{row_words<T>::load_shared(static_cast<const T *>(data) + uint32_t(column))}};
     }
+    bool is_given_as_row() const { return data && (sizeof(T) == sizeof(float) ? wide : narrow); }
     TRINE_METHOD bool aligned() const { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
 
   private:
@@ -86,9 +85,9 @@ enum class norm_mode {
     length   /* divided by the square root of the sum of squares, or eps: l2_normalize */
 };
 
-/* What emit() is compiled for: any mode; a centred one, which neither rounds first nor has an offset; or the others, without a
- * bias. */
-enum class norm_way { any, centred, plain };
+/* What emit() is compiled for: anything; or, without rounding first or an offset, a centred mode with weight and bias, another with a
+ * weight, or any with neither. Those are what is usual, of parameters of the row's type. */
+enum class norm_way { any, centred, plain, bare };
 template <class N, norm_way way_> struct norm_parameters {
     using number = N;
     static constexpr norm_way way = way_;
@@ -105,6 +104,7 @@ template <class T, bool adds> struct norm_rows {
     float eps, offset;  /* offset: of the weight */
     norm_mode mode;
     bool round_first;
+    norm_way way;
 
     /* Of modes that are not centred only the squares are not 0. */
     struct partial {
@@ -121,26 +121,29 @@ template <class T, bool adds> struct norm_rows {
     template <int P> TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width) const
     {
         partial p = identity();
-        float mean = 0.0f;
         if (mode == norm_mode::centred) {
+            int count = 0; /* known without asking the others: a reduction less */
 #pragma unroll
             for (int i = 0; i < P; i++) {
-                p.count += float(at.count<row_pack<T>>(i));
+                count += at.count_of_all<row_pack<T>>(i, width);
                 float own = 0.0f; /* packs side by side: an addition need not wait for all before it */
 #pragma unroll
                 for (int j = 0; j < row_pack<T>; j++) own += tile.at[0][i].value(j);
                 p.sum += own;
             }
-            p.count = wave_reduce(p.count, op_sum{}, width);
+            p.count = float(count);
             p.sum = wave_reduce(p.sum, op_sum{}, width);
-            mean = p.mean();
-            tile.pass(at.zero());
+            tile.template pass<!adds && row_keeps_values<P>>(at.zero());
+            p.squares = squares<true>(tile, at.again(), p.mean());
+        } else {
+            p.squares = squares<false>(tile, at, 0.0f);
         }
-        p.squares = wave_reduce(squares(tile, at.again(), mean), op_sum{}, width);
+        p.squares = wave_reduce(p.squares, op_sum{}, width);
         return p;
     }
-    /* About `mean`, of what the row has: asked once a pack where packs are whole. */
-    template <int P> static TRINE_DEVICE_METHOD float squares(const row_tile<T, 1, P> &tile, const row_place &at, float mean)
+    /* About `mean`, of what the row has: asked once a pack where packs are whole. What is beside the row is 0. */
+    template <bool about, int P>
+    static TRINE_DEVICE_METHOD float squares(const row_tile<T, 1, P> &tile, const row_place &at, float mean)
     {
         float sum = 0.0f;
 #pragma unroll
@@ -148,10 +151,10 @@ template <class T, bool adds> struct norm_rows {
             float own = 0.0f;
 #pragma unroll
             for (int j = 0; j < row_pack<T>; j++) {
-                const float d = tile.at[0][i].value(j) - mean;
-                if (at.simple || at.has(i, j)) own = target::fma_rn(d, d, own);
+                const float x = tile.at[0][i].value(j), d = about ? x - mean : x;
+                if (!about || at.simple || at.has(i, j)) own = target::fma_rn(d, d, own);
             }
-            sum += !at.simple || at.column(i) < at.n ? own : 0.0f;
+            sum += !about || !at.simple || at.column(i) < at.n ? own : 0.0f;
         }
         return sum;
     }
@@ -164,8 +167,9 @@ template <class T, bool adds> struct norm_rows {
             p.squares = target::fma_rn(d * d, a.count * b.count * target::rcp_fast(p.count), p.squares);
         return p;
     }
-    static TRINE_DEVICE_METHOD partial combine(const partial &mine)
+    TRINE_DEVICE_METHOD partial combine(const partial &mine) const
     {
+        if (mode != norm_mode::centred) return partial{0.0f, 0.0f, wave_reduce(mine.squares, op_sum{})};
         partial p = {wave_reduce(mine.count, op_sum{}), wave_reduce(mine.sum, op_sum{}), 0.0f};
         const float d = mine.mean() - p.mean();
         p.squares = wave_reduce(target::fma_rn(mine.count * d, d, mine.squares), op_sum{});
@@ -192,8 +196,8 @@ template <class T, bool adds> struct norm_rows {
             const float length = target::sqrt_ieee(p.squares);
             return stats{0.0f, target::div_ieee(1.0f, length < eps ? eps : length)};
         }
-        const float mean = mode == norm_mode::centred ? target::div_ieee(p.sum, float(n)) : 0.0f;
-        return stats{mean, target::rsqrt_ieee(target::div_ieee(p.squares, float(n)) + eps)};
+        const float each = target::rcp_fast(float(n)); /* to an ulp, as the root: a row waits for all of this */
+        return stats{mode == norm_mode::centred ? p.sum * each : 0.0f, target::rsqrt_fast(target::fma_rn(p.squares, each, eps))};
     }
     TRINE_DEVICE_METHOD void note(const stats &s, int64_t row) const
     {
@@ -208,35 +212,36 @@ template <class T, bool adds> struct norm_rows {
     /* Rows that are not whole packs take parameters element by element, whatever their type. */
     template <bool simple, class F> TRINE_DEVICE_METHOD void choose(F f) const
     {
-        if constexpr (!simple)
-            f(tag<norm_parameters<row_mixed, norm_way::any>>{});
-        else if constexpr (!target::row_hurries)
-            choose_number<norm_way::any>(f);
-        else if (mode == norm_mode::centred)
-            choose_number<norm_way::centred>(f);
-        else
-            choose_number<norm_way::plain>(f);
-    }
-    template <norm_way way, class F> TRINE_DEVICE_METHOD void choose_number(F f) const
-    {
-        if constexpr (sizeof(T) < sizeof(float)) {
-            if (narrow()) return f(tag<norm_parameters<T, way>>{});
+        if constexpr (!simple) return f(tag<norm_parameters<row_mixed, norm_way::any>>{});
+        if constexpr (target::row_hurries) {
+            if (way == norm_way::centred) return f(tag<norm_parameters<T, norm_way::centred>>{});
+            if (way == norm_way::plain) return f(tag<norm_parameters<T, norm_way::plain>>{});
+            if (way == norm_way::bare) return f(tag<norm_parameters<T, norm_way::bare>>{});
         }
-        f(tag<norm_parameters<float, way>>{});
+        if constexpr (sizeof(T) < sizeof(float)) {
+            if (narrow()) return f(tag<norm_parameters<T, norm_way::any>>{});
+        }
+        f(tag<norm_parameters<float, norm_way::any>>{});
     }
     template <class N, norm_way way = norm_way::any> struct numbers {
         row_numbers<typename row_number_type<N>::type, row_pack<T>> weight, bias;
     };
     using ahead = norm_parameters<T, norm_way::any>;
     TRINE_DEVICE_METHOD bool fetches_ahead() const { return sizeof(T) == sizeof(float) || narrow(); }
-    TRINE_DEVICE_METHOD uint32_t touch(int which, int column) const { return (which ? bias : weight).touch(column); }
+    TRINE_DEVICE_METHOD int touched() const { return way == norm_way::centred ? 2 : way == norm_way::plain ? 1 : 0; }
+    TRINE_DEVICE_METHOD const T *touch(int which) const { return static_cast<const T *>((which ? bias : weight).data); }
     template <class W>
     TRINE_DEVICE_METHOD numbers<typename W::number, W::way> fetch(const row_place &at, int i, int64_t first) const
     {
         using N = typename W::number;
-        numbers<N, W::way> r;
-        r.weight = weight.template fetch<N>(at, i, first);
-        if constexpr (W::way != norm_way::plain) r.bias = bias.template fetch<N>(at, i, first);
+        numbers<N, W::way> r = {};
+        if constexpr (W::way == norm_way::any) {
+            r.weight = weight.template fetch<N>(at, i, first);
+            r.bias = bias.template fetch<N>(at, i, first);
+        } else {
+            if constexpr (W::way != norm_way::bare) r.weight = weight.pack(int(first) + at.column(i));
+            if constexpr (W::way == norm_way::centred) r.bias = bias.pack(int(first) + at.column(i));
+        }
         return r;
     }
     template <class W> static TRINE_DEVICE_METHOD numbers<T, W::way> fetched_ahead(const numbers<T> &pack)
@@ -252,12 +257,13 @@ template <class T, bool adds> struct norm_rows {
             const float x = tile.at[0][i].value(4 * q + j);
             y[j] = (way == norm_way::plain ? x : x - s.mean) * s.rstd;
         }
-        if (sizeof(T) < 4 && way != norm_way::centred && round_first)
+        if constexpr (way == norm_way::bare) return;
+        if (sizeof(T) < 4 && way == norm_way::any && round_first)
 #pragma unroll
             for (int j = 0; j < 4; j++) y[j] = to_f32(from_f32<T>(y[j]));
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            const float w = given.weight.value(4 * q + j), factor = way == norm_way::centred ? w : offset + w;
+            const float w = given.weight.value(4 * q + j), factor = way == norm_way::any ? offset + w : w;
             y[j] = way == norm_way::plain ? y[j] * factor : target::fma_rn(y[j], factor, given.bias.value(4 * q + j));
         }
     }
@@ -298,17 +304,16 @@ struct norm_options {
 
 template <class T, bool adds> inline norm_rows<T, adds> norm_rows_of(const norm_options &o)
 {
-    return norm_rows<T, adds>{{},
-                              nullptr,
-                              nullptr,
-                              row_parameter<T>(o.weight, 1.0f),
-                              row_parameter<T>(o.bias, 0.0f),
-                              data_of<float>(o.mean),
-                              data_of<float>(o.rstd),
-                              o.eps,
-                              o.offset,
-                              o.mode,
-                              o.round_first};
+    const row_parameter<T> weight(o.weight, 1.0f), bias(o.bias, 0.0f);
+    norm_way way = norm_way::any;
+    if (!o.round_first && o.offset == 0.0f) {
+        const bool centred = o.mode == norm_mode::centred;
+        if (!weight.data && !bias.data) way = norm_way::bare;
+        if (weight.is_given_as_row() && bias.is_given_as_row() && centred) way = norm_way::centred;
+        if (weight.is_given_as_row() && !bias.data && !centred) way = norm_way::plain;
+    }
+    return norm_rows<T, adds>{{},    nullptr,  nullptr, weight,        bias, data_of<float>(o.mean), data_of<float>(o.rstd),
+                              o.eps, o.offset, o.mode,  o.round_first, way};
 }
 
 template <class T>

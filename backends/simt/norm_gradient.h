@@ -51,11 +51,20 @@ template <class Op> struct gradient_plan {
     gradient_stats *stats;          /* rows */
 };
 
+/* Over the rows, as of row.h. */
+template <bool simple> struct gradient_outer_type {
+    using type = walk<gradient_operands, divider_any>;
+};
+template <> struct gradient_outer_type<true> {
+    using type = short_walk<gradient_operands>;
+};
+template <bool simple> using gradient_outer = typename gradient_outer_type<simple>::type;
+
 /* The rows of a team: x and dy of one are on their way while another's dx is made. */
 template <class Op, int P, bool simple> struct gradient_walk {
     using T = row_element<Op>;
     const Op &op;
-    const walk<gradient_operands, divider_any> &outer;
+    const gradient_outer<simple> &outer;
     gradient_place<Op::V, simple> at;
     int64_t first; /* column */
 
@@ -177,7 +186,7 @@ constexpr int gradient_thread_bytes = int(Op::template columns<P>::bytes) + (gra
 /* Dynamic shared memory: the columns of all threads, places for two rows where they go there, then, for teams of several waves,
  * partials for two turns. */
 template <class Op, int P, class Team, bool simple, gradient_phase phase> TRINE_KERNEL(gradient_threads)
-gradient_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan<Op> plan)
+gradient_kernel(Op op, gradient_outer<simple> outer, gradient_plan<Op> plan)
 {
     if constexpr (Team::absent) return;
     using T = row_element<Op>;

@@ -102,10 +102,9 @@ template <class Op> struct gradient_workspace {
     }
 };
 
-using gradient_outer = walk<gradient_operands, divider_any>;
-
-template <class Op, int P, bool simple> inline trine_status
-launch_gradient_team(trine_call *call, const Op &op, const gradient_outer &outer, gradient_plan<Op> &plan, const row_team &team)
+template <class Op, int P, bool simple> inline trine_status launch_gradient_team(trine_call *call, const Op &op,
+                                                                                 const gradient_outer<simple> &outer,
+                                                                                 gradient_plan<Op> &plan, const row_team &team)
 {
     const size_t shared = gradient_shared<Op, simple>(team, call->device->props.wave_size);
     const auto kernel = gradient_kernel<Op, P, lone_block, simple, GRADIENT_ROWS>;
@@ -113,8 +112,9 @@ launch_gradient_team(trine_call *call, const Op &op, const gradient_outer &outer
     return launch(call, kernel, grid(plan.groups), team.threads, shared, op, outer, plan);
 }
 
-template <class Op, int P, bool narrow> inline trine_status
-launch_gradient_stream(trine_call *call, const Op &op, const gradient_outer &outer, gradient_plan<Op> &plan, const row_team &team)
+template <class Op, int P, bool narrow> inline trine_status launch_gradient_stream(trine_call *call, const Op &op,
+                                                                                   const gradient_outer<true> &outer,
+                                                                                   gradient_plan<Op> &plan, const row_team &team)
 {
     const size_t shared = size_t(gradient_stream<Op, P, narrow>::thread_bytes) * team.threads;
     const auto kernel = gradient_stream_kernel<Op, P, narrow, target::row_stream_team>;
@@ -124,9 +124,10 @@ launch_gradient_stream(trine_call *call, const Op &op, const gradient_outer &out
                                plan);
 }
 
-template <class Op, bool simple> inline trine_status launch_gradient(trine_call *call, const Op &op, const gradient_outer &outer,
+template <class Op, bool simple> inline trine_status launch_gradient(trine_call *call, const Op &op, const trine_iter &rows,
                                                                      gradient_plan<Op> &plan, const row_team &team)
 {
+    const gradient_outer<simple> outer(rows);
     constexpr int few = gradient_packs<simple>, most = gradient_most_packs<row_element<Op>, simple>;
     if (team.packs == few && !gradient_streams<simple>(team))
         return launch_gradient_team<Op, few, simple>(call, op, outer, plan, team);
@@ -142,8 +143,8 @@ template <class Op, bool simple> inline trine_status launch_gradient(trine_call 
     return trine_refuse(call, "clusters are for rows of whole packs");
 }
 
-template <class Op> inline trine_status launch_gradient_tiles(trine_call *call, const Op &op, const gradient_outer &outer,
-                                                              const gradient_plan<Op> &plan)
+template <class Op>
+inline trine_status launch_gradient_tiles(trine_call *call, const Op &op, const trine_iter &rows, const gradient_plan<Op> &plan)
 {
     constexpr int P = gradient_packs<false>, threads = gradient_small_block;
     const int wave = call->device->props.wave_size;
@@ -153,6 +154,7 @@ template <class Op> inline trine_status launch_gradient_tiles(trine_call *call, 
     const auto emit = gradient_kernel<Op, P, lone_block, false, GRADIENT_EMIT>;
     target::allow_shared(partials, shared);
     target::allow_shared(emit, shared);
+    const gradient_outer<false> outer(rows);
     trine_status status = launch(call, partials, g, threads, shared, op, outer, plan);
     if (status == TRINE_OK)
         status = launch(call, gradient_stats_kernel<Op>, grid(ceil_div(plan.rows, threads / wave)), threads, 0, op, plan);
@@ -208,7 +210,6 @@ template <class Op, bool simple> struct gradient_ways {
                      const trine_tensor &dbias) const
     {
         const bool wanted = trine_is_given(&dweight) || trine_is_given(&dbias);
-        const gradient_outer outer(rows);
         /* fewer packs a thread, with another row on its way, are worth the larger clusters that not all devices have */
         const bool wider = widest.packs && (!team.packs || widest.packs < team.packs);
         const row_team taken = wider && gradient_fits<Op, simple>(call, widest) ? widest : team;
@@ -216,8 +217,8 @@ template <class Op, bool simple> struct gradient_ways {
         gradient_workspace<Op>(plan, wanted).place(plan, call->workspace, wanted);
         trine_status status = TRINE_OK;
         if (plan.rows > 0)
-            status = taken.packs ? launch_gradient<Op, simple>(call, op, outer, plan, taken)
-                                 : launch_gradient_tiles<Op>(call, op, outer, plan);
+            status = taken.packs ? launch_gradient<Op, simple>(call, op, rows, plan, taken)
+                                 : launch_gradient_tiles<Op>(call, op, rows, plan);
         if (status != TRINE_OK || !wanted) return status;
         return launch_gradient_sums<row_element<Op>>(call, plan.sums, plan.n, plan.groups, Op::sums, dweight, dbias);
     }
@@ -237,7 +238,7 @@ template <class Op> inline trine_status run_gradient(trine_call *call, const Op 
     call->variant = target::variant;
     TRINE_END_OF_QUERY(call, most > other ? most : other);
     if (n == 0) return TRINE_OK;
-    bool simple = n % Op::V == 0;
+    bool simple = n % Op::V == 0 && gradient_outer<true>::fits(rows);
     for (int k = 0; k < gradient_operands; k++) {
         simple = simple && aligned16(tensors[k]->data);
         for (int d = 0; d < rows.ndim; d++) simple = simple && (rows.size[d] == 1 || rows.stride[k][d] % Op::V == 0);

@@ -48,7 +48,7 @@ template <class Op, int P, bool narrow, class Team> struct gradient_stream_walk 
     using columns = typename plan_of::columns;
     enum { V = Op::V, places = plan_of::places };
     const Op &op;
-    const walk<gradient_operands, divider_any> &outer;
+    const gradient_outer<true> &outer;
     const stream_exchange<Team, Op> &blocks;
     const stream_exchange<Team, gradient_sums, gradient_sums> &known_blocks; /* instead, where the statistics are known */
     gradient_place<V, true> at;
@@ -159,7 +159,7 @@ template <class Op, int P, bool narrow, class Team> struct gradient_stream_walk 
 };
 
 template <class Op, int P, bool narrow, class Team> TRINE_KERNEL(stream_threads)
-gradient_stream_kernel(Op op, walk<gradient_operands, divider_any> outer, gradient_plan<Op> plan)
+gradient_stream_kernel(Op op, gradient_outer<true> outer, gradient_plan<Op> plan)
 {
     if constexpr (Team::absent) return;
     using plan_of = gradient_stream<Op, P, narrow>;

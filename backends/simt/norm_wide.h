@@ -42,7 +42,7 @@ template <class T, bool adds, class Team> struct norm_stream {
     using words = row_words<T>;
     enum { P = stream_bytes / 16, V = row_pack<T>, x_slots = stream_slots - adds, more_slot = stream_slots - 1 };
     const Op &op;
-    const row_walk<Op> &outer;
+    const row_walk<Op, true> &outer;
     const stream_exchange<Team, Op> &blocks;
     row_place all;
     int rows;
@@ -155,7 +155,7 @@ template <class T, bool adds, class Team> struct norm_stream {
 };
 
 template <class T, bool adds, class Team> TRINE_KERNEL(stream_threads)
-norm_wide_kernel(norm_rows<T, adds> op, row_walk<norm_rows<T, adds>> outer, int rows, int n)
+norm_wide_kernel(norm_rows<T, adds> op, row_walk<norm_rows<T, adds>, true> outer, int rows, int n)
 {
     if constexpr (Team::absent) return;
     using Op = norm_rows<T, adds>;
@@ -205,7 +205,7 @@ norm_wide_kernel(norm_rows<T, adds> op, row_walk<norm_rows<T, adds>> outer, int 
 /* False: another way. */
 template <class T, bool adds> struct row_other_way<norm_rows<T, adds>> {
     using Op = norm_rows<T, adds>;
-    static bool run(trine_call *call, const Op &op, const row_walk<Op> &outer, int64_t rows, int64_t n, int64_t packs,
+    static bool run(trine_call *call, const Op &op, const row_walk<Op, true> &outer, int64_t rows, int64_t n, int64_t packs,
                     trine_status *status)
     {
         if constexpr (target::row_wide_team::most_blocks > 1) {

@@ -27,12 +27,12 @@
  *   codes(stats, tile, i)                               in their place where row_narrow<Op>: pack i of the output, a byte an
  *                                                       element
  *
- * Kernels are compiled twice: `simple` ones for operands that all lie on 16-byte boundaries with rows of whole packs, which is
- * what is fast; and those for everything else. Together they would not fit the instruction caches. */
+ * Kernels are compiled twice: `simple` ones for operands that all lie on 16-byte boundaries with rows of whole packs along at most
+ * two axes, which is what is fast; and those for everything else. Together they would not fit the instruction caches. */
 #ifndef TRINE_SIMT_ROW_H
 #define TRINE_SIMT_ROW_H
 
-#include "backends/simt/row_tile.h"
+#include "backends/simt/row_store.h"
 
 namespace simt {
 
@@ -66,18 +66,19 @@ TRINE_DEVICE typename Op::partial exchange(const Op &op, typename Op::partial mi
 struct row_sizes {
     bool one;            /* a pack, too */
     int few, most, wide; /* wide: in clusters of blocks */
+    bool spreads;        /* a block with few packs a thread is better than a wave with most */
 };
 template <class Op, bool simple> constexpr int row_most_of = simple || !row_seldom_odd<Op> ? row_most<Op>
                                                              : row_most<Op> > 2 * row_few  ? row_most<Op> / 2
                                                                                            : row_few;
 template <class Op, bool simple> constexpr row_sizes row_sizes_of = {
     !row_in_pieces<Op>, row_in_pieces<Op> || row_most_of<Op, simple> < row_most<Op> ? row_most_of<Op, simple> : int(row_few),
-    row_most_of<Op, simple>, row_wide_packs<Op>};
+    row_most_of<Op, simple>, row_wide_packs<Op>, simple &&target::row_hurries &&row_touches<Op> != 0};
 /* Whether such rows may take clusters of blocks. */
 template <class Op, bool simple> constexpr bool row_goes_wide = target::row_wide_team::most_blocks > 1 &&
                                                                 (simple || !row_seldom_odd<Op>);
 
-/* Counts rows. Of rows that take a cluster there are fewer than 2^31: registers less. */
+/* Counts rows. Of simple ones, and of those that take a cluster, there are fewer than 2^31: instructions and registers less. */
 template <bool few> struct row_number {
     using type = int64_t;
 };
@@ -103,7 +104,7 @@ struct row_shape {
 
 template <class Op, int P, class Team, bool simple>
 TRINE_KERNEL((P < row_sizes_of<Op, simple>.most ? row_few_rows_block : row_threads))
-row_kernel(row_shape shape, Op op, row_walk<Op> outer)
+row_kernel(row_shape shape, Op op, row_walk<Op, simple> outer)
 {
     if constexpr (Team::absent) return;
     constexpr bool notes_ahead = row_notes_ahead<Op> && P < row_sizes_of<Op, simple>.most;
@@ -115,7 +116,7 @@ row_kernel(row_shape shape, Op op, row_walk<Op> outer)
     const int width = alone ? 1 << shift : threads * Team::blocks(), t = alone ? in_team & (width - 1) : in_team;
     if (!alone) Team::begin(exchanged_bytes<Team, Op>());
     /* the threads of a row that is not there do as the last one's, but for loads and stores: a wave stays together */
-    using number = typename row_number<(Team::most_blocks > 1)>::type;
+    using number = typename row_number<(simple || Team::most_blocks > 1)>::type;
     const number team = target::block_x() / unsigned(Team::blocks()),
                  mine = alone ? team * (threads >> shift) + (in_team >> shift) : team,
                  row = mine < number(rows) ? mine : number(rows) - 1;
@@ -143,7 +144,7 @@ row_kernel(row_shape shape, Op op, row_walk<Op> outer)
         if (t == 0) op.note(stats, row);
     }
     if constexpr (row_emits<Op>) {
-        tile.pass(at.zero());
+        tile.template pass<!row_adds<Op> && row_keeps_values<row_held<Op> * P>>(at.zero());
         const row_place place = touched.end(at.again().again());
         if constexpr (row_places_again<Op>) {
             outer.offsets(derived_again(row, at.zero()), offset);

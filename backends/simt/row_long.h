@@ -48,7 +48,7 @@ template <class Op> struct row_long_places {
     }
 };
 
-template <class Op, class Team> TRINE_KERNEL(row_threads) row_long_kernel(Op op, row_walk<Op> outer, int n)
+template <class Op, class Team> TRINE_KERNEL(row_threads) row_long_kernel(Op op, row_walk<Op, true> outer, int n)
 {
     if constexpr (Team::absent) return;
     constexpr int P = row_wide_packs<Op>;
@@ -78,7 +78,7 @@ template <class Op, class Team> TRINE_KERNEL(row_threads) row_long_kernel(Op op,
 /* ---- Host ---- */
 
 /* False: the device has no such clusters, or the row is too long. */
-template <class Op> inline bool run_long(trine_call *call, const Op &op, const row_walk<Op> &outer, int64_t rows, int64_t n,
+template <class Op> inline bool run_long(trine_call *call, const Op &op, const row_walk<Op, true> &outer, int64_t rows, int64_t n,
                                          int64_t packs, trine_status *status)
 {
     using Team = target::row_wide_team;

@@ -39,7 +39,7 @@ template <class Op, bool simple, class F> TRINE_DEVICE void each_tile(const row_
 }
 
 template <class Op, bool simple> TRINE_KERNEL(row_small_block)
-row_gather_kernel(Op op, row_walk<Op> outer, int64_t first_row, row_slices slices, typename Op::partial *partials)
+row_gather_kernel(Op op, row_walk<Op, simple> outer, int64_t first_row, row_slices slices, typename Op::partial *partials)
 {
     TRINE_SHARED typename Op::partial list[target::max_waves];
     const row_slice slice(slices, target::block_x());
@@ -57,7 +57,7 @@ row_gather_kernel(Op op, row_walk<Op> outer, int64_t first_row, row_slices slice
 }
 
 template <class Op, bool simple> TRINE_KERNEL(row_small_block)
-row_emit_kernel(Op op, row_walk<Op> outer, int64_t first_row, row_slices slices, const typename Op::partial *partials)
+row_emit_kernel(Op op, row_walk<Op, simple> outer, int64_t first_row, row_slices slices, const typename Op::partial *partials)
 {
     const row_slice slice(slices, target::grid_x() - 1 - target::block_x());
     int64_t offset[row_operand_count<Op>];
@@ -102,8 +102,10 @@ template <class Op> inline size_t split_workspace(const row_split &plan)
 }
 
 template <class Op, bool simple>
-inline trine_status run_split(trine_call *call, const Op &op, const row_walk<Op> &outer, int64_t rows, const row_split &plan)
+inline trine_status run_split(trine_call *call, const Op &op, const trine_iter &walked, const row_split &plan)
 {
+    const row_walk<Op, simple> outer(walked);
+    const int64_t rows = walked.numel;
     auto *partials = static_cast<typename Op::partial *>(call->workspace);
     trine_status status = TRINE_OK;
     for (int64_t first = 0; first < rows && status == TRINE_OK; first += plan.group) {

@@ -34,7 +34,8 @@ template <class Op> constexpr bool row_in_pieces = false;
  * where fetches_ahead(); numbers<element>, what fetch<ahead>() gives; fetched_ahead<W>(pack), which makes that a pack of
  * fetch<W>(); and W::number, the parameters' type. 0: as it comes. */
 template <class Op, int P> constexpr int row_ahead = 0;
-/* Ops that specialise this have touch(k, column), a word of the k-th of so many things that fetch() loads from. */
+/* Ops that specialise this have touch(k), the k-th of so many things that fetch() loads from, of the row's type, and touched(), of how
+ * many it is worth while. */
 template <class Op> constexpr int row_touches = 0;
 /* Ops whose note() takes what can be read before the row is there specialise this: note(stats, row, note_ahead(row)). Not where
  * the row takes all registers. */
@@ -58,7 +59,14 @@ template <class Op> using row_output = typename row_output_type<Op>::type;
 template <class Op> constexpr bool row_adds = false;
 template <class Op> constexpr int row_held = row_adds<Op> ? 1 : int(Op::inputs); /* of the inputs' packs */
 template <class Op> constexpr int row_operand_count = 1 + Op::inputs + row_adds<Op>;
-template <class Op> using row_walk = walk<row_operand_count<Op>, divider_any>;
+/* Over the rows. What `simple` kernels need of it fits few bytes; rows that need more are for the others. */
+template <class Op, bool simple> struct row_walk_type {
+    using type = walk<row_operand_count<Op>, divider_any>;
+};
+template <class Op> struct row_walk_type<Op, true> {
+    using type = short_walk<row_operand_count<Op>>;
+};
+template <class Op, bool simple> using row_walk = typename row_walk_type<Op, simple>::type;
 /* Ops that are short of registers specialise this: operands' addresses are computed again for the output. */
 template <class Op> constexpr bool row_places_again = row_adds<Op> || (row_in_pieces<Op> && Op::inputs == 1);
 
@@ -73,11 +81,11 @@ struct row_place {
         return simple ? column(i) < n : column(i) >= 0 && column(i) + V <= n;
     }
     template <int V> TRINE_DEVICE_METHOD bool touches(int i) const { return column(i) < n && (simple || column(i) + V > 0); }
-    /* Elements of pack i that exist. */
-    template <int V> TRINE_DEVICE_METHOD int count(int i) const
+    /* Elements of pack i that exist, in this and the other threads of the `width` that stand side by side. */
+    template <int V> TRINE_DEVICE_METHOD int count_of_all(int i, int width) const
     {
-        if (simple) return column(i) < n ? V : 0;
-        const int begin_ = column(i) < 0 ? 0 : column(i), end = column(i) + V < n ? column(i) + V : n;
+        const int own = column(i) - (target::thread_x() & (width - 1)) * V, last = own + width * V,
+                  begin_ = simple || own > 0 ? own : 0, end = last < n ? last : n;
         return end > begin_ ? end - begin_ : 0;
     }
     TRINE_DEVICE_METHOD uint32_t zero() const { return uint32_t(n) >> 31; }
@@ -88,15 +96,21 @@ struct row_place {
     TRINE_DEVICE_METHOD bool has(int i, int j) const { return unsigned(column(i) + j) < unsigned(n); }
 };
 
+/* Whether the f32 values of so many packs of 16 bits, of all inputs together, may stay from one pass to the next: where there are
+ * registers. To convert them anew is a third of all instructions of a norm. */
+template <int packs> constexpr bool row_keeps_values = target::row_hurries &&packs <= row_few;
+
 template <class T, int I, int P> struct row_tile {
     row_words<T> at[I][P];
     /* Stands between two passes over the tile. A compiler that sees the same conversions twice keeps the f32 values of the first
      * time, in twice the registers, and spills: so the second time they are of other bits, as far as it can know. `zero`: 0, from
      * what is only known at run time. */
-    TRINE_DEVICE_METHOD void pass(uint32_t zero)
+    template <bool keeps = row_keeps_values<I * P>> TRINE_DEVICE_METHOD void pass(uint32_t zero)
     {
+        if constexpr (!keeps) {
 #pragma unroll
-        for (int i = 0; i < P; i++) pass(i, zero);
+            for (int i = 0; i < P; i++) pass(i, zero);
+        }
     }
     TRINE_DEVICE_METHOD void pass(int i, uint32_t zero)
     {
@@ -137,7 +151,7 @@ template <class Op, bool simple> struct row_operands {
                                      int64_t row_ = 0)
         : row(row_)
     {
-        out = op.out + offset[0] + first;
+        out = target::settled(op.out + offset[0] + first);
         for (int k = 0; k < Op::inputs; k++) in[k] = op.in[k] + offset[1 + k] + first;
         lead = simple ? 0 : misplaced(in[0]);
         for (int k = 0; k < Op::inputs; k++) alike[k] = simple || misplaced(in[k]) == lead;
@@ -256,142 +270,6 @@ TRINE_DEVICE void load_tile(row_tile_of<Op, P> &tile, const Op &op, const row_op
 #pragma unroll
         for (int k = 0; k < Op::inputs; k++) load(tile.at[k], at, k, op.neutral());
     }
-}
-
-template <class Op, class F> TRINE_DEVICE auto once_of(F fetch)
-{
-    if constexpr (row_fetches_once<Op>)
-        return fetch();
-    else
-        return 0;
-}
-
-template <class A, class B> constexpr bool same_type = false;
-template <class A> constexpr bool same_type<A, A> = true;
-
-/* The first packs of what fetch() loads. */
-template <class Op, int P, bool simple, bool any = simple && (row_ahead<Op, P> > 0)> struct row_fetched {
-    static constexpr int count = 0;
-    TRINE_DEVICE_METHOD void begin(const Op &, const row_place &) {}
-};
-template <class Op, int P, bool simple> struct row_fetched<Op, P, simple, true> {
-    static constexpr int count = row_ahead<Op, P>;
-    using W = typename Op::ahead;
-    typename Op::template numbers<row_element<Op>> pack[count];
-    TRINE_DEVICE_METHOD void begin(const Op &op, const row_place &at)
-    {
-        if (!op.fetches_ahead()) return;
-#pragma unroll
-        for (int i = 0; i < count; i++)
-            if (at.touches<row_pack<row_element<Op>>>(i)) pack[i] = op.template fetch<W>(at, i, 0);
-    }
-};
-
-/* Brings near what fetch() will load, while the row comes: else its packs would wait for it one by one, in a block that is the first
- * to ask there. A thread reads a word of each two packs of its share. (prefetch.global.L1 in its place took up to twice as long as
- * all the rest on an H100: each wave's request goes to the L2 cache, and all blocks ask for the same lines.) */
-template <class Op, int P, bool simple> constexpr bool row_is_touched =
-    simple &&target::row_hurries &&row_touches<Op> != 0 && row_ahead<Op, P> == 0 && P <= row_few;
-template <class Op, int P, bool simple, bool any = row_is_touched<Op, P, simple>> struct row_touched {
-    TRINE_DEVICE_METHOD void begin(const Op &, const row_place &, const void *) {}
-    TRINE_DEVICE_METHOD row_place end(const row_place &at) const { return at; }
-};
-template <class Op, int P, bool simple> struct row_touched<Op, P, simple, true> {
-    enum { V = row_pack<row_element<Op>>, words = P / 2 };
-    uint32_t word[words][row_touches<Op>];
-    /* row: an address of it, whose highest bit is 0; so that its packs are asked for before. */
-    TRINE_DEVICE_METHOD void begin(const Op &op, const row_place &at, const void *row)
-    {
-        const int column = at.begin * P + int(reinterpret_cast<uintptr_t>(row) >> 63);
-#pragma unroll
-        for (int i = 0; i < words; i++)
-#pragma unroll
-            for (int k = 0; k < row_touches<Op>; k++)
-                word[i][k] = column + 2 * i * V < at.n ? op.touch(k, column + 2 * i * V) : 0u;
-    }
-    /* The same place; only known once all has come. */
-    TRINE_DEVICE_METHOD row_place end(const row_place &at) const
-    {
-        uint32_t all = 0;
-#pragma unroll
-        for (int i = 0; i < words; i++)
-#pragma unroll
-            for (int k = 0; k < row_touches<Op>; k++) all |= word[i][k];
-        return row_place{int(at.n + (all & at.zero())), at.begin, at.step, at.simple, at.row};
-    }
-};
-
-/* Pack i of the output, and of the sum where the op adds. */
-template <class Op, int P, bool simple, class Fetched>
-TRINE_DEVICE void store_pack_of(const typename Op::stats &stats, const row_tile_of<Op, P> &tile, const Op &op,
-                                const row_operands<Op, simple> &row, const row_place &at, int i, const Fetched &fetched)
-{
-    using T = row_element<Op>;
-    if constexpr (row_adds<Op>) {
-        const row_words<T> &sum = tile.at[0][i];
-        if (row.sum) store_row<row_pack<T>>(row.sum, sum, at, i, row.sum_alike, [&] { sum.store(row.sum + at.column(i)); });
-    }
-    row_words<T> out;
-#pragma unroll
-    for (int q = 0; q < row_pack<T> / 4; q++) {
-        float y[4];
-        op.emit(y, stats, tile, i, q, fetched);
-        out.set_four(q, y);
-    }
-    store_row(op, row, out, at, i);
-}
-
-/* The same of all packs, with what fetch() loads in groups. */
-template <class W, class Op, int P, class Ahead>
-TRINE_DEVICE void store_tile_ahead(const typename Op::stats &stats, const row_tile_of<Op, P> &tile, const Op &op,
-                                   const row_operands<Op, true> &row, const row_place &at, const Ahead &ahead)
-{
-    constexpr int V = row_pack<row_element<Op>>, G = same_type<typename W::number, row_element<Op>> ? Ahead::count : 1;
-    static_assert(P % G == 0, "whole groups");
-#pragma unroll
-    for (int g = 0; g < P; g += G) {
-        decltype(op.template fetch<W>(at, 0, 0)) group[G];
-#pragma unroll
-        for (int u = 0; u < G; u++) {
-            if constexpr (same_type<typename W::number, row_element<Op>>) {
-                if (g == 0) {
-                    group[u] = op.template fetched_ahead<W>(ahead.pack[u]);
-                    continue;
-                }
-            }
-            if (at.touches<V>(g + u)) group[u] = op.template fetch<W>(at, g + u, 0);
-        }
-#pragma unroll
-        for (int u = 0; u < G; u++)
-            if (at.touches<V>(g + u)) store_pack_of(stats, tile, op, row, at, g + u, group[u]);
-    }
-}
-
-template <class Op, int P, bool simple, class Ahead = row_fetched<Op, 0, false, false>>
-TRINE_DEVICE void store_tile(const typename Op::stats &stats, const row_tile_of<Op, P> &tile, const Op &op,
-                             const row_operands<Op, simple> &row, const row_place &at, int64_t first, const Ahead &ahead = {})
-{
-    using T = row_element<Op>;
-    op.template choose<simple>([&](auto shared) {
-        using W = typename decltype(shared)::type;
-        if constexpr (Ahead::count > 0) return store_tile_ahead<W>(stats, tile, op, row, at, ahead);
-        const auto again = [&](int i, const auto &once) {
-            if constexpr (row_fetches_once<Op>)
-                return once;
-            else
-                return op.template fetch<W>(at, i, first);
-        };
-        const auto once = once_of<Op>([&] { return op.template fetch<W>(at, 0, first); });
-#pragma unroll
-        for (int i = 0; i < P; i++) {
-            if (!at.touches<row_pack<T>>(i)) continue;
-            if constexpr (row_narrow<Op>) {
-                store_row(op, row, op.codes(stats, tile, i), at, i);
-            } else {
-                store_pack_of(stats, tile, op, row, at, i, again(i, once));
-            }
-        }
-    });
 }
 
 /* For an Op whose rows share nothing. */
