@@ -311,12 +311,12 @@ static inline __attribute__((always_inline)) void pack_panels(const cpu_team *te
     }
 }
 
-static void pack_a(const cpu_team *team, float *panels, float *subnormal, const pack_source *s)
+static __attribute__((unused)) void pack_a(const cpu_team *team, float *panels, float *subnormal, const pack_source *s)
 {
     pack_panels(team, panels, subnormal, MR, s);
 }
 
-static void pack_b(const cpu_team *team, float *panels, float *subnormal, const pack_source *s)
+static __attribute__((unused)) void pack_b(const cpu_team *team, float *panels, float *subnormal, const pack_source *s)
 {
     pack_panels(team, panels, subnormal, NR, s);
 }
