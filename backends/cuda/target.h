@@ -77,7 +77,7 @@ TRINE_DEVICE int count_lanes(lane_set lanes) { return __popc(lanes); }
 /* What the wave's threads wrote to memory before is seen by them all. */
 TRINE_DEVICE void wave_barrier() { __syncwarp(); }
 
-/* f32 functions. exp2, log2 and rcp: the hardware's, about 2 ulp (exp2 and rcp flush subnormals); the others IEEE. */
+/* f32 functions. exp2, log2, rcp and rsqrt_fast: the hardware's, about 2 ulp (exp2 and rcp flush subnormals); the others IEEE. */
 TRINE_DEVICE float exp2_fast(float x)
 {
     float y;
