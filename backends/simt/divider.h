@@ -1,4 +1,4 @@
-/* A divider for walk.h that chooses at run time, so that a kernel is compiled once. */
+/* A divider for walk.h that chooses at run time, so that a kernel is compiled once; and the walks over rows. */
 #ifndef TRINE_SIMT_DIVIDER_H
 #define TRINE_SIMT_DIVIDER_H
 
@@ -14,6 +14,15 @@ struct divider_any {
     explicit divider_any(int64_t divisor) : d(divisor), narrow(divisor < 0x7fffffff ? divisor : 1) {}
     TRINE_METHOD int64_t divide(int64_t n) const { return (n | d) < 0x7fffffff ? narrow.divide(n) : target::divide_long(n, d); }
 };
+
+/* Over rows of N operands: short where `simple` kernels take them, of as many axes as there are for the others. */
+template <int N, bool simple> struct rows_walk_type {
+    using type = walk<N, divider_any>;
+};
+template <int N> struct rows_walk_type<N, true> {
+    using type = short_walk<N>;
+};
+template <int N, bool simple> using rows_walk = typename rows_walk_type<N, simple>::type;
 
 } // namespace simt
 

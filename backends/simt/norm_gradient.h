@@ -51,14 +51,7 @@ template <class Op> struct gradient_plan {
     gradient_stats *stats;          /* rows */
 };
 
-/* Over the rows, as of row.h. */
-template <bool simple> struct gradient_outer_type {
-    using type = walk<gradient_operands, divider_any>;
-};
-template <> struct gradient_outer_type<true> {
-    using type = short_walk<gradient_operands>;
-};
-template <bool simple> using gradient_outer = typename gradient_outer_type<simple>::type;
+template <bool simple> using gradient_outer = rows_walk<gradient_operands, simple>;
 
 /* The rows of a team: x and dy of one are on their way while another's dx is made. */
 template <class Op, int P, bool simple> struct gradient_walk {

@@ -59,14 +59,7 @@ template <class Op> using row_output = typename row_output_type<Op>::type;
 template <class Op> constexpr bool row_adds = false;
 template <class Op> constexpr int row_held = row_adds<Op> ? 1 : int(Op::inputs); /* of the inputs' packs */
 template <class Op> constexpr int row_operand_count = 1 + Op::inputs + row_adds<Op>;
-/* Over the rows. What `simple` kernels need of it fits few bytes; rows that need more are for the others. */
-template <class Op, bool simple> struct row_walk_type {
-    using type = walk<row_operand_count<Op>, divider_any>;
-};
-template <class Op> struct row_walk_type<Op, true> {
-    using type = short_walk<row_operand_count<Op>>;
-};
-template <class Op, bool simple> using row_walk = typename row_walk_type<Op, simple>::type;
+template <class Op, bool simple> using row_walk = rows_walk<row_operand_count<Op>, simple>;
 /* Ops that are short of registers specialise this: operands' addresses are computed again for the output. */
 template <class Op> constexpr bool row_places_again = row_adds<Op> || (row_in_pieces<Op> && Op::inputs == 1);
 
