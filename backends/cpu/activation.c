@@ -246,8 +246,12 @@ KIND(LEAKY_RELU, true, x > 0.0f ? x : alpha * x, step(x, 1.0f, alpha))
 KIND(SIGMOID, false, vm_sigmoid(x), bell(1.0f, x))
 KIND(TANH, false, vm_tanh(x), bell(4.0f, 2.0f * x))
 KIND(SILU, false, silu(x), silu_slope(x))
-KIND(GELU, false, gelu(x), gelu_slope(x))
-SLOPES(GELU_OF_16, true, gelu_slope_of_16(x)) /* Zen 4: 26 cycles for 16 elements, over spans 31 */
+VALUES(GELU, false, gelu(x))
+#include "backends/cpu/gelu_pieces.h"
+#if !GELU_BY_PIECES
+SLOPES(GELU, false, gelu_slope(x))
+SLOPES(GELU_OF_16, true, gelu_slope_of_16(x))
+#endif
 KIND(GELU_TANH, false, gelu_tanh(x), gelu_tanh_slope(x))
 KIND(HARDSIGMOID, true, at_most(at_least(x + 3.0f, 0.0f), 6.0f) * (1.0f / 6.0f),
      fabsf(x) < 3.0f ? 1.0f / 6.0f : step(x, 0.0f, 0.0f))
