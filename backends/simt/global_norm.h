@@ -43,10 +43,11 @@ template <class T> TRINE_KERNEL(list_threads) norm_kernel(const list_table<1> ta
     TRINE_SHARED double scratch[target::max_waves];
     target::let_next_start();
     const list_part part = list_find(table);
-    const T *const from = static_cast<const T *>(table.at[0][part.place]);
-    const int thread = target::thread_x(), before = table.before[part.place];
-    const int64_t n = table.n[part.place], packs = n / V, begin = part.chunk * (list_threads * norm_rounds) + thread;
-    const bool whole = before != list_table<1>::scattered;
+    const list_place<1> &place = table.places[part.place];
+    const T *const from = static_cast<const T *>(place.at[0]);
+    const int thread = target::thread_x(), before = int(place.before);
+    const int64_t n = int64_t(place.n), packs = n / V, begin = part.chunk * (list_threads * norm_rounds) + thread;
+    const bool whole = before != place.scattered;
     pack<T, V> x[norm_rounds];
 #pragma unroll
     for (int k = 0; k < norm_rounds; k++)

@@ -60,10 +60,10 @@ template <class P, class G, bool master> struct adamw_rule {
         P *param;
         const G *grad;
         float *m, *v, *w, *own; /* w: the largest v */
-        TRINE_DEVICE_METHOD operands(const list_table<tensors> &t, int place)
-            : param(static_cast<P *>(t.at[0][place])), grad(static_cast<const G *>(t.at[1][place])),
-              m(static_cast<float *>(t.at[2][place])), v(static_cast<float *>(t.at[3][place])),
-              w(static_cast<float *>(t.at[4][place])), own(master ? static_cast<float *>(t.at[tensors - 1][place]) : nullptr)
+        TRINE_DEVICE_METHOD operands(const list_place<tensors> &place)
+            : param(static_cast<P *>(place.at[0])), grad(static_cast<const G *>(place.at[1])),
+              m(static_cast<float *>(place.at[2])), v(static_cast<float *>(place.at[3])), w(static_cast<float *>(place.at[4])),
+              own(master ? static_cast<float *>(place.at[tensors - 1]) : nullptr)
         {
         }
     };
@@ -121,9 +121,9 @@ template <class P, class G, bool master> struct sgd_rule {
         P *param;
         const G *grad;
         float *buffer, *own;
-        TRINE_DEVICE_METHOD operands(const list_table<tensors> &t, int place)
-            : param(static_cast<P *>(t.at[0][place])), grad(static_cast<const G *>(t.at[1][place])),
-              buffer(static_cast<float *>(t.at[2][place])), own(master ? static_cast<float *>(t.at[tensors - 1][place]) : nullptr)
+        TRINE_DEVICE_METHOD operands(const list_place<tensors> &place)
+            : param(static_cast<P *>(place.at[0])), grad(static_cast<const G *>(place.at[1])),
+              buffer(static_cast<float *>(place.at[2])), own(master ? static_cast<float *>(place.at[tensors - 1]) : nullptr)
         {
         }
     };
@@ -171,7 +171,7 @@ template <class T> struct scale_rule {
 
     struct operands {
         T *x;
-        TRINE_DEVICE_METHOD operands(const list_table<1> &t, int place) : x(static_cast<T *>(t.at[0][place])) {}
+        TRINE_DEVICE_METHOD operands(const list_place<1> &place) : x(static_cast<T *>(place.at[0])) {}
     };
     template <int V> struct held {
         pack<T, V> x;
