@@ -46,7 +46,7 @@ def cross_entropy_backward(c):
     labels = c.labels.clamp(0, c.logits.shape[-1] - 1).to(torch.int64)
     kept = torch.log_softmax(c.logits, -1)
     dloss = c.dloss.to(kept.dtype)
-    weight = torch.tensor(0.0)
+    weight = torch.tensor(0.0, device=c.logits.device)
 
     def run():
         d = ATEN.nll_loss_backward(dloss, kept, labels, None, NONE, -100, weight)

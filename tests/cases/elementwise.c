@@ -63,6 +63,20 @@ static void copy_shapes(case_list *list)
                 new_copy(list, dtypes[d], dtypes[d], shapes[s][0], shapes[s][1], (case_layout)layout);
 }
 
+/* Whole packs along up to five axes that can't be walked as fewer. */
+static void copy_gapped(case_list *list)
+{
+    static const int64_t shape[] = {2, 3, 2, 5, 64};
+    for (int32_t ndim = 2; ndim <= 5; ndim++)
+        for (int d = 0; d < 3; d += 2) {
+            test_case *c = case_new(list, TRINE_OP_copy, "%s of %d axes", trine_dtype_name(case_floats[d]), (int)ndim);
+            case_in(c, "x", case_floats[d], ndim, shape + 5 - ndim);
+            case_out(c, "y", case_floats[d], ndim, shape + 5 - ndim);
+            case_set_layout(c, LAYOUT_GAPPED);
+            exact_elements(c, oracle_copy);
+        }
+}
+
 static void copy_broadcast(case_list *list)
 {
     static const int64_t from[][3] = {{1, 1, 1}, {5, 1, 33}, {1, 7, 33}, {5, 7, 1}};
@@ -89,6 +103,7 @@ void cases_copy(case_list *list, case_kind kind)
     }
     copy_every_pair(list);
     copy_shapes(list);
+    copy_gapped(list);
     copy_broadcast(list);
 }
 
@@ -252,8 +267,9 @@ void cases_maximum(case_list *list, case_kind kind) { binary_cases(list, kind, T
 
 SIZES_OF(add)
 {
-    const int64_t shape[] = {rows, n};
+    const int64_t shape[] = {rows, n}, row[] = {1, n};
     normal_inputs(new_binary(list, TRINE_OP_add, dtype, 2, shape, shape, shape, "same"));
+    normal_inputs(new_binary(list, TRINE_OP_add, dtype, 2, shape, row, shape, "row"));
 }
 
 /* ---- With a scalar ---- */

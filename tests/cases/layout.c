@@ -350,6 +350,10 @@ static void gather_cases(case_list *list, case_kind kind, trine_op op)
 
 void cases_gather(case_list *list, case_kind kind) { gather_cases(list, kind, TRINE_OP_gather); }
 void cases_embedding(case_list *list, case_kind kind) { gather_cases(list, kind, TRINE_OP_embedding); }
+SIZES_OF(embedding)
+{
+    new_gather(list, TRINE_OP_embedding, dtype, TRINE_I64, (by_ids){1, 2048, n, rows, false, 0}, LAYOUT_DENSE);
+}
 
 /* ---- scatter_add, embedding_backward ---- */
 

@@ -385,8 +385,11 @@ void cases_huber_backward(case_list *list, case_kind kind) { pair_cases(list, ki
 void cases_kl_div(case_list *list, case_kind kind) { pair_cases(list, kind, TRINE_OP_kl_div); }
 void cases_kl_div_backward(case_list *list, case_kind kind) { pair_cases(list, kind, TRINE_OP_kl_div_backward); }
 
-SIZES_OF(cross_entropy)
+static void entropy_sizes(case_list *list, trine_op op, trine_dtype dtype, int64_t rows, int64_t n)
 {
     const trine_cross_entropy_options plain = {-100, 1, 0, 0, 0, TRINE_LOSS_NONE};
-    new_entropy(list, TRINE_OP_cross_entropy, dtype, TRINE_I64, (entropy_shape){rows, n, plain}, LAYOUT_DENSE);
+    new_entropy(list, op, dtype, TRINE_I64, (entropy_shape){rows, n, plain}, LAYOUT_DENSE);
 }
+
+SIZES_OF(cross_entropy) { entropy_sizes(list, TRINE_OP_cross_entropy, dtype, rows, n); }
+SIZES_OF(cross_entropy_backward) { entropy_sizes(list, TRINE_OP_cross_entropy_backward, dtype, rows, n); }

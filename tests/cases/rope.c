@@ -153,6 +153,9 @@ static void forms(case_list *list, trine_dtype dtype, int interleaved)
         new_case(list, (rope_case){dtype, TRINE_I64, dtype, -2, 0, interleaved, inverse, 2, 9, 2, 32, 0, 40, 0, 0});
         new_case(list, (rope_case){dtype, NONE, dtype, -3, 0, interleaved, inverse, 2, 9, 2, 6, 3, 0, 0, 0});
     }
+    /* whole turns a position */
+    new_case(list, (rope_case){dtype, TRINE_I32, NONE, -3, 0, interleaved, 0, 1, 9, 2, 128, 0, 4096, 10000, 0.003});
+    new_case(list, (rope_case){dtype, NONE, NONE, -3, 0, interleaved, 0, 1, 9, 2, 32, 100, 0, 1, 0x1p-19});
     /* odd sizes, one pair, nothing, one token of many heads, as many dims as there may be */
     new_case(list, (rope_case){dtype, NONE, NONE, -3, 6, interleaved, 0, 1, 3, 5, 13, 17, 0, 10000, 0});
     new_case(list, (rope_case){dtype, NONE, NONE, -2, 2, interleaved, 0, 1, 3, 5, 2, -5, 0, 10000, 0});

@@ -24,6 +24,8 @@ static const struct {
     {TRINE_OP_layernorm_backward, sizes_layernorm_backward, ROWS},
     {TRINE_OP_sum, sizes_sum, ROWS},
     {TRINE_OP_cross_entropy, sizes_cross_entropy, ROWS},
+    {TRINE_OP_cross_entropy_backward, sizes_cross_entropy_backward, ROWS},
+    {TRINE_OP_embedding, sizes_embedding, ROWS},
     {TRINE_OP_transpose, sizes_transpose, ANY_ROWS},
     {TRINE_OP_dropout, sizes_dropout, ANY_ROWS},
     {TRINE_OP_rope, sizes_rope, ANY_ROWS},
