@@ -18,9 +18,7 @@ inline trine_status activation_map(trine_call *call, F f, trine_iter it, T *y, c
     if (it.numel == 0) return TRINE_OK;
     bool dense = it.ndim == 1 && (aligned16(y) && ... && aligned16(x));
     for (int k = 0; k < it.operands; k++) dense = dense && it.stride[k][0] == 1;
-    if (dense)
-        return launch(call, map_dense_kernel<V, U, F, T, X...>, grid(ceil_div(ceil_div(it.numel, V), map_threads * U)),
-                      map_threads, 0, f, it.numel, y, x...);
+    if (dense) return launch_dense<V, U>(call, f, it.numel, y, x...);
     inner_strides inner;
     const bool small = it.numel < 0x7fffffff;
     const int64_t n = trine_iter_pop_inner(&it, inner.of);

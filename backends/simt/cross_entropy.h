@@ -193,13 +193,13 @@ inline trine_status add_rows(trine_call *call, int64_t n, const entropy_rows &ro
 
 enum { entropy_packs = 4 };
 
-template <class T, bool capped> struct entropy_backward : row_shares_nothing {
+template <class T, bool capped, class Rows = entropy_rows> struct entropy_backward : row_shares_nothing {
     using element = T;
     enum { inputs = 1 };
     const T *in[1];
     T *out;
     entropy_options options;
-    entropy_rows rows;           /* losses: dloss */
+    Rows rows;                   /* losses: dloss */
     const entropy_total *totals; /* for the mean */
 
     struct stats {
@@ -252,8 +252,8 @@ template <class T, bool capped> struct entropy_backward : row_shares_nothing {
 };
 
 /* 2^shift threads a row or a slice of it, several rows a block. */
-template <class Op> TRINE_KERNEL(row_small_block)
-row_map_kernel(Op op, walk<2, divider_any> outer, int64_t count, row_slices slices, divider_any in_row, int shift)
+template <class Op, class Walk> TRINE_KERNEL(row_small_block)
+row_map_kernel(Op op, Walk outer, int64_t count, row_slices slices, divider_any in_row, int shift)
 {
     const int width = 1 << shift, t = target::thread_x() & (width - 1);
     const int64_t task = (int64_t(target::block_x()) * row_small_block + target::thread_x()) >> shift, row = in_row.divide(task);
@@ -352,20 +352,26 @@ inline trine_status run_entropy_backward(trine_call *call, const trine_cross_ent
     if (outer.numel == 0) return TRINE_OK;
     auto *totals = static_cast<entropy_total *>(call->workspace);
     const trine_tensor dloss = along_rows(a->dloss, a->labels);
-    const entropy_rows rows = {walk<4, divider_any>(entropy_iter(a->labels, dloss, a->lse, a->logits)), id_list(a->labels),
-                               data_of<float>(a->dloss), data_of<float>(a->lse)};
+    const trine_iter at = entropy_iter(a->labels, dloss, a->lse, a->logits);
+    const entropy_rows rows = {walk<4, divider_any>(at), id_list(a->labels), data_of<float>(a->dloss), data_of<float>(a->lse)};
     if (mean) {
         const trine_status status = add_rows(call, outer.numel, rows, options, nullptr, totals, nullptr);
         if (status != TRINE_OK) return status;
     }
-    const entropy_backward<T, capped> op = {{}, {data_of<T>(a->logits)}, data_of<T>(a->dlogits), options, rows, totals};
     const int64_t packs = ceil_div(n + V - 1, V), most = int64_t(row_small_block) * entropy_packs * V;
     int shift = 0;
     while (shift < 8 && int64_t(entropy_packs) << shift < packs) shift++;
     const row_slices slices = {n, n <= 2 * most ? n : 2 * most, int(n <= 2 * most ? 1 : ceil_div(n, 2 * most))};
-    return launch(call, row_map_kernel<entropy_backward<T, capped>>,
-                  grid(ceil_div(outer.numel * slices.count, row_small_block >> shift)), row_small_block, 0, op,
-                  walk<2, divider_any>(outer), outer.numel, slices, divider_any(slices.count), shift);
+    const auto go = [&](auto of_rows, auto walk_of_rows) {
+        using Op = entropy_backward<T, capped, decltype(of_rows)>;
+        const Op op = {{}, {data_of<T>(a->logits)}, data_of<T>(a->dlogits), options, of_rows, totals};
+        return launch(call, row_map_kernel<Op, decltype(walk_of_rows)>,
+                      grid(ceil_div(outer.numel * slices.count, row_small_block >> shift)), row_small_block, 0, op, walk_of_rows,
+                      outer.numel, slices, divider_any(slices.count), shift);
+    };
+    if (short_walk<4>::fits(at) && short_walk<2>::fits(outer))
+        return go(entropy_rows_short{short_walk<4>(at), rows.labels, rows.losses, rows.lse}, short_walk<2>(outer));
+    return go(rows, walk<2, divider_any>(outer));
 }
 
 /* For core/linear_cross_entropy.h. */

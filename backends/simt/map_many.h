@@ -14,7 +14,7 @@ template <int O, int I, class T> struct many_operands {
 
 /* U packs a thread, all of whose loads come first; outputs are operands 0 to O - 1 of the walk. */
 template <int V, int U, int O, int I, class Divider, class F, class T> TRINE_KERNEL(map_threads)
-map_many_kernel(F f, walk<O + I, Divider> outer, Divider packs_a_row, inner_strides inner, int64_t packs,
+map_many_kernel(F f, strided_walk<V, O + I, Divider> outer, Divider packs_a_row, inner_steps<O + I> inner, int64_t packs,
                 many_operands<O, I, T> operands)
 {
     const strided_packs<V, U, O + I, Divider> at(outer, packs_a_row, inner, packs);
@@ -42,7 +42,7 @@ map_many_kernel(F f, walk<O + I, Divider> outer, Divider packs_a_row, inner_stri
 template <int V, int O, int I, class T>
 inline bool many_fit(const trine_iter &outer, int64_t n, const int64_t *inner, const many_operands<O, I, T> &operands)
 {
-    bool fit = n % V == 0;
+    bool fit = n % V == 0 && short_walk<1, 3>::fits(outer);
     for (int k = 0; k < O + I; k++) {
         const T *p = k < O ? operands.out[k < O ? k : 0] : operands.in[k < O ? 0 : k - O];
         fit = fit && (inner[k] == 1 || (k >= O && inner[k] == 0));
@@ -58,8 +58,9 @@ inline trine_status launch_many(trine_call *call, F f, const trine_iter &outer, 
                                 const many_operands<O, I, T> &operands)
 {
     const int64_t packs = outer.numel * (n / V);
-    return launch(call, map_many_kernel<V, U, O, I, Divider, F, T>, grid(ceil_div(packs, map_threads * U)), map_threads, 0, f,
-                  walk<O + I, Divider>(outer), Divider(n / V), inner, packs, operands);
+    const map_blocks b(call, packs, U);
+    return launch(call, map_many_kernel<V, U, O, I, Divider, F, T>, b.blocks, b.threads, 0, f,
+                  strided_walk<V, O + I, Divider>(outer), Divider(n / V), inner_steps<O + I>(inner), packs, operands);
 }
 
 /* tensors: O outputs, then I inputs, the first of which gives the shape. E: elements a thread has in flight of each operand. */

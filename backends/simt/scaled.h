@@ -36,9 +36,9 @@ template <> struct scaled_divider_type<true> {
 };
 template <bool packed> using scaled_divider = typename scaled_divider_type<packed>::type;
 
-/* trine_scaled_shape on the device. */
+/* trine_scaled_shape on the device; with packs of at most two outer axes, for short arguments. */
 template <bool packed> struct scaled_walk {
-    walk<SCALED_OPERANDS, scaled_divider<packed>> outer;
+    rows_walk<SCALED_OPERANDS, packed> outer;
     scaled_divider<packed> m;
     int64_t k, row_step[SCALED_OPERANDS], column_step[SCALED_OPERANDS];
     int row_shift; /* 2^row_shift rows a scale */

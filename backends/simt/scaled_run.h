@@ -32,7 +32,8 @@ template <class T, class F>
 inline trine_status choose_packed(const trine_scaled_shape &s, int64_t packs, const scaled_operands<T> &o, F f)
 {
     constexpr int V = row_pack<T>;
-    bool fit = packs < 0x7fffffff && aligned16(o.reals) && reinterpret_cast<uintptr_t>(o.codes) % V == 0;
+    bool fit =
+        packs < 0x7fffffff && short_walk<1>::fits(s.outer) && aligned16(o.reals) && reinterpret_cast<uintptr_t>(o.codes) % V == 0;
     for (int k = SCALED_CODES; k <= SCALED_REALS; k++) {
         fit = fit && (s.k <= 1 || s.column_step[k] == 1) && (s.m <= 1 || s.row_step[k] % V == 0);
         for (int d = 0; d < s.outer.ndim; d++) fit = fit && (s.outer.size[d] == 1 || s.outer.stride[k][d] % V == 0);

@@ -72,6 +72,14 @@ template <class T, int V> TRINE_DEVICE void store_pack(T *p, const pack<T, V> &r
         *reinterpret_cast<pack<T, V> *>(p) = r;
     }
 }
+/* The same, and nobody reads it again soon: what is read often stays in the cache. */
+template <class T, int V> TRINE_DEVICE void store_pack_once(T *p, const pack<T, V> &r)
+{
+    if constexpr (sizeof(T) * V == 16)
+        target::store16_once(p, *reinterpret_cast<const uint4 *>(&r));
+    else
+        store_pack<T, V>(p, r);
+}
 
 /* ---- Host: from a dtype to a type. f is called with a tag<T> and returns a trine_status. ---- */
 

@@ -61,31 +61,40 @@ template <int N, class Divider> struct walk {
     }
 };
 
-/* The same of at most two axes, in a quarter of the bytes: launches of kernels with arguments of more than 200 take 0.4 us longer in
+/* The same of at most A axes, in a quarter of the bytes: launches of kernels with arguments of more than 200 take 0.4 us longer in
  * the mean, on streams where it happens (docs/small-tensors.md). */
-template <int N> struct short_walk {
-    int64_t step[2][N];
-    divider32 inner; /* d 0: there is one axis */
+template <int N, int A = 2> struct short_walk {
+    int64_t step[A][N];
+    divider32 inner[A - 1]; /* of axes 1 on; d 0: there is none */
 
     static bool fits(const trine_iter &it)
     {
-        return it.ndim <= 2 && it.numel < 0x7fff0000; /* so that blocks' rows fit 31 bits */
+        return it.ndim <= A && it.numel < 0x7fff0000; /* so that blocks' rows fit 31 bits */
     }
     explicit short_walk(const trine_iter &it)
     {
-        inner = divider32(it.ndim > 1 && it.size[1] > 0 ? it.size[1] : 1);
-        if (it.ndim == 1) inner.d = 0;
-        for (int k = 0; k < N; k++) {
-            step[0][k] = it.stride[k][0];
-            step[1][k] = it.ndim > 1 ? it.stride[k][1] : 0;
+        for (int d = 0; d < A; d++) {
+            const bool is = d < it.ndim;
+            if (d > 0) inner[d - 1] = divider32(is && it.size[d] > 0 ? it.size[d] : 1);
+            if (d > 0 && !is) inner[d - 1].d = 0;
+            for (int k = 0; k < N; k++) step[d][k] = is ? it.stride[k][d] : 0;
         }
     }
     TRINE_DEVICE_METHOD void offsets(int64_t index, int64_t (&offset)[N]) const
     {
-        const uint32_t at = uint32_t(index), outer = inner.d == 0 ? at : uint32_t(inner.divide(at)), i = at - outer * inner.d;
-        for (int k = 0; k < N; k++) offset[k] = int64_t(outer) * step[0][k];
-        if (inner.d != 0)
-            for (int k = 0; k < N; k++) offset[k] += int64_t(i) * step[1][k];
+        uint32_t at = uint32_t(index), along[A] = {};
+#pragma unroll
+        for (int d = A - 1; d > 0; d--) {
+            if (inner[d - 1].d == 0) continue;
+            const uint32_t outer = uint32_t(inner[d - 1].divide(at));
+            along[d] = at - outer * inner[d - 1].d;
+            at = outer;
+        }
+        for (int k = 0; k < N; k++) offset[k] = int64_t(at) * step[0][k];
+#pragma unroll
+        for (int d = 1; d < A; d++)
+            if (inner[d - 1].d != 0)
+                for (int k = 0; k < N; k++) offset[k] += int64_t(along[d]) * step[d][k];
     }
 };
 
