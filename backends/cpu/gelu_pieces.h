@@ -200,10 +200,8 @@ LANES_INLINE void gelu_put_16(trine_dtype dtype, char *to, const char *from, con
         gelu_slopes_end_16(g, &at);
         load_16(dtype, d, dy + i * 2);
         BOTH(g[k] *= d[k]);
-        if (dtype == TRINE_BF16)
-            lanes_put_line(to + i * 2, lanes_bf16_of_turns(g[0], g[1]), stream);
-        else
-            lanes_put(to + i * 2, dtype, g[0], g[1], stream);
+        const __m512i line = dtype == TRINE_BF16 ? lanes_bf16_of_turns(g[0], g[1]) : lanes_f16_with_nans(g[0], g[1]);
+        lanes_put_line(to + i * 2, line, stream);
     }
 }
 

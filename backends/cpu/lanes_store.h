@@ -75,6 +75,14 @@ LANES_INLINE __m512i lanes_bf16_of_turns(f32x16 a, f32x16 b)
                               _mm512_mask_mov_epi16(x, odd, _mm512_slli_epi32(y, 16)));
 }
 
+/* Elements of a, then those of b; NaNs as above, of f16. */
+LANES_INLINE __m512i lanes_f16_with_nans(f32x16 a, f32x16 b)
+{
+    const int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtps_ph((__m512)a, nearest)), _mm512_cvtps_ph((__m512)b, nearest),
+                              1);
+}
+
 LANES_INLINE void lanes_turns_of_bf16(f32x16 v[2], const void *from)
 {
     const __m512i both = _mm512_loadu_si512(from);
