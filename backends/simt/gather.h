@@ -76,7 +76,7 @@ template <class T, int V> inline trine_status launch_gather(trine_call *call, co
     const int64_t packs = outer.numel * (n / V);
     const map_blocks b(call, packs, U);
     if constexpr (V > 1) {
-        if (outer.ndim <= 1 && packs < 0x7fff0000) {
+        if (outer.ndim <= 1 && packs < 0x7fff0000 && n < 0x7fffffff) { /* columns of 32 bits */
             const bool rows = outer.ndim == 1;
             const gather_list list = {divider32(n / V), uint32_t(packs), rows ? outer.stride[0][0] : 0,
                                       rows ? outer.stride[1][0] : 0, rows ? outer.stride[2][0] : 0};
