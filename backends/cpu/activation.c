@@ -247,7 +247,7 @@ KIND(SIGMOID, false, vm_sigmoid(x), bell(1.0f, x))
 KIND(TANH, false, vm_tanh(x), bell(4.0f, 2.0f * x))
 KIND(SILU, false, silu(x), silu_slope(x))
 VALUES(GELU, false, gelu(x))
-#include "backends/cpu/gelu_pieces.h"
+#include "backends/cpu/gelu_pieces.h" /* its slopes with AVX-512 */
 #if !GELU_BY_PIECES
 SLOPES(GELU, false, gelu_slope(x))
 SLOPES(GELU_OF_16, true, gelu_slope_of_16(x))

@@ -5,8 +5,7 @@
 
 #include <math.h>
 
-#include "backends/cpu/lanes.h"
-#include "backends/cpu/vmath.h"
+#include "backends/cpu/lanes_exp2.h"
 
 /* e^x = 2^t 2^base, t = (x - pivot) log2(e) - shift <= 0 or nearly. With a fused multiply-add a small maximum is taken off after
  * the product, in `shift`, whose rounding is the same for the whole chunk and known exactly in `base`; else, and where it would
@@ -26,43 +25,14 @@ static inline softmax_base base_of(double most)
 static inline double exponent_of(softmax_base b) { return (double)b.pivot * (double)VM_LOG2E + (double)b.shift; }
 
 enum { POWERS = 4 };
-#define POWERS_EACH(statement) \
-    do { \
-        _Pragma("GCC unroll 4") for (int k = 0; k < POWERS; k++) { statement; } \
-    } while (0)
+#define POWERS_EACH(statement) LANES_EACH(POWERS, statement)
 
-/* x becomes 2^t for t <= 16; with AVX-512 for any t, NaN of NaN, else of NaN anything. Below the smallest normal number 0, or
- * gradually what it is. Coefficients as in vm_exp2; with floor and scale as instructions, of 2^r on [0, 1) (err 2^-29). Each step
- * of all vectors before the next one: what waits for its operands fills the processor's scheduler. (Zen 5, cycles a vector: 5.6,
- * with the instructions 4.5.) */
+/* x becomes 2^t, as lanes_exp2 has it. (Zen 5, cycles a vector: 5.6, with floor and scale as instructions 4.5.) */
 LANES_INLINE void powers_of(f32x16 x[POWERS], softmax_base base)
 {
-    f32x16 r[POWERS], p[POWERS];
     if (base.pivot != 0) POWERS_EACH(x[k] -= base.pivot);
     POWERS_EACH(x[k] = lanes_fma(x[k], lanes_of(VM_LOG2E), lanes_of(-base.shift)));
-#if defined __AVX512DQ__
-    POWERS_EACH(r[k] = (f32x16)_mm512_reduce_ps((__m512)x[k], _MM_FROUND_TO_NEG_INF));
-    POWERS_EACH(p[k] = lanes_fma(lanes_of(0.000215659718f), r[k], lanes_of(0.00124822895f)));
-    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.00967377517f)));
-    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.0554861836f)));
-    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.240229085f)));
-    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.693147063f)));
-    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(1.0f)));
-    POWERS_EACH(x[k] = (f32x16)_mm512_scalef_ps((__m512)p[k], (__m512)x[k]));
-#else
-    f32x16 z[POWERS];
-    POWERS_EACH(z[k] = x[k] + VM_ROUND);
-    POWERS_EACH(r[k] = z[k] - VM_ROUND);
-    POWERS_EACH(r[k] = x[k] - r[k]);
-    POWERS_EACH(p[k] = lanes_fma(lanes_of(0.0001532678f), r[k], lanes_of(0.00133910251f)));
-    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.00961850584f)));
-    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.0555035956f)));
-    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.240226477f)));
-    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.693147182f)));
-    POWERS_EACH(p[k] = lanes_fma(p[k], r[k], lanes_of(1.0f)));
-    POWERS_EACH(p[k] = (f32x16)((u32x16)p[k] + ((u32x16)z[k] << 23)));
-    POWERS_EACH(x[k] = lanes_from(x[k], -126.0f, p[k]));
-#endif
+    lanes_exp2(x, POWERS);
 }
 
 /* Sums of 2^t of in->x[0], of every 16th element; asks for in->ahead[0]. y: where the powers go, or NULL. */

@@ -6,6 +6,7 @@
 #ifndef TRINE_CPU_GELU_PIECES_H
 #define TRINE_CPU_GELU_PIECES_H
 
+#include "backends/cpu/lanes_exp2.h"
 #include "backends/cpu/lanes_store.h"
 
 #if defined __AVX512BW__ && defined __AVX512DQ__ && defined __AVX512VL__
@@ -71,11 +72,8 @@ static const float gelu_pieces[6][PIECES] = {
 };
 /* clang-format on */
 
-/* A step for each of the two vectors of a line, before the next step: what waits for its operands fills the scheduler. */
-#define BOTH(statement) \
-    do { \
-        _Pragma("GCC unroll 2") for (int k = 0; k < 2; k++) { statement; } \
-    } while (0)
+/* For the two vectors of a line. */
+#define BOTH(statement) LANES_EACH(2, statement)
 
 /* Of a: its distance from the middle of its piece, and in the lowest bits of *piece which one. turn: 3/2 2^23 widths. */
 LANES_INLINE f32x16 piece_of(f32x16 a, float turn, f32x16 *piece)
@@ -126,25 +124,14 @@ LANES_INLINE void gelu_slopes_end_16(f32x16 g[2], const placed *at)
 LANES_INLINE void gelu_slopes_32(f32x16 y[2], const f32x16 x[2])
 {
     const __m512 one = _mm512_set1_ps(1.0f);
-    f32x16 piece[2], u[2], g[2], t[2], r[2], p[2];
-    BOTH(t[k] = x[k] * x[k]);
-    BOTH(t[k] *= -0.5f * VM_LOG2E);
-    BOTH(r[k] = (f32x16)_mm512_reduce_ps((__m512)t[k], _MM_FROUND_TO_NEG_INF));
+    f32x16 piece[2], u[2], g[2], power[2];
+    BOTH(power[k] = x[k] * x[k]);
+    BOTH(power[k] *= -0.5f * VM_LOG2E);
+    lanes_exp2(power, 2);
     BOTH(u[k] = piece_of(size_of(x[k], 14.5f), 0x1.8p22f, &piece[k]));
-    BOTH(p[k] = lanes_fma(lanes_of(0.000215659718f), r[k], lanes_of(0.00124822895f)));
     BOTH(g[k] = coefficients_of(gelu_pieces[5], piece[k]));
-    BOTH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.00967377517f)));
-    BOTH(g[k] = lanes_fma(g[k], u[k], coefficients_of(gelu_pieces[4], piece[k])));
-    BOTH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.0554861836f)));
-    BOTH(g[k] = lanes_fma(g[k], u[k], coefficients_of(gelu_pieces[3], piece[k])));
-    BOTH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.240229085f)));
-    BOTH(g[k] = lanes_fma(g[k], u[k], coefficients_of(gelu_pieces[2], piece[k])));
-    BOTH(p[k] = lanes_fma(p[k], r[k], lanes_of(0.693147063f)));
-    BOTH(g[k] = lanes_fma(g[k], u[k], coefficients_of(gelu_pieces[1], piece[k])));
-    BOTH(p[k] = lanes_fma(p[k], r[k], lanes_of(1.0f)));
-    BOTH(g[k] = lanes_fma(g[k], u[k], coefficients_of(gelu_pieces[0], piece[k])));
-    BOTH(p[k] = (f32x16)_mm512_scalef_ps((__m512)p[k], (__m512)t[k]));
-    BOTH(g[k] *= p[k]);
+    for (int d = 4; d >= 0; d--) BOTH(g[k] = lanes_fma(g[k], u[k], coefficients_of(gelu_pieces[d], piece[k])));
+    BOTH(g[k] *= power[k]);
     BOTH(y[k] = (f32x16)_mm512_mask_sub_ps((__m512)g[k], _mm512_cmp_ps_mask((__m512)x[k], _mm512_setzero_ps(), _CMP_NLT_UQ), one,
                                            (__m512)g[k]));
 }
