@@ -75,7 +75,16 @@ void *place_shape_args(const test_case *c, size_t *bytes)
     return args;
 }
 
-static unsigned char canary(size_t i) { return (unsigned char)(0xc3 ^ i * 7); }
+/* Bytes that repeat every 256: what surrounds the elements. */
+static void fill_canary(unsigned char *image, size_t bytes)
+{
+    size_t filled = bytes < 256 ? bytes : 256;
+    for (size_t i = 0; i < filled; i++) image[i] = (unsigned char)(0xc3 ^ i * 7);
+    for (size_t n; filled < bytes; filled += n) {
+        n = bytes - filled < filled ? bytes - filled : filled;
+        memcpy(image + filled, image, n);
+    }
+}
 
 /* n elements that lie `step` bytes apart, the first of them element `index` of the tensor. */
 typedef struct element_run {
@@ -191,7 +200,7 @@ trine_status place_upload(placement *p, unsigned char poison)
         const case_tensor *t = &p->c->tensor[k];
         placed_tensor *q = &p->tensor[k];
         if (q->borrowed) continue;
-        for (size_t i = 0; i < q->bytes; i++) q->image[i] = canary(i);
+        fill_canary(q->image, q->bytes);
         if (t->output && !t->updated)
             each_run(t, q, q->image, poison_run, &poison);
         else
