@@ -286,7 +286,7 @@ template <class T, bool centred_> struct norm_gradient {
     }
 
     /* Whether the forward stored what a row's mean and squares are needed for. */
-    TRINE_DEVICE_METHOD bool knows() const { return rstd && (!centred || mean); }
+    TRINE_METHOD bool knows() const { return rstd && (!centred || mean); }
     /* Of a tile over `width` threads of a wave, which have `count` columns together, this one `own` of them. In one pass, about the
      * thread's own first element, so that the error stays within that of as many additions. pair_of(i): pack i. With `known` the
      * mean is given, about which the sums are taken then; the squares are not needed. `alone`: the thread's sums, of what is known. */
@@ -345,6 +345,25 @@ template <class T, bool centred_> struct norm_gradient {
         return {centred && mean ? mean[row] : 0.0f, rstd ? rstd[row] : 0.0f, 0.0f, 0.0f};
     }
 
+    /* dy h = scaled d of a column: with h rounded first, if it was; otherwise d = x - mean. */
+    TRINE_DEVICE_METHOD void round_terms(float &scaled, float &d, float dy_, float rstd_) const
+    {
+        scaled = dy_;
+        d = to_f32(from_f32<T>(d * rstd_));
+    }
+    /* Of a row's pack, to the sums of its columns. */
+    TRINE_DEVICE_METHOD void add_terms(float (&sum)[sums][V], const gradient_pair<T> &pair, const gradient_stats &s) const
+    {
+#pragma unroll
+        for (int j = 0; j < V; j++) {
+            const float dy_ = pair.dy.value(j);
+            float d = pair.x.value(j) - s.mean, scaled = dy_ * s.rstd;
+            if (sizeof(T) < 4 && round_first) round_terms(scaled, d, dy_, s.rstd);
+            sum[0][j] = target::fma_rn(scaled, d, sum[0][j]);
+            if constexpr (centred) sum[1][j] += dy_;
+        }
+    }
+
     /* dx of pack i; adds to the columns' sums. */
     template <class Columns> TRINE_DEVICE_METHOD row_words<T> emit(const gradient_pair<T> &pair, Columns &c,
                                                                    const gradient_stats &s, const row_words<T> &more, int i) const
@@ -367,10 +386,7 @@ template <class T, bool centred_> struct norm_gradient {
             }
             if (sizeof(T) < 4 && round_first)
 #pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    scaled[j] = pair.dy.value(4 * q + j);
-                    d[j] = to_f32(from_f32<T>(d[j] * s.rstd));
-                }
+                for (int j = 0; j < 4; j++) round_terms(scaled[j], d[j], pair.dy.value(4 * q + j), s.rstd);
             if (dsum)
 #pragma unroll
                 for (int j = 0; j < 4; j++) to[j] += more.value(4 * q + j);

@@ -271,12 +271,13 @@ static void check_gradient_cases(case_list *list, trine_op op)
             s.dsum = i % 2;
             new_gradient(list, s)->rtol += shapes[i][1] == 8 ? 1e-4 : 0; /* rows of 8: now and then an rstd far from 1 */
         }
-        /* rows of whole lines with their statistics, in two sums of many rows and parts of long ones */
-        static const int64_t lines[] = {32, 288, 1056, 4128, 8224};
+        /* rows of whole lines with their statistics, in two sums of many rows and parts of long ones; more of them than a strip of
+         * columns has lines of threads */
+        static const int64_t lines[][2] = {{137, 32}, {137, 288}, {137, 1056}, {137, 4128}, {137, 8224}, {1031, 72}};
         for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
             gradient_case many = s;
-            many.rows = 137;
-            many.n = lines[i];
+            many.rows = lines[i][0];
+            many.n = lines[i][1];
             many.saved = true;
             many.dsum = i % 2;
             new_gradient(list, many);
@@ -287,6 +288,10 @@ static void check_gradient_cases(case_list *list, trine_op op)
             s.n = 1031 + i;
             s.dsum = true;
             case_set_inplace(new_gradient(list, s), "dx", inplace[i]);
+            gradient_case known = s;
+            known.n = 1032;
+            known.saved = true;
+            case_set_inplace(new_gradient(list, known), "dx", inplace[i]);
         }
     }
     /* NaN and inf in rows of 3, of which some are without */

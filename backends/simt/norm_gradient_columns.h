@@ -1,0 +1,76 @@
+/* dweight and dbias of a norm where the forward stored the rows' statistics: from x and dy, which the L2 cache has from the kernel
+ * that makes dx, beside which this one runs. The sums that teams of few rows would hand on (norm_gradient.h) are more bytes than the
+ * rows themselves: 64 rows of 8192 bf16 2 MB, their sums 4 MB, to be written and read.
+ *
+ * A block has a strip of columns, a pack a thread across, and goes down all rows; its lines of threads add up by shuffles, its waves
+ * through shared memory, always in the same order. */
+#ifndef TRINE_SIMT_NORM_GRADIENT_COLUMNS_H
+#define TRINE_SIMT_NORM_GRADIENT_COLUMNS_H
+
+#include "backends/simt/norm_gradient.h"
+
+namespace simt {
+
+enum { gradient_strip_threads = 512, gradient_strip_packs = 8 }; /* of a block; across it, at most */
+
+/* 2^shift packs across. */
+template <class Op> TRINE_KERNEL(gradient_strip_threads)
+gradient_strip_kernel(Op op, gradient_outer<true> outer, int rows, int n, int shift, gradient_vector<row_element<Op>> dweight,
+                      gradient_vector<row_element<Op>> dbias)
+{
+    using T = row_element<Op>;
+    constexpr int V = Op::V, waves = gradient_strip_threads / target::wave_size();
+    TRINE_SHARED float list[waves * gradient_strip_packs * Op::sums * V];
+    const int t = target::thread_x(), across = 1 << shift, lane = t & (across - 1), lines = gradient_strip_threads >> shift;
+    const int column = (int(target::block_x()) * across + lane) * V;
+    float sum[Op::sums][V];
+#pragma unroll
+    for (int k = 0; k < Op::sums; k++)
+#pragma unroll
+        for (int j = 0; j < V; j++) sum[k][j] = 0.0f;
+    if (column < n) {
+#pragma unroll 4
+        for (int row = t >> shift; row < rows; row += lines) {
+            int64_t offset[gradient_operands];
+            outer.offsets(row, offset);
+            const gradient_pair<T> pair = {row_words<T>::load_shared(op.x + offset[1] + column),
+                                           row_words<T>::load_shared(op.dy + offset[2] + column)};
+            op.add_terms(sum, pair, op.saved(row));
+        }
+    }
+    float *const own = list + (t / target::wave_size() * Op::sums * across + lane) * V;
+#pragma unroll
+    for (int k = 0; k < Op::sums; k++)
+#pragma unroll
+        for (int j = 0; j < V; j++) {
+            for (int mask = across; mask < target::wave_size(); mask *= 2) sum[k][j] += target::shuffle_xor(sum[k][j], mask);
+            if (t % target::wave_size() < across) own[k * across * V + j] = sum[k][j];
+        }
+    target::barrier();
+    const int sums = Op::sums * across * V, each = across * V, k = t / each, at = int(target::block_x()) * each + t % each;
+    if (t < sums && at < n) {
+        float all = 0.0f;
+#pragma unroll
+        for (int wave = 0; wave < waves; wave++) all += list[wave * sums + t];
+        gradient_vector<T> to = dweight;
+        if (k) to = dbias;
+        if (to.data) to.put(at, all);
+    }
+    target::wait_for_previous(); /* so that what follows this launch follows dx, too */
+}
+
+/* Strips of 128 bytes, narrower where those were too few for the device. */
+template <class Op> inline trine_status launch_gradient_strips(trine_call *call, const Op &op, const trine_iter &rows, int64_t n,
+                                                               const trine_tensor &dweight, const trine_tensor &dbias)
+{
+    using T = row_element<Op>;
+    int shift = 3;
+    while (shift > 1 && ceil_div(n, int64_t(Op::V) << shift) < call->device->props.compute_units) shift--;
+    return launch_next(call, gradient_strip_kernel<Op>, ceil_div(n, int64_t(Op::V) << shift), gradient_strip_threads, op,
+                       gradient_outer<true>(rows), int(rows.numel), int(n), shift, gradient_vector<T>(dweight),
+                       gradient_vector<T>(dbias));
+}
+
+} // namespace simt
+
+#endif
