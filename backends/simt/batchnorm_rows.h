@@ -72,6 +72,7 @@ template <class T> struct moment_rows : norm_rows<T, false> {
                0.0f,
                norm_mode::centred,
                false,
+               false,
                norm_way::any}
     {
     }
