@@ -78,13 +78,14 @@ inline row_team whole_wave_team(trine_call *call, const row_team &team, int64_t 
     return fits ? row_team{1, row_small_block, log2_up(packs), 1} : team;
 }
 
-/* The team for so many rows. Ops that load nothing beside the row don't gain by more threads. */
+/* The team for so many rows. Ops that load nothing beside the row don't gain by more threads, but for those that make codes of it,
+ * with much arithmetic an element (fp8 of 256 rows of 1024 f32 5.6 to 5.1 us). */
 template <class Op>
 inline row_team team_for_rows(trine_call *call, const row_team &team, int64_t rows, int64_t packs, const row_sizes &size)
 {
-    constexpr bool loads = row_ahead<Op, 1> != 0;
+    constexpr bool busy = row_ahead<Op, 1> != 0 || row_narrow<Op>;
     const row_team whole = target::row_hurries ? whole_wave_team(call, team, rows, packs, size) : team;
-    if (loads) return widened_team(call, whole, rows, packs, size);
+    if (busy) return widened_team(call, whole, rows, packs, size);
     return target::row_hurries && row_emits<Op> ? one_turn_team(call, whole, rows, packs, size) : whole;
 }
 
