@@ -24,10 +24,12 @@ template <int P> struct list_place {
     uint64_t before : 8; /* elements before there, or `scattered`: none, and there are no packs in memory */
 };
 
-/* As many places as fit into the 4 KiB of arguments that every device takes, less what goes with them. What a block reads of them
- * lies together: each line of arguments costs it 90 ns (H100). */
-template <int P> struct list_table {
-    enum { capacity = (4096 - 160) / (8 * P + 8 + 4) };
+/* As many places as fit into the 4 KiB of arguments that every device takes, less what goes with them; or one, of which nothing is
+ * searched and few arguments passed (docs/small-tensors.md). What a block reads of them lies together: each line of arguments costs
+ * it 90 ns (H100). */
+template <int P> constexpr int list_most = (4096 - 160) / (8 * P + 8 + 4);
+template <int P, int capacity_ = list_most<P>> struct list_table {
+    enum { capacity = capacity_ };
     int32_t count;
     uint32_t first[capacity]; /* block */
     list_place<P> places[capacity];
@@ -39,9 +41,10 @@ struct list_part {
     int64_t chunk;
 };
 
-template <int P> TRINE_DEVICE list_part list_find(const list_table<P> &table)
+template <int P, int capacity> TRINE_DEVICE list_part list_find(const list_table<P, capacity> &table)
 {
     const uint32_t block = target::block_x();
+    if constexpr (capacity == 1) return {0, int64_t(block)};
     int32_t low = 0, high = table.count;
     while (high - low > 1) {
         const int32_t middle = (low + high) / 2;
@@ -78,13 +81,14 @@ template <int V, class T> TRINE_DEVICE void list_store(T *p, const pack<T, V> &r
  *   idle()         true: nothing is to be done
  *   factor()       a number that all threads need
  *   apply(held, factor)  the work */
-template <class Rule> TRINE_KERNEL(list_threads) list_kernel(const Rule rule, const list_table<Rule::tensors> table)
+template <class Rule, int capacity> TRINE_KERNEL(list_threads)
+list_kernel(const Rule rule, const list_table<Rule::tensors, capacity> table)
 {
     constexpr int V = Rule::V, U = Rule::U;
     target::let_next_start();
     if (rule.idle()) return;
     const list_part part = list_find(table);
-    const list_place<Rule::tensors> &place = table.places[part.place];
+    const list_place<Rule::tensors> &place = table.places[capacity == 1 ? 0 : part.place];
     const typename Rule::operands at(place);
     const int64_t n = int64_t(place.n), packs = n / V, begin = part.chunk * (list_threads * U) + target::thread_x();
     const int before = int(place.before);
@@ -171,16 +175,26 @@ template <int P, int V, int U, class F> struct list_launcher {
     }
 };
 
+template <class Rule, int capacity> inline trine_status
+list_launch(trine_call *call, bool later, const Rule &rule, const list_table<Rule::tensors, capacity> &table, int64_t blocks)
+{
+    const auto kernel = list_kernel<Rule, capacity>;
+    return later ? launch_next(call, kernel, blocks, list_threads, rule, table)
+                 : launch(call, kernel, grid(blocks), list_threads, 0, rule, table);
+}
+
 /* rule on the places of `count` that add(launcher, i) adds. Launches after the first one begin beside the end of the one before: their
  * tensors are others. */
 template <class Rule, class Add> inline trine_status list_run(trine_call *call, const Rule &rule, int32_t count, Add add)
 {
     static_assert(sizeof(Rule) + sizeof(list_table<Rule::tensors>) <= 4096, "the arguments of a kernel");
+    const int64_t few = int64_t(call->device->props.compute_units) * 8; /* blocks that work at a time */
     bool later = false;
     const auto run = [&](const list_table<Rule::tensors> &table, int64_t blocks) {
-        if (later) return launch_next(call, list_kernel<Rule>, unsigned(blocks), list_threads, rule, table);
+        const bool first = !later;
         later = true;
-        return launch(call, list_kernel<Rule>, grid(blocks), list_threads, 0, rule, table);
+        if (!first || table.count > 1 || blocks > few) return list_launch(call, !first, rule, table, blocks);
+        return list_launch(call, false, rule, list_table<Rule::tensors, 1>{1, {0}, {table.places[0]}}, blocks);
     };
     list_launcher<Rule::tensors, Rule::V, Rule::U, decltype(run)> launcher(run);
     trine_status status = TRINE_OK;
