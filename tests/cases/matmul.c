@@ -150,19 +150,23 @@ static void set_matrix_layouts(test_case *c, case_layout layout)
 
 /* ---- Checks ---- */
 
+/* t: bit 0 for a, bit 1 for b. */
+static void transposed(case_list *list, int kind, const int64_t shape[3], int t)
+{
+    static const char *const what[] = {"nn", "tn", "nt", "tt"};
+    matmul_spec s = spec_of_kind(kind, shape[0], shape[1], shape[2]);
+    s.a_layout = t & 1 ? LAYOUT_TRANSPOSED : LAYOUT_DENSE;
+    s.b_layout = t & 2 ? LAYOUT_TRANSPOSED : LAYOUT_DENSE;
+    s.what = what[t];
+    new_matmul(list, &s);
+}
+
 /* Every shape with every way to transpose the operands, for the first `kinds` kinds of them. */
 static void transposes(case_list *list, const int64_t (*shapes)[3], size_t count, int kinds)
 {
-    static const char *const what[] = {"nn", "tn", "nt", "tt"};
     for (int d = 0; d < kinds; d++)
         for (size_t i = 0; i < count; i++)
-            for (int t = 0; t < 4; t++) {
-                matmul_spec s = spec_of_kind(d, shapes[i][0], shapes[i][1], shapes[i][2]);
-                s.a_layout = t & 1 ? LAYOUT_TRANSPOSED : LAYOUT_DENSE;
-                s.b_layout = t & 2 ? LAYOUT_TRANSPOSED : LAYOUT_DENSE;
-                s.what = what[t];
-                new_matmul(list, &s);
-            }
+            for (int t = 0; t < 4; t++) transposed(list, d, shapes[i], t);
 }
 
 static void shapes(case_list *list)
@@ -173,7 +177,7 @@ static void shapes(case_list *list)
     };
     /* one operand is a few vectors, or sums are worth dividing */
     static const int64_t thin[][3] = {
-        {1, 1000, 777}, {1, 1024, 2048}, {3, 515, 1024}, {1000, 1, 333}, {512, 2, 1024},  {4, 4, 5000},   {1, 1, 4099},
+        {1, 1000, 777}, {1, 1024, 2048}, {3, 515, 1024}, {1000, 1, 333}, {512, 2, 1024},  {4, 4, 5000},   {1, 1, 547},
         {2, 3, 1},      {40, 24, 3000},  {5, 640, 1030}, {7, 392, 1032}, {16, 136, 2064}, {72, 31, 3080},
     };
     /* rows of whole 16-byte pieces, for kernels that want them, and edges inside of large tiles */
@@ -181,6 +185,9 @@ static void shapes(case_list *list)
     transposes(list, ordinary, sizeof ordinary / sizeof ordinary[0], 3);
     transposes(list, pieces, sizeof pieces / sizeof pieces[0], OPERAND_KINDS);
     transposes(list, thin, sizeof thin / sizeof thin[0], OPERAND_KINDS);
+    /* many steps along K: long on a simulator, so each kind once */
+    static const int64_t deep[3] = {1, 1, 4099};
+    for (int d = 0; d < OPERAND_KINDS; d++) transposed(list, d, deep, d % 4);
 }
 
 /* Views of every kind; a d that is dense along neither axis may be refused. */
