@@ -264,7 +264,7 @@ static trine_status check_output(const trine_check *check, const trine_op_info *
     return TRINE_OK;
 }
 
-/* By address; Shell's sort, since nothing is allocated here and callers often have them in order. */
+/* By address; Shell's sort, since nothing is allocated here. */
 static void sort_by_address(span *s, int32_t n)
 {
     for (int32_t gap = n / 2; gap > 0; gap = gap == 2 ? 1 : gap * 5 / 11)
@@ -276,15 +276,57 @@ static void sort_by_address(span *s, int32_t n)
         }
 }
 
+/* Spans that rise by address: next and last one, and where the next one begins. */
+enum { RUNS = 8 };
+typedef struct runs {
+    int32_t n, next[RUNS], end[RUNS];
+    uintptr_t begin[RUNS];
+} runs;
+
+/* Leaves out what is empty. Callers often have each list in order: then it is a run. False if there are more runs than have room. */
+static bool find_runs(spans *all, runs *r)
+{
+    int32_t n = 0;
+    uintptr_t before = UINTPTR_MAX;
+    r->n = 0;
+    for (int32_t i = 0; i < all->n; i++) {
+        const span s = all->at[i];
+        if (s.begin == s.end) continue;
+        if (s.begin < before) {
+            if (r->n > 0 && r->n <= RUNS) r->end[r->n - 1] = n;
+            if (r->n < RUNS) r->next[r->n] = n, r->begin[r->n] = s.begin;
+            r->n++;
+        }
+        before = s.begin;
+        all->at[n++] = s;
+    }
+    if (r->n > 0 && r->n <= RUNS) r->end[r->n - 1] = n;
+    all->n = n;
+    return r->n <= RUNS;
+}
+
 /* True if no two of all tensors share a byte of what they span: then the pairs, of which lists have very many, need no look. The
  * spans lose their order. */
 static bool all_apart(spans *all)
 {
-    sort_by_address(all->at, all->n);
+    runs r;
     uintptr_t end = 0;
-    for (int32_t i = 0; i < all->n; i++) {
-        if (all->at[i].begin < end) return false;
-        end = all->at[i].end;
+    if (!find_runs(all, &r)) {
+        sort_by_address(all->at, all->n);
+        find_runs(all, &r);
+    }
+    while (r.n > 0) { /* the lowest of all runs */
+        int32_t low = 0;
+        for (int32_t k = 1; k < r.n; k++) low = r.begin[k] < r.begin[low] ? k : low;
+        const span s = all->at[r.next[low]++];
+        if (s.begin < end) return false;
+        end = s.end;
+        if (r.next[low] < r.end[low]) {
+            r.begin[low] = all->at[r.next[low]].begin;
+        } else {
+            r.n--;
+            r.next[low] = r.next[r.n], r.end[low] = r.end[r.n], r.begin[low] = r.begin[r.n];
+        }
     }
     return true;
 }

@@ -13,7 +13,8 @@
  * Bytes: the first two move x, dy and dx once, and twice the sums, 8 bytes a column and team: at most 17 MB on an H100, which
  * mostly stay in its L2 cache. The third moves x and dy twice, 5 moves instead of 3. Bound by bytes: H100, tensors of 256 MB, f32
  * 93 to 98 % of a copy, bf16 89 to 96; what doesn't grow with the rows (the first ones, the sums, the second kernel) takes 13 to 27
- * us of 290, of an addition of as many bytes 6. Clusters have kernels of their own (norm_gradient_stream.h). Teams of a cooperative
+ * us of 290, of an addition of as many bytes 6. Columns' sums of small tensors, where the forward's statistics are given, come of x and
+ * dy once more (norm_gradient_columns.h). Clusters have kernels of their own (norm_gradient_stream.h). Teams of a cooperative
  * grid that meet through words in the L2 cache lose to them: a row's meeting costs each block as many reads as the team has blocks.
  */
 #ifndef TRINE_SIMT_NORM_GRADIENT_H

@@ -258,26 +258,34 @@ static void test_inputs(trine_stream *stream)
     EXPECT(trine_add(stream, &a) == TRINE_OK && y[0] == 3 && y[3] == 6);
 }
 
-/* Lists so long that pairs are not looked at one by one unless something overlaps. */
+/* Lists so long that pairs are not looked at one by one unless something overlaps: in order, in a few rising runs, falling. */
 static void test_lists(trine_stream *stream)
 {
     enum { COUNT = 40, EACH = 3 };
-    _Alignas(64) float memory[2 * COUNT * EACH] = {0}, factor = 2;
+    static const int steps[] = {1, 7, COUNT - 1};
+    _Alignas(64) float memory[2 * COUNT * EACH], factor = 2;
     trine_tensor x[COUNT];
     const trine_scale_list_args a = {.x = {x, COUNT}, .factor = trine_tensor_1d(&factor, TRINE_F32, 1)};
-    for (int i = 0; i < COUNT; i++) /* in no order */
-        x[i] = trine_tensor_1d(memory + EACH * (i * 7 % COUNT), TRINE_F32, EACH);
-    for (int i = 0; i < 2 * COUNT * EACH; i++) memory[i] = (float)i;
-    EXPECT(trine_scale_list(stream, &a) == TRINE_OK && memory[1] == 2 && memory[COUNT * EACH - 1] == 2 * (COUNT * EACH - 1) &&
-           memory[COUNT * EACH] == COUNT * EACH);
-    x[31].data = (float *)x[2].data + 2;
-    EXPECT(trine_scale_list(stream, &a) == TRINE_ERROR_INVALID_ARGUMENT && strstr(trine_error_text(), "overlaps"));
-    x[31].data = x[2].data;
-    EXPECT(trine_scale_list(stream, &a) == TRINE_ERROR_INVALID_ARGUMENT && strstr(trine_error_text(), "overlaps"));
-    x[31].shape[0] = 0;
-    EXPECT(trine_scale_list(stream, &a) == TRINE_OK);
-    x[31] = trine_tensor_1d(&factor, TRINE_F32, 1);
-    EXPECT(trine_scale_list(stream, &a) == TRINE_ERROR_INVALID_ARGUMENT && names_word(trine_error_text(), "factor"));
+    for (size_t k = 0; k < sizeof steps / sizeof steps[0]; k++) {
+        for (int i = 0; i < COUNT; i++) x[i] = trine_tensor_1d(memory + EACH * (i * steps[k] % COUNT), TRINE_F32, EACH);
+        for (int i = 0; i < 2 * COUNT * EACH; i++) memory[i] = (float)i;
+        EXPECT(trine_scale_list(stream, &a) == TRINE_OK && memory[1] == 2 && memory[COUNT * EACH - 1] == 2 * (COUNT * EACH - 1) &&
+               memory[COUNT * EACH] == COUNT * EACH);
+        for (int i = 0; i < COUNT; i++) { /* each of them, one element into the one before it in memory */
+            float *const own = x[i].data;
+            if (own == memory) continue;
+            x[i].data = own - 1;
+            EXPECT(trine_scale_list(stream, &a) == TRINE_ERROR_INVALID_ARGUMENT && strstr(trine_error_text(), "overlaps"));
+            x[i].data = own;
+        }
+        EXPECT(trine_scale_list(stream, &a) == TRINE_OK);
+        x[31].data = x[2].data;
+        EXPECT(trine_scale_list(stream, &a) == TRINE_ERROR_INVALID_ARGUMENT && strstr(trine_error_text(), "overlaps"));
+        x[31].shape[0] = 0;
+        EXPECT(trine_scale_list(stream, &a) == TRINE_OK);
+        x[31] = trine_tensor_1d(&factor, TRINE_F32, 1);
+        EXPECT(trine_scale_list(stream, &a) == TRINE_ERROR_INVALID_ARGUMENT && names_word(trine_error_text(), "factor"));
+    }
     /* inputs may be one tensor twice; one array of tensors may not be two lists that are updated */
     float norm = 0;
     trine_global_norm_args n = {.x = {x, 31}, .norm = trine_tensor_1d(&norm, TRINE_F32, 1)};
