@@ -276,7 +276,7 @@ static void sort_by_address(span *s, int32_t n)
         }
 }
 
-/* Spans that rise by address: next and last one, and where the next one begins. */
+/* Spans that rise by address: where each run's next one is and begins, and where the run ends. */
 enum { RUNS = 8 };
 typedef struct runs {
     int32_t n, next[RUNS], end[RUNS];
@@ -293,16 +293,19 @@ static bool find_runs(spans *all, runs *r)
         const span s = all->at[i];
         if (s.begin == s.end) continue;
         if (s.begin < before) {
-            if (r->n > 0 && r->n <= RUNS) r->end[r->n - 1] = n;
-            if (r->n < RUNS) r->next[r->n] = n, r->begin[r->n] = s.begin;
+            if (r->n < RUNS) r->next[r->n] = n;
             r->n++;
         }
         before = s.begin;
         all->at[n++] = s;
     }
-    if (r->n > 0 && r->n <= RUNS) r->end[r->n - 1] = n;
     all->n = n;
-    return r->n <= RUNS;
+    if (r->n > RUNS) return false;
+    for (int32_t k = 0; k < r->n; k++) {
+        r->begin[k] = all->at[r->next[k]].begin;
+        r->end[k] = k + 1 < r->n ? r->next[k + 1] : n;
+    }
+    return true;
 }
 
 /* True if no two of all tensors share a byte of what they span: then the pairs, of which lists have very many, need no look. The
@@ -323,9 +326,11 @@ static bool all_apart(spans *all)
         end = s.end;
         if (r.next[low] < r.end[low]) {
             r.begin[low] = all->at[r.next[low]].begin;
-        } else {
+        } else { /* the last run takes its place */
             r.n--;
-            r.next[low] = r.next[r.n], r.end[low] = r.end[r.n], r.begin[low] = r.begin[r.n];
+            r.begin[low] = r.begin[r.n];
+            r.next[low] = r.next[r.n];
+            r.end[low] = r.end[r.n];
         }
     }
     return true;
