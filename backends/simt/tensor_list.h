@@ -88,7 +88,7 @@ list_kernel(const Rule rule, const list_table<Rule::tensors, capacity> table)
     target::let_next_start();
     if (rule.idle()) return;
     const list_part part = list_find(table);
-    const list_place<Rule::tensors> &place = table.places[capacity == 1 ? 0 : part.place];
+    const list_place<Rule::tensors> &place = table.places[part.place];
     const typename Rule::operands at(place);
     const int64_t n = int64_t(place.n), packs = n / V, begin = part.chunk * (list_threads * U) + target::thread_x();
     const int before = int(place.before);
