@@ -187,16 +187,6 @@ template <class Op, bool simple> inline bool gradient_fits(trine_call *call, con
     return false;
 }
 
-/* Whether columns' sums come of x and dy once more (norm_gradient_columns.h). Measured on an H100, of the time otherwise: 3 MB of x, dy
- * and dx 0.71 to 0.81; 13 MB in rows of 8192 0.79 to 0.88, of 1024 1.10 to 1.14; 50 MB 1.26 to 2.14. */
-template <class Op> inline bool gradient_takes_strips(const trine_call *call, const Op &op, int64_t rows, int64_t n)
-{
-    const trine_device_props &props = call->device->props;
-    const int64_t bytes = 2 * rows * n * int64_t(sizeof(*op.x)), cached = props.l2_bytes;
-    return op.knows() && op.dx != op.x && op.dx != op.dy && rows > 0 &&
-           bytes <= cached / (n >= int64_t(4 * Op::V) * props.compute_units ? 4 : 12);
-}
-
 /* The ways that may be gone: a team that every device of the architecture has, one that some have, tiles. */
 template <class Op, bool simple> struct gradient_ways {
     row_team team, widest;

@@ -273,7 +273,7 @@ static void check_gradient_cases(case_list *list, trine_op op)
         }
         /* rows of whole lines with their statistics, in two sums of many rows and parts of long ones; more of them than a strip of
          * columns has lines of threads */
-        static const int64_t lines[][2] = {{137, 32}, {137, 288}, {137, 1056}, {137, 4128}, {137, 8224}, {1031, 72}};
+        static const int64_t lines[][2] = {{137, 32}, {137, 288}, {137, 1056}, {137, 4128}, {137, 8224}, {700, 72}};
         for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
             gradient_case many = s;
             many.rows = lines[i][0];
