@@ -61,11 +61,21 @@ template <int N, class Divider> struct walk {
     }
 };
 
+/* Whether all operands of a walk lie alike: asked where there are so many that their steps are worth leaving out. */
+template <bool asked> struct steps_alike {
+    static constexpr bool alike = false;
+    void set_alike(bool) {}
+};
+template <> struct steps_alike<true> {
+    bool alike;
+    void set_alike(bool is) { alike = is; }
+};
+
 /* The same of at most A axes, in a quarter of the bytes: launches of kernels with arguments of more than 200 take 0.4 us longer in
  * the mean, on streams where it happens (docs/small-tensors.md). */
-template <int N, int A = 2> struct short_walk {
-    int64_t step[A][N];
+template <int N, int A = 2> struct short_walk : steps_alike<(A == 2 && N > 2)> {
     divider32 inner[A - 1]; /* of axes 1 on; d 0: there is none */
+    int64_t step[A][N];
 
     static bool fits(const trine_iter &it)
     {
@@ -79,10 +89,17 @@ template <int N, int A = 2> struct short_walk {
             if (d > 0 && !is) inner[d - 1].d = 0;
             for (int k = 0; k < N; k++) step[d][k] = is ? it.stride[k][d] : 0;
         }
+        bool alike = it.ndim <= 1;
+        for (int k = 1; k < N; k++) alike = alike && step[0][k] == step[0][0];
+        this->set_alike(alike);
     }
     TRINE_DEVICE_METHOD void offsets(int64_t index, int64_t (&offset)[N]) const
     {
         uint32_t at = uint32_t(index), along[A] = {};
+        if (this->alike) {
+            for (int k = 0; k < N; k++) offset[k] = int64_t(at) * step[0][0];
+            return;
+        }
 #pragma unroll
         for (int d = A - 1; d > 0; d--) {
             if (inner[d - 1].d == 0) continue;
