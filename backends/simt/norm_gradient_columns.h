@@ -14,7 +14,11 @@
 
 namespace simt {
 
-enum { gradient_strip_threads = 512, gradient_strip_packs = 8 }; /* of a block; across it, at most */
+enum {
+    gradient_strip_threads = 512, /* of a block */
+    gradient_strip_packs = 8,     /* across it, at most */
+    gradient_strip_flight = 2     /* rows of a thread under way */
+};
 
 /* 2^shift packs across. */
 template <class Op> TRINE_KERNEL(gradient_strip_threads)
@@ -32,23 +36,38 @@ gradient_strip_kernel(Op op, gradient_outer<true> outer, int rows, int n, int sh
 #pragma unroll
         for (int j = 0; j < V; j++) sum[k][j] = 0.0f;
     if (column < n) {
-#pragma unroll 4
-        for (int row = t >> shift; row < rows; row += lines) {
-            int64_t offset[gradient_operands];
-            outer.offsets(row, offset);
-            const gradient_pair<T> pair = {row_words<T>::load_shared(op.x + offset[1] + column),
-                                           row_words<T>::load_shared(op.dy + offset[2] + column)};
-            op.add_terms(sum, pair, op.saved(row));
+        for (int first = t >> shift; first < rows; first += gradient_strip_flight * lines) {
+            gradient_pair<T> pair[gradient_strip_flight];
+            gradient_stats saved[gradient_strip_flight];
+#pragma unroll
+            for (int i = 0; i < gradient_strip_flight; i++) {
+                const int row = first + i * lines;
+                if (row >= rows) break;
+                int64_t offset[gradient_operands];
+                outer.offsets(row, offset);
+                pair[i] = {row_words<T>::load_shared(op.x + offset[1] + column),
+                           row_words<T>::load_shared(op.dy + offset[2] + column)};
+                saved[i] = op.saved(row);
+            }
+#pragma unroll
+            for (int i = 0; i < gradient_strip_flight; i++) {
+                if (first + i * lines >= rows) break;
+                op.add_terms(sum, pair[i], saved[i]);
+            }
         }
     }
+    for (int mask = across; mask < target::wave_size(); mask *= 2) /* outermost: all sums are on their way together */
+#pragma unroll
+        for (int k = 0; k < Op::sums; k++)
+#pragma unroll
+            for (int j = 0; j < V; j++) sum[k][j] += target::shuffle_xor(sum[k][j], mask);
     float *const own = list + (t / target::wave_size() * Op::sums * across + lane) * V;
+    if (t % target::wave_size() < across) {
 #pragma unroll
-    for (int k = 0; k < Op::sums; k++)
+        for (int k = 0; k < Op::sums; k++)
 #pragma unroll
-        for (int j = 0; j < V; j++) {
-            for (int mask = across; mask < target::wave_size(); mask *= 2) sum[k][j] += target::shuffle_xor(sum[k][j], mask);
-            if (t % target::wave_size() < across) own[k * across * V + j] = sum[k][j];
-        }
+            for (int j = 0; j < V; j++) own[k * across * V + j] = sum[k][j];
+    }
     target::barrier();
     const int sums = Op::sums * across * V, each = across * V, k = t / each, at = int(target::block_x()) * each + t % each;
     if (t < sums && at < n) {
