@@ -7,6 +7,7 @@
 #ifndef TRINE_SIMT_REDUCE_ROWS_H
 #define TRINE_SIMT_REDUCE_ROWS_H
 
+#include "backends/simt/await.h"
 #include "backends/simt/divider.h"
 #include "backends/simt/launch.h"
 #include "backends/simt/reduce_ops.h"
@@ -135,25 +136,37 @@ template <class Kind> struct reduce_segment {
         add_elements(kind, s, x, index + i);
     }
 
-    /* `count` of reduce_unroll packs, `apart` elements from each other; summed up on their own first, which also keeps the error
-     * of a long sum small. All are in flight together. */
-    TRINE_DEVICE_METHOD void add_packs(const Kind &kind, reduce_state<Kind> &s, int64_t first, int64_t apart, int count) const
+    /* `count` of reduce_unroll packs, `apart` elements from each other. All are in flight together. */
+    struct packs {
+        pack<T, 16 / int(sizeof(T))> at[reduce_unroll][Kind::inputs];
+    };
+    TRINE_DEVICE_METHOD packs load_packs(int64_t first, int64_t apart, int count) const
     {
-        constexpr int V = 16 / int(sizeof(T)), U = reduce_unroll;
-        pack<T, V> x[U][Kind::inputs];
+        constexpr int V = 16 / int(sizeof(T));
+        packs x;
 #pragma unroll
-        for (int u = 0; u < U; u++)
+        for (int u = 0; u < reduce_unroll; u++)
 #pragma unroll
-            for (int k = 0; k < Kind::inputs; k++) x[u][k] = load_once<T, V>(in[k] + first + (u < count ? u * apart : 0));
+            for (int k = 0; k < Kind::inputs; k++) x.at[u][k] = load_once<T, V>(in[k] + first + (u < count ? u * apart : 0));
+        return x;
+    }
+    /* Summed up on their own first, which also keeps the error of a long sum small. */
+    TRINE_DEVICE_METHOD void add_packs(const Kind &kind, reduce_state<Kind> &s, const packs &x, int64_t first, int64_t apart,
+                                       int count) const
+    {
         if constexpr (reduce_picks<Kind>) {
-            add_best(s, x, count, index + first, apart);
+            add_best(s, x.at, count, index + first, apart);
         } else {
             reduce_state<Kind> own = Kind::start();
 #pragma unroll
-            for (int u = 0; u < U; u++)
-                if (u < count) add_pack(kind, own, x[u], index + first + u * apart);
+            for (int u = 0; u < reduce_unroll; u++)
+                if (u < count) add_pack(kind, own, x.at[u], index + first + u * apart);
             s = Kind::merge(s, own);
         }
+    }
+    TRINE_DEVICE_METHOD void add_packs(const Kind &kind, reduce_state<Kind> &s, int64_t first, int64_t apart, int count) const
+    {
+        add_packs(kind, s, load_packs(first, apart, count), first, apart, count);
     }
 
     /* By thread t of `width`. Dense segments go in packs from the first 16-byte boundary on, if the inputs have theirs at the
@@ -303,9 +316,22 @@ template <class Kind> TRINE_KERNEL(reduce_threads) reduce_packs_kernel(reduce_pa
     reduce_segment<Kind> segment = {};
     for (int k = 0; k < Kind::inputs; k++) segment.in[k] = kind.in[k] + row * plan.step[k];
     reduce_state<Kind> s = Kind::start();
+    const int round = U * width;
     int p = t;
-    for (; p + (U - 1) * width < plan.packs; p += U * width) segment.add_packs(kind, s, int64_t(p) * V, width * V, U);
-    if (p < plan.packs) segment.add_packs(kind, s, int64_t(p) * V, width * V, (plan.packs - p + width - 1) / width);
+    for (; p + round + (U - 1) * width < plan.packs; p += 2 * round) {
+        auto first = segment.load_packs(int64_t(p) * V, width * V, U),
+             second = segment.load_packs(int64_t(p + round) * V, width * V, U);
+        const uint32_t zero = uint32_t(plan.shift) >> 8, all = arrival_of(first, zero) | arrival_of(second, zero);
+        await(first, all);
+        await(second, all);
+        segment.add_packs(kind, s, first, int64_t(p) * V, width * V, U);
+        segment.add_packs(kind, s, second, int64_t(p + round) * V, width * V, U);
+    }
+    if (p + (U - 1) * width < plan.packs) {
+        segment.add_packs(kind, s, int64_t(p) * V, width * V, U);
+        p += round;
+    }
+    if (p < plan.packs) segment.add_packs(kind, s, int64_t(p) * V, width * V, (plan.packs - p + width - 1) >> plan.shift);
     const bool block = width > target::wave_size();
     s = block ? merge_block<Kind>(s, list) : merge_wave<Kind>(s, width);
     if (t == 0 && asked < plan.rows) kind.write(s, row * plan.to);

@@ -4,6 +4,7 @@
 #ifndef TRINE_SIMT_SOFTMAX_H
 #define TRINE_SIMT_SOFTMAX_H
 
+#include "backends/simt/await.h"
 #include "backends/simt/exp_sum.h"
 
 namespace simt {
@@ -62,9 +63,15 @@ template <class T, bool log> struct softmax_gradient_rows : row_shares_nothing {
     static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
     static TRINE_DEVICE_METHOD partial identity() { return partial{0.0f}; }
 
-    template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 2, P> &tile, const row_place &, int width)
+    template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 2, P> &tile, const row_place &at, int width)
     {
         float sum = 0.0f;
+        if constexpr (log) { /* y is not in the sum */
+            uint32_t all = 0;
+#pragma unroll
+            for (int i = 0; i < P; i++) all |= arrival_of(tile.at[0][i], at.zero());
+            await(tile.at[1][0], all);
+        }
 #pragma unroll
         for (int i = 0; i < P; i++)
 #pragma unroll

@@ -140,9 +140,10 @@ static trine_dtype result_of(trine_op op, trine_dtype dtype, int turn)
 
 static void check_shapes(case_list *list, trine_op op, trine_dtype dtype)
 {
-    static const shape_of shapes[] = {{1, {1}},          {1, {7}},           {1, {1031}},       {1, {70001}},    {2, {3, 5}},
-                                      {2, {33, 130}},    {2, {1, 4099}},     {2, {515, 3}},     {2, {2050, 72}}, {3, {5, 7, 33}},
-                                      {3, {4, 129, 16}}, {4, {3, 2, 5, 64}}, {4, {2, 17, 3, 8}}};
+    static const shape_of shapes[] = {{1, {1}},           {1, {7}},        {1, {1031}},       {1, {70001}},
+                                      {2, {3, 5}},        {2, {33, 130}},  {2, {1, 4099}},    {2, {515, 3}},
+                                      {2, {2050, 72}},    {3, {5, 7, 33}}, {3, {4, 129, 16}}, {4, {3, 2, 5, 64}},
+                                      {4, {2, 17, 3, 8}}, {2, {37, 960}},  {2, {37, 1920}}};
     int turn = 0;
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
         for (int32_t axis = -1; axis < shapes[s].ndim; axis++, turn++) {
@@ -162,6 +163,8 @@ static void check_edges(case_list *list, trine_op op, trine_dtype dtype)
                LAYOUT_DENSE); /* nothing of nothing */
     if (!chooses(op)) new_reduce(list, op, dtype, dtype, (shape_of){3, {4, 0, 3}}, 1, false, LAYOUT_DENSE);
     if (!chooses(op)) new_reduce(list, op, dtype, dtype, (shape_of){2, {0, 3}}, TRINE_AXIS_ALL, false, LAYOUT_DENSE);
+    if (op == TRINE_OP_sum && dtype == TRINE_F32) /* a block of a GPU a row, more than once through it */
+        new_reduce(list, op, dtype, dtype, (shape_of){2, {300, 8200}}, 1, false, LAYOUT_DENSE);
     if (dtype != TRINE_F32 && dtype != TRINE_F16 && dtype != TRINE_BF16) return;
     for (int32_t axis = 0; axis < 2; axis++) {
         test_case *c = new_reduce(list, op, dtype, result_of(op, dtype, 0), (shape_of){2, {67, 129}}, axis, false, LAYOUT_DENSE);
