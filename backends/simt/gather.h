@@ -36,17 +36,19 @@ gather_kernel(strided_walk<V, 3, divider_any> outer, divider_any packs_a_row, in
         if (at.valid[u]) store_pack_once<T, V>(y + at.offset[u][0], out[u]);
 }
 
-/* The same where rows have one axis, as an embedding's: a tenth of the instructions before the first load. */
+/* The same where rows have one axis, as an embedding's: a tenth of the instructions before the first load. Long rows go in strips
+ * of columns, all rows of a strip before the next strip: so slices that are named more than once are still in the cache. */
+enum { gather_strip_bytes = 4096 };
 struct gather_list {
-    divider32 packs_a_row;
-    uint32_t packs;
+    divider32 packs_a_row;           /* of a strip */
+    uint32_t packs;                  /* of a strip, all rows */
     int64_t y_step, x_step, id_step; /* from row to row */
 };
 
 template <class T, int V, int U> TRINE_KERNEL(map_threads)
 gather_list_kernel(gather_list list, gather_table table, id_list ids, T *y, const T *x)
 {
-    const uint32_t first = uint32_t(first_pack<U>());
+    const uint32_t first = uint32_t(first_pack<U>()), strip = target::block_y() * list.packs_a_row.d;
     uint32_t row[U], column[U];
     int64_t id[U];
     pack<T, V> out[U];
@@ -55,7 +57,7 @@ gather_list_kernel(gather_list list, gather_table table, id_list ids, T *y, cons
     for (int u = 0; u < U; u++) {
         const uint32_t wanted = first + u * target::wave_size(), p = wanted < list.packs ? wanted : first;
         row[u] = uint32_t(list.packs_a_row.divide(p));
-        column[u] = (p - row[u] * list.packs_a_row.d) * V;
+        column[u] = (strip + p - row[u] * list.packs_a_row.d) * V;
         id[u] = ids.at(row[u] * list.id_step);
     }
 #pragma unroll
@@ -74,15 +76,20 @@ template <class T, int V> inline trine_status launch_gather(trine_call *call, co
 {
     constexpr int U = 4;
     const int64_t packs = outer.numel * (n / V);
-    const map_blocks b(call, packs, U);
     if constexpr (V > 1) {
         if (outer.ndim <= 1 && packs < 0x7fff0000 && n < 0x7fffffff) { /* columns of 32 bits */
-            const bool rows = outer.ndim == 1;
-            const gather_list list = {divider32(n / V), uint32_t(packs), rows ? outer.stride[0][0] : 0,
+            constexpr int64_t strip = gather_strip_bytes / int64_t(V * sizeof(T));
+            const bool rows = outer.ndim == 1,
+                       strips = n / V % strip == 0 && outer.numel * strip >= 8 * map_threads * U && n / V / strip <= 65535;
+            const int64_t across = strips ? strip : n / V, in_strip = outer.numel * across;
+            const gather_list list = {divider32(across), uint32_t(in_strip), rows ? outer.stride[0][0] : 0,
                                       rows ? outer.stride[1][0] : 0, rows ? outer.stride[2][0] : 0};
+            map_blocks b(call, packs, U);
+            b.blocks = grid(ceil_div(in_strip, int64_t(b.threads) * U), n / V / across);
             return launch(call, gather_list_kernel<T, V, U>, b.blocks, b.threads, 0, list, table, ids, y, x);
         }
     }
+    const map_blocks b(call, packs, U);
     return launch(call, gather_kernel<T, V, U>, b.blocks, b.threads, 0, strided_walk<V, 3, divider_any>(outer),
                   divider_any(n / V), inner_steps<3>(inner), packs, table, ids, y, x);
 }

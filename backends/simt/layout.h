@@ -7,13 +7,12 @@
 #ifndef TRINE_SIMT_LAYOUT_H
 #define TRINE_SIMT_LAYOUT_H
 
+#include "backends/simt/await.h"
 #include "backends/simt/gather.h"
 #include "backends/simt/layout_pieces.h"
 #include "backends/simt/scatter.h"
 
 namespace simt {
-
-enum { tile_threads = 256 };
 
 template <size_t bytes> struct word_for {
     using type = uint32_t;
@@ -22,16 +21,20 @@ template <> struct word_for<8> {
     using type = uint64_t;
 };
 
-/* Side of a tile in elements: at least 64 bytes, so that a row of it is whole sectors on both sides. */
-template <class T> constexpr int tile_side = sizeof(T) == 1 ? 128 : 64;
+enum { tile_threads = 256 };
+
+/* Side of a tile in elements: at least 64 bytes, so that a row of it is whole sectors on both sides. Where such tiles are too few for
+ * the device those of 4 bytes and more are half as wide; of narrower elements as many bytes take no less time so. */
+template <class T, bool small> constexpr int tile_side = sizeof(T) == 1 ? 128 : small ? 32 : 64;
+template <class T> constexpr bool has_small_tiles = sizeof(T) >= 4;
 
 /* A tile lies turned in shared memory, as words: narrow elements of as many rows as make a word are put together in registers
  * first, so that shared memory is moved by words both ways. Word w of column c: the odd pitch and a rotation by c let the threads
  * of a wave meet different banks. */
-template <class T> struct turned_tile {
+template <class T, bool small> struct turned_tile {
     using word = typename word_for<sizeof(T)>::type;
     enum {
-        side = tile_side<T>,
+        side = tile_side<T, small>,
         rows_a_word = sizeof(word) / sizeof(T),
         words = side / rows_a_word,
         pitch = words + 1,
@@ -43,7 +46,8 @@ template <class T> struct turned_tile {
 };
 
 /* A pack as words. */
-template <class T> using word_pack = pack<typename turned_tile<T>::word, 16 / int(sizeof(typename turned_tile<T>::word))>;
+template <class T> using word_pack =
+    pack<typename word_for<sizeof(T)>::type, 16 / int(sizeof(typename word_for<sizeof(T)>::type))>;
 
 /* One word of each of rows_a_word rows becomes one word of each of as many columns: transposes 1, 2 x 2 or 4 x 4 elements. */
 TRINE_DEVICE void turn_words(uint64_t (&)[1]) {}
@@ -65,11 +69,11 @@ TRINE_DEVICE void turn_words(uint32_t (&w)[4])
 }
 
 /* From x into the turned tile and from there into y, in packs of 16 bytes: R rows a thread and step, so that it holds whole
- * words. */
-template <class T> TRINE_DEVICE void turn_packed(turned_tile<T> &turned, T *y, int64_t y_step, const T *x, int64_t x_step,
-                                                 int64_t rows, int64_t cols)
+ * words. zero: 0, which only the launch knows (await.h). */
+template <class T, bool small> TRINE_DEVICE void turn_packed(turned_tile<T, small> &turned, T *y, int64_t y_step, const T *x,
+                                                             int64_t x_step, int64_t rows, int64_t cols, uint32_t zero)
 {
-    using tile = turned_tile<T>;
+    using tile = turned_tile<T, small>;
     using words = word_pack<T>;
     constexpr int P = 16 / int(sizeof(T)), R = tile::rows_a_word, W = P / R, across = tile::side / P,
                   step = tile_threads / across, steps = tile::side / R / step;
@@ -85,6 +89,13 @@ template <class T> TRINE_DEVICE void turn_packed(turned_tile<T> &turned, T *y, i
                                                                lane * W)
                            : words{};
         }
+    uint32_t all = 0;
+#pragma unroll
+    for (int k = 0; k < steps; k++)
+#pragma unroll
+        for (int r = 0; r < R; r++) all |= arrival_of(in[k][r], zero);
+#pragma unroll
+    for (int k = 0; k < steps; k++) await(in[k][0], all);
 #pragma unroll
     for (int k = 0; k < steps; k++)
 #pragma unroll
@@ -109,10 +120,10 @@ template <class T> TRINE_DEVICE void turn_packed(turned_tile<T> &turned, T *y, i
 }
 
 /* The same one element at a time, for what is not whole packs. */
-template <class T> TRINE_DEVICE void turn_single(turned_tile<T> &turned, T *y, int64_t y_step, const T *x, int64_t x_step,
-                                                 int64_t rows, int64_t cols)
+template <class T, bool small> TRINE_DEVICE void turn_single(turned_tile<T, small> &turned, T *y, int64_t y_step, const T *x,
+                                                             int64_t x_step, int64_t rows, int64_t cols)
 {
-    using tile = turned_tile<T>;
+    using tile = turned_tile<T, small>;
     constexpr int R = tile::rows_a_word, step = tile_threads / tile::side;
     const int lane = target::thread_x() % tile::side, line = target::thread_x() / tile::side;
 #pragma unroll 4
@@ -137,17 +148,19 @@ struct tile_shape {
     divider32 tiles, tiles_across; /* tiles: of a matrix */
 };
 
-template <class T, bool packed, class Walk> TRINE_KERNEL(tile_threads) tile_kernel(tile_shape s, T *y, const T *x, Walk batch)
+template <class T, bool packed, bool small, class Walk> TRINE_KERNEL(tile_threads)
+tile_kernel(tile_shape s, T *y, const T *x, Walk batch)
 {
-    TRINE_SHARED turned_tile<T> turned;
+    using tile = turned_tile<T, small>;
+    TRINE_SHARED tile turned;
     const int64_t b = s.tiles.divide(target::block_x()), t = target::block_x() - b * s.tiles.d;
-    const int64_t down = s.tiles_across.divide(t), row = down * tile_side<T>, col = (t - down * s.tiles_across.d) * tile_side<T>;
+    const int64_t down = s.tiles_across.divide(t), row = down * tile::side, col = (t - down * s.tiles_across.d) * tile::side;
     int64_t offset[2];
     batch.offsets(b, offset);
     y += offset[0] + col * s.y_step + row;
     x += offset[1] + row * s.x_step + col;
     if (packed)
-        turn_packed<T>(turned, y, s.y_step, x, s.x_step, s.rows - row, s.cols - col);
+        turn_packed<T>(turned, y, s.y_step, x, s.x_step, s.rows - row, s.cols - col, uint32_t(s.tiles.d) >> 31);
     else
         turn_single<T>(turned, y, s.y_step, x, s.x_step, s.rows - row, s.cols - col);
 }
@@ -163,21 +176,35 @@ inline int64_t take_axis(trine_iter *it, int32_t d, int64_t (&stride)[2])
     return size;
 }
 
+inline int64_t count_tiles(const trine_iter &batch, const tile_shape &s, int side)
+{
+    return batch.numel * ceil_div(s.rows, int64_t(side)) * ceil_div(s.cols, int64_t(side));
+}
+
+template <class T, bool packed, bool small, class Walk>
+inline trine_status launch_tile_kernel(trine_call *call, const trine_iter &batch, tile_shape &s, T *y, const T *x)
+{
+    constexpr int side = tile_side<T, small>;
+    const int64_t blocks = count_tiles(batch, s, side);
+    TRINE_REQUIRE_THAT(call, blocks <= 0x7fffffff, "the grid is too large");
+    s.tiles = divider32(blocks / batch.numel);
+    s.tiles_across = divider32(ceil_div(s.cols, int64_t(side)));
+    return launch(call, tile_kernel<T, packed, small, Walk>, grid(blocks), tile_threads, 0, s, y, x, Walk(batch));
+}
+
 template <class T, bool packed>
 inline trine_status launch_tiles(trine_call *call, const trine_iter &batch, tile_shape &s, T *y, const T *x)
 {
-    const int64_t across = ceil_div(s.cols, tile_side<T>), tiles = ceil_div(s.rows, tile_side<T>) * across,
-                  blocks = batch.numel * tiles;
-    TRINE_REQUIRE_THAT(call, blocks <= 0x7fffffff, "the grid is too large");
-    s.tiles = divider32(tiles);
-    s.tiles_across = divider32(across);
     if constexpr (packed) {
-        if (short_walk<2>::fits(batch))
-            return launch(call, tile_kernel<T, true, short_walk<2>>, grid(blocks), tile_threads, 0, s, y, x,
-                          short_walk<2>(batch));
+        if (short_walk<2>::fits(batch)) {
+            if constexpr (has_small_tiles<T>) {
+                if (count_tiles(batch, s, tile_side<T, false>) < 2 * int64_t(call->device->props.compute_units))
+                    return launch_tile_kernel<T, true, true, short_walk<2>>(call, batch, s, y, x);
+            }
+            return launch_tile_kernel<T, true, false, short_walk<2>>(call, batch, s, y, x);
+        }
     }
-    using Walk = walk<2, divider32>;
-    return launch(call, tile_kernel<T, packed, Walk>, grid(blocks), tile_threads, 0, s, y, x, Walk(batch));
+    return launch_tile_kernel<T, packed, false, walk<2, divider32>>(call, batch, s, y, x);
 }
 
 /* Packs on both sides need sizes, steps and addresses in whole packs. */

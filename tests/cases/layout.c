@@ -66,6 +66,7 @@ void cases_transpose(case_list *list, case_kind kind)
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
             for (int layout = 0; layout < LAYOUT_COUNT; layout++)
                 new_transpose(list, dtypes[d], shapes[s][0], shapes[s][1], shapes[s][2], (case_layout)layout);
+    for (int d = 0; d < 2; d++) new_transpose(list, dtypes[d], 1, 1088, 1040, LAYOUT_DENSE); /* tiles for all of a GPU */
 }
 
 /* The square of that many elements, or the wide half of it. */
@@ -309,10 +310,10 @@ static test_case *new_gather(case_list *list, trine_op op, trine_dtype dtype, tr
     return c;
 }
 
-static const by_ids by_ids_shapes[] = {{1, 7, 5, 12, false, 2},    {3, 11, 16, 9, true, 3},  {2, 100, 1, 33, false, 0},
-                                       {1, 50, 136, 96, true, 1},  {5, 1, 64, 31, false, 1}, {2, 9, 257, 40, false, 0},
-                                       {1, 3, 1040, 70, false, 0}, {1, 0, 8, 5, false, 1},   {1, 9, 8, 0, false, 0},
-                                       {2, 5, 0, 4, false, 0}};
+static const by_ids by_ids_shapes[] = {{1, 7, 5, 12, false, 2},    {3, 11, 16, 9, true, 3},    {2, 100, 1, 33, false, 0},
+                                       {1, 50, 136, 96, true, 1},  {5, 1, 64, 31, false, 1},   {2, 9, 257, 40, false, 0},
+                                       {1, 6, 4096, 37, false, 2}, {1, 3, 1040, 70, false, 0}, {1, 0, 8, 5, false, 1},
+                                       {1, 9, 8, 0, false, 0},     {2, 5, 0, 4, false, 0}};
 enum { BY_IDS_SHAPES = sizeof by_ids_shapes / sizeof by_ids_shapes[0] };
 
 static void gather_cases(case_list *list, case_kind kind, trine_op op)
