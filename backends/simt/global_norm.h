@@ -45,13 +45,12 @@ template <class T> TRINE_KERNEL(list_threads) norm_kernel(const list_table<1> ta
     const list_part part = list_find(table);
     const list_place<1> &place = table.places[part.place];
     const T *const from = static_cast<const T *>(place.at[0]);
-    const int thread = target::thread_x(), before = int(place.before);
+    const int thread = target::thread_x(), before = int(place.before); /* a single operand has packs in any case */
     const int64_t n = int64_t(place.n), packs = n / V, begin = part.chunk * (list_threads * norm_rounds) + thread;
-    const bool whole = before != place.scattered;
     pack<T, V> x[norm_rounds];
 #pragma unroll
     for (int k = 0; k < norm_rounds; k++)
-        if (begin + k * list_threads < packs) x[k] = list_load<V>(from + (begin + k * list_threads) * V, whole);
+        if (begin + k * list_threads < packs) x[k] = load_pack<T, V>(from + (begin + k * list_threads) * V);
     double sum = 0;
     uint32_t again = 0; /* a bit a pack that takes f64 */
 #pragma unroll
@@ -66,10 +65,9 @@ template <class T> TRINE_KERNEL(list_threads) norm_kernel(const list_table<1> ta
     if (again)
 #pragma unroll 1
         for (int k = 0; k < norm_rounds; k++)
-            if (again >> k & 1) sum += wide_squares(list_load<V>(from + (begin + k * list_threads) * V, whole));
-    const int ahead = whole ? before : 0; /* what is in no pack */
-    if (part.chunk == 0 && thread < ahead + int(n - packs * V))
-        sum += square(from[thread < ahead ? thread - ahead : packs * V + thread - ahead]);
+            if (again >> k & 1) sum += wide_squares(load_pack<T, V>(from + (begin + k * list_threads) * V));
+    if (part.chunk == 0 && thread < before + int(n - packs * V)) /* what is in no pack */
+        sum += square(from[thread < before ? thread - before : packs * V + thread - before]);
     sum = block_reduce(sum, op_sum(), scratch);
     if (thread == 0) partial[target::block_x()] = sum;
 }

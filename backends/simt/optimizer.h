@@ -22,17 +22,17 @@ struct step_control {
 template <class P, bool master, int V> struct held_weights {
     pack<P, V> param;
     pack<float, master ? V : 1> own;
-    TRINE_DEVICE_METHOD void load(const P *p, const float *w, int64_t i, bool whole)
+    TRINE_DEVICE_METHOD void load(const P *p, const float *w, int64_t i)
     {
         if constexpr (master)
-            own = list_load<V>(w + i, whole);
+            own = load_pack<float, V>(w + i);
         else
-            param = list_load<V>(p + i, whole);
+            param = load_pack<P, V>(p + i);
     }
-    TRINE_DEVICE_METHOD void store(P *p, float *w, int64_t i, bool whole) const
+    TRINE_DEVICE_METHOD void store(P *p, float *w, int64_t i) const
     {
-        list_store<V>(p + i, param, whole);
-        if constexpr (master) list_store<V>(w + i, own, whole);
+        store_pack<P, V>(p + i, param);
+        if constexpr (master) store_pack<float, V>(w + i, own);
     }
     TRINE_DEVICE_METHOD float get(int j) const
     {
@@ -71,20 +71,20 @@ template <class P, class G, bool master> struct adamw_rule {
         held_weights<P, master, V> weights;
         pack<G, V> grad;
         pack<float, V> m, v, w;
-        TRINE_DEVICE_METHOD void load(const adamw_rule &rule, const operands &at, int64_t i, bool whole)
+        TRINE_DEVICE_METHOD void load(const adamw_rule &rule, const operands &at, int64_t i)
         {
-            weights.load(at.param, at.own, i, whole);
-            grad = list_load<V>(at.grad + i, whole);
-            m = list_load<V>(at.m + i, whole);
-            v = list_load<V>(at.v + i, whole);
-            if (rule.largest) w = list_load<V>(at.w + i, whole);
+            weights.load(at.param, at.own, i);
+            grad = load_pack<G, V>(at.grad + i);
+            m = load_pack<float, V>(at.m + i);
+            v = load_pack<float, V>(at.v + i);
+            if (rule.largest) w = load_pack<float, V>(at.w + i);
         }
-        TRINE_DEVICE_METHOD void store(const adamw_rule &rule, const operands &at, int64_t i, bool whole) const
+        TRINE_DEVICE_METHOD void store(const adamw_rule &rule, const operands &at, int64_t i) const
         {
-            weights.store(at.param, at.own, i, whole);
-            list_store<V>(at.m + i, m, whole);
-            list_store<V>(at.v + i, v, whole);
-            if (rule.largest) list_store<V>(at.w + i, w, whole);
+            weights.store(at.param, at.own, i);
+            store_pack<float, V>(at.m + i, m);
+            store_pack<float, V>(at.v + i, v);
+            if (rule.largest) store_pack<float, V>(at.w + i, w);
         }
     };
     TRINE_DEVICE_METHOD bool idle() const { return control.idle(); }
@@ -131,16 +131,16 @@ template <class P, class G, bool master> struct sgd_rule {
         held_weights<P, master, V> weights;
         pack<G, V> grad;
         pack<float, V> buffer;
-        TRINE_DEVICE_METHOD void load(const sgd_rule &rule, const operands &at, int64_t i, bool whole)
+        TRINE_DEVICE_METHOD void load(const sgd_rule &rule, const operands &at, int64_t i)
         {
-            weights.load(at.param, at.own, i, whole);
-            grad = list_load<V>(at.grad + i, whole);
-            if (rule.momentum && !rule.s.first) buffer = list_load<V>(at.buffer + i, whole);
+            weights.load(at.param, at.own, i);
+            grad = load_pack<G, V>(at.grad + i);
+            if (rule.momentum && !rule.s.first) buffer = load_pack<float, V>(at.buffer + i);
         }
-        TRINE_DEVICE_METHOD void store(const sgd_rule &rule, const operands &at, int64_t i, bool whole) const
+        TRINE_DEVICE_METHOD void store(const sgd_rule &rule, const operands &at, int64_t i) const
         {
-            weights.store(at.param, at.own, i, whole);
-            if (rule.momentum) list_store<V>(at.buffer + i, buffer, whole);
+            weights.store(at.param, at.own, i);
+            if (rule.momentum) store_pack<float, V>(at.buffer + i, buffer);
         }
     };
     TRINE_DEVICE_METHOD bool idle() const { return control.idle(); }
@@ -175,14 +175,8 @@ template <class T> struct scale_rule {
     };
     template <int V> struct held {
         pack<T, V> x;
-        TRINE_DEVICE_METHOD void load(const scale_rule &, const operands &at, int64_t i, bool whole)
-        {
-            x = list_load<V>(at.x + i, whole);
-        }
-        TRINE_DEVICE_METHOD void store(const scale_rule &, const operands &at, int64_t i, bool whole) const
-        {
-            list_store<V>(at.x + i, x, whole);
-        }
+        TRINE_DEVICE_METHOD void load(const scale_rule &, const operands &at, int64_t i) { x = load_pack<T, V>(at.x + i); }
+        TRINE_DEVICE_METHOD void store(const scale_rule &, const operands &at, int64_t i) const { store_pack<T, V>(at.x + i, x); }
     };
     TRINE_DEVICE_METHOD bool idle() const { return *by == 1; }
     TRINE_DEVICE_METHOD float factor() const { return *by; }

@@ -4,7 +4,7 @@
  * A launch takes the places of a list one after the other; a block has one chunk of one place's elements, which it finds by
  * bisection. Tensors of one place (a parameter, its gradient, ...) are operands of one shape. Where their addresses are all so
  * many elements from a multiple of a pack, packs begin there, and single threads take what is before and behind; where they are
- * not, packs are put together from elements. */
+ * not, all elements go one by one. */
 #ifndef TRINE_SIMT_TENSOR_LIST_H
 #define TRINE_SIMT_TENSOR_LIST_H
 
@@ -56,27 +56,10 @@ template <int P, int capacity> TRINE_DEVICE list_part list_find(const list_table
     return {low, int64_t(block - table.first[low])};
 }
 
-/* V elements; `whole`: aligned to what they take. */
-template <int V, class T> TRINE_DEVICE pack<T, V> list_load(const T *p, bool whole)
-{
-    if (whole) return load_pack<T, V>(p);
-    pack<T, V> r;
-    for (int i = 0; i < V; i++) r.at[i] = p[i];
-    return r;
-}
-template <int V, class T> TRINE_DEVICE void list_store(T *p, const pack<T, V> &r, bool whole)
-{
-    if (whole) {
-        store_pack<T, V>(p, r);
-        return;
-    }
-    for (int i = 0; i < V; i++) p[i] = r.at[i];
-}
-
 /* Rule: what is done with the elements.
  *   tensors        operands of a place
  *   V, U           elements of a pack, packs a thread has in flight
- *   held<V>        the values of a pack of all operands: load(rule, operands, i, whole), store(the same)
+ *   held<V>        the values of a pack of all operands: load(rule, operands, i), store(the same); held<1> of an element
  *   operands       their addresses, made from a list_place
  *   idle()         true: nothing is to be done
  *   factor()       a number that all threads need
@@ -90,28 +73,34 @@ list_kernel(const Rule rule, const list_table<Rule::tensors, capacity> table)
     const list_part part = list_find(table);
     const list_place<Rule::tensors> &place = table.places[part.place];
     const typename Rule::operands at(place);
-    const int64_t n = int64_t(place.n), packs = n / V, begin = part.chunk * (list_threads * U) + target::thread_x();
-    const int before = int(place.before);
+    const int thread = target::thread_x(), before = int(place.before);
+    const int64_t n = int64_t(place.n), packs = n / V, begin = part.chunk * (list_threads * U) + thread;
     const bool whole = before != place.scattered;
     const float factor = rule.factor();
-    typename Rule::template held<V> x[U];
+    if (whole) {
+        typename Rule::template held<V> x[U];
 #pragma unroll
-    for (int k = 0; k < U; k++)
-        if (begin + k * list_threads < packs) x[k].load(rule, at, (begin + k * list_threads) * V, whole);
+        for (int k = 0; k < U; k++)
+            if (begin + k * list_threads < packs) x[k].load(rule, at, (begin + k * list_threads) * V);
 #pragma unroll
-    for (int k = 0; k < U; k++)
-        if (begin + k * list_threads < packs) {
-            rule.apply(x[k], factor);
-            x[k].store(rule, at, (begin + k * list_threads) * V, whole);
-        }
-    /* what is in no pack */
-    const int ahead = whole ? before : 0, thread = target::thread_x();
-    if (part.chunk == 0 && thread < ahead + int(n - packs * V)) {
-        const int64_t i = thread < ahead ? thread - ahead : packs * V + thread - ahead;
+        for (int k = 0; k < U; k++)
+            if (begin + k * list_threads < packs) {
+                rule.apply(x[k], factor);
+                x[k].store(rule, at, (begin + k * list_threads) * V);
+            }
+    }
+    /* one by one: what is in no pack, or all of it */
+    const int64_t first = part.chunk * (list_threads * U * V) + thread,
+                  single = thread < before ? thread - before : packs * V + thread - before;
+    const int count = whole ? part.chunk == 0 && thread < before + int(n - packs * V) : U * V;
+#pragma unroll 1
+    for (int k = 0; k < count; k++) {
+        const int64_t i = whole ? single : first + k * list_threads;
+        if (i >= n) break;
         typename Rule::template held<1> one;
-        one.load(rule, at, i, true);
+        one.load(rule, at, i);
         rule.apply(one, factor);
-        one.store(rule, at, i, true);
+        one.store(rule, at, i);
     }
     target::wait_for_previous(); /* so that what follows this launch follows those before it, too */
 }
