@@ -177,16 +177,25 @@ inline trine_status nf4_dequantize(trine_call *call, const trine_nf4_dequantize_
 
 enum { scales_block = TRINE_ABSMAX_BLOCK };
 
-/* A thread a block, in the order that the sum is defined by. */
+/* In the order that the sum is defined by: a block of threads brings some blocks of scales to shared memory, a thread each adds one
+ * up. */
+enum { absmax_together = 32 };
 TRINE_KERNEL(map_threads) absmax_sums_kernel(int64_t n, const float *absmax, double *sums)
 {
-    const int64_t block = int64_t(target::block_x()) * map_threads + target::thread_x(), first = block * scales_block;
-    if (first >= n) return;
-    const int count = n - first < scales_block ? int(n - first) : int(scales_block);
+    TRINE_SHARED float staged[absmax_together][scales_block + 1]; /* neighbours in different banks */
+    const int t = target::thread_x();
+    const int64_t first = int64_t(target::block_x()) * (absmax_together * scales_block);
+#pragma unroll 8
+    for (int i = t; i < absmax_together * scales_block; i += map_threads)
+        staged[i / scales_block][i % scales_block] = first + i < n ? absmax[first + i] : 0.0f;
+    target::barrier();
+    const int64_t left = n - first - t * int64_t(scales_block);
+    if (t >= absmax_together || left <= 0) return;
+    const int count = left < scales_block ? int(left) : int(scales_block);
     double sum = 0;
 #pragma unroll 16
-    for (int i = 0; i < count; i++) sum = target::add_rn(sum, double(absmax[first + i]));
-    sums[block] = sum;
+    for (int i = 0; i < count; i++) sum = target::add_rn(sum, double(staged[t][i]));
+    sums[int64_t(target::block_x()) * absmax_together + t] = sum;
 }
 
 /* The sums come to shared memory by all threads; one adds them up in their order. */
@@ -214,25 +223,29 @@ TRINE_DEVICE uint8_t nearest(const float *middle, float v)
     return uint8_t(low);
 }
 
-/* mean: NULL for the linear kind. */
+/* mean: NULL for the linear kind. In both kernels a block goes through several blocks of scales: the map, which every thread finds
+ * elsewhere in the arguments, comes to shared memory once. */
 TRINE_KERNEL(scales_block)
 absmax_quantize_kernel(int64_t n, const float *absmax, uint8_t *codes, float *scale, const float *mean, trine_dynamic_map map)
 {
     TRINE_SHARED float middle[scales_block], scratch[target::max_waves];
     const int t = target::thread_x();
-    if (t < 255) middle[t] = map.middle[t];
-    const int64_t i = int64_t(target::block_x()) * scales_block + t;
-    const float v = i < n ? target::add_rn(absmax[i], mean ? -*mean : 0.0f) : 0.0f;
-    const float most = block_reduce(__builtin_fabsf(v), op_larger{}, scratch);
-    target::barrier(); /* middle, whatever block_reduce does */
-    const float s = mean ? most : target::div_ieee(most, 255.0f);
-    const bool zeros = s < TRINE_NF4_LEAST;
-    if (t == 0) scale[target::block_x()] = zeros ? 0.0f : s;
-    if (i >= n) return;
-    if (zeros)
-        codes[i] = mean ? uint8_t(TRINE_DYNAMIC_MAP_ZERO) : uint8_t(0);
-    else
-        codes[i] = mean ? nearest(middle, target::mul_rn(v, target::div_ieee(1.0f, s))) : uint8_t(rounded_quotient(v, s));
+    if (mean && t < 255) middle[t] = map.middle[t];
+    const float middle_of_all = mean ? *mean : 0.0f;
+    for (int64_t block = target::block_x(); block * scales_block < n; block += target::grid_x()) {
+        const int64_t i = block * scales_block + t;
+        const float v = i < n ? target::add_rn(absmax[i], mean ? -middle_of_all : 0.0f) : 0.0f;
+        target::barrier(); /* middle, whatever block_reduce does; and scratch of the last round */
+        const float most = block_reduce(__builtin_fabsf(v), op_larger{}, scratch);
+        const float s = mean ? most : target::div_ieee(most, 255.0f);
+        const bool zeros = s < TRINE_NF4_LEAST;
+        if (t == 0) scale[block] = zeros ? 0.0f : s;
+        if (i >= n) break;
+        if (zeros)
+            codes[i] = mean ? uint8_t(TRINE_DYNAMIC_MAP_ZERO) : uint8_t(0);
+        else
+            codes[i] = mean ? nearest(middle, target::mul_rn(v, target::div_ieee(1.0f, s))) : uint8_t(rounded_quotient(v, s));
+    }
 }
 
 TRINE_KERNEL(scales_block)
@@ -241,12 +254,21 @@ absmax_dequantize_kernel(int64_t n, const uint8_t *codes, const float *scale, co
 {
     TRINE_SHARED float value[scales_block];
     const int t = target::thread_x();
-    value[t] = map.value[t];
+    if (mean) value[t] = map.value[t];
     target::barrier();
-    const int64_t i = int64_t(target::block_x()) * scales_block + t;
-    if (i >= n) return;
-    const float s = scale[target::block_x()];
-    absmax[i] = mean ? target::add_rn(target::mul_rn(value[codes[i]], s), *mean) : target::mul_rn(float(codes[i]), s);
+    const float add = mean ? *mean : 0.0f;
+    for (int64_t block = target::block_x(), i = block * scales_block + t; i < n;
+         block += target::grid_x(), i = block * scales_block + t) {
+        const float s = scale[block];
+        absmax[i] = mean ? target::add_rn(target::mul_rn(value[codes[i]], s), add) : target::mul_rn(float(codes[i]), s);
+    }
+}
+
+/* Blocks of threads: as many as work at a time. */
+inline grid scales_grid(const trine_call *call, int64_t blocks)
+{
+    const int64_t most = int64_t(call->device->props.compute_units) * 8;
+    return grid(blocks < most ? blocks : most);
 }
 
 inline trine_status absmax_quantize(trine_call *call, const trine_absmax_quantize_args *a)
@@ -260,10 +282,11 @@ inline trine_status absmax_quantize(trine_call *call, const trine_absmax_quantiz
     trine_dynamic_map map;
     trine_dynamic_map_make(&map);
     trine_status status = TRINE_OK;
-    if (dynamic) status = launch(call, absmax_sums_kernel, grid(ceil_div(blocks, map_threads)), map_threads, 0, n, absmax, sums);
+    if (dynamic)
+        status = launch(call, absmax_sums_kernel, grid(ceil_div(blocks, absmax_together)), map_threads, 0, n, absmax, sums);
     if (dynamic && status == TRINE_OK) status = launch(call, absmax_mean_kernel, grid(1), map_threads, 0, n, blocks, sums, mean);
     if (status != TRINE_OK) return status;
-    return launch(call, absmax_quantize_kernel, grid(blocks), scales_block, 0, n, absmax, data_of<uint8_t>(a->codes),
+    return launch(call, absmax_quantize_kernel, scales_grid(call, blocks), scales_block, 0, n, absmax, data_of<uint8_t>(a->codes),
                   data_of<float>(a->scale), mean, map);
 }
 
@@ -273,9 +296,9 @@ inline trine_status absmax_dequantize(trine_call *call, const trine_absmax_dequa
     TRINE_END_OF_QUERY(call, 0);
     trine_dynamic_map map;
     trine_dynamic_map_make(&map);
-    return launch(call, absmax_dequantize_kernel, grid(ceil_div(n, scales_block)), scales_block, 0, n, data_of<uint8_t>(a->codes),
-                  data_of<float>(a->scale), a->kind == TRINE_ABSMAX_DYNAMIC ? data_of<float>(a->mean) : nullptr,
-                  data_of<float>(a->absmax), map);
+    return launch(call, absmax_dequantize_kernel, scales_grid(call, ceil_div(n, scales_block)), scales_block, 0, n,
+                  data_of<uint8_t>(a->codes), data_of<float>(a->scale),
+                  a->kind == TRINE_ABSMAX_DYNAMIC ? data_of<float>(a->mean) : nullptr, data_of<float>(a->absmax), map);
 }
 
 /* ---- int8, in the frame of scaled.h ---- */

@@ -244,7 +244,7 @@ static test_case *new_absmax(case_list *list, bool back, trine_absmax_kind kind,
 
 static void absmax_cases(case_list *list, case_kind kind, bool back)
 {
-    static const int64_t lengths[] = {0, 1, 2, 255, 256, 257, 1031, 4099};
+    static const int64_t lengths[] = {0, 1, 2, 255, 256, 257, 1031, 4099, 300001};
     for (int k = 0; k < 2 && kind == CASES_BENCH; k++) new_absmax(list, back, (trine_absmax_kind)k, 1 << 20, "uniform");
     for (int k = 0; k < 2 && kind == CASES_CHECK; k++) {
         for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
