@@ -15,14 +15,15 @@ struct divider_any {
     TRINE_METHOD int64_t divide(int64_t n) const { return (n | d) < 0x7fffffff ? narrow.divide(n) : target::divide_long(n, d); }
 };
 
-/* Over rows of N operands: short where `simple` kernels take them, of as many axes as there are for the others. */
-template <int N, bool simple> struct rows_walk_type {
+/* Over rows of N operands: short where `simple` kernels take them, of as many axes as there are for the others. `asks`: whether they
+ * may lie alike. */
+template <int N, bool simple, bool asks> struct rows_walk_type {
     using type = walk<N, divider_any>;
 };
-template <int N> struct rows_walk_type<N, true> {
-    using type = short_walk<N>;
+template <int N, bool asks> struct rows_walk_type<N, true, asks> {
+    using type = short_walk<N, 2, asks>;
 };
-template <int N, bool simple> using rows_walk = typename rows_walk_type<N, simple>::type;
+template <int N, bool simple, bool asks = (N > 2)> using rows_walk = typename rows_walk_type<N, simple, asks>::type;
 
 } // namespace simt
 

@@ -164,7 +164,7 @@ template <class T, int V, bool interleaved> struct rope_pairs<T, V, interleaved,
 
 /* block y: the group of heads. */
 template <class T, int V, bool interleaved> TRINE_KERNEL(map_threads)
-rope_kernel(rope_shape<(V > 1)> s, rows_walk<3, (V > 1)> tokens, rows_walk<2, (V > 1)> heads, T *y, const T *x,
+rope_kernel(rope_shape<(V > 1)> s, rows_walk<3, (V > 1), false> tokens, rows_walk<2, (V > 1)> heads, T *y, const T *x,
             rope_source source)
 {
     TRINE_SHARED uint64_t steps[TRINE_ROPE_MAX_DIMS / 2];
@@ -284,7 +284,7 @@ inline trine_status launch_rope(trine_call *call, const trine_rope_args *a, cons
     if (tokens.operands < 3)
         for (int d = 0; d < tokens.ndim; d++) tokens.stride[2][d] = 0;
     return launch(call, rope_kernel<T, V, interleaved>, grid(ceil_div(threads, block), groups), block, 0, s,
-                  rows_walk<3, packed>(tokens), rows_walk<2, packed>(p.heads), data_of<T>(a->y),
+                  rows_walk<3, packed, false>(tokens), rows_walk<2, packed>(p.heads), data_of<T>(a->y),
                   static_cast<const T *>(data_of<T>(a->x)), source);
 }
 

@@ -38,7 +38,7 @@ template <bool packed> using scaled_divider = typename scaled_divider_type<packe
 
 /* trine_scaled_shape on the device; with packs of at most two outer axes, for short arguments. */
 template <bool packed> struct scaled_walk {
-    rows_walk<SCALED_OPERANDS, packed> outer;
+    rows_walk<SCALED_OPERANDS, packed, false> outer; /* scales never lie as their matrix */
     scaled_divider<packed> m;
     int64_t k, row_step[SCALED_OPERANDS], column_step[SCALED_OPERANDS];
     int row_shift; /* 2^row_shift rows a scale */

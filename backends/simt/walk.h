@@ -61,7 +61,7 @@ template <int N, class Divider> struct walk {
     }
 };
 
-/* Whether all operands of a walk lie alike: asked where there are so many that their steps are worth leaving out. */
+/* Whether all operands of a walk lie alike: asked where there are so many that their steps are worth leaving out, if they ever do. */
 template <bool asked> struct steps_alike {
     static constexpr bool alike = false;
     void set_alike(bool) {}
@@ -73,7 +73,7 @@ template <> struct steps_alike<true> {
 
 /* The same of at most A axes, in a quarter of the bytes: launches of kernels with arguments of more than 200 take 0.4 us longer in
  * the mean, on streams where it happens (docs/small-tensors.md). */
-template <int N, int A = 2> struct short_walk : steps_alike<(A == 2 && N > 2)> {
+template <int N, int A = 2, bool asks = (A == 2 && N > 2)> struct short_walk : steps_alike<asks> {
     divider32 inner[A - 1]; /* of axes 1 on; d 0: there is none */
     int64_t step[A][N];
 
