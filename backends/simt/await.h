@@ -23,6 +23,14 @@ template <class Packs> TRINE_DEVICE uint32_t arrival_of(const Packs &packs, uint
     return all & zero;
 }
 
+template <class Packs, int n> TRINE_DEVICE uint32_t arrival_of(const Packs (&list)[n], uint32_t zero)
+{
+    uint32_t all = 0;
+#pragma unroll
+    for (int i = 0; i < n; i++) all |= arrival_of(list[i], zero);
+    return all;
+}
+
 /* The same packs, of which the first is there when `arrival` is. */
 template <class Packs> TRINE_DEVICE void await(Packs &packs, uint32_t arrival)
 {

@@ -79,8 +79,8 @@ template <class T, int V> inline trine_status launch_gather(trine_call *call, co
     if constexpr (V > 1) {
         if (outer.ndim <= 1 && packs < 0x7fff0000 && n < 0x7fffffff) { /* columns of 32 bits */
             constexpr int64_t strip = gather_strip_bytes / int64_t(V * sizeof(T));
-            const bool rows = outer.ndim == 1,
-                       strips = n / V % strip == 0 && outer.numel * strip >= 8 * map_threads * U && n / V / strip <= 65535;
+            const bool rows = outer.ndim == 1, /* strips: of at least eight large blocks each */
+                strips = n / V % strip == 0 && outer.numel * strip >= 8 * map_threads * U && n / V / strip <= 65535;
             const int64_t across = strips ? strip : n / V, in_strip = outer.numel * across;
             const gather_list list = {divider32(across), uint32_t(in_strip), rows ? outer.stride[0][0] : 0,
                                       rows ? outer.stride[1][0] : 0, rows ? outer.stride[2][0] : 0};

@@ -24,7 +24,7 @@ template <> struct word_for<8> {
 enum { tile_threads = 256 };
 
 /* Side of a tile in elements: at least 64 bytes, so that a row of it is whole sectors on both sides. Where such tiles are too few for
- * the device those of 4 bytes and more are half as wide; of narrower elements as many bytes take no less time so. */
+ * the device, those of elements of 4 bytes and more are half as wide; narrower elements gain nothing by it (docs/small-tensors.md). */
 template <class T, bool small> constexpr int tile_side = sizeof(T) == 1 ? 128 : small ? 32 : 64;
 template <class T> constexpr bool has_small_tiles = sizeof(T) >= 4;
 
@@ -89,11 +89,7 @@ template <class T, bool small> TRINE_DEVICE void turn_packed(turned_tile<T, smal
                                                                lane * W)
                            : words{};
         }
-    uint32_t all = 0;
-#pragma unroll
-    for (int k = 0; k < steps; k++)
-#pragma unroll
-        for (int r = 0; r < R; r++) all |= arrival_of(in[k][r], zero);
+    const uint32_t all = arrival_of(in, zero);
 #pragma unroll
     for (int k = 0; k < steps; k++) await(in[k][0], all);
 #pragma unroll

@@ -66,12 +66,8 @@ template <class T, bool log> struct softmax_gradient_rows : row_shares_nothing {
     template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 2, P> &tile, const row_place &at, int width)
     {
         float sum = 0.0f;
-        if constexpr (log) { /* y is not in the sum */
-            uint32_t all = 0;
-#pragma unroll
-            for (int i = 0; i < P; i++) all |= arrival_of(tile.at[0][i], at.zero());
-            await(tile.at[1][0], all);
-        }
+        if constexpr (log)
+            await(tile.at[1][0], arrival_of(tile.at[0], at.zero())); /* y, which is not in the sum, is asked for now */
 #pragma unroll
         for (int i = 0; i < P; i++)
 #pragma unroll

@@ -89,7 +89,7 @@ list_kernel(const Rule rule, const list_table<Rule::tensors, capacity> table)
                 x[k].store(rule, at, (begin + k * list_threads) * V);
             }
     }
-    /* one by one: what is in no pack, or all of it */
+    /* One by one: what is in no pack; or all of it, neighbours by neighbouring threads. In one loop, for apply() is long. */
     const int64_t first = part.chunk * (list_threads * U * V) + thread,
                   single = thread < before ? thread - before : packs * V + thread - before;
     const int count = whole ? part.chunk == 0 && thread < before + int(n - packs * V) : U * V;
