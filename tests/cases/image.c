@@ -144,69 +144,53 @@ static int64_t weight_of(bool gaussian, double sigma, int64_t distance)
     return gaussian ? (int64_t)floor(4096 * exp(-(double)(distance * distance) / (2 * sigma * sigma)) + 0.5) : 1;
 }
 
-/* Axes of rows and columns, and the element's place along them. */
+/* What of a blur's square about an element lies inside: distances from it, which are weighted, and the steps of x along the axes. */
 typedef struct blur_site {
     const case_tensor *x;
-    int64_t index[TRINE_MAX_DIMS], weight[65], radius;
-    int32_t row, column;
+    int64_t top, bottom, left, right, row_step, column_step, weight[65];
 } blur_site;
 
 static blur_site site_of(const test_case *c, int64_t unit)
 {
     const trine_blur_args *a = (const trine_blur_args *)(const void *)c->args;
-    blur_site s = {.x = case_find(c, "x"), .radius = a->radius};
-    s.row = s.x->ndim - (a->layout == TRINE_IMAGE_CHW ? 2 : 3);
-    s.column = s.row + 1;
-    case_unravel(s.x, unit, s.index);
-    for (int64_t d = 0; d <= s.radius; d++) s.weight[d] = weight_of(c->op == TRINE_OP_gaussian_blur, (double)a->sigma, d);
+    blur_site s = {.x = case_find(c, "x")};
+    const int64_t radius = a->radius, *shape = s.x->shape;
+    const int32_t row = s.x->ndim - (a->layout == TRINE_IMAGE_CHW ? 2 : 3), column = row + 1;
+    s.column_step = a->layout == TRINE_IMAGE_CHW ? 1 : shape[column + 1];
+    s.row_step = s.column_step * shape[column];
+    const int64_t y = unit / s.row_step % shape[row], x = unit / s.column_step % shape[column];
+    s.top = y < radius ? -y : -radius;
+    s.bottom = shape[row] - 1 - y < radius ? shape[row] - 1 - y : radius;
+    s.left = x < radius ? -x : -radius;
+    s.right = shape[column] - 1 - x < radius ? shape[column] - 1 - x : radius;
+    for (int64_t d = 0; d <= radius; d++) s.weight[d] = weight_of(c->op == TRINE_OP_gaussian_blur, (double)a->sigma, d);
     return s;
-}
-
-/* Calls back with the index and weight of every element of the square that lies inside. */
-static void each_neighbour(const blur_site *s, void (*visit)(const blur_site *, int64_t i, int64_t weight, void *user),
-                           void *user)
-{
-    int64_t at[TRINE_MAX_DIMS];
-    for (int32_t d = 0; d < s->x->ndim; d++) at[d] = s->index[d];
-    for (int64_t dy = -s->radius; dy <= s->radius; dy++)
-        for (int64_t dx = -s->radius; dx <= s->radius; dx++) {
-            at[s->row] = s->index[s->row] + dy;
-            at[s->column] = s->index[s->column] + dx;
-            if (at[s->row] < 0 || at[s->row] >= s->x->shape[s->row] || at[s->column] < 0 ||
-                at[s->column] >= s->x->shape[s->column])
-                continue;
-            visit(s, case_ravel(s->x, at), s->weight[dy < 0 ? -dy : dy] * s->weight[dx < 0 ? -dx : dx], user);
-        }
-}
-
-static void add_whole(const blur_site *s, int64_t i, int64_t weight, void *user)
-{
-    int64_t *sums = user;
-    sums[0] += weight * *(const uint8_t *)case_element(s->x, i);
-    sums[1] += weight;
-}
-
-static void add_real(const blur_site *s, int64_t i, int64_t weight, void *user)
-{
-    double *sums = user;
-    sums[0] += (double)weight * case_value(s->x, i);
-    sums[1] += (double)weight;
 }
 
 static void oracle_blur_u8(const test_case *c, int64_t unit, void *const *out)
 {
     const blur_site s = site_of(c, unit);
-    int64_t sums[2] = {0, 0};
-    each_neighbour(&s, add_whole, sums);
-    *(uint8_t *)out[0] = (uint8_t)((sums[0] + sums[1] / 2) / sums[1]);
+    int64_t sum = 0, weights = 0;
+    for (int64_t dy = s.top; dy <= s.bottom; dy++)
+        for (int64_t dx = s.left; dx <= s.right; dx++) {
+            const int64_t weight = s.weight[dy < 0 ? -dy : dy] * s.weight[dx < 0 ? -dx : dx];
+            sum += weight * *(const uint8_t *)case_element(s.x, unit + dy * s.row_step + dx * s.column_step);
+            weights += weight;
+        }
+    *(uint8_t *)out[0] = (uint8_t)((sum + weights / 2) / weights);
 }
 
 static void oracle_blur(const test_case *c, int64_t unit, double *const *out)
 {
     const blur_site s = site_of(c, unit);
-    double sums[2] = {0, 0};
-    each_neighbour(&s, add_real, sums);
-    out[0][0] = sums[0] / sums[1];
+    double sum = 0, weights = 0;
+    for (int64_t dy = s.top; dy <= s.bottom; dy++)
+        for (int64_t dx = s.left; dx <= s.right; dx++) {
+            const double weight = (double)(s.weight[dy < 0 ? -dy : dy] * s.weight[dx < 0 ? -dx : dx]);
+            sum += weight * case_value(s.x, unit + dy * s.row_step + dx * s.column_step);
+            weights += weight;
+        }
+    out[0][0] = sum / weights;
 }
 
 static test_case *new_blur(case_list *list, trine_op op, image m, int32_t radius, float sigma)

@@ -38,15 +38,18 @@ static void gradients_of_row(const gradient_attributes *a, const gradient_row *r
 {
     const double n = (double)r->n;
     double mean = 0, var = 0, g_mean = 0, slope = 0;
-    for (int64_t i = 0; i < r->n && a->centred; i++) mean += r->x[i] / n;
-    for (int64_t i = 0; i < r->n; i++) var += (r->x[i] - mean) * (r->x[i] - mean) / n;
+    for (int64_t i = 0; i < r->n && a->centred; i++) mean += r->x[i];
+    mean /= n;
+    for (int64_t i = 0; i < r->n; i++) var += (r->x[i] - mean) * (r->x[i] - mean);
     if (r->mean) mean = *r->mean;
-    const double rstd = r->rstd ? *r->rstd : 1 / sqrt(var + a->eps);
+    const double rstd = r->rstd ? *r->rstd : 1 / sqrt(var / n + a->eps);
     for (int64_t i = 0; i < r->n; i++) {
         const double g = r->dy[i] * (r->weight ? r->weight[i] : 1);
-        if (a->centred) g_mean += g / n;
-        slope += g * (r->x[i] - mean) * rstd / n;
+        g_mean += g;
+        slope += g * (r->x[i] - mean);
     }
+    g_mean = a->centred ? g_mean / n : 0;
+    slope *= rstd / n;
     for (int64_t i = 0; i < r->n; i++) {
         const double h = (r->x[i] - mean) * rstd;
         dx[i] = rstd * (r->dy[i] * (r->weight ? r->weight[i] : 1) - g_mean - h * slope) + (r->dsum ? r->dsum[i] : 0);
