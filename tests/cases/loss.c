@@ -25,90 +25,104 @@ static int64_t classes_of(const test_case *c)
     return t->shape[t->ndim - 1];
 }
 
-/* A row of logits of which element `moved` is moved by `by`. */
-typedef struct entropy_row {
-    const test_case *c;
-    int64_t row, moved;
-    double by;
-} entropy_row;
-
-static double logit(const entropy_row *r, int64_t i)
-{
-    const double cap = (double)options_of(r->c)->softcap,
-                 x = case_value(case_find(r->c, "logits"), r->row * classes_of(r->c) + i) + (i == r->moved ? r->by : 0);
-    return cap > 0 ? cap * tanh(x / cap) : x;
-}
-
-static double lse_of(const entropy_row *r)
-{
-    const int64_t n = classes_of(r->c);
-    double most = -INFINITY, sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const double z = logit(r, i);
-        if (isnan(z) || z == INFINITY) return NAN;
-        most = fmax(most, z);
-    }
-    for (int64_t i = 0; i < n && most > -INFINITY; i++) sum += exp(logit(r, i) - most);
-    return most + log(sum);
-}
-
 static bool is_left_out(const test_case *c, int64_t row)
 {
     const trine_cross_entropy_options *o = options_of(c);
     return o->ignore && case_value_i64(case_find(c, "labels"), row) == o->ignore_index;
 }
 
+static double rows_counted(const test_case *c)
+{
+    const trine_cross_entropy_options *o = options_of(c);
+    const case_tensor *labels = case_find(c, "labels");
+    double count = (double)labels->numel;
+    for (int64_t i = 0; o->ignore && i < labels->numel; i++) count -= case_value_i64(labels, i) == o->ignore_index;
+    return count;
+}
+
+/* A row of logits of which element `moved` is moved by `by`. */
+typedef struct entropy_row {
+    const trine_cross_entropy_options *o;
+    const case_tensor *logits;
+    int64_t first, n, label, moved; /* its elements are `first` to first + n - 1 of logits */
+    double by;
+    bool left_out;
+} entropy_row;
+
+static entropy_row row_of(const test_case *c, int64_t row, int64_t moved, double by)
+{
+    const int64_t n = classes_of(c);
+    return (entropy_row){.o = options_of(c),
+                         .logits = case_find(c, "logits"),
+                         .first = row * n,
+                         .n = n,
+                         .label = case_value_i64(case_find(c, "labels"), row),
+                         .moved = moved,
+                         .by = by,
+                         .left_out = is_left_out(c, row)};
+}
+
+static double logit(const entropy_row *r, int64_t i)
+{
+    const double cap = (double)r->o->softcap, x = case_value(r->logits, r->first + i) + (i == r->moved ? r->by : 0);
+    return cap > 0 ? cap * tanh(x / cap) : x;
+}
+
+static double lse_of(const entropy_row *r)
+{
+    double most = -INFINITY, sum = 0;
+    for (int64_t i = 0; i < r->n; i++) {
+        const double z = logit(r, i);
+        if (isnan(z) || z == INFINITY) return NAN;
+        most = fmax(most, z);
+    }
+    for (int64_t i = 0; i < r->n && most > -INFINITY; i++) sum += exp(logit(r, i) - most);
+    return most + log(sum);
+}
+
 static double loss_of(const entropy_row *r, double lse)
 {
-    const trine_cross_entropy_options *o = options_of(r->c);
-    const int64_t label = case_value_i64(case_find(r->c, "labels"), r->row), n = classes_of(r->c);
-    const double s = (double)o->label_smoothing;
-    if (is_left_out(r->c, r->row)) return 0;
-    if (label < 0 || label >= n) return NAN;
-    double loss = lse - (1 - s) * logit(r, label), total = 0;
-    for (int64_t i = 0; i < n && s > 0; i++) total += logit(r, i);
-    if (s > 0) loss -= s * total / (double)n;
-    return loss + (double)o->z_loss * (o->z_loss > 0 ? lse * lse : 0);
+    const double s = (double)r->o->label_smoothing;
+    if (r->left_out) return 0;
+    if (r->label < 0 || r->label >= r->n) return NAN;
+    double loss = lse - (1 - s) * logit(r, r->label), total = 0;
+    for (int64_t i = 0; i < r->n && s > 0; i++) total += logit(r, i);
+    if (s > 0) loss -= s * total / (double)r->n;
+    return loss + (double)r->o->z_loss * (r->o->z_loss > 0 ? lse * lse : 0);
 }
 
 static void oracle_entropy(const test_case *c, int64_t unit, double *const *out)
 {
     const trine_loss_reduction reduction = options_of(c)->reduction;
     const int64_t n = reduction == TRINE_LOSS_NONE ? 1 : case_find(c, "labels")->numel;
-    double sum = 0, count = 0;
+    double sum = 0;
     for (int64_t i = 0; i < n; i++) {
-        const entropy_row r = {c, unit * n + i, -1, 0};
+        const entropy_row r = row_of(c, unit * n + i, -1, 0);
         const double lse = lse_of(&r);
         if (case_find(c, "lse")) out[1][i] = lse;
         sum += loss_of(&r, lse);
-        count += !is_left_out(c, r.row);
     }
-    out[0][0] = reduction == TRINE_LOSS_MEAN ? sum / count : sum;
+    out[0][0] = reduction == TRINE_LOSS_MEAN ? sum / rows_counted(c) : sum;
 }
 
 static double slope_of(const entropy_row *r, double lse, int64_t i)
 {
-    const trine_cross_entropy_options *o = options_of(r->c);
-    const int64_t label = case_value_i64(case_find(r->c, "labels"), r->row), n = classes_of(r->c);
-    const double s = (double)o->label_smoothing, z = logit(r, i), cap = (double)o->softcap;
-    if (is_left_out(r->c, r->row)) return 0;
-    if (label < 0 || label >= n) return NAN;
-    const double d = exp(z - lse) * (1 + 2 * (double)o->z_loss * lse) - s / (double)n - (i == label ? 1 - s : 0);
+    const double s = (double)r->o->label_smoothing, z = logit(r, i), cap = (double)r->o->softcap;
+    if (r->left_out) return 0;
+    if (r->label < 0 || r->label >= r->n) return NAN;
+    const double d = exp(z - lse) * (1 + 2 * (double)r->o->z_loss * lse) - s / (double)r->n - (i == r->label ? 1 - s : 0);
     return cap > 0 ? d * (1 - z / cap * (z / cap)) : d;
 }
 
 static void oracle_entropy_backward(const test_case *c, int64_t unit, double *const *out)
 {
     const trine_loss_reduction reduction = options_of(c)->reduction;
-    const int64_t n = classes_of(c), rows = case_find(c, "labels")->numel, probe = unit % n;
+    const int64_t n = classes_of(c), probe = unit % n;
     const double step = 1e-5, lse = case_value(case_find(c, "lse"), unit);
-    const entropy_row r = {c, unit, -1, 0}, above = {c, unit, probe, step}, below = {c, unit, probe, -step};
-    double weight = case_value(case_find(c, "dloss"), reduction == TRINE_LOSS_NONE ? unit : 0), count = 0;
-    for (int64_t i = 0; i < rows; i++) count += !is_left_out(c, i);
-    if (reduction == TRINE_LOSS_MEAN) weight /= count;
-    for (int64_t i = 0; i < n; i++) out[0][i] = weight * slope_of(&r, lse, i);
-    if (is_left_out(c, unit))
-        for (int64_t i = 0; i < n; i++) out[0][i] = 0;
+    const entropy_row r = row_of(c, unit, -1, 0), above = row_of(c, unit, probe, step), below = row_of(c, unit, probe, -step);
+    double weight = case_value(case_find(c, "dloss"), reduction == TRINE_LOSS_NONE ? unit : 0);
+    if (reduction == TRINE_LOSS_MEAN) weight /= rows_counted(c);
+    for (int64_t i = 0; i < n; i++) out[0][i] = r.left_out ? 0 : weight * slope_of(&r, lse, i);
     /* with the lse that the logits have, which the case's need not be */
     if (!agrees(slope_of(&r, lse_of(&r), probe), loss_of(&above, lse_of(&above)), loss_of(&below, lse_of(&below)), step,
                 fabs(loss_of(&r, lse_of(&r)))))
