@@ -28,11 +28,15 @@ constexpr int row_team_block = 512;
  * than an instruction. */
 TRINE_DEVICE void opaque(uint32_t &word, uint32_t zero) { asm volatile("add.u32 %0, %0, %1;" : "+r"(word) : "r"(zero)); }
 
-/* The same address, of which the compiler knows nothing: else it keeps an index, of which it makes one for every access, in four
- * instructions for one. */
+/* The same word, of which nothing is made before. */
+TRINE_DEVICE void not_before(uint32_t &word) { asm volatile("" : "+r"(word)); }
+
+/* The same address in global memory, of which the compiler knows nothing more: else it keeps an index, of which it makes one for every
+ * access, in four instructions for one. */
 template <class T> TRINE_DEVICE T *settled(T *p)
 {
     asm("" : "+l"(p));
+    __builtin_assume(__isGlobal(p));
     return p;
 }
 

@@ -30,6 +30,7 @@ TRINE_DEVICE void opaque(uint32_t &word, uint32_t)
 }
 
 /* Of interest on NVIDIA's only. */
+TRINE_DEVICE void not_before(uint32_t &word) { opaque(word, 0); }
 template <class T> TRINE_DEVICE T *settled(T *p) { return p; }
 
 using row_wide_team = simt::lone_block;

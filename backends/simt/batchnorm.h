@@ -76,27 +76,6 @@ batchnorm_slopes_kernel(batchnorm_gradients of, int64_t channels, int64_t slices
 
 /* ---- Host ---- */
 
-/* The elements of a channel as pieces, in two axes; the bytes that may move together, 0 if they are no such pieces. */
-template <class T> inline int channel_pieces(const trine_units &u, const trine_tensor *const *tensors, trine_iter *pieces)
-{
-    constexpr int V = 16 / int(sizeof(T));
-    const int last = u.inside.ndim - 1;
-    if (u.n == 0 || u.n % V || last > 1) return 0;
-    *pieces = u.inside;
-    pieces->ndim = 2;
-    pieces->size[0] = last ? u.inside.size[0] : 1;
-    pieces->size[1] = u.inside.size[last];
-    uint64_t all = uint64_t(pieces->size[1]) * sizeof(T); /* what divides all of these divides every part's address */
-    for (int k = 0; k < channel_operands; k++) {
-        if (u.inside.stride[k][last] != 1) return 0;
-        pieces->stride[k][0] = last ? u.inside.stride[k][0] : 0;
-        pieces->stride[k][1] = 1;
-        all |= reinterpret_cast<uintptr_t>(tensors[k]->data) | uint64_t(pieces->stride[k][0]) * sizeof(T) |
-               uint64_t(u.outer.size[0] == 1 ? 0 : u.outer.stride[k][0]) * sizeof(T);
-    }
-    return all % 16 == 0 ? 16 : all % 8 == 0 ? 8 : int(sizeof(T));
-}
-
 /* f(choice) whether parts are whole packs. */
 template <class F> inline trine_status visit_whole(int part, F f)
 {
@@ -175,17 +154,16 @@ template <class T> inline trine_status batchnorm_of(trine_call *call, const trin
     const batchnorm_run<T, gather_moments<T>> run(call, tensors, tensors, a->channels_last);
     const int64_t channels = run.channels.channels;
     TRINE_END_OF_QUERY(call, run.workspace());
-    trine_iter pieces;
     int64_t slices;
     trine_status status;
     if (a->inference) {
         status = run.between(batchnorm_inference_kernel, 1, batchnorm_outputs(a), channels, run.maps());
         return status == TRINE_OK ? run.template map<1>() : status;
     }
-    const int part = run.columns ? 0 : channel_pieces<T>(run.channels, tensors, &pieces);
-    if (part && channel_fits<batchnorm_rows<T, true>>(call, run.channels.n))
-        return visit_whole(part, [&](auto whole) {
-            return run_pieces(call, batchnorm_rows<T, whole.value>(a, pieces, part), run.channels.outer, run.channels.n);
+    const channel_pieces pieces = run.columns ? channel_pieces{} : channel_pieces_of<T>(run.channels, tensors);
+    if (pieces.part && channel_fits<batchnorm_rows<T, true>>(call, run.channels.n))
+        return visit_whole(pieces.part, [&](auto whole) {
+            return run_pieces(call, batchnorm_rows<T, whole.value>(a, pieces), run.channels.outer, run.channels.n);
         });
     status = run.gather(gather_moments<T>{{data_of<T>(a->x)}}, &slices);
     if (status == TRINE_OK)
@@ -201,18 +179,17 @@ template <class T> inline trine_status batchnorm_backward_of(trine_call *call, c
     const trine_units &u = run.channels;
     const bool sums = !a->inference || trine_is_given(&a->dweight) || trine_is_given(&a->dbias);
     TRINE_END_OF_QUERY(call, run.workspace());
-    trine_iter pieces;
     int64_t slices = 0;
     trine_status status = TRINE_OK;
-    const int part = a->inference || run.columns ? 0 : channel_pieces<T>(u, both, &pieces);
-    if (part && channel_fits<batchnorm_slope_rows<T, true>>(call, u.n))
-        return visit_whole(part, [&](auto whole) {
+    const channel_pieces pieces = a->inference || run.columns ? channel_pieces{} : channel_pieces_of<T>(u, both);
+    if (pieces.part && channel_fits<batchnorm_slope_rows<T, true>>(call, u.n))
+        return visit_whole(pieces.part, [&](auto whole) {
             return run_pieces(call,
                               batchnorm_slope_rows<T, whole.value>{{},
                                                                    {data_of<T>(a->x), data_of<T>(a->dy)},
                                                                    data_of<T>(a->dx),
-                                                                   channel_walk(pieces),
-                                                                   part,
+                                                                   row_pieces<channel_operands>(pieces.size, pieces.step),
+                                                                   pieces.part,
                                                                    channel_vector(a->weight),
                                                                    channel_vector(a->dweight),
                                                                    channel_vector(a->dbias),

@@ -55,6 +55,32 @@ struct batchnorm_outputs {
     }
 };
 
+/* A channel's elements as `count` pieces of `size`, `step` apart in the output and the inputs; part: bytes that may move together, 0
+ * if they are no such pieces. */
+struct channel_pieces {
+    int part;
+    int64_t count, size, step[channel_operands];
+};
+template <class T> inline channel_pieces channel_pieces_of(const trine_units &u, const trine_tensor *const *tensors)
+{
+    constexpr int V = 16 / int(sizeof(T));
+    const int last = u.inside.ndim - 1;
+    channel_pieces p = {};
+    if (u.n == 0 || u.n % V || last > 1) return p;
+    p.count = last ? u.inside.size[0] : 1;
+    p.size = u.inside.size[last];
+    uint64_t all = uint64_t(p.size) * sizeof(T); /* what divides all of these divides every part's address */
+    for (int k = 0; k < channel_operands; k++) {
+        if (u.inside.stride[k][last] != 1) return p;
+        p.step[k] = last ? u.inside.stride[k][0] : p.size;
+        all |= reinterpret_cast<uintptr_t>(tensors[k]->data) | uint64_t(p.step[k]) * sizeof(T) |
+               uint64_t(u.outer.size[0] == 1 ? 0 : u.outer.stride[k][0]) * sizeof(T);
+    }
+    if (row_pieces<channel_operands>::fit(p.count, p.size, p.step))
+        p.part = all % 16 == 0 ? 16 : all % 8 == 0 ? 8 : int(sizeof(T));
+    return p;
+}
+
 /* Layernorm's partials, where packs are whole from one pass over the tile: about the thread's own first element, so that the error
  * stays within that of as many additions. */
 template <class T> struct moment_rows : norm_rows<T, false> {
@@ -98,7 +124,7 @@ template <class T> struct moment_rows : norm_rows<T, false> {
 
 template <class T, bool whole_> struct batchnorm_rows : moment_rows<T> {
     static constexpr bool whole = whole_; /* packs lie in one piece */
-    channel_walk inside;
+    row_pieces<2> pieces;
     int part; /* bytes that move together */
     batchnorm_outputs of;
     struct stats { /* rstd once a row: compilers don't take a division out of emit() */
@@ -107,8 +133,8 @@ template <class T, bool whole_> struct batchnorm_rows : moment_rows<T> {
     };
     using partial = typename moment_rows<T>::partial;
 
-    batchnorm_rows(const trine_batchnorm_args *a, const trine_iter &pieces, int part_)
-        : moment_rows<T>(a->x, a->y, nullptr, nullptr, a->eps), inside(pieces), part(part_), of(a)
+    batchnorm_rows(const trine_batchnorm_args *a, const channel_pieces &p)
+        : moment_rows<T>(a->x, a->y, nullptr, nullptr, a->eps), pieces(p.size, {p.step[0], p.step[1]}), part(p.part), of(a)
     {
     }
     template <int P> TRINE_DEVICE_METHOD partial gather(row_tile<T, 1, P> &tile, const row_place &at, int width) const
@@ -145,7 +171,7 @@ template <class T, bool whole_> struct batchnorm_slope_rows : row_shares_nothing
     enum { inputs = 2 };
     const T *in[2];
     T *out;
-    channel_walk inside;
+    row_pieces<3> pieces;
     int part; /* bytes that move together */
     channel_vector weight, dweight, dbias;
     const float *mean, *rstd;

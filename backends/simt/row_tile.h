@@ -26,8 +26,8 @@ template <class Op> using row_element = typename Op::element;
 /* Ops of which nothing but note() is wanted specialise this: `out` is then any tensor of the shape, emit() is not needed. */
 template <class Op> constexpr bool row_emits = true;
 /* Ops whose rows are not dense specialise this: rows of several dense pieces. Packs move whole where that is possible, `whole`;
- * otherwise in parts of `part` bytes, 8 or an element's, each within one piece. `inside` is a walk over the pieces and, as its
- * second axis, their elements; operands as those of the rows. Only `simple` kernels and teams serve them. */
+ * otherwise in parts of `part` bytes, 8 or an element's, each within one piece. `pieces` are row_pieces of the operands. Only
+ * `simple` kernels and teams serve them. */
 template <class Op> constexpr bool row_in_pieces = false;
 /* Packs of what fetch() loads that are on their way together, the first of them beside the row itself: a store stands between two
  * loads, so that each would wait for memory by itself. Ops that specialise this have `ahead`, a W that fits whatever choose() gives
@@ -130,6 +130,47 @@ template <class Op, class F> TRINE_DEVICE void visit_part(const Op &op, F f)
         f(part_tag<int(sizeof(row_element<Op>))>{});
 }
 
+/* Pieces of rows: dense, as many elements each, evenly apart in each of N operands; the output is operand 0. */
+template <int N> struct row_pieces {
+    divider32 size;
+    uint32_t apart[N]; /* elements from the end of a piece to the begin of the next one, modulo 2^32 */
+
+    row_pieces(int64_t size_, const int64_t (&step)[N]) : size(size_)
+    {
+        for (int k = 0; k < N; k++) apart[k] = uint32_t(step[k] - size_);
+    }
+    /* Offsets of `count` pieces are of 32 bits, columns of 31. */
+    static bool fit(int64_t count, int64_t size, const int64_t (&step)[N])
+    {
+        bool all = count * size < INT32_MAX;
+        for (int64_t s : step) all = all && s >= 0 && (count < 2 || s <= (UINT32_MAX - size) / (count - 1));
+        return all;
+    }
+    TRINE_DEVICE_METHOD uint32_t offset(int operand, int column) const
+    {
+        return uint32_t(column) + uint32_t(size.divide(column)) * apart[operand];
+    }
+};
+
+/* Where the parts of a thread's pack at `column` lie, of which part j begins with element j: those of one j of a wave's threads side
+ * by side, if all of the wave's packs are there; so an access takes whole sectors. Which thread has what of a row in pieces does not
+ * matter. */
+template <class T, int bytes> struct row_parts {
+    int begin, step;
+    TRINE_DEVICE_METHOD row_parts(const row_place &at, int column) : begin(column), step(1)
+    {
+        constexpr int V = row_pack<T>, wave = target::wave_size(), each = bytes / int(sizeof(T));
+        const int lane = target::thread_x() % wave, first = column - lane * V;
+        uint32_t apart = at.step;
+        if (bytes < 16) target::opaque(apart, at.zero()); /* else all of a tile's accesses are there twice, for either answer */
+        if (bytes < 16 && int(apart) >= wave * V && first + wave * V <= at.n) {
+            begin = first + lane * each;
+            step = wave;
+        }
+    }
+    TRINE_DEVICE_METHOD int column(int j) const { return begin + j * step; }
+};
+
 /* Operands of one row, or of a slice of it. */
 template <class Op, bool simple> struct row_operands {
     using T = row_element<Op>;
@@ -145,7 +186,10 @@ template <class Op, bool simple> struct row_operands {
         : row(row_)
     {
         out = target::settled(op.out + offset[0] + first);
-        for (int k = 0; k < Op::inputs; k++) in[k] = op.in[k] + offset[1 + k] + first;
+        for (int k = 0; k < Op::inputs; k++) {
+            in[k] = op.in[k] + offset[1 + k] + first;
+            if (row_in_pieces<Op>) in[k] = target::settled(in[k]);
+        }
         lead = simple ? 0 : misplaced(in[0]);
         for (int k = 0; k < Op::inputs; k++) alike[k] = simple || misplaced(in[k]) == lead;
         out_alike = simple || misplaced(out) == lead;
@@ -168,25 +212,9 @@ template <class Op, bool simple> struct row_operands {
             words.store(out + at.column(i));
         else
             visit_part(op, [&](auto p) {
-                words.template store_parts<p.bytes>(
-                    [&](int j) { return out + in_pieces(op, 0, part_column<p.bytes>(at, at.column(i), j)); });
+                const row_parts<T, p.bytes> parts(at, at.column(i));
+                words.template store_parts<p.bytes>([&](int j) { return out + op.pieces.offset(0, parts.column(j)); });
             });
-    }
-    /* Where the part that is element j of a thread's pack at `column` lies: those of one j of a wave's threads side by side, if all
-     * of the wave's packs are there; so an access takes whole sectors. Which thread has what of a row in pieces does not matter. */
-    template <int bytes> static TRINE_DEVICE_METHOD int part_column(const row_place &at, int column, int j)
-    {
-        constexpr int V = row_pack<T>, wave = target::wave_size(), each = bytes / int(sizeof(T));
-        if (bytes == 16) return column + j;
-        const int lane = target::thread_x() % wave, first = column - lane * V;
-        return at.step >= wave * V && first + wave * V <= at.n ? first + j * wave + lane * each : column + j;
-    }
-    /* Element `column` of an operand in pieces; operand 0 is the output. */
-    static TRINE_DEVICE_METHOD int64_t in_pieces(const Op &op, int operand, int column)
-    {
-        const auto &size = op.inside.size[1]; /* a team's row has less than 2^31 elements */
-        const int piece = int(size.narrow.divide(column));
-        return piece * op.inside.step[0][operand] + (column - piece * int(size.d));
     }
 };
 
@@ -208,6 +236,26 @@ TRINE_DEVICE void load_row(row_words<T> (&to)[P], const T *row, const row_place 
     }
 }
 
+/* The same of a row in pieces whose elements, of 16 bits, come one by one: as many packs at a time as there are registers for their
+ * halves. */
+template <class T, int P, class Element>
+TRINE_DEVICE void load_halves(row_words<T> (&to)[P], const row_place &at, float neutral, Element element)
+{
+    constexpr int V = row_pack<T>, each = P < 4 ? P : 4;
+#pragma unroll
+    for (int first = 0; first < P; first += each) {
+        row_halves halves[each];
+#pragma unroll
+        for (int i = 0; i < each; i++) {
+            const row_parts<T, 2> parts(at, at.column(first + i));
+            halves[i] = at.whole<V>(first + i) ? row_halves::load([&](int j) { return element(parts, j); })
+                                               : row_halves::all(row_words<T>::all(neutral).word[0] & 0xffff);
+        }
+#pragma unroll
+        for (int i = 0; i < each; i++) to[first + i] = halves[i].template together<T>();
+    }
+}
+
 /* `whole` stores a pack that is. */
 template <int V, class Y, class Words, class Whole>
 TRINE_DEVICE void store_row(Y *row, const Words &from, const row_place &at, int i, bool alike, Whole whole)
@@ -226,6 +274,25 @@ TRINE_DEVICE void store_row(const Op &op, const row_operands<Op, simple> &row, c
     store_row<row_pack<row_element<Op>>>(row.out, from, at, i, row.out_alike, [&] { row.store(op, from, at, i); });
 }
 
+template <int bytes, class Op, int P, bool simple>
+TRINE_DEVICE void load_pieces(row_tile_of<Op, P> &tile, const Op &op, const row_operands<Op, simple> &row, const row_place &at)
+{
+    using T = row_element<Op>;
+#pragma unroll
+    for (int k = 0; k < Op::inputs; k++) {
+        const auto part = [&](const row_parts<T, bytes> &parts, int j) {
+            return row.in[k] + op.pieces.offset(1 + k, parts.column(j));
+        };
+        if constexpr (bytes == 2)
+            load_halves(tile.at[k], at, op.neutral(), part);
+        else
+            load_row(tile.at[k], row.in[k], at, true, op.neutral(), [&](int column) {
+                const row_parts<T, bytes> parts(at, column);
+                return row_words<T>::template load_parts<bytes>([&](int j) { return part(parts, j); });
+            });
+    }
+}
+
 template <class Op, int P, bool simple>
 TRINE_DEVICE void load_tile(row_tile_of<Op, P> &tile, const Op &op, const row_operands<Op, simple> &row, const row_place &at)
 {
@@ -235,17 +302,7 @@ TRINE_DEVICE void load_tile(row_tile_of<Op, P> &tile, const Op &op, const row_op
         load_row(to, from, at, row.alike[k], neutral, [&](int column) { return row_words<T>::load(from + column); });
     };
     if constexpr (row_in_pieces<Op>) {
-        visit_part(op, [&](auto p) { /* once for all inputs: their packs are in flight together */
-#pragma unroll
-                                     for (int k = 0; k < Op::inputs; k++)
-                                         load_row(tile.at[k], row.in[k], at, true, op.neutral(), [&](int column) {
-                                             return row_words<T>::template load_parts<p.bytes>([&](int j) {
-                                                 return row.in[k] +
-                                                        row.in_pieces(op, 1 + k,
-                                                                      row.template part_column<p.bytes>(at, column, j));
-                                             });
-                                         });
-        });
+        visit_part(op, [&](auto p) { load_pieces<p.bytes>(tile, op, row, at); }); /* once for all inputs: in flight together */
     } else if constexpr (row_adds<Op>) {
         constexpr int each = P > row_few ? P / 4 : P; /* registers are short */
         load(tile.at[0], at, 0, 0.0f);

@@ -99,11 +99,9 @@ template <class T> struct row_words {
                     const uint2 v = *static_cast<const uint2 *>(from);
                     r.word[2 * p] = v.x;
                     r.word[2 * p + 1] = v.y;
-                } else if constexpr (bytes == 4) {
-                    r.word[p] = *static_cast<const uint32_t *>(from);
                 } else {
-                    const uint32_t v = *static_cast<const uint16_t *>(from);
-                    r.word[p / 2] = p % 2 ? r.word[p / 2] | v << 16 : v;
+                    static_assert(bytes == 4, "smaller ones: row_halves");
+                    r.word[p] = *static_cast<const uint32_t *>(from);
                 }
             }
             return r;
@@ -130,6 +128,34 @@ template <class T> struct row_words {
   private:
     using bits = unsigned_of<T>;
     static TRINE_DEVICE_METHOD bits part(uint32_t w, int half) { return bits(half ? w >> 16 : w); }
+};
+
+/* The eight halves of a pack that come one by one, before they are put together: that waits for them. */
+struct row_halves {
+    uint32_t at[8];
+    template <class At> static TRINE_DEVICE_METHOD row_halves load(At address)
+    {
+        row_halves r;
+#pragma unroll
+        for (int j = 0; j < 8; j++) r.at[j] = *reinterpret_cast<const uint16_t *>(address(j));
+        return r;
+    }
+    static TRINE_DEVICE_METHOD row_halves all(uint32_t bits)
+    {
+        row_halves r;
+#pragma unroll
+        for (int j = 0; j < 8; j++) r.at[j] = bits;
+        return r;
+    }
+    template <class T> TRINE_DEVICE_METHOD row_words<T> together()
+    {
+        row_words<T> r;
+#pragma unroll
+        for (int j = 0; j < 8; j++) target::not_before(at[j]);
+#pragma unroll
+        for (int w = 0; w < 4; w++) r.word[w] = at[2 * w] | at[2 * w + 1] << 16;
+        return r;
+    }
 };
 
 /* Elements of a byte each: as many as a pack of the input has. */

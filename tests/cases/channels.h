@@ -283,10 +283,10 @@ static test_case *new_channels(case_list *list, channel_case s)
 
 static void channel_check_shapes(case_list *list, trine_op op, trine_dtype dtype, bool grouped)
 {
-    static const int64_t sizes[][4] = {{1, 1, 1, 0},   {2, 3, 5, 0},     {3, 4, 7, 7},    {2, 6, 0, 0},     {0, 4, 9, 0},
-                                       {3, 0, 4, 0},   {9, 33, -1, 0},   {300, 8, -1, 0}, {130, 64, -1, 0}, {1, 7, -1, 0},
-                                       {5, 16, 4, 8},  {2, 12, 14, 14},  {4, 8, 16, 16},  {1, 2, 1031, 0},  {2, 24, 3, 7},
-                                       {1, 513, 2, 0}, {70, 1100, -1, 0}};
+    static const int64_t sizes[][4] = {{1, 1, 1, 0},   {2, 3, 5, 0},      {3, 4, 7, 7},    {2, 6, 0, 0},     {0, 4, 9, 0},
+                                       {3, 0, 4, 0},   {9, 33, -1, 0},    {300, 8, -1, 0}, {130, 64, -1, 0}, {1, 7, -1, 0},
+                                       {5, 16, 4, 8},  {2, 12, 14, 14},   {4, 8, 16, 16},  {1, 2, 1031, 0},  {2, 24, 3, 7},
+                                       {1, 513, 2, 0}, {70, 1100, -1, 0}, {8, 6, 7, 7},    {1352, 2, 7, 7}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         for (int32_t last = 0; last < 2; last++) {
             const int64_t *z = sizes[i];
@@ -374,6 +374,8 @@ static void batchnorm_bench_cases(case_list *list, trine_op op, trine_dtype t, d
     bench_channels(list, (channel_case){op, t, TRINE_F32, 64 * more, 256, 64, 64, 1, 0, backward, LAYOUT_DENSE, 0, 1, 1e-5},
                    twice);
     bench_channels(list, (channel_case){op, t, TRINE_F32, 256 * more, 1536, 14, 14, 0, 0, backward, LAYOUT_DENSE, 0, 1, 1e-5},
+                   once);
+    bench_channels(list, (channel_case){op, t, TRINE_F32, 672 * more, 2048, 7, 7, 0, 0, backward, LAYOUT_DENSE, 0, 1, 1e-5},
                    once);
     bench_channels(list, (channel_case){op, t, TRINE_F32, 16, 16 * more, 512, 512, 0, 0, backward, LAYOUT_DENSE, 0, 1, 1e-5},
                    twice);
