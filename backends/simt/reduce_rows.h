@@ -300,10 +300,14 @@ reduce_rows_kernel(reduce_rows_plan plan, Kind kind, reduce_state<Kind> *states,
 /* ---- Rows of whole packs ---- */
 
 /* Where rows are one after the other, each one segment of whole packs: most are. Of the general kernel's 600 instructions 200 come
- * before the first load, which is half of its time where tensors are small. */
+ * before the first load, which is half of its time where tensors are small; and where they are large, about 120 in a piece of four
+ * packs are not sums. */
 template <class Kind> struct reduce_packs_plan {
     int rows, packs, shift;         /* 2^shift threads a row */
+    int blocks;                     /* that work on one row together, each on every so many rounds; 1: a block has one or more */
+    divider32 of_row;               /* blocks */
     int64_t step[Kind::inputs], to; /* elements from row to row of the inputs and the output */
+    reduce_state<Kind> *states;     /* of the blocks of a row */
 };
 template <class Kind> TRINE_KERNEL(reduce_threads) reduce_packs_kernel(reduce_packs_plan<Kind> plan, Kind kind)
 {
@@ -311,54 +315,72 @@ template <class Kind> TRINE_KERNEL(reduce_threads) reduce_packs_kernel(reduce_pa
     TRINE_SHARED reduce_state<Kind> list[target::max_waves];
     target::let_next_start();
     const int width = 1 << plan.shift, t = target::thread_x() & (width - 1);
-    const int asked = int(target::block_x()) * (target::block_threads() >> plan.shift) + (target::thread_x() >> plan.shift),
-              row = asked < plan.rows ? asked : plan.rows - 1;
+    const int block = int(target::block_x()), round = U * width;
+    int asked = block * (target::block_threads() >> plan.shift) + (target::thread_x() >> plan.shift), stride = round, p = t;
+    if (plan.blocks > 1) {
+        asked = int(plan.of_row.divide(block));
+        p += (block - asked * plan.blocks) * round;
+        stride *= plan.blocks;
+    }
+    const int row = asked < plan.rows ? asked : plan.rows - 1;
     reduce_segment<Kind> segment = {};
     for (int k = 0; k < Kind::inputs; k++) segment.in[k] = kind.in[k] + row * plan.step[k];
     reduce_state<Kind> s = Kind::start();
-    const int round = U * width;
-    int p = t;
-    for (; p + round + (U - 1) * width < plan.packs; p += 2 * round) {
+    for (; p + stride + (U - 1) * width < plan.packs; p += 2 * stride) {
         auto first = segment.load_packs(int64_t(p) * V, width * V, U),
-             second = segment.load_packs(int64_t(p + round) * V, width * V, U);
+             second = segment.load_packs(int64_t(p + stride) * V, width * V, U);
         const uint32_t zero = uint32_t(plan.shift) >> 8, all = arrival_of(first, zero) | arrival_of(second, zero);
         await(first, all);
         await(second, all);
         segment.add_packs(kind, s, first, int64_t(p) * V, width * V, U);
-        segment.add_packs(kind, s, second, int64_t(p + round) * V, width * V, U);
+        segment.add_packs(kind, s, second, int64_t(p + stride) * V, width * V, U);
     }
     if (p + (U - 1) * width < plan.packs) {
         segment.add_packs(kind, s, int64_t(p) * V, width * V, U);
-        p += round;
+        p += stride;
     }
     if (p < plan.packs) segment.add_packs(kind, s, int64_t(p) * V, width * V, (plan.packs - p + width - 1) >> plan.shift);
-    const bool block = width > target::wave_size();
-    s = block ? merge_block<Kind>(s, list) : merge_wave<Kind>(s, width);
-    if (t == 0 && asked < plan.rows) kind.write(s, row * plan.to);
+    const bool by_block = width > target::wave_size();
+    s = by_block ? merge_block<Kind>(s, list) : merge_wave<Kind>(s, width);
+    if (t != 0 || asked >= plan.rows) return;
+    if (plan.blocks > 1)
+        plan.states[block] = s;
+    else
+        kind.write(s, row * plan.to);
 }
 
 /* Merges `count` states of each output in their order: states[output * output_step + i * state_step]. 2^shift threads an output,
  * neighbouring threads for neighbouring outputs. */
 template <class Kind> TRINE_KERNEL(reduce_threads)
-reduce_finish_kernel(Kind kind, walk<3, divider_any> kept, int64_t outputs, int64_t count, int64_t output_step,
-                     int64_t state_step, int shift, const reduce_state<Kind> *states, reduce_search<Kind> search)
+reduce_finish_kernel(Kind kind, walk<3, divider_any> kept, int64_t outputs, int count, int64_t output_step, int64_t state_step,
+                     int shift, const reduce_state<Kind> *states, reduce_search<Kind> search)
 {
     TRINE_SHARED reduce_state<Kind> list[reduce_threads];
     const int across = reduce_threads >> shift, t = target::thread_x() / across, mine = target::thread_x() & (across - 1);
-    const int64_t output = int64_t(target::block_x()) * across + mine;
+    const int64_t output = int64_t(target::block_x()) * across + mine, last = output < outputs ? output : outputs - 1;
+    const reduce_state<Kind> *from = states + last * output_step + t * state_step;
+    const int64_t step = state_step << shift;
+    int left = output < outputs && t < count ? ((count - 1 - t) >> shift) + 1 : 0;
+    int64_t base[3];
+    kept.offsets(last, base); /* all this while the states are made */
     reduce_state<Kind> s = Kind::start();
     target::wait_for_previous();
-    if (output < outputs)
-#pragma unroll reduce_finish
-        for (int64_t i = t; i < count; i += 1 << shift) s = Kind::merge(s, states[output * output_step + i * state_step]);
+#pragma unroll 1
+    for (; left > 0; left -= reduce_finish) {
+        reduce_state<Kind> some[reduce_finish]; /* in flight together */
+#pragma unroll
+        for (int i = 0; i < reduce_finish; i++) some[i] = from[i < left ? i * step : 0];
+#pragma unroll
+        for (int i = 0; i < reduce_finish; i++)
+            if (i < left) s = Kind::merge(s, some[i]);
+        from += reduce_finish * step;
+    }
     list[target::thread_x()] = s;
     for (int half = 1 << shift >> 1; half > 0; half /= 2) {
         target::barrier();
         if (t < half) list[target::thread_x()] = Kind::merge(list[target::thread_x()], list[target::thread_x() + half * across]);
     }
     if (t != 0 || output >= outputs) return;
-    int64_t base[3];
-    kept.offsets(output, base);
     s = list[target::thread_x()];
     search.end(kind, s, base[0]);
     kind.write(s, base[2]);

@@ -83,7 +83,7 @@ template <class Kind> inline trine_status launch_finish(trine_call *call, const 
     const int most = log2_at_least(reduce_threads) - (output_step != 1 ? 0 : sizeof(reduce_state<Kind>) < 16 ? 4 : 3);
     const int shift = int(clamped(log2_at_least(ceil_div(count, 4)), 0, most));
     return launch_next(call, reduce_finish_kernel<Kind>, ceil_div(outputs, reduce_threads >> shift), reduce_threads, kind,
-                       walk<3, divider_any>(kept), outputs, count, output_step, state_step, shift,
+                       walk<3, divider_any>(kept), outputs, int(count), output_step, state_step, shift,
                        static_cast<const reduce_state<Kind> *>(call->workspace), search);
 }
 
@@ -91,10 +91,10 @@ template <class Kind> inline trine_status launch_finish(trine_call *call, const 
 template <class Kind> inline bool rows_of_packs(const Kind &kind, const trine_reduction &r, const reduce_rows_plan &plan)
 {
     constexpr int V = 16 / int(sizeof(reduce_element<Kind>));
-    bool fit = !reduce_picks<Kind> && r.kept.ndim <= 1 && plan.pieces == 1 && plan.blocks <= 1 && r.n > 0 && r.n % V == 0 &&
-               r.n < 0x40000000 && plan.outputs < 0x40000000;
+    bool fit = !reduce_picks<Kind> && r.kept.ndim == 1 && r.rows.numel == 1 && r.n > 0 && r.n % V == 0 && r.n / V < 0x40000000 &&
+               plan.outputs < 0x40000000;
     for (int k = 0; k < Kind::inputs; k++)
-        fit = fit && r.step[k] == 1 && aligned16(kind.in[k]) && (r.kept.ndim == 0 || r.kept.stride[k][0] % V == 0);
+        fit = fit && r.step[k] == 1 && aligned16(kind.in[k]) && (plan.outputs == 1 || r.kept.stride[k][0] % V == 0);
     return fit;
 }
 
@@ -102,11 +102,11 @@ template <class Kind> inline trine_status run_packs(trine_call *call, const Kind
                                                     const reduce_rows_plan &plan, int threads, int64_t blocks)
 {
     constexpr int V = 16 / int(sizeof(reduce_element<Kind>));
-    reduce_packs_plan<Kind> packs = {int(plan.outputs), int(r.n / V), plan.shift, {}, 0};
-    if (r.kept.ndim == 1) {
-        for (int k = 0; k < Kind::inputs; k++) packs.step[k] = r.kept.stride[k][0];
-        packs.to = r.kept.stride[2][0];
-    }
+    auto *states = static_cast<reduce_state<Kind> *>(call->workspace);
+    reduce_packs_plan<Kind> packs = {int(plan.outputs), int(r.n / V), plan.shift, plan.blocks > 1 ? int(plan.blocks) : 1,
+                                     plan.of_output,    {},           0,          states};
+    for (int k = 0; k < Kind::inputs; k++) packs.step[k] = r.kept.stride[k][0];
+    packs.to = r.kept.stride[2][0];
     return launch(call, reduce_packs_kernel<Kind>, grid(blocks), threads, 0, packs, kind);
 }
 
@@ -118,7 +118,11 @@ template <class Kind> inline trine_status run_rows(trine_call *call, const Kind 
     const int threads = plan.blocks ? int(reduce_threads) : threads_of_few_rows(call, reduce_threads, plan.shift, plan.outputs);
     const int64_t blocks = plan.blocks ? plan.outputs * plan.blocks : ceil_div(plan.outputs, threads >> plan.shift);
     if constexpr (!reduce_picks<Kind>) {
-        if (rows_of_packs(kind, r, plan)) return run_packs(call, kind, r, plan, threads, blocks);
+        if (rows_of_packs(kind, r, plan)) {
+            const trine_status status = run_packs(call, kind, r, plan, threads, blocks);
+            if (status != TRINE_OK || plan.blocks <= 1) return status;
+            return launch_finish(call, kind, r.kept, plan.outputs, plan.blocks, plan.blocks, 1);
+        }
     }
     const trine_status status = launch(call, reduce_rows_kernel<Kind>, grid(blocks), threads, 0, plan, kind, states,
                                        walk<3, divider_any>(r.kept), walk<2, divider_any>(r.rows));
