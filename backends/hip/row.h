@@ -30,7 +30,8 @@ TRINE_DEVICE void opaque(uint32_t &word, uint32_t)
 }
 
 /* Of interest on NVIDIA's only. */
-TRINE_DEVICE void not_before(uint32_t &word) { opaque(word, 0); }
+TRINE_DEVICE void not_before(uint32_t &) {}
+constexpr int row_halves_packs = 1; /* loads go into either half of a register, and more at a time spill */
 template <class T> TRINE_DEVICE T *settled(T *p) { return p; }
 
 using row_wide_team = simt::lone_block;

@@ -241,7 +241,7 @@ TRINE_DEVICE void load_row(row_words<T> (&to)[P], const T *row, const row_place 
 template <class T, int P, class Element>
 TRINE_DEVICE void load_halves(row_words<T> (&to)[P], const row_place &at, float neutral, Element element)
 {
-    constexpr int V = row_pack<T>, each = P < 4 ? P : 4;
+    constexpr int V = row_pack<T>, each = P < target::row_halves_packs ? P : target::row_halves_packs;
 #pragma unroll
     for (int first = 0; first < P; first += each) {
         row_halves halves[each];
@@ -283,7 +283,7 @@ TRINE_DEVICE void load_pieces(row_tile_of<Op, P> &tile, const Op &op, const row_
         const auto part = [&](const row_parts<T, bytes> &parts, int j) {
             return row.in[k] + op.pieces.offset(1 + k, parts.column(j));
         };
-        if constexpr (bytes == 2)
+        if constexpr (bytes == 2 && target::row_halves_packs > 1)
             load_halves(tile.at[k], at, op.neutral(), part);
         else
             load_row(tile.at[k], row.in[k], at, true, op.neutral(), [&](int column) {

@@ -99,9 +99,11 @@ template <class T> struct row_words {
                     const uint2 v = *static_cast<const uint2 *>(from);
                     r.word[2 * p] = v.x;
                     r.word[2 * p + 1] = v.y;
-                } else {
-                    static_assert(bytes == 4, "smaller ones: row_halves");
+                } else if constexpr (bytes == 4) {
                     r.word[p] = *static_cast<const uint32_t *>(from);
+                } else {
+                    const uint32_t v = *static_cast<const uint16_t *>(from);
+                    r.word[p / 2] = p % 2 ? r.word[p / 2] | v << 16 : v;
                 }
             }
             return r;
