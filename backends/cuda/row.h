@@ -28,8 +28,9 @@ constexpr int row_team_block = 512;
  * than an instruction. */
 TRINE_DEVICE void opaque(uint32_t &word, uint32_t zero) { asm volatile("add.u32 %0, %0, %1;" : "+r"(word) : "r"(zero)); }
 
-/* The same word, of which nothing is made before; and packs of 16-bit elements that come one by one whose halves wait so together. */
+/* The same word, of which the compiler makes nothing before this. */
 TRINE_DEVICE void not_before(uint32_t &word) { asm volatile("" : "+r"(word)); }
+/* Packs whose 16-bit elements come one by one that are on their way before any is put together; 1: as the compiler does it. */
 constexpr int row_halves_packs = 4;
 
 /* The same address in global memory, of which the compiler knows nothing more: else it keeps an index, of which it makes one for every
