@@ -18,7 +18,8 @@
 #include "core/backend.h"
 #include "core/blur_weights.h"
 
-enum { BLUR_RING_BYTES = 192 * 1024, BLUR_STRIP_MIN = 512, BLUR_STRIP_MAX = 8192, BLUR_ROWS_MIN = 64 };
+/* A ring in the L1 cache, with what else a row needs; rows that are asked for before they come in. */
+enum { BLUR_RING_BYTES = 16 * 1024, BLUR_STRIP_MIN = 512, BLUR_STRIP_MAX = 8192, BLUR_ROWS_MIN = 64, BLUR_AHEAD = 1 };
 
 typedef struct blur_job {
     trine_blur_weights w;
@@ -42,7 +43,8 @@ typedef struct blur_strip {
     char *ring;              /* rows of sums along the row, `strip` elements each: u32, or f32; u16 for a box of u8 */
     int32_t *column;         /* running sums of a box of u8 */
     char *out;               /* output row: u8, or f32 */
-    double *across;          /* sum of the weights inside along the row, of each element; 1 past the last one */
+    double *across;          /* of u8: sum of the weights inside along the row, of each element; 1 past the last one */
+    float *inverse;          /* of floats: 1 / that; as long as across */
     int64_t plane, begin, n; /* elements [begin, begin + n) of the rows of a plane */
 } blur_strip;
 
@@ -160,9 +162,10 @@ static void blur_down_gaussian(const trine_blur_weights *w, char *const *slot, i
     }
 }
 
-static void blur_down_f32(const blur_strip *s, char *const *slot)
+static void blur_down_f32(const blur_strip *s, char *const *slot, float inverse)
 {
     const blur_job *j = s->job;
+    float *out = (float *)(void *)s->out;
     for (int64_t i = 0; i < s->n; i += BLUR_BLOCK) {
         const float *middle = (const float *)slot[j->w.radius] + i;
         blur_f32 sum[BLUR_VECTORS];
@@ -174,7 +177,9 @@ static void blur_down_f32(const blur_strip *s, char *const *slot)
             for (int k = 0; k < BLUR_VECTORS; k++)
                 sum[k] += j->weight[d] * (load_blur_f32(above + k * BLUR_LANES) + load_blur_f32(below + k * BLUR_LANES));
         }
-        memcpy((float *)s->out + i, sum, sizeof sum);
+#pragma GCC unroll 4
+        for (int k = 0; k < BLUR_VECTORS; k++) sum[k] *= load_blur_f32(s->inverse + i + k * BLUR_LANES) * inverse;
+        memcpy(out + i, sum, sizeof sum);
     }
 }
 
@@ -225,29 +230,29 @@ static void blur_out_f32(const blur_strip *s, int64_t out)
 {
     const blur_job *j = s->job;
     char *slot[2 * TRINE_BLUR_RADIUS_MAX + 1];
-    float *to = (float *)s->out;
     const float down = (float)blur_total(&j->w, out, j->shape.height) * j->scale * j->scale;
     blur_slots(s, out, slot);
-    blur_down_f32(s, slot);
-    for (int64_t i = 0; i < s->n; i++) to[i] /= (float)s->across[i] * down;
-    span_store(j->y + ((s->plane * j->shape.height + out) * j->shape.row + s->begin) * j->size, j->dtype, to, s->n, j->stream);
+    blur_down_f32(s, slot, 1.0f / down);
+    span_store(j->y + ((s->plane * j->shape.height + out) * j->shape.row + s->begin) * j->size, j->dtype,
+               (const float *)(void *)s->out, s->n, j->stream);
 }
 
 /* ---- A strip ---- */
 
-/* The row's part that the strip sees, with zeros where the row or the image ends. */
-static void blur_read(const blur_strip *s, int64_t row)
+/* The row's part that the strip sees, with zeros where the row ends: a line, or where it lies. */
+static const char *blur_read(const blur_strip *s, int64_t row)
 {
     const blur_job *j = s->job;
     const int64_t size = j->line_size, edge = j->w.radius * j->shape.step;
     const int64_t first = s->begin - edge > 0 ? s->begin - edge : 0,
                   end = s->begin + s->n + edge < j->shape.row ? s->begin + s->n + edge : j->shape.row;
-    const int64_t n = row < 0 || row >= j->shape.height ? 0 : end - first, before = n ? first - (s->begin - edge) : 0;
+    const int64_t n = end - first, before = first - (s->begin - edge);
     const char *from = j->x + ((s->plane * j->shape.height + row) * j->shape.row + first) * j->size;
     char *to = s->line + before * size;
+    if (row + BLUR_AHEAD < j->shape.height) span_prefetch(from + BLUR_AHEAD * j->shape.row * j->size, n * j->size);
+    if (n == s->n + 2 * edge && s->n % BLUR_PIECE == 0 && (size == 1 || j->dtype == TRINE_F32)) return from;
     memset(s->line, 0, (size_t)(before * size));
     memset(to + n * size, 0, (size_t)((j->line - before - n) * size));
-    if (n == 0) return;
     if (size == 1) {
         memcpy(to, from, (size_t)n);
     } else if (j->dtype == TRINE_U8) {
@@ -256,20 +261,28 @@ static void blur_read(const blur_strip *s, int64_t row)
         const float *found = span_load((float *)(void *)to, from, j->dtype, n);
         if (found != (const float *)(void *)to) memcpy(to, found, (size_t)n * sizeof(float));
     }
+    return s->line;
 }
 
+/* Outside of the image all is 0. */
 static void blur_in(const blur_strip *s, int64_t row)
 {
     const blur_job *j = s->job;
-    const int64_t step = j->shape.step;
-    blur_read(s, row);
-    if (j->dtype != TRINE_U8)
-        blur_along_f32((float *)blur_slot(s, row, 4), (const float *)s->line, s->n, step, j->weight, j->w.radius);
-    else if (j->gaussian) /* whole pieces, which blur_down_gaussian reads */
-        blur_along_u32((uint32_t *)blur_slot(s, row, 4), (const uint32_t *)s->line, blur_up_to(s->n, BLUR_PIECE), step, j->w.at,
-                       j->w.radius);
+    const int64_t step = j->shape.step, n = blur_up_to(s->n, BLUR_PIECE);
+    const bool outside = row < 0 || row >= j->shape.height, box = j->dtype == TRINE_U8 && !j->gaussian;
+    char *slot = blur_slot(s, row, box ? 2 : 4);
+    if (outside && !box) {
+        memset(slot, 0, (size_t)n * 4);
+        return;
+    }
+    if (outside) memset(s->line, 0, (size_t)j->line);
+    const char *line = outside ? s->line : blur_read(s, row);
+    if (box)
+        blur_along_box((uint16_t *)(void *)slot, s->column, (const uint8_t *)line, s->n, step, j->w.radius);
+    else if (j->gaussian && j->dtype == TRINE_U8)
+        blur_along_u32((uint32_t *)(void *)slot, (const uint32_t *)(const void *)line, n, step, j->w.at, j->w.radius);
     else
-        blur_along_box((uint16_t *)blur_slot(s, row, 2), s->column, (const uint8_t *)s->line, s->n, step, j->w.radius);
+        blur_along_f32((float *)(void *)slot, (const float *)(const void *)line, n, step, j->weight, j->w.radius);
 }
 
 /* Rows [first, last) of the strip. */
@@ -277,8 +290,13 @@ static void blur_descend(const blur_strip *s, int64_t first, int64_t last)
 {
     const blur_job *j = s->job;
     const int32_t radius = j->w.radius;
-    for (int64_t i = 0; i < j->strip; i++)
-        s->across[i] = i < s->n ? (double)blur_total(&j->w, (s->begin + i) / j->shape.step, j->shape.width) : 1;
+    for (int64_t i = 0; i < j->strip; i++) {
+        const double across = i < s->n ? (double)blur_total(&j->w, (s->begin + i) / j->shape.step, j->shape.width) : 1;
+        if (j->dtype == TRINE_U8)
+            s->across[i] = across;
+        else
+            s->inverse[i] = (float)(1 / across);
+    }
     if (s->column) memset(s->column, 0, (size_t)j->strip * sizeof *s->column);
     if (s->column) memset(s->ring, 0, (size_t)((2 * radius + 1) * j->strip) * sizeof(uint16_t));
     for (int64_t row = first - radius; row < last + radius; row++) {
@@ -340,6 +358,7 @@ static void blur_run(const blur_job *j, void *workspace)
         blur_strip s = {.job = j, .line = memory};
         s.out = s.line + blur_up_to(j->line * 4, 64);
         s.across = (double *)(void *)(s.out + j->strip * 4);
+        s.inverse = (float *)(void *)s.across;
         s.ring = s.out + 3 * j->strip * 4;
         s.column =
             j->dtype == TRINE_U8 && !j->gaussian ? (int32_t *)(void *)(s.ring + (2 * j->w.radius + 1) * j->strip * 4) : NULL;

@@ -161,6 +161,19 @@ LANES_INLINE f32x16 lanes_from(f32x16 t, float low, f32x16 y)
 #endif
 }
 
+/* sum, and x where the 16 indices are `wanted`. */
+LANES_INLINE f32x16 lanes_add_where(f32x16 sum, f32x16 x, const int32_t *index, i32x16 wanted)
+{
+#if defined __AVX512F__
+    const __mmask16 hit = _mm512_cmpeq_epi32_mask(_mm512_loadu_si512(index), (__m512i)wanted);
+    return (f32x16)_mm512_mask_add_ps((__m512)sum, hit, (__m512)sum, (__m512)x);
+#else
+    i32x16 own;
+    memcpy(&own, index, sizeof own);
+    return sum + (f32x16)((i32x16)x & (own == wanted));
+#endif
+}
+
 LANES_INLINE float lanes_sum(f32x16 v)
 {
 #if defined __AVX512F__

@@ -7,8 +7,8 @@
 #include <math.h>
 
 #include "backends/cpu/pool_channels.h"
-#include "backends/cpu/pool_planes.h"
-#include "backends/cpu/pool_planes_max.h"
+#include "backends/cpu/pool_planes_back.h"
+#include "backends/cpu/pool_planes_deal.h"
 #include "backends/cpu/pool_rows.h"
 
 /* ---- Forward ---- */
@@ -235,9 +235,9 @@ trine_status TRINE_CPU(pool)(trine_call *call, const trine_pool_args *a)
     j.to = a->y.data;
     j.stream = span_should_stream(trine_tensor_numel(&a->y) * j.size);
     if (!j.indices && plane_fits(&j, SMALL, LARGE))
-        run_planes(&j, plane_forward);
-    else if (channels_fit(&j))
-        run_channels(&j);
+        run_planes(&j, plane_forward, false);
+    else if (!j.indices && channels_fit(&j))
+        run_channels(&j, channels_forward, j.plan.height.out, j.plan.width.out);
     else
         run(&j, forward_piece, j.plan.height.out, j.plan.width.out);
     return TRINE_OK;
@@ -253,12 +253,12 @@ trine_status TRINE_CPU(pool_backward)(trine_call *call, const trine_pool_backwar
     j.from = a->dy.data;
     j.to = a->dx.data;
     j.stream = span_should_stream(trine_tensor_numel(&a->dx) * j.size);
-    if (look)
-        run_planes(&j, plane_backward_max);
+    if (look || (j.average && plane_fits(&j, SMALL, LARGE)))
+        run_planes(&j, plane_backward, true);
     else if (deal)
         run_planes_deal(&j, call->workspace);
-    else if (j.average && plane_fits(&j, SMALL, LARGE))
-        run_planes(&j, plane_backward);
+    else if (channels_fit_back(&j))
+        run_channels(&j, channels_backward, j.plan.height.in, j.plan.width.in);
     else
         run(&j, backward_piece, j.plan.height.in, j.plan.width.in);
     return TRINE_OK;

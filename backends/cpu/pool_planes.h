@@ -1,25 +1,26 @@
-/* Pooling of planes whose columns are dense ([N, C, H, W]), on the CPU, part of pool.c.
+/* Pooling of planes whose columns are dense ([N, C, H, W]), on the CPU, part of pool.c: forward, and what both ways share.
  *
  * A window is reduced along its row first and then down its column, so that a row of the input is reduced once for all windows
  * that meet in it; straight from where it lies, for a vector that is read across two that were just stored waits for both. What
- * is written is gathered into spans across rows, whose lines rows share. The gradient of an average goes the same way back, from
- * rows of dy to rows of dx; that of a maximum is in pool_planes_max.h. */
+ * is written is gathered across rows, whose lines rows share, in its own dtype. */
 #ifndef TRINE_CPU_POOL_PLANES_H
 #define TRINE_CPU_POOL_PLANES_H
 
-#include "backends/cpu/lanes.h"
+#include "backends/cpu/lanes_store.h"
 #include "backends/cpu/pool_rows.h"
 
 /* Elements of a padded row; rows that are held; taps along a row; elements of a plane of f32 (in the L2 cache);
  * elements that a task writes. */
-enum { PLANE_ROW = 2048, PLANE_RING = 8, PLANE_TAPS = 8, PLANE_MOST = 65536, PLANE_TASK = 16384 };
+enum { PLANE_ROW = 2048, PLANE_RING = 8, PLANE_TAPS = POOL_TAPS, PLANE_MOST = 65536, PLANE_TASK = 16384 };
 
 typedef struct plane_buffers {
-    _Alignas(64) float row[PLANE_ROW + 2 * LANES], phase[2][PLANE_ROW / 2 + 2 * LANES], ring[PLANE_RING][PLANE_ROW + 2 * LANES],
-        taps[PLANE_ROW + 2 * LANES], out[SPAN_MAX + PLANE_ROW + 2 * LANES];
+    _Alignas(64) float ring[PLANE_RING][PLANE_ROW + 2 * LANES], inverse[PLANE_ROW + 2 * LANES];
+    _Alignas(64) int32_t where[PLANE_RING][PLANE_ROW + 2 * LANES];
+    _Alignas(64) char out[(SPAN_MAX + PLANE_ROW + 2 * LANES) * sizeof(float)];
     int64_t held[PLANE_RING]; /* the row in each place of the ring; -1: none */
-    int64_t fill;             /* of out */
+    int64_t fill;             /* elements of out */
     char *to;                 /* where out goes */
+    float deep;               /* rows of the windows whose averages inverse[] is for */
 } plane_buffers;
 
 static inline int64_t plane_up(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
@@ -28,26 +29,49 @@ static inline int64_t plane_up(int64_t n) { return (n + LANES - 1) / LANES * LAN
 
 static inline void plane_flush(const job *j, plane_buffers *b, bool all)
 {
-    int64_t n = b->fill;
-    const int64_t off = (int64_t)((uintptr_t)(b->to + n * j->size) % 64) / j->size;
+    int64_t n = b->fill * j->size;
+    const int64_t off = (int64_t)((uintptr_t)(b->to + n) % 64);
     if (!all) n = off < n ? n - off : 0;
     if (n == 0) return;
-    for (int64_t i = 0, m; i < n; i += m) {
-        m = span_length(b->to + i * j->size, j->dtype, n - i);
-        span_store(b->to + i * j->size, j->dtype, b->out + i, m, j->stream);
-    }
-    memmove(b->out, b->out + n, (size_t)(b->fill - n) * sizeof *b->out);
-    b->to += n * j->size;
-    b->fill -= n;
+    span_copy_bytes(b->to, b->out, n, j->stream);
+    memmove(b->out, b->out + n, (size_t)(b->fill * j->size - n));
+    b->to += n;
+    b->fill -= n / j->size;
 }
 
-/* The place for the next row, of n elements at `to`. */
-static inline float *plane_next(const job *j, plane_buffers *b, char *to, int64_t n)
+/* The place for the next row, of n elements at `to`; up to 2 LANES more may be written there. */
+static inline char *plane_next(const job *j, plane_buffers *b, char *to, int64_t n)
 {
     if (b->fill >= SPAN_MAX || to != b->to + b->fill * j->size) plane_flush(j, b, to != b->to + b->fill * j->size);
     if (b->fill == 0) b->to = to;
     b->fill += n;
-    return b->out + b->fill - n;
+    return b->out + (b->fill - n) * j->size;
+}
+
+/* The elements of x, then those of y. */
+LANES_INLINE void plane_put(char *to, trine_dtype dtype, f32x16 x, f32x16 y)
+{
+    if (LANES_PUTS) {
+        lanes_put(to, dtype, x, y, false);
+    } else {
+        _Alignas(64) float both[2 * LANES];
+        memcpy(both, &x, sizeof x);
+        memcpy(both + LANES, &y, sizeof y);
+        span_store(to, dtype, both, 2 * LANES, false);
+    }
+}
+
+/* Elements of x and y by turns. */
+LANES_INLINE void plane_put_turns(char *to, trine_dtype dtype, f32x16 x, f32x16 y)
+{
+    const i32x16 low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}, high = low + 8;
+#if defined __AVX512BW__ && defined __AVX512VL__
+    if (dtype == TRINE_BF16) {
+        _mm512_storeu_si512(to, lanes_bf16_of_turns(x, y));
+        return;
+    }
+#endif
+    plane_put(to, dtype, __builtin_shuffle(x, y, low), __builtin_shuffle(x, y, high));
 }
 
 /* ---- Rows ---- */
@@ -129,31 +153,54 @@ static void plane_windows(float *to, const char *row, const trine_pool_axis *a, 
 #undef WINDOWS
 }
 
-/* to[i] = the taps' values from i on. */
-LANES_INLINE void plane_taps_of(float *to, const float *const *tap, int taps, int64_t n, bool average)
+/* A row of outputs, of windows along the rows that `tap` holds. */
+LANES_INLINE void plane_reduce_of(char *to, trine_dtype dtype, const float *const *tap, int taps, const float *inverse, int64_t n,
+                                  bool average)
 {
-    for (int64_t i = 0; i < n; i += LANES) {
-        f32x16 v = lanes_load(tap[0], TRINE_F32, i);
-        for (int k = 1; k < taps; k++) v = plane_both(lanes_load(tap[k], TRINE_F32, i), v, average);
-        memcpy(to + i, &v, sizeof v);
+    for (int64_t i = 0; i < n; i += 2 * LANES) {
+        f32x16 v[2];
+        for (int q = 0; q < 2; q++) {
+            const int64_t at = i + LANES * q;
+            v[q] = taps > 0 ? lanes_load(tap[0], TRINE_F32, at) : (f32x16){0} + (average ? 0 : -INFINITY);
+            for (int k = 1; k < taps; k++) v[q] = plane_both(lanes_load(tap[k], TRINE_F32, at), v[q], average);
+            v[q] = average ? v[q] * lanes_load(inverse, TRINE_F32, at) : v[q] + 0.0f; /* no -0 */
+        }
+        plane_put(to + i * lanes_size(dtype), dtype, v[0], v[1]);
     }
 }
 
-static void plane_taps(float *to, const float *const *tap, int taps, int64_t n, bool average)
+LANES_INLINE void plane_reduce_as(char *to, trine_dtype dtype, const float *const *tap, int taps, const float *inverse, int64_t n,
+                                  bool average)
 {
-    if (average)
-        taps == 2 ? plane_taps_of(to, tap, 2, n, true) : plane_taps_of(to, tap, taps, n, true);
-    else if (taps == 2)
-        plane_taps_of(to, tap, 2, n, false);
-    else if (taps == 3)
-        plane_taps_of(to, tap, 3, n, false);
+    if (taps == 2)
+        plane_reduce_of(to, dtype, tap, 2, inverse, n, average);
     else
-        plane_taps_of(to, tap, taps, n, false);
+        taps == 3 ? plane_reduce_of(to, dtype, tap, 3, inverse, n, average)
+                  : plane_reduce_of(to, dtype, tap, taps, inverse, n, average);
 }
 
-static inline void plane_fill(float *to, int64_t n, float value)
+static void plane_reduce(char *to, trine_dtype dtype, const float *const *tap, int taps, const float *inverse, int64_t n,
+                         bool average)
 {
-    for (int64_t i = 0; i < n; i++) to[i] = value;
+#define REDUCE(dtype) \
+    (average ? plane_reduce_as(to, dtype, tap, taps, inverse, n, true) : plane_reduce_as(to, dtype, tap, taps, inverse, n, false))
+    if (dtype == TRINE_F32)
+        REDUCE(TRINE_F32);
+    else if (dtype == TRINE_BF16)
+        REDUCE(TRINE_BF16);
+    else
+        REDUCE(TRINE_F16);
+#undef REDUCE
+}
+
+/* inverse[]: by what averages of output row o are multiplied. */
+static void plane_invert(const job *j, plane_buffers *b, int64_t o)
+{
+    const float deep = (float)trine_pool_taps(&j->plan.height, (int32_t)o, j->include_pad);
+    if (deep == b->deep) return;
+    b->deep = deep;
+    for (int32_t i = 0; i < j->plan.width.out; i++)
+        b->inverse[i] = 1.0f / (deep * (float)trine_pool_taps(&j->plan.width, i, j->include_pad));
 }
 
 /* ---- Forward ---- */
@@ -170,7 +217,8 @@ static inline bool plane_fits(const job *j, int small, int large)
     const trine_pool_axis *h = &p->height, *w = &p->width;
     const int64_t most = plane_need(w) > (int64_t)w->in + 2 * w->padding ? plane_need(w) : (int64_t)w->in + 2 * w->padding;
     return p->inner == 1 && p->column[small] == 1 && p->column[large] == 1 && w->stride <= 2 && w->kernel <= PLANE_TAPS &&
-           h->kernel <= PLANE_TAPS && 2 * most + w->out <= PLANE_ROW && (int64_t)(h->kernel - 1) * h->dilation < PLANE_RING;
+           h->kernel <= PLANE_TAPS && 2 * most + w->out <= PLANE_ROW - LANES &&
+           (int64_t)(h->kernel - 1) * h->dilation < PLANE_RING;
 }
 
 /* The windows of row h of the input along it. */
@@ -194,86 +242,35 @@ static void plane_forward(const job *j, plane_buffers *b, const int64_t *plane, 
         int taps = 0;
         for (int64_t i = 0, h = o * v->stride - v->padding; i < v->kernel; i++, h += v->dilation)
             if (h >= 0 && h < v->in) tap[taps++] = plane_row(j, b, j->from + plane[LARGE] * j->size, h);
-        float *y = plane_next(j, b, j->to + (plane[SMALL] + o * j->plan.row[SMALL]) * j->size, out);
-        if (taps > 0)
-            plane_taps(y, tap, taps, out, j->average);
-        else
-            plane_fill(y, out, j->average ? 0 : -INFINITY);
-        const float deep = (float)trine_pool_taps(v, (int32_t)o, j->include_pad);
-        if (j->average)
-            for (int64_t i = 0; i < out; i++) y[i] /= deep * b->taps[i];
-        else
-            for (int64_t i = 0; i < out; i++) y[i] += 0.0f; /* no -0 */
-    }
-}
-
-/* ---- Backward, averages ---- */
-
-/* What row o of dy gives to each row of dx that its windows meet. */
-static const float *plane_row_back(const job *j, plane_buffers *b, const char *plane, int64_t o)
-{
-    const trine_pool_axis *a = &j->plan.width;
-    const int64_t s = a->stride, before = plane_up((int64_t)(a->kernel - 1) * a->dilation / s),
-                  n = (a->in + a->padding + s - 1) / s;
-    const float deep = (float)trine_pool_taps(&j->plan.height, (int32_t)o, j->include_pad), *x;
-    float *to = b->ring[o % PLANE_RING], *g = b->row + before; /* between zeros */
-    if (b->held[o % PLANE_RING] == o) return to;
-    for (int64_t i = 0, m; i < a->out; i += m) {
-        m = a->out - i < SPAN_MAX ? a->out - i : SPAN_MAX;
-        x = span_load(g + i, plane + (o * j->plan.row[SMALL] + i) * j->size, j->dtype, m);
-        for (int64_t k = 0; k < m; k++) g[i + k] = x[k] / (deep * b->taps[i + k]);
-    }
-    for (int64_t q = 0; q < s; q++) {
-        const float *tap[PLANE_TAPS];
-        float *sums = s == 2 ? b->phase[q] : to;
-        int taps = 0;
-        for (int64_t k = 0, t = 0; k < a->kernel; k++, t += a->dilation)
-            if (t % s == q) tap[taps++] = g - t / s;
-        if (taps > 0)
-            plane_taps(sums, tap, taps, n, true);
-        else
-            plane_fill(sums, plane_up(n), 0);
-    }
-    const i32x16 low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}, high = low + 8;
-    for (int64_t i = 0; s == 2 && i < n; i += LANES) {
-        const f32x16 p = lanes_load(b->phase[0], TRINE_F32, i), q = lanes_load(b->phase[1], TRINE_F32, i),
-                     first = __builtin_shuffle(p, q, low), second = __builtin_shuffle(p, q, high);
-        memcpy(to + 2 * i, &first, sizeof first);
-        memcpy(to + 2 * i + LANES, &second, sizeof second);
-    }
-    b->held[o % PLANE_RING] = o;
-    return to;
-}
-
-static void plane_backward(const job *j, plane_buffers *b, const int64_t *plane, int64_t begin, int64_t end)
-{
-    const trine_pool_axis *v = &j->plan.height;
-    const int64_t in = j->plan.width.in, padding = j->plan.width.padding;
-    for (int k = 0; k < PLANE_RING; k++) b->held[k] = -1;
-    for (int64_t h = begin; h < end; h++) {
-        const float *tap[PLANE_TAPS];
-        int taps = 0;
-        for (int64_t i = 0; i < v->kernel; i++) {
-            const int64_t t = h + v->padding - i * v->dilation;
-            if (t < 0 || t % v->stride || t / v->stride >= v->out) continue;
-            tap[taps++] = plane_row_back(j, b, j->from + plane[SMALL] * j->size, t / v->stride) + padding;
-        }
-        float *dx = plane_next(j, b, j->to + (plane[LARGE] + h * j->plan.row[LARGE]) * j->size, in);
-        if (taps > 0)
-            plane_taps(dx, tap, taps, in, true);
-        else
-            plane_fill(dx, in, 0);
+        if (j->average) plane_invert(j, b, o);
+        char *to = plane_next(j, b, j->to + (plane[SMALL] + o * j->plan.row[SMALL]) * j->size, out);
+        plane_reduce(to, j->dtype, tap, taps, b->inverse, out, j->average);
     }
 }
 
 /* ---- All of it ---- */
 
+/* What is before the first output of a held row of dy. */
+static inline int64_t plane_margin(const trine_pool_axis *a)
+{
+    return plane_up((int64_t)(a->kernel - 1) * a->dilation / a->stride);
+}
+
+/* What is around held rows of dy: nothing, with indices of nothing. */
+static inline void plane_surround(plane_buffers *b, int64_t n)
+{
+    if (n > PLANE_ROW + 2 * LANES) n = PLANE_ROW + 2 * LANES;
+    for (int k = 0; k < PLANE_RING; k++) {
+        memset(b->ring[k], 0, (size_t)n * sizeof b->ring[k][0]);
+        memset(b->where[k], -1, (size_t)n * sizeof b->where[k][0]);
+    }
+}
+
 /* Rows of what is written, some to a task. */
 typedef void (*plane_fn)(const job *j, plane_buffers *b, const int64_t *plane, int64_t begin, int64_t end);
 
-static void run_planes(const job *j, plane_fn fn)
+static void run_planes(const job *j, plane_fn fn, bool back)
 {
-    const bool back = fn != plane_forward;
     const trine_pool_axis *h = &j->plan.height, *w = &j->plan.width;
     const int64_t rows = back ? h->in : h->out, columns = back ? w->in : w->out, most = PLANE_TASK / columns + 1,
                   parts = (rows + most - 1) / most, each = (rows + parts - 1) / parts;
@@ -282,8 +279,9 @@ static void run_planes(const job *j, plane_fn fn)
         plane_buffers b;
         b.fill = 0;
         b.to = NULL;
-        plane_fill(b.row, PLANE_ROW + 2 * LANES, 0);
-        for (int64_t i = 0; i < w->out && j->average; i++) b.taps[i] = (float)trine_pool_taps(w, (int32_t)i, j->include_pad);
+        b.deep = -1;
+        memset(b.inverse, 0, sizeof b.inverse);
+        if (back) plane_surround(&b, plane_margin(w) + w->in + w->padding + 3 * LANES);
         for (int64_t i = range.begin; i < range.end; i++) {
             int64_t plane[TRINE_ITER_OPERANDS];
             const int64_t begin = i % parts * each, end = begin + each < rows ? begin + each : rows;

@@ -17,6 +17,28 @@ typedef struct job {
 enum { SMALL, LARGE, INDEX }; /* operands of the plan */
 enum { PIECE = 4096, HELD = 3 * PIECE };
 
+/* Backward along an axis by at most POOL_TAPS with windows of at most as many: place stride m + q meets the outputs m + shift[q][t],
+ * t < count[q], in the order of taps. */
+enum { POOL_TAPS = 8 };
+typedef struct pool_steps {
+    int count[POOL_TAPS], shift[POOL_TAPS][POOL_TAPS];
+} pool_steps;
+
+static inline int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
+static inline bool pool_has_steps(const trine_pool_axis *a) { return a->stride <= POOL_TAPS && a->kernel <= POOL_TAPS; }
+
+static inline pool_steps pool_steps_of(const trine_pool_axis *a)
+{
+    pool_steps s = {{0}, {{0}}};
+    for (int32_t k = 0; k < a->kernel; k++) {
+        const int64_t ahead = a->padding - (int64_t)k * a->dilation, q = floor_div(ahead, a->stride) * a->stride - ahead;
+        const int64_t phase = q < 0 ? q + a->stride : 0;
+        s.shift[phase][s.count[phase]++] = (int)((ahead + phase) / a->stride);
+    }
+    return s;
+}
+
 /* Columns [first, first + count) of a row, channels [channel, channel + inner). */
 typedef struct piece {
     const int64_t *plane;
@@ -40,8 +62,6 @@ static inline const char *at(const job *j, const char *data, int k, const piece 
 }
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static inline int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
 static inline void load_block(const job *j, float *to, const char *from, int64_t n)
 {
