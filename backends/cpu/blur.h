@@ -19,7 +19,7 @@
 #include "core/blur_weights.h"
 
 /* A ring in the L1 cache, with what else a row needs; rows that are asked for before they come in. */
-enum { BLUR_RING_BYTES = 16 * 1024, BLUR_STRIP_MIN = 512, BLUR_STRIP_MAX = 8192, BLUR_ROWS_MIN = 64, BLUR_AHEAD = 1 };
+enum { BLUR_RING_BYTES = 32 * 1024, BLUR_STRIP_MIN = 512, BLUR_STRIP_MAX = 8192, BLUR_ROWS_MIN = 64, BLUR_AHEAD = 1 };
 
 typedef struct blur_job {
     trine_blur_weights w;
@@ -95,11 +95,13 @@ static void blur_along_box(uint16_t *restrict slot, int32_t *restrict column, co
     }
 }
 
+/* `ahead`: as much memory as the line is of is asked for, or NULL. */
 #define BLUR_ALONG(name, element, vector) \
     static void name(element *restrict slot, const element *line, int64_t n, int64_t step, const element *weight, \
-                     int32_t radius) \
+                     int32_t radius, const char *ahead) \
     { \
         for (int64_t i = 0; i < n; i += BLUR_BLOCK) { \
+            if (ahead) span_prefetch(ahead + i * (int64_t)sizeof(element), BLUR_BLOCK * sizeof(element)); \
             const element *middle = line + i + radius * step; \
             vector sum[BLUR_VECTORS]; \
             _Pragma("GCC unroll 4") for (int k = 0; k < BLUR_VECTORS; k++) sum[k] = \
@@ -109,7 +111,8 @@ static void blur_along_box(uint16_t *restrict slot, int32_t *restrict column, co
                 _Pragma("GCC unroll 4") for (int k = 0; k < BLUR_VECTORS; k++) sum[k] += \
                     weight[d] * (load_##vector(before + k * BLUR_LANES) + load_##vector(after + k * BLUR_LANES)); \
             } \
-            memcpy(slot + i, sum, sizeof sum); \
+            _Pragma("GCC unroll 4") for (int k = 0; k < BLUR_VECTORS; k++) \
+                memcpy(slot + i + k * BLUR_LANES, &sum[k], sizeof sum[k]); \
         } \
     }
 BLUR_ALONG(blur_along_u32, uint32_t, blur_u32)
@@ -178,8 +181,10 @@ static void blur_down_f32(const blur_strip *s, char *const *slot, float inverse)
                 sum[k] += j->weight[d] * (load_blur_f32(above + k * BLUR_LANES) + load_blur_f32(below + k * BLUR_LANES));
         }
 #pragma GCC unroll 4
-        for (int k = 0; k < BLUR_VECTORS; k++) sum[k] *= load_blur_f32(s->inverse + i + k * BLUR_LANES) * inverse;
-        memcpy(out + i, sum, sizeof sum);
+        for (int k = 0; k < BLUR_VECTORS; k++) {
+            sum[k] *= load_blur_f32(s->inverse + i + k * BLUR_LANES) * inverse;
+            memcpy(out + i + k * BLUR_LANES, &sum[k], sizeof sum[k]);
+        }
     }
 }
 
@@ -249,7 +254,7 @@ static const char *blur_read(const blur_strip *s, int64_t row)
     const int64_t n = end - first, before = first - (s->begin - edge);
     const char *from = j->x + ((s->plane * j->shape.height + row) * j->shape.row + first) * j->size;
     char *to = s->line + before * size;
-    if (row + BLUR_AHEAD < j->shape.height) span_prefetch(from + BLUR_AHEAD * j->shape.row * j->size, n * j->size);
+    if (j->size < 4 && row + BLUR_AHEAD < j->shape.height) span_prefetch(from + BLUR_AHEAD * j->shape.row * j->size, n * j->size);
     if (n == s->n + 2 * edge && s->n % BLUR_PIECE == 0 && (size == 1 || j->dtype == TRINE_F32)) return from;
     memset(s->line, 0, (size_t)(before * size));
     memset(to + n * size, 0, (size_t)((j->line - before - n) * size));
@@ -276,13 +281,16 @@ static void blur_in(const blur_strip *s, int64_t row)
         return;
     }
     if (outside) memset(s->line, 0, (size_t)j->line);
-    const char *line = outside ? s->line : blur_read(s, row);
+    const char *line = outside ? s->line : blur_read(s, row),
+               *ahead = row + BLUR_AHEAD < j->shape.height && j->size == 4
+                            ? j->x + ((s->plane * j->shape.height + row + BLUR_AHEAD) * j->shape.row + s->begin) * j->size
+                            : NULL;
     if (box)
         blur_along_box((uint16_t *)(void *)slot, s->column, (const uint8_t *)line, s->n, step, j->w.radius);
     else if (j->gaussian && j->dtype == TRINE_U8)
-        blur_along_u32((uint32_t *)(void *)slot, (const uint32_t *)(const void *)line, n, step, j->w.at, j->w.radius);
+        blur_along_u32((uint32_t *)(void *)slot, (const uint32_t *)(const void *)line, n, step, j->w.at, j->w.radius, NULL);
     else
-        blur_along_f32((float *)(void *)slot, (const float *)(const void *)line, n, step, j->weight, j->w.radius);
+        blur_along_f32((float *)(void *)slot, (const float *)(const void *)line, n, step, j->weight, j->w.radius, ahead);
 }
 
 /* Rows [first, last) of the strip. */
