@@ -331,7 +331,7 @@ TRINE_DEVICE uint32_t dot_of_four(uint32_t a, uint32_t b, uint32_t sum)
 /* ---- Global memory in 16-byte pieces ----
  * The pointers are cast to the global address space, which the compiler can't always prove and which saves the slower flat_
  * instructions: p must not point to LDS. `once` says that nobody reads it again soon, so that it need not push other lines out
- * of the caches. */
+ * of the caches, `moved` the same of a kernel that writes as much as it reads. */
 
 using vector16 = uint32_t __attribute__((ext_vector_type(4)));
 using global16 = __attribute__((address_space(1))) vector16;
@@ -342,9 +342,11 @@ TRINE_DEVICE vector16 to_vector(uint4 v) { return vector16{v.x, v.y, v.z, v.w}; 
 
 TRINE_DEVICE uint4 load16(const void *p) { return from_vector(*(const global16 *)p); }
 TRINE_DEVICE uint4 load16_once(const void *p) { return from_vector(__builtin_nontemporal_load((const global16 *)p)); }
+TRINE_DEVICE uint4 load16_moved(const void *p) { return load16_once(p); }
 TRINE_DEVICE void store16(void *p, uint4 v) { *(global16 *)p = to_vector(v); }
 TRINE_DEVICE void store8(void *p, uint2 v) { *static_cast<uint2 *>(p) = v; }
 TRINE_DEVICE void store16_once(void *p, uint4 v) { __builtin_nontemporal_store(to_vector(v), (global16 *)p); }
+TRINE_DEVICE void store16_moved(void *p, uint4 v) { store16_once(p, v); }
 
 /* What was derived from a register is computed again, not held: here registers are many, so the compiler may choose. */
 TRINE_DEVICE void derive_again(uint4 &) {}

@@ -60,11 +60,11 @@ template <class T, int V> struct channel_words {
             if constexpr (in_word == 2 && V > 1) word[w] |= element_bits(from_f32<T>(y[w * 2 + 1])) << 16;
         }
     }
-    /* once: nobody reads it again soon. */
-    template <bool once> static TRINE_DEVICE_METHOD channel_words load(const T *p)
+    /* moves: nobody reads it again soon, and as much is written. */
+    template <bool moves> static TRINE_DEVICE_METHOD channel_words load(const T *p)
     {
         if constexpr (words == 4) {
-            const uint4 v = once ? target::load16_once(p) : target::load16(p);
+            const uint4 v = moves ? target::load16_moved(p) : target::load16(p);
             return channel_words{{v.x, v.y, v.z, v.w}};
         } else if constexpr (words == 2) {
             const uint2 v = *reinterpret_cast<const uint2 *>(p);
@@ -76,7 +76,7 @@ template <class T, int V> struct channel_words {
     TRINE_DEVICE_METHOD void store(T *p) const
     {
         if constexpr (words == 4)
-            target::store16_once(p, uint4{word[0], word[1], word[2], word[3]});
+            target::store16_moved(p, uint4{word[0], word[1], word[2], word[3]});
         else if constexpr (words == 2)
             target::store8(p, uint2{word[0], word[1]});
         else

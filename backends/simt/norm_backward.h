@@ -98,7 +98,7 @@ template <int V, bool simple> struct gradient_place {
     {
         row_words<T> words = {{0u, 0u, 0u, 0u}};
         if constexpr (simple) {
-            if (touches(i)) words = row_words<T>::load(row + column(i, 0));
+            if (touches(i)) words = row_words<T>::load_once(row + column(i, 0));
         } else {
             uint32_t bits[V];
 #pragma unroll

@@ -299,7 +299,10 @@ TRINE_DEVICE void load_tile(row_tile_of<Op, P> &tile, const Op &op, const row_op
     using T = row_element<Op>;
     const auto load = [&](auto &to, const row_place &at, int k, float neutral) {
         const T *const from = row.in[k];
-        load_row(to, from, at, row.alike[k], neutral, [&](int column) { return row_words<T>::load(from + column); });
+        load_row(to, from, at, row.alike[k], neutral, [&](int column) {
+            constexpr bool moves = row_emits<Op> && !row_narrow<Op>;
+            return moves ? row_words<T>::load_moved(from + column) : row_words<T>::load_once(from + column);
+        });
     };
     if constexpr (row_in_pieces<Op>) {
         visit_part(op, [&](auto p) { load_pieces<p.bytes>(tile, op, row, at); }); /* once for all inputs: in flight together */

@@ -72,9 +72,15 @@ template <class T> struct row_words {
             set_four(q, sum);
         }
     }
-    static TRINE_DEVICE_METHOD row_words load(const T *p)
+    static TRINE_DEVICE_METHOD row_words load_once(const T *p)
     {
         const uint4 v = target::load16_once(p);
+        return row_words{{v.x, v.y, v.z, v.w}};
+    }
+    /* Of a row beside which as long a one is written. */
+    static TRINE_DEVICE_METHOD row_words load_moved(const T *p)
+    {
+        const uint4 v = target::load16_moved(p);
         return row_words{{v.x, v.y, v.z, v.w}};
     }
     /* Of what other rows need too. */
@@ -89,7 +95,7 @@ template <class T> struct row_words {
     template <int bytes, class At> static TRINE_DEVICE_METHOD row_words load_parts(At at)
     {
         if constexpr (bytes == 16) {
-            return load(at(0));
+            return load_moved(at(0));
         } else {
             row_words r;
 #pragma unroll

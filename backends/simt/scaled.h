@@ -95,7 +95,7 @@ template <bool packed, class T, int N, class At> TRINE_DEVICE void load_reals(ro
     for (int u = 0; u < N; u++) {
         const scaled_pack<T> pack = at(u);
         x[u] = row_words<T>::all(0.0f);
-        if (packed && pack.left >= V) x[u] = once ? row_words<T>::load(pack.p) : row_words<T>::load_shared(pack.p);
+        if (packed && pack.left >= V) x[u] = once ? row_words<T>::load_once(pack.p) : row_words<T>::load_shared(pack.p);
     }
 #pragma unroll
     for (int u = 0; u < N; u++) {
