@@ -18,8 +18,17 @@ TRINE_DEVICE int64_t wave_of_grid()
 /* Of `count` partials in a row; right in the wave's first lane. */
 template <class P> TRINE_DEVICE P merge_partials(const P *partials, int64_t count)
 {
+    constexpr int U = 8; /* loads in flight: each merge divides */
+    const int wave = target::wave_size();
     P p = P::none();
-    for (int64_t i = target::thread_x() % target::wave_size(); i < count; i += target::wave_size()) p = P::merge(p, partials[i]);
+    for (int64_t i = target::thread_x() % wave; i < count; i += U * wave) {
+        P next[U];
+#pragma unroll
+        for (int u = 0; u < U; u++) next[u] = i + u * wave < count ? partials[i + u * wave] : P::none();
+#pragma unroll
+        for (int u = 0; u < U; u++)
+            if (i + u * wave < count) p = P::merge(p, next[u]);
+    }
     return merge_lanes(p);
 }
 
