@@ -4,7 +4,7 @@
 #define TRINE_CPU_BATCHNORM_H
 
 #include "backends/cpu/channel_columns.h"
-#include "backends/cpu/channel_planes.h"
+#include "backends/cpu/channel_flat.h"
 
 /* ---- Forward ---- */
 

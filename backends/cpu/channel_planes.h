@@ -9,9 +9,10 @@
 #include "backends/cpu/channels.h"
 
 /* Bytes of a block at most, for both threads' to fit the last-level cache; elements that are summed up in f32; what is asked for
- * ahead; of a short plane less than that. Units of a block of short planes, and samples ahead that are asked for. */
+ * ahead; of a short plane less than that. */
 enum { PLANE_BLOCK = 512 << 10, PLANE_PART = 4096, PLANE_AHEAD = 2048, PLANE_SHORT = 2048 };
-enum { PLANE_UNITS = 16, PLANE_SAMPLES = 4 };
+/* Short planes: samples that make them worth the trouble, elements of a block in a sample at most, bytes at least. */
+enum { PLANE_MANY = 16, PLANE_FLAT = 1024, PLANE_PIECE = 1024 };
 
 typedef struct channel_planes {
     const unit_call *c;
@@ -39,10 +40,16 @@ static channel_planes planes_plan(const unit_call *c)
     channel_planes p = {.c = c, .fit = planes_lie_together(c), .samples = c->rows.numel};
     if (!p.fit) return p;
     const bool is_short = c->length * c->size < PLANE_SHORT;
-    const int64_t block = is_short && c->size == 2 ? 2 * PLANE_BLOCK : PLANE_BLOCK, most = block / bytes < 1 ? 1 : block / bytes;
+    const int64_t block = is_short && (c->size == 2 || p.samples >= PLANE_MANY) ? 2 * PLANE_BLOCK : PLANE_BLOCK;
+    int64_t most = block / bytes < 1 ? 1 : block / bytes;
+    p.is_short = is_short && p.samples >= PLANE_MANY && members * c->length <= PLANE_FLAT;
+    if (p.is_short) { /* rather a block beyond the L2 cache than pieces of a few lines */
+        const int64_t piece = PLANE_PIECE / (members * c->length * c->size), flat = PLANE_FLAT / (members * c->length);
+        most = most < piece ? piece : most;
+        most = most < flat ? most : flat;
+    }
     p.block = outer->size[last] < most * members ? outer->size[last] : most * members;
     while (outer->size[last] % p.block != 0 || p.block % members != 0) p.block--;
-    p.is_short = is_short && p.block <= PLANE_UNITS && p.samples >= PLANE_UNITS;
     /* enough of them for some threads, and no larger than the caches hold; however many threads there are */
     p.fit = p.block > 0 && bytes <= 8 * PLANE_BLOCK && c->units.units / p.block >= 8;
     return p;
@@ -91,43 +98,6 @@ static void plane_sums(const char *x, const char *dy, int64_t n, float about, tr
 #undef SUMS
 }
 
-/* The same of a short plane, left in vectors that some planes share: to add up the lanes of each would take as long as its sums.
- * What the processor can't foresee is asked for: the plane of a later sample. */
-typedef struct plane_lanes {
-    f32x16 s[2][2];
-} plane_lanes;
-
-LANES_INLINE void plane_add_as(const char *x, const char *dy, const char *ahead, const char *ahead_dy, int64_t n, float about,
-                               trine_dtype dtype, bool back, plane_lanes *sums)
-{
-    plane_lanes own = *sums;
-    for (int64_t i = 0; i < n; i += 2 * LANES) {
-        lanes_ask(ahead + i * lanes_size(dtype), (int)lanes_size(dtype) / 2);
-        if (back) lanes_ask(ahead_dy + i * lanes_size(dtype), (int)lanes_size(dtype) / 2);
-#pragma GCC unroll 2
-        for (int64_t k = 0, at = i; k < 2 && at < n; k++, at += LANES) {
-            const bool all = at + LANES <= n;
-            const f32x16 d = (all ? lanes_load(x, dtype, at) : lanes_load_part(x, dtype, at, n - at, about)) - about,
-                         g = !back ? d
-                             : all ? lanes_load(dy, dtype, at)
-                                   : lanes_load_part(dy, dtype, at, n - at, 0);
-            own.s[0][k] += g;
-            own.s[1][k] = lanes_fma(g, d, own.s[1][k]);
-        }
-    }
-    *sums = own;
-}
-
-static void plane_add(const char *const *x, const char *const *ahead, int64_t n, float about, trine_dtype dtype,
-                      plane_lanes *sums)
-{
-#define ADD(dtype) \
-    (x[1] ? plane_add_as(x[0], x[1], ahead[0], ahead[1], n, about, dtype, true, sums) \
-          : plane_add_as(x[0], NULL, ahead[0], NULL, n, about, dtype, false, sums))
-    UNIT_BY_DTYPE(dtype, ADD);
-#undef ADD
-}
-
 /* Part of a plane at operand k's address, about a number near its mean. */
 static float plane_mean(const unit_call *c, const char *x)
 {
@@ -152,29 +122,6 @@ static void planes_begin(const channel_planes *p, int64_t first, int64_t u, cons
     unit_clear(sums);
     const bool same = u % c->units.members != 0; /* one number for the set */
     sums[2] = same ? sums[-1] : (double)(c->op->about ? c->op->about(c->context, first + u) : plane_mean(c, x));
-}
-
-/* Sample number s of a block of short planes. */
-static void planes_gather_short(const channel_planes *p, int64_t first, const unit_place *place, int64_t s, plane_lanes *lanes)
-{
-    const unit_call *c = p->c;
-    const int64_t together = PLANE_PART / c->length, after = s + PLANE_SAMPLES < p->samples ? s + PLANE_SAMPLES : s;
-    int64_t sample[TRINE_ITER_OPERANDS], later[TRINE_ITER_OPERANDS];
-    trine_iter_offsets(&c->rows, s, sample);
-    trine_iter_offsets(&c->rows, after, later);
-    for (int64_t u = 0; u < p->block; u++) {
-        const char *x[2] = {NULL, NULL}, *ahead[2] = {NULL, NULL};
-        double *sums = c->sums[first + u];
-        for (int k = 0; k < c->inputs; k++) {
-            x[k] = plane_at(p, place, sample, u, 1 + k);
-            ahead[k] = plane_at(p, place, later, u, 1 + k);
-        }
-        if (s == 0) planes_begin(p, first, u, x[0]);
-        if (s % together == 0) memset(&lanes[u], 0, sizeof *lanes);
-        plane_add(x, ahead, c->length, (float)sums[2], c->dtype, &lanes[u]);
-        if (s % together != together - 1 && s + 1 < p->samples) continue;
-        for (int k = 0; k < 2; k++) sums[k] += (double)lanes_sum(lanes[u].s[k][0] + lanes[u].s[k][1]);
-    }
 }
 
 static void planes_gather_sample(const channel_planes *p, int64_t first, const unit_place *place, const int64_t *sample,
@@ -341,33 +288,6 @@ static void planes_emit_sample(const channel_planes *p, int64_t first, const uni
     }
 }
 
-/* Blocks one behind the other: while one arrives from memory, the one before is written. */
-static void planes_run(const channel_planes *p)
-{
-    const int64_t each = p->block * p->c->units.n;
-    CPU_PARALLEL_FOR(range, p->c->units.units / p->block, (CPU_GRAIN + each - 1) / each)
-    {
-        unit_place before, this;
-        plane_lanes lanes[PLANE_UNITS];
-        for (int64_t b = range.begin; b <= range.end; b++) {
-            const int64_t first = b * p->block;
-            if (b < range.end) this = unit_place_of(p->c, first, 0);
-            for (int64_t s = 0; s < p->samples; s++) {
-                int64_t sample[TRINE_ITER_OPERANDS];
-                trine_iter_offsets(&p->c->rows, s, sample);
-                if (b < range.end && p->is_short)
-                    planes_gather_short(p, first, &this, s, lanes);
-                else if (b < range.end)
-                    planes_gather_sample(p, first, &this, sample, s == 0);
-                if (b > range.begin) planes_emit_sample(p, first - p->block, &before, sample);
-            }
-            if (b < range.end) planes_finish(p, first);
-            before = this;
-        }
-        span_fence();
-    }
-}
-
 /* The map alone, of units of one piece each, in memory's order. */
 static void units_or_planes_emit(const unit_call *c)
 {
@@ -390,15 +310,6 @@ static void units_or_planes_emit(const unit_call *c)
         }
         span_fence();
     }
-}
-
-static void units_or_planes_run(const unit_call *c)
-{
-    const channel_planes p = planes_plan(c);
-    if (p.fit)
-        planes_run(&p);
-    else
-        units_run(c);
 }
 
 #endif
