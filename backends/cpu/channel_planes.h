@@ -8,9 +8,9 @@
 
 #include "backends/cpu/channels.h"
 
-/* Bytes of a block at most, for both threads' to fit the last-level cache; elements that are summed up in f32; what is asked for
- * ahead; of a short plane less than that. */
-enum { PLANE_BLOCK = 512 << 10, PLANE_PART = 4096, PLANE_AHEAD = 2048, PLANE_SHORT = 2048 };
+/* Bytes of a block at most, for both threads' to fit the last-level cache; elements that are summed up in f32; bytes of a short
+ * plane less than that. */
+enum { PLANE_BLOCK = 512 << 10, PLANE_PART = 4096, PLANE_SHORT = 2048 };
 /* Short planes: samples that make them worth the trouble, elements of a block in a sample at most, bytes at least. */
 enum { PLANE_MANY = 16, PLANE_FLAT = 1024, PLANE_PIECE = 1024 };
 
@@ -53,49 +53,6 @@ static channel_planes planes_plan(const unit_call *c)
     /* enough of them for some threads, and no larger than the caches hold; however many threads there are */
     p.fit = p.block > 0 && bytes <= 8 * PLANE_BLOCK && c->units.units / p.block >= 8;
     return p;
-}
-
-/* ---- Sums of a plane's part ---- */
-
-/* Of n elements, in registers all of it: a struct that is made for each short plane would have to reach the cache before it is
- * read, behind all loads before it. Forward the sums of x - about and of its squares, backward those of dy and of dy (x - about). */
-LANES_INLINE void plane_sums_as(const char *from, const char *from_dy, int64_t n, float about, trine_dtype dtype, bool back,
-                                double *sums)
-{
-    f32x16 s[2][2] = {{{0}, {0}}, {{0}, {0}}};
-#define ADD(k, of_x, of_dy) \
-    do { \
-        const f32x16 d_ = (of_x)-about, g_ = back ? (of_dy) : d_; \
-        s[0][k] += g_; \
-        s[1][k] = lanes_fma(g_, d_, s[1][k]); \
-    } while (0)
-    int64_t i = 0;
-    for (; i + 2 * LANES <= n; i += 2 * LANES) {
-        lanes_ask(from + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
-        if (back) lanes_ask(from_dy + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
-#pragma GCC unroll 2
-        for (int k = 0; k < 2; k++) {
-            const f32x16 x = lanes_load(from, dtype, i + LANES * k);
-            ADD(k, x, lanes_load(from_dy, dtype, i + LANES * k));
-        }
-    }
-    for (int64_t m; i < n; i += m) {
-        m = n - i < LANES ? n - i : LANES;
-        const f32x16 x = m == LANES ? lanes_load(from, dtype, i) : lanes_load_part(from, dtype, i, m, about);
-        ADD(0, x, m == LANES ? lanes_load(from_dy, dtype, i) : lanes_load_part(from_dy, dtype, i, m, 0));
-    }
-#undef ADD
-    sums[0] += (double)lanes_sum(s[0][0] + s[0][1]);
-    sums[1] += (double)lanes_sum(s[1][0] + s[1][1]);
-}
-
-/* dy: NULL forward. */
-static void plane_sums(const char *x, const char *dy, int64_t n, float about, trine_dtype dtype, double *sums)
-{
-#define SUMS(dtype) \
-    (dy ? plane_sums_as(x, dy, n, about, dtype, true, sums) : plane_sums_as(x, NULL, n, about, dtype, false, sums))
-    UNIT_BY_DTYPE(dtype, SUMS);
-#undef SUMS
 }
 
 /* Part of a plane at operand k's address, about a number near its mean. */
@@ -150,57 +107,6 @@ static void planes_finish(const channel_planes *p, int64_t first)
         memcpy(sums, own, sizeof own);
     }
     for (int64_t set = first / members; set < (first + p->block) / members; set++) c->op->finish(c->context, set);
-}
-
-LANES_INLINE f32x16 plane_mapped(f32x16 x, f32x16 dy, unit_affine f, bool back)
-{
-    const f32x16 of_x = (x - f.m) * f.b + f.d;
-    return back ? f.a * dy + of_x : of_x;
-}
-
-/* Elements [i, i + n) of a plane to f32. */
-LANES_INLINE void plane_map_as(float *out, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n)
-{
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        if (i % (2 * LANES) == 0) lanes_ask(x + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
-        if (dy && i % (2 * LANES) == 0) lanes_ask(dy + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
-        const f32x16 v = plane_mapped(lanes_load(x, dtype, i), dy ? lanes_load(dy, dtype, i) : lanes_of(0), f, dy);
-        memcpy(out + i, &v, sizeof v);
-    }
-    if (i < n)
-        lanes_store_part(out + i,
-                         plane_mapped(lanes_load_part(x, dtype, i, n - i, 0),
-                                      dy ? lanes_load_part(dy, dtype, i, n - i, 0) : lanes_of(0), f, dy),
-                         n - i);
-}
-
-static void plane_map(float *out, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n)
-{
-#define MAP_OF(dtype) (dy ? plane_map_as(out, x, dy, dtype, f, n) : plane_map_as(out, x, NULL, dtype, f, n))
-    UNIT_BY_DTYPE(dtype, MAP_OF);
-#undef MAP_OF
-}
-
-/* n elements, a multiple of LANES_PUT, straight to lines. */
-LANES_INLINE void plane_put_as(char *to, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n, bool stream)
-{
-    for (int64_t i = 0; i < n; i += LANES_PUT) {
-        f32x16 v[2];
-        lanes_ask(x + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
-        if (dy) lanes_ask(dy + i * lanes_size(dtype) + PLANE_AHEAD, (int)lanes_size(dtype) / 2);
-        for (int k = 0; k < 2; k++)
-            v[k] =
-                plane_mapped(lanes_load(x, dtype, i + LANES * k), dy ? lanes_load(dy, dtype, i + LANES * k) : lanes_of(0), f, dy);
-        lanes_put(to + i * lanes_size(dtype), dtype, v[0], v[1], stream);
-    }
-}
-
-static void plane_put(char *to, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n, bool stream)
-{
-#define PUT_OF(dtype) (dy ? plane_put_as(to, x, dy, dtype, f, n, stream) : plane_put_as(to, x, NULL, dtype, f, n, stream))
-    UNIT_BY_DTYPE(dtype, PUT_OF);
-#undef PUT_OF
 }
 
 /* A short plane to f32, f16 or bf16 at any address, where up to 128 bytes behind it may be written as well. */

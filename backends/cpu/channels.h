@@ -8,28 +8,13 @@
 #ifndef TRINE_CPU_CHANNELS_H
 #define TRINE_CPU_CHANNELS_H
 
+#include "backends/cpu/channel_lanes.h"
 #include "core/channels.h"
 
 enum { UNIT_CHUNK = 2048, UNIT_PIECE = 32 * UNIT_CHUNK, UNIT_SUMS = 3, UNIT_OPERANDS = 3, UNIT_SHARED = 1 << 20 };
 
-/* of(dtype) with the dtype as a constant. */
-#define UNIT_BY_DTYPE(dtype, of) \
-    do { \
-        if ((dtype) == TRINE_F32) \
-            of(TRINE_F32); \
-        else if ((dtype) == TRINE_BF16) \
-            of(TRINE_BF16); \
-        else \
-            of(TRINE_F16); \
-    } while (0)
-
 /* Forward: count, mean, sum of squares about it. Backward: sum(dy), sum(dy (x - mean)). */
 typedef double unit_sums[UNIT_SUMS];
-
-/* out = a dy + b (x - m) + d; with one input, its b (x - m) + d. */
-typedef struct unit_affine {
-    float m, a, b, d;
-} unit_affine;
 
 typedef struct unit_op {
     void (*partial)(const void *context, int64_t unit, const float *const *x, int64_t n, double *sums);
@@ -66,7 +51,7 @@ typedef struct unit_place {
 /* A dense part of it, `done` elements in: its length; *at: offset of operand k. */
 static int64_t unit_run_of(const unit_call *c, const unit_place *p, int64_t done, int k, int64_t *at)
 {
-    int64_t offset[TRINE_ITER_OPERANDS];
+    int64_t offset[TRINE_ITER_OPERANDS] = {0};
     const int64_t row = (p->first + done) / c->length, column = (p->first + done) % c->length,
                   n = c->length - column < p->n - done ? c->length - column : p->n - done;
     trine_iter_offsets(&c->rows, row, offset);
@@ -110,10 +95,37 @@ static int64_t unit_piece_end(const unit_call *c, int64_t first)
 
 static void unit_next(unit_place *p, int64_t end) { p->n = end - p->first < UNIT_CHUNK ? end - p->first : UNIT_CHUNK; }
 
+static bool unit_is_dense(const unit_call *c)
+{
+    bool dense = true;
+    for (int k = 0; k < 1 + c->inputs; k++) dense = dense && c->step[k] == 1;
+    return dense;
+}
+
+/* Backward, where elements lie densely: without f32 between. */
+static void unit_gather_dense(const unit_call *c, int64_t unit, unit_place p, double *sums)
+{
+    const float about = c->op->about(c->context, unit);
+    for (int64_t end = unit_piece_end(c, p.first); p.first < end; p.first += p.n) {
+        unit_sums own = {0, 0, 0};
+        unit_next(&p, end);
+        for (int64_t done = 0, n, x, dy; done < p.n; done += n) {
+            (void)unit_run_of(c, &p, done, 1, &x);
+            n = unit_run_of(c, &p, done, 2, &dy);
+            plane_sums(c->data[1] + x * c->size, c->data[2] + dy * c->size, n, about, c->dtype, own);
+        }
+        c->op->merge(sums, own);
+    }
+}
+
 static void unit_gather(const unit_call *c, int64_t unit, int64_t piece, double *sums)
 {
     _Alignas(64) float buffer[2][UNIT_CHUNK];
     unit_place p = unit_place_of(c, unit, piece * UNIT_PIECE);
+    if (c->op->about && c->inputs == 2 && unit_is_dense(c)) {
+        unit_gather_dense(c, unit, p, sums);
+        return;
+    }
     for (int64_t end = unit_piece_end(c, p.first); p.first < end; p.first += p.n) {
         const float *x[2] = {NULL, NULL};
         unit_sums own = {0, 0, 0};
@@ -133,10 +145,40 @@ static void unit_map_span(float *restrict out, const float *x, const float *dy, 
         for (int64_t i = 0; i < n; i++) out[i] = (x[i] - f.m) * f.b + f.d;
 }
 
+static void unit_emit_dense(const unit_call *c, int64_t unit, unit_place p)
+{
+    const unit_affine f = c->map[unit];
+    SPAN_BUFFER(out);
+    for (int64_t end = unit_piece_end(c, p.first); p.first < end; p.first += p.n) {
+        p.n = end - p.first;
+        for (int64_t done = 0, n; done < p.n; done += n) {
+            int64_t at[UNIT_OPERANDS] = {0};
+            n = unit_run_of(c, &p, done, 0, &at[0]);
+            for (int k = 0; k < c->mapped; k++) (void)unit_run_of(c, &p, done, c->from + k, &at[1 + k]);
+            char *to = c->data[0] + at[0] * c->size;
+            const char *x = c->data[c->from] + at[1] * c->size,
+                       *dy = c->mapped > 1 ? c->data[c->from + 1] + at[2] * c->size : NULL;
+            for (int64_t i = 0, m; i < n; i += m) {
+                const int64_t lines = lanes_to_put(LANES_PUTS, to + i * c->size, c->dtype, n - i, &m), from = i * c->size;
+                if (lines > 0) {
+                    plane_put(to + from, x + from, dy ? dy + from : NULL, c->dtype, f, m = lines, c->stream);
+                } else {
+                    plane_map(out, x + from, dy ? dy + from : NULL, c->dtype, f, m);
+                    span_store(to + from, c->dtype, out, m, c->stream);
+                }
+            }
+        }
+    }
+}
+
 static void unit_emit(const unit_call *c, int64_t unit, int64_t piece)
 {
     _Alignas(64) float buffer[2][UNIT_CHUNK], out[UNIT_CHUNK];
     unit_place p = unit_place_of(c, unit, piece * UNIT_PIECE);
+    if (unit_is_dense(c)) {
+        unit_emit_dense(c, unit, p);
+        return;
+    }
     for (int64_t end = unit_piece_end(c, p.first); p.first < end; p.first += p.n) {
         unit_next(&p, end);
         const float *x = unit_load(c, &p, c->from, buffer[0]),
