@@ -8,9 +8,9 @@
 
 #include "backends/cpu/channels.h"
 
-/* Bytes of a block at most, for both threads' to fit the last-level cache; elements that are summed up in f32; bytes of a short
- * plane less than that. */
-enum { PLANE_BLOCK = 512 << 10, PLANE_PART = 4096, PLANE_SHORT = 2048 };
+/* Bytes of a block, for both threads' to fit the last-level cache with room, and at most; elements that are summed up in f32; bytes
+ * of a short plane less than that. */
+enum { PLANE_BLOCK = 512 << 10, PLANE_LARGEST = 8 * PLANE_BLOCK, PLANE_PART = 4096, PLANE_SHORT = 2048 };
 /* Short planes: samples that make them worth the trouble, elements of a block in a sample at most, bytes at least. */
 enum { PLANE_MANY = 16, PLANE_FLAT = 1024, PLANE_PIECE = 1024 };
 
@@ -44,14 +44,15 @@ static channel_planes planes_plan(const unit_call *c)
     int64_t most = block / bytes < 1 ? 1 : block / bytes;
     p.is_short = is_short && p.samples >= PLANE_MANY && members * c->length <= PLANE_FLAT;
     if (p.is_short) { /* rather a block beyond the L2 cache than pieces of a few lines */
-        const int64_t piece = PLANE_PIECE / (members * c->length * c->size), flat = PLANE_FLAT / (members * c->length);
-        most = most < piece ? piece : most;
+        const int64_t piece = PLANE_PIECE / (members * c->length * c->size), flat = PLANE_FLAT / (members * c->length),
+                      wide = piece < PLANE_LARGEST / bytes ? piece : PLANE_LARGEST / bytes;
+        most = most < wide ? wide : most;
         most = most < flat ? most : flat;
     }
     p.block = outer->size[last] < most * members ? outer->size[last] : most * members;
     while (outer->size[last] % p.block != 0 || p.block % members != 0) p.block--;
     /* enough of them for some threads, and no larger than the caches hold; however many threads there are */
-    p.fit = p.block > 0 && bytes <= 8 * PLANE_BLOCK && c->units.units / p.block >= 8;
+    p.fit = p.block > 0 && bytes <= PLANE_LARGEST && c->units.units / p.block >= 8;
     return p;
 }
 

@@ -145,27 +145,25 @@ static void unit_map_span(float *restrict out, const float *x, const float *dy, 
         for (int64_t i = 0; i < n; i++) out[i] = (x[i] - f.m) * f.b + f.d;
 }
 
+/* The map from memory to lines, where elements lie densely. */
 static void unit_emit_dense(const unit_call *c, int64_t unit, unit_place p)
 {
     const unit_affine f = c->map[unit];
     SPAN_BUFFER(out);
-    for (int64_t end = unit_piece_end(c, p.first); p.first < end; p.first += p.n) {
-        p.n = end - p.first;
-        for (int64_t done = 0, n; done < p.n; done += n) {
-            int64_t at[UNIT_OPERANDS] = {0};
-            n = unit_run_of(c, &p, done, 0, &at[0]);
-            for (int k = 0; k < c->mapped; k++) (void)unit_run_of(c, &p, done, c->from + k, &at[1 + k]);
-            char *to = c->data[0] + at[0] * c->size;
-            const char *x = c->data[c->from] + at[1] * c->size,
-                       *dy = c->mapped > 1 ? c->data[c->from + 1] + at[2] * c->size : NULL;
-            for (int64_t i = 0, m; i < n; i += m) {
-                const int64_t lines = lanes_to_put(LANES_PUTS, to + i * c->size, c->dtype, n - i, &m), from = i * c->size;
-                if (lines > 0) {
-                    plane_put(to + from, x + from, dy ? dy + from : NULL, c->dtype, f, m = lines, c->stream);
-                } else {
-                    plane_map(out, x + from, dy ? dy + from : NULL, c->dtype, f, m);
-                    span_store(to + from, c->dtype, out, m, c->stream);
-                }
+    p.n = unit_piece_end(c, p.first) - p.first;
+    for (int64_t done = 0, n; done < p.n; done += n) {
+        int64_t at[UNIT_OPERANDS] = {0};
+        n = unit_run_of(c, &p, done, 0, &at[0]);
+        for (int k = 0; k < c->mapped; k++) (void)unit_run_of(c, &p, done, c->from + k, &at[1 + k]);
+        char *to = c->data[0] + at[0] * c->size;
+        const char *x = c->data[c->from] + at[1] * c->size, *dy = c->mapped > 1 ? c->data[c->from + 1] + at[2] * c->size : NULL;
+        for (int64_t i = 0, m; i < n; i += m) {
+            const int64_t lines = lanes_to_put(LANES_PUTS, to + i * c->size, c->dtype, n - i, &m), from = i * c->size;
+            if (lines > 0) {
+                plane_put(to + from, x + from, dy ? dy + from : NULL, c->dtype, f, m = lines, c->stream);
+            } else {
+                plane_map(out, x + from, dy ? dy + from : NULL, c->dtype, f, m);
+                span_store(to + from, c->dtype, out, m, c->stream);
             }
         }
     }

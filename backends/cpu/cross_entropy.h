@@ -196,7 +196,7 @@ static void entropy_slopes(const entropy *e, float *dx, const float *x, int64_t 
             dx[i] = (vm_exp(cap * t - f->lse) * f->scale - f->pull) * (1.0f - t * t);
         }
     } else {
-        exp_less(dx, x, n, f->lse, NULL);
+        exp_less(dx, x, n, f->lse, e->dtype == TRINE_F32 ? x + SPAN_MAX : NULL);
         for (int64_t i = 0; i < n; i++) dx[i] = TRINE_FMA(dx[i], f->scale, -f->pull);
     }
 }
