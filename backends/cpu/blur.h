@@ -1,7 +1,8 @@
 /* Box and gaussian blur on the CPU: separable, in strips. A thread takes a strip of a row's elements and goes down the image: it
  * makes the weighted sums along the row of every row that comes in, keeps the last 2 radius + 1 of them in a ring that fits the
- * L1 cache, and sums the ring down the columns for the row that goes out. A row is read where it lies, or at the image's edges
- * and of other dtypes from a line with zeros on both sides; what is outside the image is missing from the total by which a sum is divided.
+ * L1 cache, and sums the ring down the columns for the row that goes out. A row is read where it lies, or at the
+ * image's edges and of other dtypes from a line with zeros on both sides; what is outside the image is missing from the total by
+ * which a sum is divided.
  *
  * u8: exact, by integers or by f64 that holds them: sums are below 255 (2^12 * 129)^2 < 2^47, and (sum + total/2 + 1/2) / total
  * is at least 1 / (2 total), or 2^-48 of itself, away from a whole number, so that two roundings of f64 don't lead across. A

@@ -126,7 +126,7 @@ LANES_INLINE void column_add_count(column_sums *s, const char *const *x, const c
     const char *own_x[CHANNEL_ROWS] = {NULL}, *own_dy[CHANNEL_ROWS] = {NULL}; /* in registers */
     for (int k = 0; k < count; k++) own_x[k] = x[k], own_dy[k] = dy[k];
 #define ADD_OF(dtype) column_add_as(s, own_x, own_dy, about, dtype, n, count)
-    UNIT_BY_DTYPE(dtype, ADD_OF);
+    LANES_BY_DTYPE(dtype, ADD_OF);
 #undef ADD_OF
 }
 
@@ -264,7 +264,7 @@ static void columns_put(char *to, const char *x, const char *dy, trine_dtype dty
 {
 #define PUT_OF(dtype) \
     (dy ? columns_put_as(to, x, dy, dtype, map, first, n, stream) : columns_put_as(to, x, NULL, dtype, map, first, n, stream))
-    UNIT_BY_DTYPE(dtype, PUT_OF);
+    LANES_BY_DTYPE(dtype, PUT_OF);
 #undef PUT_OF
 }
 

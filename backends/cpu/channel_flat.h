@@ -38,7 +38,7 @@ LANES_INLINE void flat_add_as(plane_flat *f, const char *const *x, const char *c
 static void flat_add(plane_flat *f, const char *const *x, const char *const *ahead, int64_t n, trine_dtype dtype)
 {
 #define ADD(dtype) (x[1] ? flat_add_as(f, x, ahead, n, dtype, true) : flat_add_as(f, x, ahead, n, dtype, false))
-    UNIT_BY_DTYPE(dtype, ADD);
+    LANES_BY_DTYPE(dtype, ADD);
 #undef ADD
 }
 
@@ -96,7 +96,7 @@ LANES_INLINE void flat_map_as(char *to, const plane_flat *f, const char *x, cons
 static void flat_map(char *to, const plane_flat *f, const char *x, const char *dy, trine_dtype dtype, int64_t n)
 {
 #define MAP_OF(dtype) (dy ? flat_map_as(to, f, x, dy, dtype, n) : flat_map_as(to, f, x, NULL, dtype, n))
-    UNIT_BY_DTYPE(dtype, MAP_OF);
+    LANES_BY_DTYPE(dtype, MAP_OF);
 #undef MAP_OF
 }
 

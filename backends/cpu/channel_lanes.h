@@ -5,17 +5,6 @@
 #include "backends/cpu/lanes.h"
 #include "backends/cpu/lanes_store.h"
 
-/* of(dtype) with the dtype as a constant. */
-#define UNIT_BY_DTYPE(dtype, of) \
-    do { \
-        if ((dtype) == TRINE_F32) \
-            of(TRINE_F32); \
-        else if ((dtype) == TRINE_BF16) \
-            of(TRINE_BF16); \
-        else \
-            of(TRINE_F16); \
-    } while (0)
-
 enum { PLANE_AHEAD = 2048 }; /* bytes from what is read to what is asked for meanwhile */
 
 /* out = a dy + b (x - m) + d; with one input, its b (x - m) + d. */
@@ -62,7 +51,7 @@ static void plane_sums(const char *x, const char *dy, int64_t n, float about, tr
 {
 #define SUMS(dtype) \
     (dy ? plane_sums_as(x, dy, n, about, dtype, true, sums) : plane_sums_as(x, NULL, n, about, dtype, false, sums))
-    UNIT_BY_DTYPE(dtype, SUMS);
+    LANES_BY_DTYPE(dtype, SUMS);
 #undef SUMS
 }
 
@@ -94,7 +83,7 @@ LANES_INLINE void plane_map_as(float *out, const char *x, const char *dy, trine_
 static void plane_map(float *out, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n)
 {
 #define MAP_OF(dtype) (dy ? plane_map_as(out, x, dy, dtype, f, n) : plane_map_as(out, x, NULL, dtype, f, n))
-    UNIT_BY_DTYPE(dtype, MAP_OF);
+    LANES_BY_DTYPE(dtype, MAP_OF);
 #undef MAP_OF
 }
 
@@ -115,7 +104,7 @@ LANES_INLINE void plane_put_as(char *to, const char *x, const char *dy, trine_dt
 static void plane_put(char *to, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n, bool stream)
 {
 #define PUT_OF(dtype) (dy ? plane_put_as(to, x, dy, dtype, f, n, stream) : plane_put_as(to, x, NULL, dtype, f, n, stream))
-    UNIT_BY_DTYPE(dtype, PUT_OF);
+    LANES_BY_DTYPE(dtype, PUT_OF);
 #undef PUT_OF
 }
 

@@ -131,7 +131,7 @@ LANES_INLINE void plane_stage_as(char *to, const char *x, const char *dy, trine_
 static void plane_stage(char *to, const char *x, const char *dy, trine_dtype dtype, unit_affine f, int64_t n)
 {
 #define STAGE_OF(dtype) (dy ? plane_stage_as(to, x, dy, dtype, f, n) : plane_stage_as(to, x, NULL, dtype, f, n))
-    UNIT_BY_DTYPE(dtype, STAGE_OF);
+    LANES_BY_DTYPE(dtype, STAGE_OF);
 #undef STAGE_OF
 }
 

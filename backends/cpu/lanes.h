@@ -36,6 +36,17 @@ typedef struct lanes_input {
     int lines;
 } lanes_input;
 
+/* of(dtype) with the dtype, f32, bf16 or f16, as a constant. */
+#define LANES_BY_DTYPE(dtype, of) \
+    do { \
+        if ((dtype) == TRINE_F32) \
+            of(TRINE_F32); \
+        else if ((dtype) == TRINE_BF16) \
+            of(TRINE_BF16); \
+        else \
+            of(TRINE_F16); \
+    } while (0)
+
 /* ---- Vectors ---- */
 
 LANES_INLINE f32x16 lanes_of(float x) { return (f32x16){0} + x; }

@@ -65,12 +65,7 @@ static void channel_reduce(const job *j, const channel_window *w, char *to)
 #define REDUCE_AS(dtype) \
     (j->average ? channel_reduce_as(w, to, dtype, true, j->plan.inner, stream) \
                 : channel_reduce_as(w, to, dtype, false, j->plan.inner, stream))
-    if (j->dtype == TRINE_F32)
-        REDUCE_AS(TRINE_F32);
-    else if (j->dtype == TRINE_BF16)
-        REDUCE_AS(TRINE_BF16);
-    else
-        REDUCE_AS(TRINE_F16);
+    LANES_BY_DTYPE(j->dtype, REDUCE_AS);
 #undef REDUCE_AS
 }
 
@@ -142,12 +137,7 @@ static void channel_spread(const job *j, const channel_source *source, int n, ch
 #define SPREAD_AS(dtype) \
     (j->average ? channel_spread_as(source, n, to, dtype, true, wanted, channels, stream) \
                 : channel_spread_as(source, n, to, dtype, false, wanted, channels, stream))
-    if (j->dtype == TRINE_F32)
-        SPREAD_AS(TRINE_F32);
-    else if (j->dtype == TRINE_BF16)
-        SPREAD_AS(TRINE_BF16);
-    else
-        SPREAD_AS(TRINE_F16);
+    LANES_BY_DTYPE(j->dtype, SPREAD_AS);
 #undef SPREAD_AS
 }
 

@@ -144,12 +144,7 @@ LANES_INLINE void plane_windows_as(float *to, const char *row, const trine_pool_
 static void plane_windows(float *to, const char *row, const trine_pool_axis *a, trine_dtype dtype, bool average)
 {
 #define WINDOWS(dtype) (average ? plane_windows_as(to, row, a, dtype, true) : plane_windows_as(to, row, a, dtype, false))
-    if (dtype == TRINE_F32)
-        WINDOWS(TRINE_F32);
-    else if (dtype == TRINE_BF16)
-        WINDOWS(TRINE_BF16);
-    else
-        WINDOWS(TRINE_F16);
+    LANES_BY_DTYPE(dtype, WINDOWS);
 #undef WINDOWS
 }
 
@@ -184,12 +179,7 @@ static void plane_reduce(char *to, trine_dtype dtype, const float *const *tap, i
 {
 #define REDUCE(dtype) \
     (average ? plane_reduce_as(to, dtype, tap, taps, inverse, n, true) : plane_reduce_as(to, dtype, tap, taps, inverse, n, false))
-    if (dtype == TRINE_F32)
-        REDUCE(TRINE_F32);
-    else if (dtype == TRINE_BF16)
-        REDUCE(TRINE_BF16);
-    else
-        REDUCE(TRINE_F16);
+    LANES_BY_DTYPE(dtype, REDUCE);
 #undef REDUCE
 }
 

@@ -116,12 +116,7 @@ static void plane_spread(const job *j, char *to, const plane_source *row, int ro
 #define SPREAD(dtype) \
     (j->average ? plane_spread_as(to, dtype, row, rows, steps, kind, true, first, in) \
                 : plane_spread_as(to, dtype, row, rows, steps, kind, false, first, in))
-    if (j->dtype == TRINE_F32)
-        SPREAD(TRINE_F32);
-    else if (j->dtype == TRINE_BF16)
-        SPREAD(TRINE_BF16);
-    else
-        SPREAD(TRINE_F16);
+    LANES_BY_DTYPE(j->dtype, SPREAD);
 #undef SPREAD
 }
 
