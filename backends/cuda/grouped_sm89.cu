@@ -4,15 +4,9 @@
 
 #include "backends/cuda/fp8_sm89.h"
 #include "backends/cuda/fp8_variants.h"
-#include "backends/cuda/grouped_variants.h"
-#include "backends/simt/group_blocks.h"
+#include "backends/cuda/grouped_sm80.h"
 
 namespace sm89 {
-
-/* As parts are asked for, though there are none. */
-struct one_part : simt::whole_sink {
-    static constexpr int64_t apart = 0;
-};
 
 /* T: an f8_pair. */
 template <class T, class Shape> __global__ void __launch_bounds__(Shape::threads, Shape::blocks)
@@ -22,13 +16,11 @@ template <class T, class Shape> __global__ void __launch_bounds__(Shape::threads
     extern __shared__ __align__(128) unsigned char sm80_shared[];
     const simt::group_block b = simt::find_group_block(p, list, false, Shape::rows, Shape::columns, blockIdx.x, tiles_m, tiles_n);
     if (b.group < 0) return;
-    const sm80::block_work<Shape> w(b.group, b.row, b.rows, b.column, 0, b.terms, sm80_shared);
+    const sm80::block_work<Shape> w = sm80::work_of_group<Shape>(b, sm80_shared);
     f8_multiplier<T, Shape> m(p.n, scaling, w, false);
     sm80::multiply_block<Shape, tile_along_k, tile_along_k>(m, p, w, stages);
-    simt::product_offsets at = p.offsets(b.group);
-    at.bias = b.group * bias_group;
-    const simt::group_view<f8_any> view = {b.rows, p.n, p.out, at};
-    write_f8_tile<Shape>(m.total, sm80::staged_of_warp<Shape>(sm80_shared), view, scaling, w, one_part{});
+    write_f8_tile<Shape>(m.total, sm80::staged_of_warp<Shape>(sm80_shared), sm80::view_of_group(p, b, bias_group), scaling, w,
+                         sm80::one_part{});
 }
 
 template <class Shape> static trine_status launch_groups(trine_call *call, const trine_grouped &g)
@@ -36,18 +28,7 @@ template <class Shape> static trine_status launch_groups(trine_call *call, const
     void (*const kernels[])(f8_product, f8_scaling, simt::group_list, int64_t, unsigned, unsigned,
                             int) = {grouped_f8_kernel<mma_sync::e4m3_e4m3, Shape>, grouped_f8_kernel<mma_sync::e4m3_e5m2, Shape>,
                                     grouped_f8_kernel<mma_sync::e5m2_e4m3, Shape>, grouped_f8_kernel<mma_sync::e5m2_e5m2, Shape>};
-    const auto kernel = kernels[pair_of(g.p)];
-    const size_t shared = sm80::shared_of<Shape>(call, kernel);
-    const int64_t tiles_m = simt::ceil_div(g.p.m, int64_t(Shape::rows)), tiles_n = simt::ceil_div(g.p.n, int64_t(Shape::columns));
-    return simt::launch(call, kernel, simt::grid(simt::grouped_tiles_m(g, Shape::rows) * tiles_n), Shape::threads, shared,
-                        f8_product(g.p), f8_scaling(g.p), simt::group_list(g), g.bias_group, tiles_m, tiles_n,
-                        sm80::stages_of<Shape>(call));
-}
-
-/* An operand of a grouped product as it lies. */
-static bool lies_along_k(const trine_grouped &g, int which, int64_t row_stride, int64_t k_stride)
-{
-    return sm80::copies_fit(g.p, which, g.p.k == 1 ? 1 : k_stride, row_stride);
+    return sm80::launch_groups<Shape>(call, kernels[pair_of(g.p)], g, f8_scaling(g.p));
 }
 
 static trine_status run_groups(trine_call *call, const void *args, int tile)
@@ -63,7 +44,8 @@ static trine_status run_groups(trine_call *call, const void *args, int tile)
     TRINE_REQUIRE_THAT(call, p.b_scale.k_step == 0 || p.b_scale.row == 0 || p.b_scale.row_block != 1,
                        "needs b_scale in blocks of 128 columns where it depends on k");
     TRINE_REQUIRE_THAT(call,
-                       lies_along_k(given, TRINE_PRODUCT_A, p.a_m, p.a_k) && lies_along_k(given, TRINE_PRODUCT_B, p.b_n, p.b_k),
+                       sm80::lies_along_k(given, TRINE_PRODUCT_A, p.a_m, p.a_k) &&
+                           sm80::lies_along_k(given, TRINE_PRODUCT_B, p.b_n, p.b_k),
                        "needs a and b with stride 1 along K and other strides of multiples of 16 bytes");
     if ((uintptr_t(p.a) | uintptr_t(p.b)) % 16 != 0) return trine_cuda_grouped_portable(call, &given);
     TRINE_END_OF_QUERY(call, 0);

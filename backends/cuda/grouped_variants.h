@@ -1,5 +1,5 @@
 /* What the grouped family's files on NVIDIA have of each other: grouped.cu the table and the portable variant, grouped_sm90.cu
- * Hopper's, grouped_sm89.cu those of compute capability 8.9. */
+ * Hopper's, grouped_sm80.cu and grouped_sm89.cu those of compute capability 8.0 and 8.9. */
 #ifndef TRINE_CUDA_GROUPED_VARIANTS_H
 #define TRINE_CUDA_GROUPED_VARIANTS_H
 
@@ -22,11 +22,19 @@ template <grouped_tile tile> trine_status grouped_matmul(trine_call *call, const
 
 } // namespace sm90
 
+/* Tile 0: 128 x 128, 1: 64 x 64. */
 namespace sm89 {
 
 trine_status grouped_matmul(trine_call *call, const void *args);
-template <int tile> trine_status grouped_matmul_of_tile(trine_call *call, const void *args); /* 0: 128 x 128, 1: 64 x 64 */
+template <int tile> trine_status grouped_matmul_of_tile(trine_call *call, const void *args);
 
 } // namespace sm89
+
+namespace sm80 {
+
+trine_status grouped_matmul(trine_call *call, const void *args);
+template <int tile> trine_status grouped_matmul_of_tile(trine_call *call, const void *args);
+
+} // namespace sm80
 
 #endif

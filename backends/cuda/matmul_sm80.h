@@ -235,7 +235,7 @@ template <class T, tile_axis A, tile_axis B, class Shape> __global__ void __laun
     const block_work<Shape> w(p, tiles_m, tiles_n, blocks, sink, sm80_shared);
     multiplier<T, A, B, Shape> m(w.tiles, int(threadIdx.x) / 32);
     multiply_block<Shape, A, B>(m, p, w, stages);
-    write_tile<Shape>(m.sum, staged_of_warp<Shape>(sm80_shared), w.row_of_warp(), w.column_of_warp(), p, sink, w.part);
+    write_tile<Shape, T>(m.sum, staged_of_warp<Shape>(sm80_shared), w.row_of_warp(), w.column_of_warp(), p, sink, w.part);
 }
 
 /* ---- Host ---- */

@@ -104,10 +104,10 @@ TRINE_DEVICE float *part_at(const P &p, const S &sink, const simt::split_place &
     return sink.parts + part.split * sink.apart + (part.index * p.m + row) * p.n + column;
 }
 
-/* A warp's sums to d, or to the workspace as a part of them. */
-template <class Shape, class T>
+/* A warp's sums to d, or to the workspace as a part of them. T: the operands' type. */
+template <class Shape, class T, class P, class S>
 TRINE_DEVICE void write_tile(const float (&sum)[Shape::across_m][2 * Shape::across_n][4], float *staged, int64_t first_row,
-                             int64_t first_column, const product<T> &p, const split_sink &sink, const simt::split_place &part)
+                             int64_t first_column, const P &p, const S &sink, const simt::split_place &part)
 {
     const simt::product_offsets at = p.offsets(part.index);
     const int rows = rows_of_tile(p.m, first_row, Shape::warp_rows),
