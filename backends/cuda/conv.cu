@@ -27,19 +27,22 @@ static const trine_variant forward_variants[] = {
     {"sm90", sm90::conv_forward<-1>},
     {"depthwise_ring", sm90::depthwise_ring_forward},
     {"depthwise", simt::depthwise_forward},
+    {"sm80", sm80::conv_forward<-1>},
     {"implicit_gemm", simt::conv_forward},
     {"sm90_128x256", sm90::conv_forward<0>},
     {"sm90_128x128", sm90::conv_forward<1>},
     {"sm90_128x64", sm90::conv_forward<2>},
+    {"sm80_128x256", sm80::conv_forward<0>},
+    {"sm80_128x128", sm80::conv_forward<1>},
+    {"sm80_64x64", sm80::conv_forward<2>},
 };
-static const trine_variant data_variants[] = {{"pointwise", simt::pointwise_data},
-                                              {"sm90", sm90::conv_data<-1>},
-                                              {"depthwise_ring", sm90::depthwise_ring_data},
-                                              {"depthwise", simt::depthwise_data},
-                                              {"implicit_gemm", simt::conv_data}};
+static const trine_variant data_variants[] = {
+    {"pointwise", simt::pointwise_data}, {"sm90", sm90::conv_data<-1>}, {"depthwise_ring", sm90::depthwise_ring_data},
+    {"depthwise", simt::depthwise_data}, {"sm80", sm80::conv_data<-1>}, {"implicit_gemm", simt::conv_data}};
 static const trine_variant weight_variants[] = {{"pointwise", pointwise_weight},
                                                 {"sm90", sm90::conv_weight},
                                                 {"depthwise", simt::depthwise_weight},
+                                                {"sm80", sm80::conv_weight<-1>},
                                                 {"implicit_gemm", simt::conv_weight}};
 
 #include "backends/simt/conv_ops.h"

@@ -302,15 +302,6 @@ inline bool aligned_for(const conv_task &t, const conv_layout &l)
 
 /* ---- Forward ---- */
 
-inline conv_images images_of_x(const trine_conv_shape &s, const void *data)
-{
-    return conv_images{data, s.n, s.c, s.x_n, s.x_c, {s.in[0], s.in[1]}, {s.x_at[0], s.x_at[1]}};
-}
-inline conv_images images_of_y(const trine_conv_shape &s, const void *data)
-{
-    return conv_images{data, s.n, s.k, s.y_n, s.y_k, {s.out[0], s.out[1]}, {s.y_at[0], s.y_at[1]}};
-}
-
 inline conv_task forward_task(const trine_conv_shape &s, const trine_conv_args *a)
 {
     conv_task t = {};

@@ -5,10 +5,16 @@
 
 #include "backends/cuda/conv_sm90_lines.h"
 #include "backends/cuda/conv_sm90_pack.h"
-#include "backends/cuda/conv_sm90_turn.h"
+#include "backends/cuda/conv_turn.h"
 #include "core/conv_plan.h"
 
 namespace sm90 {
+
+using conv_turn::conv_images;
+using conv_turn::images_of_x;
+using conv_turn::images_of_y;
+using conv_turn::turn_to_channels;
+using conv_turn::turn_to_planes;
 
 enum { window_channels = 16 /* images of at most so many are copied to windows */ };
 

@@ -1,4 +1,5 @@
-/* What conv's files on NVIDIA have of each other: conv.cu the tables and the portable variants, conv_sm90.cu Hopper's. */
+/* What conv's files on NVIDIA have of each other: conv.cu the tables and the portable variants, conv_sm90.cu Hopper's, conv_sm80.cu
+ * those of compute capability 8.0. */
 #ifndef TRINE_CUDA_CONV_VARIANTS_H
 #define TRINE_CUDA_CONV_VARIANTS_H
 
@@ -22,5 +23,14 @@ trine_status depthwise_ring_forward(trine_call *call, const void *args);
 trine_status depthwise_ring_data(trine_call *call, const void *args);
 
 } // namespace sm90
+
+/* Tiles: -1 any, or one of matmul_sm80_plan.h. */
+namespace sm80 {
+
+template <int tile> trine_status conv_forward(trine_call *call, const void *args); /* -1 to 2 */
+template <int tile> trine_status conv_data(trine_call *call, const void *args);    /* -1 */
+template <int tile> trine_status conv_weight(trine_call *call, const void *args);  /* -1 */
+
+} // namespace sm80
 
 #endif

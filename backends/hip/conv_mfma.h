@@ -7,6 +7,7 @@
 #include "backends/hip/matmul_mfma_kernel.h"
 #include "backends/hip/matmul_mfma_plan.h"
 #include "backends/simt/conv.h"
+#include "backends/simt/conv_matrix.h"
 
 namespace mfma {
 
@@ -67,51 +68,12 @@ template <class E, int ROWS, int THREADS, bool OF_B> struct gatherer : mma::load
 
 /* ---- The kernel ---- */
 
-template <class E> TRINE_DEVICE void put_four(const simt::pack<float, 4> &sums, int32_t row, int32_t column,
-                                              const simt::conv_problem<E> &p, int64_t group, int64_t split)
-{
-    if (row >= p.m || column >= p.n) return;
-    if (p.parts) {
-        float *to = p.parts + split * p.apart + (group * p.m + row) * p.n + column;
-        if (p.n % 4 == 0) {
-            simt::store_pack<float, 4>(to, sums);
-            return;
-        }
-#pragma unroll
-        for (int j = 0; j < 4; j++)
-            if (column + j < p.n) to[j] = sums.at[j];
-        return;
-    }
-    if (p.out.packs) {
-        simt::pack<float, 4> done = sums;
-        if (!p.out.plain())
-#pragma unroll 1
-            for (int j = 0; j < 4; j++) {
-                float x = 0;
-#pragma unroll
-                for (int e = 0; e < 4; e++) x = e == j ? done.at[e] : x;
-                x = p.out.finish(x, group, row, column + j);
-#pragma unroll
-                for (int e = 0; e < 4; e++) done.at[e] = e == j ? x : done.at[e];
-            }
-        p.out.put(done, group, row, column);
-        return;
-    }
-#pragma unroll 1
-    for (int j = 0; j < 4 && column + j < p.n; j++) {
-        float x = 0;
-#pragma unroll
-        for (int e = 0; e < 4; e++) x = e == j ? sums.at[e] : x;
-        p.out.put(simt::pack<float, 1>{{p.out.finish(x, group, row, column + j)}}, group, row, column + j);
-    }
-}
-
 template <class Unit, class Tile, class Sums, class E>
 TRINE_DEVICE void store_conv(const Sums (&sum)[Tile::rows][Tile::columns], unsigned char *shared, const simt::conv_problem<E> &p,
                              int32_t first_row, int32_t first_column, int64_t group, int64_t split, int wave, int lane)
 {
     put_sums<Unit, Tile>(sum, shared, wave, lane, [&](const simt::pack<float, 4> &four, int row, int column) {
-        put_four(four, first_row + row, first_column + column, p, group, split);
+        simt::conv_put_four(four, first_row + row, first_column + column, p, group, split);
     });
 }
 
@@ -176,14 +138,6 @@ conv_kernel(simt::conv_problem<typename Type::element> p, unsigned tiles_m, unsi
 
 /* ---- Host ---- */
 
-/* Pieces of eight lie together. */
-inline bool gathers(const trine_conv_operand &o)
-{
-    const bool along_k = o.terms.stride[2] == 1 && o.terms.size[2] > 1;
-    const trine_conv_side &dense = along_k ? o.terms : o.rows;
-    return dense.stride[2] == 1 && dense.size[2] % 8 == 0 && dense.h[2] == 0 && dense.w[2] == 0;
-}
-
 /* The larger tile where there are enough of them; parts of at least 256 terms until there are two blocks a unit. */
 struct conv_plan {
     bool large;
@@ -228,7 +182,8 @@ template <instruction by> inline trine_status conv_product(trine_call *call, tri
     TRINE_REQUIRE_THAT(call, by == by_mfma || p.dtype != TRINE_F32, "needs f16 or bf16");
     TRINE_REQUIRE_THAT(call, simt::conv_fits(p), "needs less than 2^31 pixels and terms");
     const bool empty = p.m == 0 || p.n == 0 || p.groups == 0;
-    TRINE_REQUIRE_THAT(call, empty || p.k == 0 || (gathers(p.a) && gathers(p.b)), "needs channels that lie densely, in eights");
+    TRINE_REQUIRE_THAT(call, empty || p.k == 0 || (simt::conv_gathers(p.a) && simt::conv_gathers(p.b)),
+                       "needs channels that lie densely, in eights");
     trine_conv_orient(&p);
     const conv_plan plan = empty ? conv_plan{false, {1, 1, 1}} : plan_conv(call, p);
     const size_t own = simt::conv_gemm_workspace(p, plan.tiles);

@@ -157,7 +157,10 @@ template <class T> struct conv_output {
     /* V finished values of neighbouring columns; V > 1 only if `packs`. */
     template <int V> TRINE_DEVICE_METHOD void put(const pack<float, V> &values, int64_t g, int32_t row, int32_t column) const
     {
-        const int64_t i = g * group + rows.place(row).at + columns.place(column).at;
+        put_at(values, g * group + rows.place(row).at + columns.place(column).at);
+    }
+    template <int V> TRINE_DEVICE_METHOD void put_at(const pack<float, V> &values, int64_t i) const
+    {
         if (wide) {
             store_pack<float, V>(static_cast<float *>(d) + i, values);
         } else {

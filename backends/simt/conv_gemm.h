@@ -115,16 +115,16 @@ template <class T> TRINE_KERNEL(split_threads) conv_sum_kernel(conv_problem<T> p
 
 /* ---- Host ---- */
 
-/* Whether an operand may be read in packs of four along its dense axis, which all of its other steps are multiples of. */
-template <class T> inline bool conv_packs(const trine_conv_operand &o)
+/* Whether an operand may be read in packs of V along its dense axis, which all of its other steps are multiples of. */
+template <class T, int V = 4> inline bool conv_packs(const trine_conv_operand &o)
 {
     const bool along_k = o.terms.stride[2] == 1 && o.terms.size[2] > 1;
     const trine_conv_side &dense = along_k ? o.terms : o.rows, &other = along_k ? o.rows : o.terms;
-    bool fit = dense.stride[2] == 1 && dense.size[2] % 4 == 0 && dense.h[2] == 0 && dense.w[2] == 0 && o.group % 4 == 0 &&
-               o.first % 4 == 0 && reinterpret_cast<uintptr_t>(o.data) % (4 * sizeof(T)) == 0;
+    bool fit = dense.stride[2] == 1 && dense.size[2] % V == 0 && dense.h[2] == 0 && dense.w[2] == 0 && o.group % V == 0 &&
+               o.first % V == 0 && reinterpret_cast<uintptr_t>(o.data) % (V * sizeof(T)) == 0;
     for (int i = 0; i < 3; i++)
         fit =
-            fit && (other.size[i] == 1 || other.stride[i] % 4 == 0) && (i == 2 || dense.size[i] == 1 || dense.stride[i] % 4 == 0);
+            fit && (other.size[i] == 1 || other.stride[i] % V == 0) && (i == 2 || dense.size[i] == 1 || dense.stride[i] % V == 0);
     return fit;
 }
 

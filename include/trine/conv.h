@@ -37,7 +37,9 @@ typedef struct trine_conv_window {
  * GPUs for 2^31 pixels or more.
  * Variants on NVIDIA: pointwise (one tap: matmul's variants; f32, and planes), sm90 (Hopper's tensor cores: f16, bf16, and f32
  * as tf32; true f32 by multiply-adds), depthwise (a filter a channel, 3x3, 5x5, 7x7), depthwise_ring (the same on Hopper, channels
- * last in pieces of 16 bytes), implicit_gemm; on AMD: mfma, wmma (channels last, in eights), depthwise, implicit_gemm. */
+ * last in pieces of 16 bytes), sm80 (tensor cores from compute capability 8.0 on: f16, bf16, f32 as tf32, channels in eights, which
+ * are turned in the workspace where they do not lie densely; sm80_TILE forces a tile of the convolution), implicit_gemm; on AMD:
+ * mfma, wmma (channels last, in eights), depthwise, implicit_gemm. */
 typedef struct trine_conv_args {
     trine_tensor x, weight, bias, y;
     trine_conv_window window;

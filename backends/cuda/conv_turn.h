@@ -1,14 +1,15 @@
-/* Turns between planes of pixels [image][channel][pixel] and pixels of channels [image][pixel][channel]: what lets TMA read
+/* Turns between planes of pixels [image][channel][pixel] and pixels of channels [image][pixel][channel]: what lets tensor cores read
  * the first and lets the convolution write the second. A thread loads a square of elements, as many lines of the source as a
  * pack of the result has elements, and stores it turned; registers are all it takes. Bound by bytes, each read and written
  * once. */
-#ifndef TRINE_CUDA_CONV_SM90_TURN_H
-#define TRINE_CUDA_CONV_SM90_TURN_H
+#ifndef TRINE_CUDA_CONV_TURN_H
+#define TRINE_CUDA_CONV_TURN_H
 
 #include "backends/simt/divider.h"
 #include "backends/simt/launch.h"
+#include "core/conv_plan.h"
 
-namespace sm90 {
+namespace conv_turn {
 
 enum { turn_threads = 256 };
 
@@ -84,6 +85,21 @@ template <class U, int VA, int VB> __global__ void __launch_bounds__(turn_thread
 
 /* ---- Host ---- */
 
+/* A group's channels. */
+inline conv_images images_of_x(const trine_conv_shape &s, const void *data)
+{
+    return conv_images{data, s.n, s.c, s.x_n, s.x_c, {s.in[0], s.in[1]}, {s.x_at[0], s.x_at[1]}};
+}
+inline conv_images images_of_y(const trine_conv_shape &s, const void *data)
+{
+    return conv_images{data, s.n, s.k, s.y_n, s.y_k, {s.out[0], s.out[1]}, {s.y_at[0], s.y_at[1]}};
+}
+/* A filter an image. */
+inline conv_images images_of_filters(const trine_conv_shape &s, const void *data)
+{
+    return conv_images{data, s.k, s.c, s.f_k, s.f_c, {s.taps[0], s.taps[1]}, {s.f_at[0], s.f_at[1]}};
+}
+
 template <class U, int VA, int VB> inline trine_status launch_turn(trine_call *call, turn_problem p, int64_t images)
 {
     constexpr int across = VA == 1 ? turn_threads / 32 : VB == 1 ? 32 : 8;
@@ -147,6 +163,6 @@ inline trine_status turn_to_planes(trine_call *call, const void *from, int chann
     return v == 4 ? launch_turn<uint16_t, 8, 4>(call, p, x.n) : launch_turn<uint16_t, 8, 1>(call, p, x.n);
 }
 
-} // namespace sm90
+} // namespace conv_turn
 
 #endif
