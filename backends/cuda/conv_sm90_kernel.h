@@ -130,14 +130,7 @@ template <class T, class Tile> TRINE_DEVICE void multiply_pairs(float (&sum)[Til
 /* The ring's barriers; all threads of the cluster. */
 template <class Tile> TRINE_DEVICE void begin_conv_ring(uint32_t base, int share)
 {
-    if (threadIdx.x == 0) {
-        ring_place<Tile> at(base);
-        for (int i = 0; i < Tile::stages; i++, at.advance()) {
-            ptx::barrier_init(at.full(), 1);
-            ptx::barrier_init(at.empty(), Tile::consumers * share);
-        }
-        ptx::barrier_init_fence();
-    }
+    if (threadIdx.x == 0) init_ring<Tile>(base, 1, Tile::consumers * share);
     ptx::cluster_barrier_relaxed();
 }
 

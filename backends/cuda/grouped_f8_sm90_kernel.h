@@ -114,14 +114,7 @@ template <class A, class B, class Tile> __global__ void __launch_bounds__(Tile::
         ptx::prefetch_map(&m.b);
         if (s.tiles.by_tma) ptx::prefetch_map(&m.d);
     }
-    if (threadIdx.x == 0) {
-        ring_place<Tile> at(base);
-        for (int i = 0; i < Tile::stages; i++, at.advance()) {
-            ptx::barrier_init(at.full(), scales ? 1 + 32 : 1);
-            ptx::barrier_init(at.empty(), Tile::consumers * 4 * 2);
-        }
-        ptx::barrier_init_fence();
-    }
+    if (threadIdx.x == 0) init_ring<Tile>(base, scales ? 1 + 32 : 1, Tile::consumers * 4 * 2);
     ptx::cluster_arrive_relaxed();
     const int warp = ptx::warp_index() - Tile::multipliers / 32;
     if (warp < 0) {

@@ -1,8 +1,10 @@
-/* Hopper's grouped products: what they take, and the launch. The kernels are in grouped_sm90_kernel.h and grouped_f8_sm90_kernel.h. */
+/* Hopper's grouped products: what they take, and the launch. The kernels are in grouped_sm90_kernel.h and grouped_f8_sm90_kernel.h,
+ * those of the sums in grouped_sums_sm90_kernel.h. */
 #include "backends/cuda/target.h"
 
 #include "backends/cuda/fp8_variants.h"
 #include "backends/cuda/grouped_f8_sm90_kernel.h"
+#include "backends/cuda/grouped_sums_sm90_kernel.h"
 #include "backends/cuda/grouped_variants.h"
 #include "backends/cuda/matmul_sm90_operand.h"
 #include "backends/cuda/matmul_sm90_plan.h"
@@ -69,6 +71,25 @@ static trine_status take_group_operands(trine_call *call, group_request *r, bool
     return TRINE_OK;
 }
 
+/* Sums: operands along their rows, all groups' terms in one matrix. Maps of one kind for all three. */
+static trine_status take_sums_operands(trine_call *call, group_request *r)
+{
+    const trine_product &p = r->g.p;
+    TRINE_REQUIRE_THAT(call, p.dtype == TRINE_F16 || p.dtype == TRINE_BF16, "needs groups of rows, not of terms, with fp8");
+    TRINE_REQUIRE_THAT(call, (p.a_m == 1 || p.m == 1) && (p.b_n == 1 || p.n == 1), "needs a with stride 1 along M, b along N");
+    r->a = matrices_of(r->g, TRINE_PRODUCT_A, p.dtype, p.a, p.m, p.k, p.a_k);
+    r->b = matrices_of(r->g, TRINE_PRODUCT_B, p.dtype, p.b, p.n, p.k, p.b_k);
+    r->d = matrices_of(r->g, TRINE_PRODUCT_D, p.d_dtype, p.d, p.n, p.m, p.d_m);
+    for (tensor_map::matrices *m : {&r->a, &r->b, &r->d}) m->batch_axes = p.batch.numel > 1;
+    r->a.batch[0] = r->b.batch[0] = 1;
+    r->d.batch[0] = p.batch.numel;
+    TRINE_REQUIRE_THAT(call, tensor_map::fits(r->a) && tensor_map::fits(r->b),
+                       "needs a's and b's other strides to be multiples of 16 bytes");
+    r->by_tma = !p.has_bias && p.activation == TRINE_ACT_IDENTITY && tensor_map::fits(r->d) && tensor_map::aligned(r->d) &&
+                p.n * r->d.element_bytes % 16 == 0;
+    return TRINE_OK;
+}
+
 /* copies: b of fp8 is turned whatever the size; else only where that pays. */
 static trine_status make_group_request(trine_call *call, const void *args, bool copies, group_request *r)
 {
@@ -86,13 +107,13 @@ static trine_status make_group_request(trine_call *call, const void *args, bool 
     TRINE_REQUIRE_THAT(call, p.dtype == TRINE_F16 || p.dtype == TRINE_BF16 || is_f8, "needs f16, bf16, e4m3fn or e5m2");
     TRINE_REQUIRE_THAT(call, p.b_scale.k_step == 0 || p.b_scale.row == 0 || p.b_scale.row_block != 1,
                        "needs b_scale in blocks of 128 columns where it depends on k");
-    TRINE_REQUIRE_THAT(call, g.layout != TRINE_GROUPED_SUMS, "needs groups of rows, not of terms");
     TRINE_REQUIRE_THAT(call, p.k > 0, "needs K > 0");
     TRINE_REQUIRE_THAT(call, p.m <= largest && p.n <= largest && p.k <= largest, "needs sizes of at most 2^30");
     const int64_t units = (p.m / 64 + 1) * (p.n / 128 + 1);
     TRINE_REQUIRE_THAT(call, units * p.batch.numel <= largest, "needs fewer tiles");
     r->given = g;
     r->copied = 0;
+    if (g.layout == TRINE_GROUPED_SUMS) return take_sums_operands(call, r);
     const double products = double(rows_of_groups(g)) * double(p.n) * double(p.k) * double(p.batch.numel);
     return take_group_operands(call, r, is_f8, copies || (rows_of_groups(g) >= rows_worth_copies && products >= worth_copies));
 }
@@ -169,6 +190,33 @@ static trine_status launch_f8_tile(trine_call *call, const group_request &r, gro
     return r.g.p.b_dtype == TRINE_F8_E4M3FN ? launch_f8<e5, e4, small>(call, r) : launch_f8<e5, e5, small>(call, r);
 }
 
+/* Blocks of a cluster share b where tiles go in pairs along M, a where they do along N. */
+template <class T> static trine_status launch_sums(trine_call *call, const group_request &r)
+{
+    using tile = tile_128x256;
+    const trine_product &p = r.g.p;
+    const int64_t tiles_m = simt::ceil_div(p.m, tile::M), tiles_n = simt::ceil_div(p.n, tile::N);
+    schedule s = {};
+    s.share = tiles_m % 2 == 0 ? 2 : 1;
+    s.share_a = s.share == 1 && tiles_n % 2 == 0 ? 2 : 1;
+    s.splits = 1;
+    s.rows = unsigned(tiles_m / s.share);
+    s.columns = unsigned(tiles_n / s.share_a);
+    s.units = unsigned(int64_t(s.rows) * s.columns * p.batch.numel);
+    s.single = p.batch.numel == 1;
+    s.by_tma = r.by_tma;
+    s.group = group_rows;
+    s.find_units();
+    maps m = {};
+    const int line = wgmma::elements_of_line<T>;
+    const bool made = tensor_map::make(&m.a, r.a, line, step_terms<T>) && tensor_map::make(&m.b, r.b, line, step_terms<T>) &&
+                      (!r.by_tma || tensor_map::make(&m.d, r.d, wgmma::line_bytes / r.d.element_bytes, 64));
+    TRINE_REQUIRE_THAT(call, made, "the driver makes no tensor map of it");
+    const unsigned cluster = unsigned(s.share * s.share_a), resident = unsigned(call->device->props.compute_units) / cluster;
+    return launch_clusters<tile>(call, grouped_sums_kernel<T, tile>, (s.units < resident ? s.units : resident) * cluster, cluster,
+                                 m, product<T>(p), s, simt::group_list(r.g), r.g.bias_group);
+}
+
 /* Where groups are small on average, so are the tiles: b's bytes are the bound, and more of them are on their way so. e5m2 has no
  * others. */
 static grouped_tile choose_tile(const group_request &r)
@@ -182,10 +230,14 @@ template <grouped_tile tile> trine_status grouped_matmul(trine_call *call, const
     trine_status status = make_group_request(call, args, tile != grouped_any, &r);
     if (status != TRINE_OK) return status;
     TRINE_REQUIRE_THAT(call, tile != grouped_128x256 || !is_mixed(r), "needs e4m3fn for both");
+    const bool sums = r.g.layout == TRINE_GROUPED_SUMS;
+    TRINE_REQUIRE_THAT(call, !sums || tile == grouped_128x256 || (tile == grouped_any && r.g.p.m >= 128 && r.g.p.n >= 128),
+                       "needs sums of at least 128 x 128, and their tile");
     /* a query accepted the strides without the addresses; the portable kernel needs no workspace either */
     if (!tensor_map::aligned(r.a) || (!r.copied && !tensor_map::aligned(r.b))) return trine_cuda_grouped_portable(call, &r.given);
     TRINE_END_OF_QUERY(call, operand_copy::workspace_of(r.copied));
     if (simt::product_is_empty(r.g.p)) return TRINE_OK;
+    if (sums) return r.g.p.dtype == TRINE_F16 ? launch_sums<simt::f16>(call, r) : launch_sums<simt::bf16>(call, r);
     status = operand_copy::make(call, r.given.p, &r.g.p, 0, r.copied);
     if (status != TRINE_OK) return status;
     r.b.data = r.g.p.b;

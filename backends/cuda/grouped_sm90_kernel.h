@@ -255,14 +255,7 @@ template <class T, class Tile, wgmma::axis B> __global__ void __launch_bounds__(
         ptx::prefetch_map(&m.b);
         if (s.tiles.by_tma) ptx::prefetch_map(&m.d);
     }
-    if (threadIdx.x == 0) {
-        ring_place<Tile> at(base);
-        for (int i = 0; i < Tile::stages; i++, at.advance()) {
-            ptx::barrier_init(at.full(), 1);
-            ptx::barrier_init(at.empty(), Tile::consumers * 2);
-        }
-        ptx::barrier_init_fence();
-    }
+    if (threadIdx.x == 0) init_ring<Tile>(base, 1, Tile::consumers * 2);
     ptx::cluster_arrive_relaxed();
     const int warp = ptx::warp_index();
     if (warp < Tile::multipliers / 32) {

@@ -87,10 +87,10 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> struct producer {
 };
 
 /* The sums of a tile: `steps` stages, the last of which is still being read when the next one is started. beside(i): what is done
- * while step i is multiplied. */
-template <class T, class Tile, wgmma::axis A, wgmma::axis B, class F = nothing_beside>
+ * while step i is multiplied; before(i): when it has come. */
+template <class T, class Tile, wgmma::axis A, wgmma::axis B, class F = nothing_beside, class G = nothing_beside>
 TRINE_DEVICE void multiply_tile(float (&sum)[Tile::N / 2], ring_place<Tile> &at, const schedule &s, int steps, uint32_t rank,
-                                const lane_place &me, const F &beside = F())
+                                const lane_place &me, const F &beside = F(), const G &before = G())
 {
     const int to = receiver_of(s, rank, me);
     uint32_t last = 0;
@@ -98,6 +98,7 @@ TRINE_DEVICE void multiply_tile(float (&sum)[Tile::N / 2], ring_place<Tile> &at,
 #pragma unroll 1
     for (int i = 0; i < steps; i++) {
         ptx::barrier_wait(at.full(), at.parity);
+        before(i);
         const uint64_t a = wgmma::describe(at.a() + me.group * wgmma::block_bytes), b = wgmma::describe(at.b());
         wgmma::fence();
 #pragma unroll
@@ -181,14 +182,7 @@ template <class T, class Tile, wgmma::axis A, wgmma::axis B> __global__ void __l
         ptx::prefetch_map(&m.b);
         if (s.by_tma) ptx::prefetch_map(&m.d);
     }
-    if (threadIdx.x == 0) {
-        ring_place<Tile> at(base);
-        for (int i = 0; i < Tile::stages; i++, at.advance()) {
-            ptx::barrier_init(at.full(), 1);
-            ptx::barrier_init(at.empty(), Tile::consumers * (s.share + s.share_a - 1));
-        }
-        ptx::barrier_init_fence();
-    }
+    if (threadIdx.x == 0) init_ring<Tile>(base, 1, Tile::consumers * (s.share + s.share_a - 1));
     if (blocks > 1) ptx::cluster_arrive_relaxed();
     const int warp = ptx::warp_index();
     if (warp < Tile::multipliers / 32) {

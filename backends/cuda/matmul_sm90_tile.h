@@ -191,6 +191,17 @@ template <class Tile> struct ring_place {
     }
 };
 
+/* Makes the ring's barriers, which wait for so many arrivals; by one thread. */
+template <class Tile> TRINE_DEVICE void init_ring(uint32_t base, int of_full, int of_empty)
+{
+    ring_place<Tile> at(base);
+    for (int i = 0; i < Tile::stages; i++, at.advance()) {
+        ptx::barrier_init(at.full(), of_full);
+        ptx::barrier_init(at.empty(), of_empty);
+    }
+    ptx::barrier_init_fence();
+}
+
 /* Every warp of the cluster, once: until the ring's barriers are made. In a cluster the kernel has arrived before. */
 TRINE_DEVICE void wait_for_ring(const schedule &s)
 {

@@ -35,11 +35,11 @@ extern "C" {
  * last or past a count, are neither read nor written.
  * Sums and epilogue in f32, one rounding. Asynchronous in the stream's order, one launch on GPUs. INVALID_ARGUMENT for an unknown
  * activation and for shapes or dtypes that don't go together.
- * Variants: sm90 (Hopper's tensor cores, rows and masked: f16, bf16, e4m3fn, e5m2; operands that lie at multiples of 16 bytes, of
- * fp8 along K; a b of fp8 that does not is copied first where groups have 16 rows on average and all rows 2^27 multiply-adds), sm89
- * (those of compute capability 8.9 and later: e4m3fn and e5m2 along K), sm80 (those of 8.0 and later: f16 and bf16, a of rows along
- * K, both operands of sums along their rows; sums on Hopper, too), mfma and wmma (AMD's matrix units: f16 and bf16 that are dense
- * along one axis, a of rows along K), mfma_f8 (gfx942's: e4m3fn and e4m3fnuz, likewise), register_tiled. */
+ * Variants: sm90 (Hopper's tensor cores: f16, bf16, and, for rows and masked, e4m3fn, e5m2; operands that lie at multiples of 16
+ * bytes, of fp8 along K; a b of fp8 that does not is copied first where groups have 16 rows on average and all rows 2^27
+ * multiply-adds), sm89 (those of compute capability 8.9 and later: e4m3fn and e5m2 along K), sm80 (those of 8.0 and later: f16
+ * and bf16, a of rows along K, both operands of sums along their rows), mfma and wmma (AMD's matrix units: f16 and bf16 that are
+ * dense along one axis, a of rows along K), mfma_f8 (gfx942's: e4m3fn and e4m3fnuz, likewise), register_tiled. */
 typedef struct trine_grouped_matmul_args {
     trine_tensor a, b, a_scale, b_scale, offsets, counts, bias, d;
     trine_activation_kind activation;

@@ -275,9 +275,53 @@ static void epilogue_cases(case_list *list)
         }
 }
 
+/* Sums of operands that lie along their rows, as matrix units take them: groups begin and end anywhere, some have more terms than a
+ * stage of any kernel. */
+static void sums_cases(case_list *list)
+{
+    static const int64_t shapes[][4] = {
+        {2, 260, 264, 136}, {6, 700, 136, 72}, {3, 500, 264, 200}, {70, 211, 136, 128}, {5, 900, 520, 384}};
+    for (int d = 1; d < 3; d++)
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+            for (int sizes = EVEN; sizes <= WILD; sizes++) {
+                grouped_spec s = {.dtype = case_floats[d],
+                                  .layout = SUMS,
+                                  .groups = shapes[i][0],
+                                  .m = shapes[i][3],
+                                  .n = shapes[i][2],
+                                  .k = shapes[i][1],
+                                  .sizes = (group_sizes)sizes,
+                                  .a_layout = LAYOUT_TRANSPOSED,
+                                  .what = "tn"};
+                new_grouped(list, &s);
+                s.out = TRINE_F32;
+                s.what = "tn to f32";
+                if (sizes == SORTED) new_grouped(list, &s);
+                s.bias = s.dtype;
+                s.activation = TRINE_ACT_SILU;
+                s.what = "tn to f32, bias, activation";
+                if (sizes == SORTED) new_grouped(list, &s);
+            }
+}
+
 /* NaN and inf of one group reach no other: neither rows nor terms that are neighbours. */
 static void special_cases(case_list *list)
 {
+    for (int d = 1; d < 3; d++)
+        for (int which = 0; which < 2; which++) {
+            const grouped_spec s = {.dtype = case_floats[d],
+                                    .layout = SUMS,
+                                    .groups = 5,
+                                    .m = 136,
+                                    .n = 264,
+                                    .k = 10,
+                                    .sizes = SORTED,
+                                    .a_layout = LAYOUT_TRANSPOSED,
+                                    .what = which ? "tn special b" : "tn special a"};
+            test_case *c = new_grouped(list, &s);
+            case_set_fill(&c->tensor[which], FILL_SPECIAL, 0, 1);
+            case_set_fill(&c->tensor[!which], FILL_UNIFORM, 0.01, 0.2);
+        }
     for (int d = 0; d < 3; d++)
         for (int layout = ROWS; layout <= SUMS; layout++) {
             const grouped_spec s = {.dtype = case_floats[d],
@@ -336,6 +380,7 @@ void cases_grouped_matmul(case_list *list, case_kind kind)
     }
     sizes_cases(list);
     epilogue_cases(list);
+    sums_cases(list);
     special_cases(list);
     fp8_cases(list);
     fp8_epilogue_cases(list);
