@@ -50,7 +50,7 @@ template <class T> TRINE_KERNEL(list_threads) norm_kernel(const list_table<1> ta
     pack<T, V> x[norm_rounds];
 #pragma unroll
     for (int k = 0; k < norm_rounds; k++)
-        if (begin + k * list_threads < packs) x[k] = load_pack<T, V>(from + (begin + k * list_threads) * V);
+        if (begin + k * list_threads < packs) x[k] = load_pack_once<T, V>(from + (begin + k * list_threads) * V);
     double sum = 0;
     uint32_t again = 0; /* a bit a pack that takes f64 */
 #pragma unroll

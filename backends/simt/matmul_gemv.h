@@ -62,7 +62,7 @@ template <int FLIGHT, class T, int V, int S> TRINE_DEVICE void add_along_k(float
 #pragma unroll
     for (int u = 0; u < FLIGHT; u++) {
 #pragma unroll
-        for (int r = 0; r < gemv_wave_rows<S>; r++) wk[u][r] = load_pack<T, V>(w[r] + u * w_step);
+        for (int r = 0; r < gemv_wave_rows<S>; r++) wk[u][r] = load_pack_once<T, V>(w[r] + u * w_step);
 #pragma unroll
         for (int s = 0; s < S; s++) xk[u][s] = load_pack<T, V>(x[s] + u * x_step);
     }
@@ -127,7 +127,7 @@ add_along_rows(float (&sum)[S][V], const T *&w, const T *&x, int64_t w_step, int
     T xk[FLIGHT][S];
 #pragma unroll
     for (int u = 0; u < FLIGHT; u++) {
-        wk[u] = load_pack<T, V>(w + u * w_step);
+        wk[u] = load_pack_once<T, V>(w + u * w_step);
 #pragma unroll
         for (int s = 0; s < S; s++) xk[u][s] = x[u * x_step + (s < thin ? s : 0) * x_row];
     }

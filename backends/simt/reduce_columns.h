@@ -33,7 +33,7 @@ template <class Kind, int V> TRINE_DEVICE void load_columns(pack<reduce_element<
 {
 #pragma unroll
     for (int k = 0; k < Kind::inputs; k++) {
-        x[k] = load_once<reduce_element<Kind>, V>(p[k]);
+        x[k] = load_pack_once<reduce_element<Kind>, V>(p[k]);
         p[k] += down[k];
     }
 }

@@ -50,17 +50,6 @@ template <class Kind> TRINE_DEVICE reduce_state<Kind> merge_block(reduce_state<K
 
 /* ---- A segment ---- */
 
-/* Packs are read once, so they need not stay in the caches. */
-template <class T, int V> TRINE_DEVICE pack<T, V> load_once(const T *p)
-{
-    pack<T, V> r;
-    if constexpr (sizeof(T) * V == 16)
-        *reinterpret_cast<uint4 *>(&r) = target::load16_once(p);
-    else
-        r = load_pack<T, V>(p);
-    return r;
-}
-
 template <class Kind, class E> TRINE_DEVICE void add_elements(const Kind &kind, reduce_state<Kind> &s, const E *x, int64_t index)
 {
     if constexpr (Kind::inputs == 1)
@@ -147,7 +136,7 @@ template <class Kind> struct reduce_segment {
 #pragma unroll
         for (int u = 0; u < reduce_unroll; u++)
 #pragma unroll
-            for (int k = 0; k < Kind::inputs; k++) x.at[u][k] = load_once<T, V>(in[k] + first + (u < count ? u * apart : 0));
+            for (int k = 0; k < Kind::inputs; k++) x.at[u][k] = load_pack_once<T, V>(in[k] + first + (u < count ? u * apart : 0));
         return x;
     }
     /* Summed up on their own first, which also keeps the error of a long sum small. */

@@ -72,7 +72,18 @@ template <class T, int V> TRINE_DEVICE void store_pack(T *p, const pack<T, V> &r
         *reinterpret_cast<pack<T, V> *>(p) = r;
     }
 }
-/* The same, and nobody reads it again soon: what is read often stays in the cache. */
+/* The same, and nobody reads it again soon: what is read often stays in the cache. Loads so are for kernels that write little (target.h,
+ * load16_once). */
+template <class T, int V> TRINE_DEVICE pack<T, V> load_pack_once(const T *p)
+{
+    if constexpr (sizeof(T) * V == 16) {
+        pack<T, V> r;
+        *reinterpret_cast<uint4 *>(&r) = target::load16_once(p);
+        return r;
+    } else {
+        return load_pack<T, V>(p);
+    }
+}
 template <class T, int V> TRINE_DEVICE void store_pack_once(T *p, const pack<T, V> &r)
 {
     if constexpr (sizeof(T) * V == 16)
