@@ -62,7 +62,7 @@ static void make_group(const void *context, int64_t index, cpu_team *team)
     }
     if (p.m == 0) return;
     team_barrier(team); /* the last group had the memory divided in another way */
-    if (!p.has_scales && trine_thin_make(&thin, &p))
+    if (!p.has_scales && trine_thin_at_most(&thin, &p, w->amx ? AMX_LEAST - 1 : TRINE_THIN_MOST))
         gemv_product(&p, &at, team);
     else if (w->amx)
         make_amx_blocks(&p, &at, team, p.m <= AMX_FEW_ROWS ? &w->few : &w->many);

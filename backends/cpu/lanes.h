@@ -17,6 +17,7 @@
 #include <immintrin.h>
 #endif
 
+#include "backends/cpu/prefetch.h"
 #include "backends/cpu/span_formats.h"
 #include "trine/dtype.h"
 
@@ -271,10 +272,10 @@ LANES_INLINE uint32_t lanes_bits_of(uint16_t mask)
 LANES_INLINE void lanes_ask(const char *from, int lines)
 {
     if (lines & 4)
-        for (int line = 0; line < 4; line++) __builtin_prefetch(from + line * 64);
+        for (int line = 0; line < 4; line++) ask_for_line(from + line * 64);
     if (lines & 2)
-        for (int line = 0; line < 2; line++) __builtin_prefetch(from + (line + (lines & 4)) * 64);
-    if (lines & 1) __builtin_prefetch(from + (lines & 6) * 64);
+        for (int line = 0; line < 2; line++) ask_for_line(from + (line + (lines & 4)) * 64);
+    if (lines & 1) ask_for_line(from + (lines & 6) * 64);
 }
 
 LANES_INLINE void lanes_ahead(const lanes_input *in, int inputs, int64_t i)

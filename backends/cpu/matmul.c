@@ -1,7 +1,7 @@
 /* The matmul family on the CPU. matmul_register.h (with matmul_kernel.h and matmul_pack.h) has the kernel that counts,
  * matmul_places.h one that packs half as much, matmul_dots.h and matmul_gemv.h those for vectors, matmul_ladder.h the steps that
  * lead there; docs/matmul-ladder.md walks through them. */
-#include "backends/cpu/matmul_amx.h"
+#include "backends/cpu/matmul_amx_dots.h"
 #include "backends/cpu/matmul_dots.h"
 #include "backends/cpu/matmul_gemv.h"
 #include "backends/cpu/matmul_ladder.h"
@@ -10,13 +10,10 @@
 
 /* Best first. */
 static const trine_variant matmul_variants[] = {
-    {"amx", matmul_amx},
-    {"in_place", matmul_in_place},
-    {"dots", matmul_dots},
-    {"gemv", matmul_gemv},
-    {"register_tiled", matmul_register_tiled},
-    {"tiled", matmul_tiled},
-    {"coalesced", matmul_coalesced},
+    {"amx_dots", matmul_amx_dots}, {"amx", matmul_amx},
+    {"in_place", matmul_in_place}, {"dots", matmul_dots},
+    {"gemv", matmul_gemv},         {"register_tiled", matmul_register_tiled},
+    {"tiled", matmul_tiled},       {"coalesced", matmul_coalesced},
     {"naive", matmul_naive},
 };
 

@@ -20,6 +20,8 @@ enum {
     AMX_PACKED = 32 << 20,
     AMX_TASK_M = 14, /* panels */
     AMX_TASK_N = 12,
+    AMX_WIDE = 32, /* panels of b that a task streams along rows, and pairs of a part of them */
+    AMX_WIDE_PART = 64,
     AMX_SUMS = AMX_ROWS * AMX_ROWS, /* floats of a tile */
     AMX_FEW_ROWS = 128              /* of one operand: tasks pack the other's panels themselves */
 };
@@ -70,10 +72,12 @@ static inline amx_plan amx_plan_make(const trine_product *p, const register_hook
     plan.task_n = smaller(AMX_TASK_N, plan.block_n / AMX_ROWS);
     plan.b_streams = p->m <= AMX_FEW_ROWS;
     plan.a_streams = !plan.b_streams && p->n <= AMX_FEW_ROWS;
-    plan.part = even_block(pairs, AMX_PART, AMX_PAIRS);
+    const bool wide = plan.b_streams && p->b_k != 1; /* columns lie densely: long pieces of few lines are read faster */
+    if (wide) plan.task_n = smaller(AMX_WIDE, plan.block_n / AMX_ROWS);
+    plan.part = even_block(pairs, wide ? AMX_WIDE_PART : AMX_PART, AMX_PAIRS);
     const int64_t packed = (plan.a_streams ? 0 : plan.block_m) + (plan.b_streams ? 0 : plan.block_n),
                   all = plan.part ? blocks_of(pairs, plan.part) : 0,
-                  fit = AMX_PACKED / ((packed + 1) * AMX_PART * (int64_t)sizeof(float));
+                  fit = AMX_PACKED / ((packed + 1) * (plan.part + 1) * (int64_t)sizeof(float));
     plan.parts = even_block(all, fit > 0 ? fit : 1, 1);
     plan.own = amx_steps(&plan, p->k) == 1;
     settle_amx_memory(&plan);
@@ -146,9 +150,13 @@ static void make_amx_part(const amx_plan *plan, const amx_step *s, const amx_tas
     for (int64_t call = 0; call < calls; call++) {
         const int64_t i = t->a.begin + call % high, j = t->b.begin + call / high;
         float *sums = t->sums + call / high * t->apart + call % high * AMX_SUMS;
-        multiply_tiles(s->a.subnormal[a + i] + s->b.subnormal[b + j] > 0, s->a.packed + (a + i) * panel,
-                       s->b.packed + (b + j) * panel, blocks, sums, part > 0 || !s->first, s->a.count - i * AMX_ROWS,
-                       s->b.count - j * AMX_ROWS, sums + AMX_SUMS);
+        const float *left = s->a.packed + (a + i) * panel, *right = s->b.packed + (b + j) * panel;
+        const bool add = part > 0 || !s->first;
+        if (s->a.subnormal[a + i] + s->b.subnormal[b + j] > 0)
+            multiply_blocks_in_f32(left, right, blocks, sums, add);
+        else
+            multiply_tiles(rows_of_panel(left), right, blocks, sums, add, s->a.count - i * AMX_ROWS, s->b.count - j * AMX_ROWS,
+                           sums + AMX_SUMS);
     }
 }
 
@@ -156,7 +164,7 @@ static void make_amx_part(const amx_plan *plan, const amx_step *s, const amx_tas
 static void finish_amx_task(const trine_product *p, const product_place *at, const amx_plan *plan, const amx_step *s,
                             const amx_task *t)
 {
-    float row[AMX_TASK_N * AMX_ROWS];
+    float row[AMX_WIDE * AMX_ROWS];
     const int64_t first = t->a.begin * AMX_ROWS, rows = smaller(t->a.end * AMX_ROWS, s->a.count) - first,
                   column = t->b.begin * AMX_ROWS, columns = smaller(t->b.end * AMX_ROWS, s->b.count) - column;
     for (int64_t r = 0; r < rows; r++) {
@@ -189,7 +197,7 @@ static void make_amx_tasks(const trine_product *p, const product_place *at, cpu_
 {
     int64_t task_m = plan->task_m, task_n = plan->task_n;
     /* enough tasks for all, if need be small ones */
-    while (blocks_of(s->a.panels, task_m) * blocks_of(s->b.panels, task_n) < 4 * team->threads && task_m * task_n > 1)
+    while (blocks_of(s->a.panels, task_m) * blocks_of(s->b.panels, task_n) < 2 * team->threads && task_m * task_n > 1)
         if (task_m > task_n)
             task_m = (task_m + 1) / 2;
         else
@@ -286,6 +294,8 @@ static inline void make_amx_blocks(const trine_product *p, const product_place *
 
 /* ---- The product ---- */
 
+enum { AMX_LEAST = 3 }; /* one or two vectors are bound by bytes, and dots and gemv read faster */
+
 static inline void amx_product(const trine_product *p, const product_place *at, cpu_team *team)
 {
     const amx_plan plan = amx_plan_make(p, NULL);
@@ -297,6 +307,7 @@ static inline trine_status matmul_amx(trine_call *call, const void *args)
     trine_product p;
     TRINE_REQUIRE_THAT(call, trine_product_make(&p, args), "needs d with stride 1 along N or M");
     TRINE_REQUIRE_THAT(call, suits_amx(&p), "needs bf16 and AMX-BF16");
+    TRINE_REQUIRE_THAT(call, p.m >= AMX_LEAST && p.n >= AMX_LEAST, "needs M and N of 3 at least");
     const amx_plan plan = amx_plan_make(&p, NULL);
     team_plan team = team_plan_make(&p);
     team.memory = amx_bytes(&plan, team.members);

@@ -11,18 +11,27 @@
 /* Pairs of terms that are packed at once: 32 KiB of a panel. */
 enum { AMX_PART = 256 };
 
-/* Terms lie densely, or are gathered along k: some pairs of a row, in pieces of 64 bytes. */
-static inline void pack_row(float *panel, const pack_source *s, int64_t row)
+/* Terms lie densely, or are gathered along k: some pairs of a row, in pieces of 64 bytes; the least of them. */
+static inline void pack_row(float *panel, const pack_source *s, int64_t row, vec_halves *least)
 {
     enum { PIECE = 64 / (int)sizeof(float) };
     _Alignas(64) float buffer[AMX_PART];
     const char *line = line_in_place(s, row);
     if (!line) line = (const char *)source_line(buffer, s, row, 0, s->terms, true);
     const int64_t whole = s->terms / PIECE, rest = s->terms % PIECE;
-    for (int64_t i = 0; i < whole; i++, line += 64) memcpy(panel + i * AMX_BLOCK, line, 64);
-    if (rest == 0) return;
-    memcpy(panel + whole * AMX_BLOCK, line, (size_t)rest * sizeof *panel);
-    memset(panel + whole * AMX_BLOCK + rest, 0, (size_t)(PIECE - rest) * sizeof *panel);
+    vec_halves piece, all = *least;
+    for (int64_t i = 0; i < whole; i++, panel += AMX_BLOCK, line += 64) {
+        memcpy(&piece, line, sizeof piece);
+        all = less_halves(all, piece);
+        memcpy(panel, &piece, sizeof piece);
+    }
+    if (rest > 0) {
+        piece = (vec_halves){0};
+        memcpy(&piece, line, (size_t)rest * sizeof *panel);
+        all = less_halves(all, piece);
+        memcpy(panel, &piece, sizeof piece);
+    }
+    *least = all;
 }
 
 /* 16 pairs, or the `left` last ones, of 32 rows: lines of the rows' pairs. */
@@ -63,11 +72,12 @@ static void pack_tile_rows(const cpu_team *team, float *panels, int64_t apart, f
         float *panel = panels + i * apart;
         const int64_t first = i * AMX_ROWS, rows = smaller(AMX_ROWS, s->rows - first),
                       size = blocks_of(s->terms, AMX_PAIRS) * AMX_BLOCK;
-        for (int64_t r = 0; s->k == 1 && r < rows; r++) pack_row(panel + r * AMX_PAIRS, s, first + r);
+        vec_halves least = (vec_halves){0} - 1;
+        for (int64_t r = 0; s->k == 1 && r < rows; r++) pack_row(panel + r * AMX_PAIRS, s, first + r, &least);
         for (int64_t k = 0; s->k == 1 && rows < AMX_ROWS && k < size; k += AMX_BLOCK)
             memset(panel + k + rows * AMX_PAIRS, 0, (size_t)((AMX_ROWS - rows) * AMX_PAIRS) * sizeof *panel);
         if (s->k != 1) pack_rows_turned(panel, s, first, rows);
-        subnormal[i] = any_subnormal(panel, size);
+        subnormal[i] = s->k == 1 ? is_least_subnormal(least) : any_subnormal(panel, size);
     }
 }
 

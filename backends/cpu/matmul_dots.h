@@ -137,6 +137,7 @@ static inline __attribute__((always_inline)) bool make_dot(const panel_kind kind
 {
     enum { CHAINS = 8, AHEAD = 8192, SIZE = (int)sizeof(vec) };
     const char *x = (const char *)g->x;
+    const bool once = !prefers_l2(); /* see there */
     vec sum[CHAINS] = {0};
     vec_halves least = (vec_halves){0} - 1;
     int64_t at = 0;
@@ -145,7 +146,9 @@ static inline __attribute__((always_inline)) bool make_dot(const panel_kind kind
         for (int j = 0; j < CHAINS; j++) {
             vec right; /* at any multiple of 2 bytes */
             memcpy(&right, w + at + j * SIZE, sizeof right);
-            if (j * SIZE % 64 == 0) __builtin_prefetch((const void *)((uintptr_t)w + AHEAD + (uintptr_t)(at + j * SIZE)), 0, 0);
+            const void *ahead = (const void *)((uintptr_t)w + AHEAD + (uintptr_t)(at + j * SIZE));
+            if (j * SIZE % 64 == 0 && once) __builtin_prefetch(ahead, 0, 0);
+            if (j * SIZE % 64 == 0 && !once) __builtin_prefetch(ahead);
             if (look) least = less_halves(least, (vec_halves)right);
             sum[j] = add_product(kind, vec_load((const float *)(const void *)(x + at + j * SIZE)), right, sum[j]);
         }

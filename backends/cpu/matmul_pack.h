@@ -11,6 +11,7 @@
 
 #include "backends/cpu/matmul_epilogue.h"
 #include "backends/cpu/matmul_kernel.h"
+#include "backends/cpu/prefetch.h"
 #include "core/float_bits.h"
 
 enum { PACK_WIDTH_MAX = NR, /* more than MR */ PACK_GROUP = 8, PACK_TERMS = 384, PACK_AHEAD = 6 };
@@ -144,18 +145,70 @@ static inline void find_scales(float *scales, const pack_source *s, int64_t firs
 static inline void ask_for(const pack_source *s, int64_t row, int64_t k, int64_t rows)
 {
     const char *from = element(s->data, s->dtype, s->first + row + k * s->k);
-    for (int64_t i = 0; i < rows * size_of(s->dtype); i += 64) __builtin_prefetch(from + i);
+    for (int64_t i = 0; i < rows * size_of(s->dtype); i += 64) ask_for_line(from + i);
 }
+
+/* ---- Subnormal bf16 ---- */
+
+typedef uint16_t bf16_any __attribute__((may_alias, aligned(1)));
+
+enum { SUBNORMAL_BF16 = 0xff };
+
+/* The least of n bf16 without their signs, less 1 in the last place, times 2: below SUBNORMAL_BF16 if any is subnormal. */
+static inline uint16_t least_bf16(const void *elements, int64_t n)
+{
+    const bf16_any *bits = elements;
+    uint16_t least = 0xffff;
+    for (int64_t i = 0; i < n; i++) {
+        const uint16_t x = (uint16_t)((uint16_t)(bits[i] << 1) - 1);
+        least = x < least ? x : least;
+    }
+    return least;
+}
+
+/* The same, lane by lane of vectors. */
+static inline vec_halves less_halves(vec_halves least, vec_halves bits)
+{
+    const vec_halves x = (bits << 1) - 1;
+#if defined __AVX512F__
+    return (vec_halves)_mm512_min_epu16((__m512i)x, (__m512i)least);
+#else
+    const vec_halves less = (vec_halves)(x < least);
+    return (x & less) | (least & ~less);
+#endif
+}
+
+static inline bool is_least_subnormal(vec_halves least)
+{
+    uint16_t all = 0xffff;
+    for (int i = 0; i < 2 * VEC_LANES; i++) all = least[i] < all ? least[i] : all;
+    return all < SUBNORMAL_BF16;
+}
+
+/* Whether bf16 among n pairs are subnormal. */
+static inline bool any_subnormal(const void *pairs, int64_t n) { return least_bf16(pairs, 2 * n) < SUBNORMAL_BF16; }
 
 /* ---- Dense along rows: lines of PACK_GROUP panels ---- */
 
-static inline __attribute__((always_inline)) void pack_lines(float *panels, const int64_t width, const pack_source *s,
-                                                             int64_t first_row, int64_t rows)
+/* Pairs of whole vectors from two lines of bf16; the least of them. */
+static inline __attribute__((always_inline)) void join_vectors(float *pairs, const uint16_t *first, const uint16_t *second,
+                                                               const int64_t width, vec_halves *least)
+{
+    for (int64_t i = 0; i < width; i += VEC_LANES) {
+        const vec x = join_halves(first + i, second + i);
+        *least = less_halves(*least, (vec_halves)x);
+        memcpy(pairs + i, &x, sizeof x);
+    }
+}
+
+/* `least` of all pairs that were joined in whole vectors; false if others are among them. */
+static inline __attribute__((always_inline)) bool pack_lines(float *panels, const int64_t width, const pack_source *s,
+                                                             int64_t first_row, int64_t rows, vec_halves *least)
 {
     SPAN_BUFFER(buffer);
     SPAN_BUFFER(scales);
     const int64_t whole = rows / width, rest = rows - whole * width, apart = s->panel ? s->panel : width * s->terms;
-    const bool joins = s->pairs && !s->gather && s->row == 1;
+    const bool joins = s->pairs && !s->gather && s->row == 1, vectors = joins && width % VEC_LANES == 0;
     for (int64_t k = 0; k < s->terms; k++) {
         if (s->row == 1 && k + PACK_AHEAD < s->terms) {
             ask_for(s, first_row, s->pairs ? 2 * (k + PACK_AHEAD) : k + PACK_AHEAD, rows);
@@ -164,7 +217,12 @@ static inline __attribute__((always_inline)) void pack_lines(float *panels, cons
         float *to = panels + k * width;
         if (joins && (k + 1 < s->terms || !s->odd)) {
             const uint16_t *one = (const uint16_t *)s->data + s->first + first_row + 2 * k * s->k;
-            for (int64_t i = 0; i < whole; i++, to += apart, one += width) join_lines(to, one, one + s->k, width);
+            for (int64_t i = 0; i < whole; i++, to += apart, one += width) {
+                if (vectors)
+                    join_vectors(to, one, one + s->k, width, least);
+                else
+                    join_lines(to, one, one + s->k, width);
+            }
             for (int64_t j = 0; rest && j < width; j++)
                 to[j] = trine_f32_of_bits(j < rest ? one[j] | (uint32_t)one[j + s->k] << 16 : 0);
             continue;
@@ -177,6 +235,7 @@ static inline __attribute__((always_inline)) void pack_lines(float *panels, cons
         for (int64_t i = 0; i < whole; i++, to += apart, line += width) memcpy(to, line, (size_t)width * sizeof *to);
         for (int64_t j = 0; rest && j < width; j++) to[j] = j < rest ? line[j] : 0;
     }
+    return vectors && rest == 0 && !s->odd;
 }
 
 /* ---- Dense along k, or neither: one panel, turned ---- */
@@ -253,44 +312,6 @@ static inline __attribute__((always_inline)) void pack_turned(float *panel, cons
 
 /* ---- All panels ---- */
 
-typedef uint16_t bf16_any __attribute__((may_alias, aligned(1)));
-
-enum { SUBNORMAL_BF16 = 0xff };
-
-/* The least of n bf16 without their signs, less 1 in the last place, times 2: below SUBNORMAL_BF16 if any is subnormal. */
-static inline uint16_t least_bf16(const void *elements, int64_t n)
-{
-    const bf16_any *bits = elements;
-    uint16_t least = 0xffff;
-    for (int64_t i = 0; i < n; i++) {
-        const uint16_t x = (uint16_t)((uint16_t)(bits[i] << 1) - 1);
-        least = x < least ? x : least;
-    }
-    return least;
-}
-
-/* The same, lane by lane of vectors. */
-static inline vec_halves less_halves(vec_halves least, vec_halves bits)
-{
-    const vec_halves x = (bits << 1) - 1;
-#if defined __AVX512F__
-    return (vec_halves)_mm512_min_epu16((__m512i)x, (__m512i)least);
-#else
-    const vec_halves less = (vec_halves)(x < least);
-    return (x & less) | (least & ~less);
-#endif
-}
-
-static inline bool is_least_subnormal(vec_halves least)
-{
-    uint16_t all = 0xffff;
-    for (int i = 0; i < 2 * VEC_LANES; i++) all = least[i] < all ? least[i] : all;
-    return all < SUBNORMAL_BF16;
-}
-
-/* Whether bf16 among n pairs are subnormal. */
-static inline bool any_subnormal(const void *pairs, int64_t n) { return least_bf16(pairs, 2 * n) < SUBNORMAL_BF16; }
-
 /* This member's part of the panels; of pairs, subnormal[i] is 1 where panel i has such terms, else 0. `width` is a constant
  * wherever this is called. */
 static inline __attribute__((always_inline)) void pack_panels(const cpu_team *team, float *panels, float *subnormal,
@@ -303,11 +324,14 @@ static inline __attribute__((always_inline)) void pack_panels(const cpu_team *te
     for (int64_t i = mine.begin; i < mine.end; i += group) {
         const int64_t first = i * width, last = mine.end - i < group ? mine.end : i + group;
         const int64_t rows = s->rows - first < (last - i) * width ? s->rows - first : (last - i) * width;
+        vec_halves least = (vec_halves){0} - 1;
+        bool looked = false;
         if (lines)
-            pack_lines(panels + i * apart, width, s, first, rows);
+            looked = pack_lines(panels + i * apart, width, s, first, rows, &least);
         else
             pack_turned(panels + i * apart, width, s, first, rows);
-        for (int64_t j = i; s->pairs && j < last; j++) subnormal[j] = any_subnormal(panels + j * apart, size);
+        for (int64_t j = i; s->pairs && j < last; j++)
+            subnormal[j] = looked ? is_least_subnormal(least) : any_subnormal(panels + j * apart, size);
     }
 }
 

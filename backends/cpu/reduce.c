@@ -153,7 +153,7 @@ static trine_status reduce(trine_call *call, reduce_kind kind, const trine_tenso
     reduction r = {.kind = kind, .dtype = a->dtype, .size = trine_dtype_bits(a->dtype) / 8, .in = {a->data, b->data}, .y = *y};
     r.shape = trine_reduction_make(a, b, y, axis, kind == ARGMAX);
     r.chunks = r.shape.n > REDUCE_CHUNK ? (r.shape.n + REDUCE_CHUNK - 1) / REDUCE_CHUNK : 1;
-    r.far = span_should_stream(r.shape.kept.numel * r.shape.rows.numel * r.shape.n * r.size / CACHES);
+    r.far = !prefers_l2() && span_should_stream(r.shape.kept.numel * r.shape.rows.numel * r.shape.n * r.size / CACHES);
     call->variant = TRINE_CPU_VARIANT;
     if (r.shape.kept.numel == 0) return TRINE_OK;
     if (columns_fit(&r)) return columns_call(call, &r);

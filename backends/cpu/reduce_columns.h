@@ -65,7 +65,7 @@ LANES_INLINE void column_ask(const char *x, int64_t step, trine_dtype dtype, int
         if (far)
             __builtin_prefetch(next, 0, 0);
         else
-            __builtin_prefetch(next);
+            ask_for_line(next);
     }
 }
 

@@ -25,7 +25,7 @@ typedef struct reduction {
     reduce_kind kind;
     trine_dtype dtype;
     int64_t size; /* bytes of an element */
-    bool far;     /* no cache holds the inputs */
+    bool far;     /* no cache holds the inputs, and the processor may be told so */
     trine_reduction shape;
     const char *in[REDUCTION_INPUTS];
     trine_tensor y;

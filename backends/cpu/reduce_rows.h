@@ -40,7 +40,7 @@ LANES_INLINE void reduce_ask(const char *from, trine_dtype dtype, bool far)
         if (far)
             __builtin_prefetch(from + line, 0, 0);
         else
-            __builtin_prefetch(from + line);
+            ask_for_line(from + line);
     }
 }
 

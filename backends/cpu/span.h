@@ -31,6 +31,7 @@
 #endif
 
 #include "backends/cpu/level.h"
+#include "backends/cpu/prefetch.h"
 #include "trine/dtype.h"
 
 enum { SPAN_MAX = 1024 };
