@@ -1,5 +1,6 @@
 /* Convolutions on the CPU: matrix products (conv_product.h), of planes by way of channels that lie densely (conv_turned.h). Bound by
  * multiply-adds; packing reads an element of the input once for each tap and for every block of channels. */
+#include "backends/cpu/conv_depthwise_weight.h"
 #include "backends/cpu/conv_turned.h"
 #include "core/conv_bias.h"
 
@@ -94,6 +95,19 @@ static trine_conv_product weight_product(const trine_conv_backward_weight_args *
     return trine_conv_weight(&s, a);
 }
 
+/* Where every channel is its own group, by way of the convolution's product. */
+static trine_status backward_weight_depthwise(trine_call *call, const void *args)
+{
+    const trine_conv_backward_weight_args *a = args;
+    const trine_conv_shape s = trine_conv_shape_make(&a->x, &a->dweight, &a->dy, &a->window, a->channels_last);
+    TRINE_REQUIRE_THAT(call, shape_is_depthwise(&s), "needs channels that are their own groups, with one filter each");
+    const trine_conv_args convolution = {.x = a->x, .weight = a->dweight, .y = a->dy, .window = a->window};
+    const trine_conv_product c = trine_conv_forward(&s, &convolution);
+    TRINE_END_OF_QUERY(call, conv_depthwise_weight_size(&c));
+    conv_depthwise_weight(&c, &s, &a->dweight, call->workspace);
+    return TRINE_OK;
+}
+
 static trine_status backward_weight_amx(trine_call *call, const void *args)
 {
     const trine_conv_product c = weight_product(args);
@@ -108,7 +122,8 @@ static trine_status backward_weight_vectors(trine_call *call, const void *args)
 
 static trine_status backward_weight(trine_call *call, const trine_conv_backward_weight_args *a)
 {
-    static const trine_variant variants[] = {{"amx", backward_weight_amx}, {TRINE_CPU_VARIANT, backward_weight_vectors}};
+    static const trine_variant variants[] = {
+        {"depthwise", backward_weight_depthwise}, {"amx", backward_weight_amx}, {TRINE_CPU_VARIANT, backward_weight_vectors}};
     return trine_run_variants(call, variants, sizeof variants / sizeof *variants, a);
 }
 

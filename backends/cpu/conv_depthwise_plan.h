@@ -60,7 +60,8 @@ static inline int64_t ring_wide(const depth_plan *d)
     return d->wide + (parts_of(d->columns, DEPTH_SUMS) * DEPTH_SUMS - d->columns) * d->step[1];
 }
 
-static depth_plan depth_plan_make(const trine_conv_product *c)
+/* pairs: taps of bf16 may go by twos. */
+static depth_plan depth_plan_of(const trine_conv_product *c, bool pairs)
 {
     const trine_conv_side *r = &c->a.rows;
     depth_plan d = {.c = c, .along_groups = c->a.group == 1 && c->d_group == 1, .rows = r->size[1], .columns = r->size[2]};
@@ -72,7 +73,7 @@ static depth_plan depth_plan_make(const trine_conv_product *c)
     d.stream = span_should_stream(c->m * c->groups * size_of(c->d_dtype));
     find_reach(&d);
     /* in planes pixels go by pairs if they follow each other */
-    d.taps = depth_taps_make(c, d.along_groups || (d.step[1] == 1 && d.pixel == 1));
+    d.taps = depth_taps_make(c, pairs && (d.along_groups || (d.step[1] == 1 && d.pixel == 1)));
     d.filters = whole_lines((c->k + 1) * c->groups + 2 * slack); /* and the bias */
     d.tables = whole_lines(c->k * (int64_t)(sizeof(depth_offset) + sizeof(float *)) / (int64_t)sizeof(float));
     if (d.along_groups) {
@@ -95,6 +96,8 @@ static depth_plan depth_plan_make(const trine_conv_product *c)
     d.lines = whole_lines(d.chunk * d.pitch + slack);
     return d;
 }
+
+static depth_plan depth_plan_make(const trine_conv_product *c) { return depth_plan_of(c, true); }
 
 static inline int64_t depth_grain(const depth_plan *d)
 {

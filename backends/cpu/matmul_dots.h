@@ -42,15 +42,6 @@ static inline __attribute__((always_inline)) vec_bits subnormal_lanes(vec pairs)
     return (vec_bits)(((vec_halves)pairs << 1) - 1 < 0xff);
 }
 
-static inline float total_of_lanes(vec x)
-{
-    vec_bits lane;
-    for (int i = 0; i < VEC_LANES; i++) lane[i] = i;
-#pragma GCC unroll 4
-    for (int step = VEC_LANES / 2; step > 0; step /= 2) x += __builtin_shuffle(x, lane ^ step);
-    return x[0];
-}
-
 /* The products of n bytes, at most a vector, at byte `at` of the rows; the rows' lanes that hold subnormal bf16, if asked for. */
 static inline __attribute__((always_inline)) vec_bits add_dots(const panel_kind kind, const bool look, const int vectors,
                                                                const int rows, const dots_work *g, const float *x,

@@ -69,6 +69,15 @@ static inline vec first_of_pairs(vec x) { return (vec)((vec_bits)x << 16); }
 
 static inline vec second_of_pairs(vec x) { return (vec)((vec_bits)x & (int32_t)0xffff0000); }
 
+static inline float total_of_lanes(vec x)
+{
+    vec_bits lane;
+    for (int i = 0; i < VEC_LANES; i++) lane[i] = i;
+#pragma GCC unroll 4
+    for (int step = VEC_LANES / 2; step > 0; step /= 2) x += __builtin_shuffle(x, lane ^ step);
+    return x[0];
+}
+
 /* sum + a b. `kind` is a constant. */
 static inline __attribute__((always_inline)) vec add_product(const panel_kind kind, vec a, vec b, vec sum)
 {
