@@ -83,7 +83,8 @@ static void make_amx_dots(const amx_dots_work *g, int64_t row, float *sums)
     const int64_t pitch = g->w.row * size_of(TRINE_BF16), whole = (g->w.terms - g->w.odd) / AMX_PAIRS * AMX_PAIRS;
     for (int64_t k = 0, n; k < whole; k += n) {
         n = smaller(AMX_DOTS_PART, whole - k);
-        const amx_rows rows = {w + k * (int64_t)sizeof(float), pitch, 64};
+        const char *from = w + k * (int64_t)sizeof(float);
+        const amx_rows rows = {from, from + AMX_TILE * pitch, pitch, 64, NULL};
         bool in_f32 = rows_hold_subnormal(rows.at, pitch, n * (int64_t)sizeof(float));
         for (int64_t i = k / AMX_PART * g->panels; i < blocks_of(k + n, AMX_PART) * g->panels; i++) in_f32 |= g->subnormal[i] > 0;
         if (in_f32) add_packed_dots(g, row, k, n, sums);

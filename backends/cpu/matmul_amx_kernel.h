@@ -52,22 +52,24 @@ static inline void amx_end(void) { __asm__ volatile("tilerelease"); }
 #define AMX_CLEAR(tile) __asm__ volatile("tilezero %%tmm" #tile : :)
 #define AMX_MULTIPLY(sum, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sum : :)
 
-/* 32 rows of a, a block of 32 terms after the other; in bytes. */
+/* Two tiles of rows of a, a block of 32 terms after the other; in bytes. */
 typedef struct amx_rows {
-    const char *at;
-    int64_t pitch, step; /* from row to row, from block to block */
+    const char *at, *below; /* the first of 16 rows */
+    int64_t pitch, step;    /* from row to row, from block to block */
+    const int32_t *offset;  /* of blocks, or NULL: they are a step apart */
 } amx_rows;
 
 /* Rows of a panel. */
 static inline amx_rows rows_of_panel(const float *panel)
 {
-    return (amx_rows){(const char *)panel, 64, AMX_BLOCK * (int64_t)sizeof *panel};
+    return (amx_rows){(const char *)panel, (const char *)(panel + AMX_BLOCK / 2), 64, AMX_BLOCK * (int64_t)sizeof *panel, NULL};
 }
 
-/* Tiles 0 to 3 are sums, 4 and 5 of a, 6 and 7 of b. `high`, `wide`: more than 16 rows, columns; constants. a is loaded with the
+/* Tiles 0 to 3 are sums, 4 and 5 of a, 6 and 7 of b. `high`, `wide`: more than 16 rows, columns; `table`: of offsets; constants. a is loaded with the
  * hint that it is not needed again soon, which keeps b in L1. `next`: the sums of the next call, which are asked for. */
-static inline __attribute__((always_inline)) void multiply_blocks(const bool high, const bool wide, amx_rows a, const float *b,
-                                                                  int64_t blocks, float *out, bool add, const float *next)
+static inline __attribute__((always_inline)) void multiply_blocks(const bool high, const bool wide, const bool table, amx_rows a,
+                                                                  const float *b, int64_t blocks, float *out, bool add,
+                                                                  const float *next)
 {
     enum { BYTES = AMX_ROWS * (int)sizeof *out, BELOW = AMX_TILE * AMX_ROWS };
     const float *const last = next + AMX_ROWS * AMX_ROWS;
@@ -81,16 +83,17 @@ static inline __attribute__((always_inline)) void multiply_blocks(const bool hig
         if (high) AMX_LOAD(2, out + BELOW, BYTES);
         if (high && wide) AMX_LOAD(3, out + BELOW + AMX_TILE, BYTES);
     }
-    for (int64_t i = 0; i < blocks; i++, a.at += a.step, b += AMX_BLOCK) {
+    for (int64_t i = 0; i < blocks; i++, b += AMX_BLOCK) {
+        const int64_t to = table ? a.offset[i] : i * a.step;
         AMX_LOAD(6, b, 2 * 64);
-        AMX_LOAD_ONCE(4, a.at, a.pitch);
+        AMX_LOAD_ONCE(4, a.at + to, a.pitch);
         AMX_MULTIPLY(0, 4, 6);
         if (wide) {
             AMX_LOAD(7, b + AMX_TILE, 2 * 64);
             AMX_MULTIPLY(1, 4, 7);
         }
         if (high) {
-            AMX_LOAD_ONCE(5, a.at + AMX_TILE * a.pitch, a.pitch);
+            AMX_LOAD_ONCE(5, a.below + to, a.pitch);
             AMX_MULTIPLY(2, 5, 6);
             if (wide) AMX_MULTIPLY(3, 5, 7);
         }
@@ -128,15 +131,21 @@ static __attribute__((noinline)) void multiply_blocks_in_f32(const float *a, con
 static inline void multiply_tiles(amx_rows a, const float *b, int64_t blocks, float *out, bool add, int64_t rows, int64_t columns,
                                   const float *next)
 {
-    const bool high = rows > AMX_TILE, wide = columns > AMX_TILE;
-    if (high && wide)
-        multiply_blocks(true, true, a, b, blocks, out, add, next);
-    else if (high)
-        multiply_blocks(true, false, a, b, blocks, out, add, next);
-    else if (wide)
-        multiply_blocks(false, true, a, b, blocks, out, add, next);
-    else
-        multiply_blocks(false, false, a, b, blocks, out, add, next);
+#define AMX_KIND(high, wide) \
+    if (a.offset) \
+        multiply_blocks(high, wide, true, a, b, blocks, out, add, next); \
+    else \
+        multiply_blocks(high, wide, false, a, b, blocks, out, add, next)
+    if (rows > AMX_TILE && columns > AMX_TILE) {
+        AMX_KIND(true, true);
+    } else if (rows > AMX_TILE) {
+        AMX_KIND(true, false);
+    } else if (columns > AMX_TILE) {
+        AMX_KIND(false, true);
+    } else {
+        AMX_KIND(false, false);
+    }
+#undef AMX_KIND
 }
 
 #endif
