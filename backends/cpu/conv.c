@@ -1,6 +1,7 @@
 /* Convolutions on the CPU: matrix products (conv_product.h), of planes by way of channels that lie densely (conv_turned.h). Bound by
  * multiply-adds; packing reads an element of the input once for each tap and for every block of channels. */
 #include "backends/cpu/conv_depthwise_weight.h"
+#include "backends/cpu/conv_merged.h"
 #include "backends/cpu/conv_turned.h"
 #include "core/conv_bias.h"
 
@@ -44,10 +45,48 @@ static trine_status forward_amx(trine_call *call, const void *args)
 
 static trine_status forward_vectors(trine_call *call, const void *args) { return forward(call, args, false); }
 
+/* The call of a part, with the workspace behind `used` bytes. */
+static trine_call part_of_call(const trine_call *call, size_t used)
+{
+    trine_call part = *call;
+    const bool enough = !call->query && call->workspace && call->workspace_size >= used;
+    part.workspace = enough ? (char *)call->workspace + used : NULL;
+    part.workspace_size = enough ? call->workspace_size - used : 0;
+    part.workspace_needed = 0;
+    return part;
+}
+
+static trine_status forward_merged(trine_call *call, const void *args)
+{
+    const trine_conv_args *a = args;
+    const trine_conv_shape own = trine_conv_shape_make(&a->x, &a->weight, &a->y, &a->window, a->channels_last);
+    const int64_t merged = groups_to_merge(&own), span = span_of_tensor(&a->x);
+    TRINE_REQUIRE_THAT(call, merged > 1 && span >= 0, "needs groups of few channels, and x in one piece");
+    trine_conv_args all = *a;
+    all.window = merged_window(&a->window, merged);
+    all.weight = merged_filters(&a->weight, a->weight.dtype, &a->window, a->channels_last, merged, call->workspace);
+    const trine_conv_shape s = trine_conv_shape_make(&all.x, &all.weight, &all.y, &all.window, all.channels_last);
+    const trine_conv_product c = trine_conv_forward(&s, &all);
+    const bool amx = conv_suits_amx(&c);
+    const size_t used = bytes_of(&all.weight);
+    trine_call part = part_of_call(call, used), plain = *call;
+    part.query = plain.query = true;
+    trine_status status = forward(&part, &all, amx);
+    if (status == TRINE_OK) status = forward(&plain, a, false);
+    if (status != TRINE_OK) return status;
+    const size_t needed = used + part.workspace_needed;
+    TRINE_END_OF_QUERY(call, needed > plain.workspace_needed ? needed : plain.workspace_needed);
+    if (any_special(a->x.data, a->x.dtype, span)) return forward(call, a, false);
+    merge_filters(&a->weight, &all.weight, &own, &s, merged);
+    part = part_of_call(call, used);
+    return forward(&part, &all, amx);
+}
+
 trine_status TRINE_CPU(conv)(trine_call *call, const trine_conv_args *a);
 trine_status TRINE_CPU(conv)(trine_call *call, const trine_conv_args *a)
 {
-    static const trine_variant variants[] = {{"amx", forward_amx}, {TRINE_CPU_VARIANT, forward_vectors}};
+    static const trine_variant variants[] = {
+        {"merged_groups", forward_merged}, {"amx", forward_amx}, {TRINE_CPU_VARIANT, forward_vectors}};
     return trine_run_variants(call, variants, sizeof variants / sizeof *variants, a);
 }
 
@@ -80,10 +119,37 @@ static trine_status backward_data_amx(trine_call *call, const void *args)
 
 static trine_status backward_data_vectors(trine_call *call, const void *args) { return backward_data(call, args, false); }
 
+static trine_status backward_data_merged(trine_call *call, const void *args)
+{
+    const trine_conv_backward_data_args *a = args;
+    const trine_conv_shape own = trine_conv_shape_make(&a->dx, &a->weight, &a->dy, &a->window, a->channels_last);
+    const int64_t merged = groups_to_merge(&own), span = span_of_tensor(&a->dy);
+    TRINE_REQUIRE_THAT(call, merged > 1 && span >= 0, "needs groups of few channels, and dy in one piece");
+    trine_conv_backward_data_args all = *a;
+    all.window = merged_window(&a->window, merged);
+    all.weight = merged_filters(&a->weight, a->weight.dtype, &a->window, a->channels_last, merged, call->workspace);
+    const trine_conv_shape s = trine_conv_shape_make(&all.dx, &all.weight, &all.dy, &all.window, all.channels_last);
+    const trine_conv_product c = trine_conv_data(&s, &all, 0, 0);
+    const bool amx = conv_suits_amx(&c);
+    const size_t used = bytes_of(&all.weight);
+    trine_call part = part_of_call(call, used), plain = *call;
+    part.query = plain.query = true;
+    trine_status status = backward_data(&part, &all, amx);
+    if (status == TRINE_OK) status = backward_data(&plain, a, false);
+    if (status != TRINE_OK) return status;
+    const size_t needed = used + part.workspace_needed;
+    TRINE_END_OF_QUERY(call, needed > plain.workspace_needed ? needed : plain.workspace_needed);
+    if (any_special(a->dy.data, a->dy.dtype, span)) return backward_data(call, a, false);
+    merge_filters(&a->weight, &all.weight, &own, &s, merged);
+    part = part_of_call(call, used);
+    return backward_data(&part, &all, amx);
+}
+
 trine_status TRINE_CPU(conv_backward_data)(trine_call *call, const trine_conv_backward_data_args *a);
 trine_status TRINE_CPU(conv_backward_data)(trine_call *call, const trine_conv_backward_data_args *a)
 {
-    static const trine_variant variants[] = {{"amx", backward_data_amx}, {TRINE_CPU_VARIANT, backward_data_vectors}};
+    static const trine_variant variants[] = {
+        {"merged_groups", backward_data_merged}, {"amx", backward_data_amx}, {TRINE_CPU_VARIANT, backward_data_vectors}};
     return trine_run_variants(call, variants, sizeof variants / sizeof *variants, a);
 }
 
@@ -120,10 +186,36 @@ static trine_status backward_weight_vectors(trine_call *call, const void *args)
     return run_one(call, weight_product(args), false);
 }
 
+static trine_status backward_weight_merged(trine_call *call, const void *args)
+{
+    const trine_conv_backward_weight_args *a = args;
+    const trine_conv_shape own = trine_conv_shape_make(&a->x, &a->dweight, &a->dy, &a->window, a->channels_last);
+    const int64_t merged = groups_to_merge(&own);
+    TRINE_REQUIRE_THAT(call, merged > 1, "needs groups of few channels");
+    trine_conv_backward_weight_args all = *a;
+    all.window = merged_window(&a->window, merged);
+    all.dweight = merged_filters(&a->dweight, TRINE_F32, &a->window, a->channels_last, merged, call->workspace);
+    const trine_conv_shape s = trine_conv_shape_make(&all.x, &all.dweight, &all.dy, &all.window, all.channels_last);
+    const trine_conv_product c = trine_conv_weight(&s, &all);
+    const bool amx = conv_suits_amx(&c);
+    const size_t used = bytes_of(&all.dweight);
+    trine_call part = part_of_call(call, used);
+    part.query = true;
+    trine_status status = run_one(&part, c, amx);
+    if (status != TRINE_OK) return status;
+    TRINE_END_OF_QUERY(call, used + part.workspace_needed);
+    part = part_of_call(call, used);
+    status = run_one(&part, c, amx);
+    if (status == TRINE_OK) take_filters(&all.dweight, &a->dweight, &own, &s, merged);
+    return status;
+}
+
 static trine_status backward_weight(trine_call *call, const trine_conv_backward_weight_args *a)
 {
-    static const trine_variant variants[] = {
-        {"depthwise", backward_weight_depthwise}, {"amx", backward_weight_amx}, {TRINE_CPU_VARIANT, backward_weight_vectors}};
+    static const trine_variant variants[] = {{"depthwise", backward_weight_depthwise},
+                                             {"merged_groups", backward_weight_merged},
+                                             {"amx", backward_weight_amx},
+                                             {TRINE_CPU_VARIANT, backward_weight_vectors}};
     return trine_run_variants(call, variants, sizeof variants / sizeof *variants, a);
 }
 

@@ -260,11 +260,12 @@ static double standard_normal(uint64_t seed, uint64_t i)
     return quantile[bits >> 52] + quantile[bits >> 40 & (QUANTILES - 1)];
 }
 
-static double special_value(uint64_t seed, uint64_t i)
+/* One in so many is special. */
+static double special_value(uint64_t seed, uint64_t i, uint64_t many)
 {
     static const double values[] = {NAN, INFINITY, -INFINITY, 0, -0.0, 1e-40, -6e-8, 6e4, -3e38, 1, -1};
     uint64_t bits = case_hash(seed ^ 0x5bd1e995u, i);
-    return bits % 4 ? standard_normal(seed, i) : values[bits / 4 % (sizeof values / sizeof values[0])];
+    return bits % many ? standard_normal(seed, i) : values[bits / many % (sizeof values / sizeof values[0])];
 }
 
 static double fill_value(const case_tensor *t, uint64_t seed, uint64_t i)
@@ -274,7 +275,7 @@ static double fill_value(const case_tensor *t, uint64_t seed, uint64_t i)
     case FILL_INTEGERS: return t->a + floor((t->b - t->a + 1) * uniform01(case_hash(seed, i)));
     case FILL_SORTED: return t->a + floor((t->b - t->a + 1) * (double)i / (double)t->numel * (double)i / (double)t->numel);
     case FILL_STEPS: return t->a + t->b * (double)i;
-    case FILL_SPECIAL: return special_value(seed, i);
+    case FILL_SPECIAL: return special_value(seed, i, t->a > 0 ? (uint64_t)t->a : 4);
     default: return t->a;
     }
 }

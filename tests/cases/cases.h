@@ -40,7 +40,7 @@ typedef enum case_fill {
     FILL_SORTED,   /* the same, in their order, more of the small ones; never repeated */
     FILL_STEPS,    /* a + b i: whole numbers in equal steps; never repeated */
     FILL_BITS,     /* any bit pattern of the dtype: NaN, inf, subnormals and all; bool: 0 or 1 */
-    FILL_SPECIAL,  /* normal, and one in four of: NaN, inf, -inf, 0, -0, tiny, huge, 1, -1 */
+    FILL_SPECIAL,  /* normal, and one in four (a > 0: in a) of: NaN, inf, -inf, 0, -0, tiny, huge, 1, -1 */
     FILL_CONSTANT  /* a */
 } case_fill;
 

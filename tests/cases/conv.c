@@ -345,12 +345,29 @@ static void check_special(case_list *list, form_kind form)
             }
 }
 
+/* Groups of few channels may be multiplied as one: NaN and inf of one reach no other. */
+static void check_few_channels(case_list *list, form_kind form)
+{
+    for (int d = 0; d < 3; d++)
+        for (int last = 0; last < 2; last++) {
+            conv_case p = {.n = 2, .c = 6, .k = form == DATA ? 6 : 18, .h = 5, .w = 4, .r = 1, .s = 2, .padding = 1, .groups = 6};
+            if (form == DATA) p.c = 18;
+            p.dtype = case_floats[d];
+            p.last = last;
+            p.what = " special first";
+            test_case *c = new_case(list, p, form);
+            case_set_fill(&c->tensor[0], FILL_SPECIAL, 0, 1);
+            case_set_fill(&c->tensor[1], FILL_UNIFORM, 0.01, 0.2);
+        }
+}
+
 /* bf16 that may be multiplied in pairs: NaN and inf beside an odd last term, and subnormal numbers, whose products with large ones
  * are not small. A line of taps as one, and a filter a channel, whose vectors end within a line. */
 static void check_pairs(case_list *list, form_kind form)
 {
     static const conv_case shapes[] = {
         {.n = 1, .c = 3, .k = 8, .h = 5, .w = 9, .r = 2, .s = 3},
+        {.n = 1, .c = 24, .k = 40, .h = 5, .w = 9, .r = 1, .s = 1}, /* a tap that fills no whole block of 32 terms */
         {.n = 1, .c = 18, .k = 18, .h = 5, .w = 9, .r = 2, .s = 3, .groups = 18},
         {.n = 1, .c = 18, .k = 18, .h = 5, .w = 9, .r = 2, .s = 3, .stride = 2, .groups = 18},
     };
@@ -369,7 +386,7 @@ static void check_pairs(case_list *list, form_kind form)
                     case_set_fill(&c->tensor[first], FILL_UNIFORM, 2e-40, 9e-39);
                     case_set_fill(&c->tensor[!first], FILL_UNIFORM, -1e37, 1e37);
                 } else {
-                    case_set_fill(&c->tensor[0], FILL_SPECIAL, 0, 1);
+                    case_set_fill(&c->tensor[0], FILL_SPECIAL, p.c == 24 ? 80 : 0, 1); /* some sums should have none */
                     case_set_fill(&c->tensor[1], FILL_UNIFORM, 0.01, 0.2);
                 }
             }
@@ -377,8 +394,8 @@ static void check_pairs(case_list *list, form_kind form)
 
 /* ---- Bench ---- */
 
-/* ResNet's first layer, 3x3 and 1x1, and those with a stride; MobileNet's and ConvNeXt's depthwise; WaveNet's dilated one along one
- * axis. */
+/* ResNet's first layer, 3x3 and 1x1, and those with a stride; MobileNet's and ConvNeXt's depthwise; ResNeXt's groups of 4 channels;
+ * WaveNet's dilated one along one axis. */
 static const conv_case bench[] = {
     {.n = 64, .c = 64, .k = 64, .h = 56, .w = 56, .r = 3, .s = 3, .padding = 1},
     {.n = 32, .c = 512, .k = 512, .h = 28, .w = 28, .r = 3, .s = 3, .padding = 1},
@@ -390,6 +407,7 @@ static const conv_case bench[] = {
     {.n = 64, .c = 144, .k = 144, .h = 56, .w = 56, .r = 3, .s = 3, .padding = 1, .groups = 144},
     {.n = 64, .c = 96, .k = 96, .h = 112, .w = 112, .r = 3, .s = 3, .stride = 2, .padding = 1, .groups = 96},
     {.n = 64, .c = 96, .k = 96, .h = 56, .w = 56, .r = 7, .s = 7, .padding = 3, .groups = 96},
+    {.n = 32, .c = 128, .k = 128, .h = 56, .w = 56, .r = 3, .s = 3, .padding = 1, .groups = 32},
     {.n = 16, .c = 128, .k = 128, .w = 8192, .r = 1, .s = 3, .padding = 4, .dilation = 4},
 };
 
@@ -418,6 +436,7 @@ void cases_conv(case_list *list, case_kind kind)
     check_forms(list, FORWARD);
     check_activations(list);
     check_special(list, FORWARD);
+    check_few_channels(list, FORWARD);
     check_pairs(list, FORWARD);
 }
 
@@ -430,6 +449,7 @@ void cases_conv_backward_data(case_list *list, case_kind kind)
     check_gradients();
     check_forms(list, DATA);
     check_special(list, DATA);
+    check_few_channels(list, DATA);
     check_pairs(list, DATA);
 }
 
