@@ -4,6 +4,7 @@
 #define TRINE_ROWS_REGISTERS 256
 
 #include "backends/cuda/conv_variants.h"
+#include "backends/simt/conv_few.h"
 #include "backends/simt/conv_pointwise.h"
 #include "backends/simt/conv_rows_run.h"
 
@@ -27,6 +28,7 @@ static const trine_variant forward_variants[] = {
     {"sm90", sm90::conv_forward<-1>},
     {"depthwise_ring", sm90::depthwise_ring_forward},
     {"depthwise", simt::depthwise_forward},
+    {"few_channels", simt::few_forward},
     {"sm80", sm80::conv_forward<-1>},
     {"implicit_gemm", simt::conv_forward},
     {"sm90_128x256", sm90::conv_forward<0>},
@@ -38,7 +40,8 @@ static const trine_variant forward_variants[] = {
 };
 static const trine_variant data_variants[] = {
     {"pointwise", simt::pointwise_data}, {"sm90", sm90::conv_data<-1>}, {"depthwise_ring", sm90::depthwise_ring_data},
-    {"depthwise", simt::depthwise_data}, {"sm80", sm80::conv_data<-1>}, {"implicit_gemm", simt::conv_data}};
+    {"depthwise", simt::depthwise_data}, {"few_channels", simt::few_data}, {"sm80", sm80::conv_data<-1>},
+    {"implicit_gemm", simt::conv_data}};
 static const trine_variant weight_variants[] = {{"pointwise", pointwise_weight},
                                                 {"sm90", sm90::conv_weight},
                                                 {"depthwise", simt::depthwise_weight},

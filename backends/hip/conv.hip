@@ -7,16 +7,19 @@
 #define TRINE_ROWS_REGISTERS 180 /* where clang still spills none of 256 */
 
 #include "backends/hip/conv_mfma.h"
+#include "backends/simt/conv_few.h"
 #include "backends/simt/conv_rows_run.h"
 
 /* Best first. */
 static const trine_variant forward_variants[] = {
+    {"few_channels", simt::few_forward},
     {"mfma", mfma::conv_forward<mfma::by_mfma>},
     {"wmma", mfma::conv_forward<mfma::by_wmma>},
     {"depthwise", simt::depthwise_forward},
     {"implicit_gemm", simt::conv_forward},
 };
 static const trine_variant data_variants[] = {
+    {"few_channels", simt::few_data},
     {"mfma", mfma::conv_data<mfma::by_mfma>},
     {"wmma", mfma::conv_data<mfma::by_wmma>},
     {"depthwise", simt::depthwise_data},
