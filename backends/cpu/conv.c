@@ -30,8 +30,9 @@ static trine_conv_product forward_product(const trine_conv_args *a)
     return trine_conv_forward(&s, a);
 }
 
-static trine_status forward(trine_call *call, const trine_conv_args *a, bool amx)
+static trine_status forward(trine_call *call, const void *args, bool amx)
 {
+    const trine_conv_args *a = args;
     turned_conv turned;
     if (turned_conv_make(&turned, a, amx)) return run_turned(call, &turned, a);
     return run_one(call, forward_product(a), amx);
@@ -56,30 +57,48 @@ static trine_call part_of_call(const trine_call *call, size_t used)
     return part;
 }
 
+/* A call that may have its groups merged: `own` as it was given, `all` with merged filters, which the workspace holds. */
+typedef struct merged_call {
+    trine_status (*run)(trine_call *call, const void *args, bool amx);
+    const void *own, *all;
+    const trine_tensor *read, *weight, *merged_weight; /* read: x or dy */
+    trine_conv_shape own_shape, all_shape;
+    int64_t merged;
+    bool amx;
+} merged_call;
+
+static trine_status run_merged(trine_call *call, const merged_call *m)
+{
+    const size_t used = bytes_of(m->merged_weight);
+    trine_call part = part_of_call(call, used), plain = *call;
+    part.query = plain.query = true;
+    trine_status status = m->run(&part, m->all, m->amx);
+    if (status == TRINE_OK) status = m->run(&plain, m->own, false);
+    if (status != TRINE_OK) return status;
+    const size_t needed = used + part.workspace_needed;
+    TRINE_END_OF_QUERY(call, needed > plain.workspace_needed ? needed : plain.workspace_needed);
+    if (any_special(m->read->data, m->read->dtype, span_of_tensor(m->read))) return m->run(call, m->own, false);
+    merge_filters(m->weight, m->merged_weight, &m->own_shape, &m->all_shape, m->merged);
+    part = part_of_call(call, used);
+    return m->run(&part, m->all, m->amx);
+}
+
 static trine_status forward_merged(trine_call *call, const void *args)
 {
     const trine_conv_args *a = args;
     const trine_conv_shape own = trine_conv_shape_make(&a->x, &a->weight, &a->y, &a->window, a->channels_last);
-    const int64_t merged = groups_to_merge(&own), span = span_of_tensor(&a->x);
-    TRINE_REQUIRE_THAT(call, merged > 1 && span >= 0, "needs groups of few channels, and x in one piece");
+    const int64_t merged = groups_to_merge(&own);
+    TRINE_REQUIRE_THAT(call, merged > 1 && span_of_tensor(&a->x) >= 0, "needs groups of few channels, and x in one piece");
     trine_conv_args all = *a;
     all.window = merged_window(&a->window, merged);
     all.weight = merged_filters(&a->weight, a->weight.dtype, &a->window, a->channels_last, merged, call->workspace);
-    const trine_conv_shape s = trine_conv_shape_make(&all.x, &all.weight, &all.y, &all.window, all.channels_last);
-    const trine_conv_product c = trine_conv_forward(&s, &all);
-    const bool amx = conv_suits_amx(&c);
-    const size_t used = bytes_of(&all.weight);
-    trine_call part = part_of_call(call, used), plain = *call;
-    part.query = plain.query = true;
-    trine_status status = forward(&part, &all, amx);
-    if (status == TRINE_OK) status = forward(&plain, a, false);
-    if (status != TRINE_OK) return status;
-    const size_t needed = used + part.workspace_needed;
-    TRINE_END_OF_QUERY(call, needed > plain.workspace_needed ? needed : plain.workspace_needed);
-    if (any_special(a->x.data, a->x.dtype, span)) return forward(call, a, false);
-    merge_filters(&a->weight, &all.weight, &own, &s, merged);
-    part = part_of_call(call, used);
-    return forward(&part, &all, amx);
+    const trine_conv_product c = forward_product(&all);
+    const merged_call m = {forward,    a,
+                           &all,       &a->x,
+                           &a->weight, &all.weight,
+                           own,        trine_conv_shape_make(&all.x, &all.weight, &all.y, &all.window, all.channels_last),
+                           merged,     conv_suits_amx(&c)};
+    return run_merged(call, &m);
 }
 
 trine_status TRINE_CPU(conv)(trine_call *call, const trine_conv_args *a);
@@ -100,8 +119,9 @@ static void run_phases(trine_call *call, const trine_conv_backward_data_args *a,
             run_product(call, trine_conv_data(&s, a, h, w), amx, only_ask, needed);
 }
 
-static trine_status backward_data(trine_call *call, const trine_conv_backward_data_args *a, bool amx)
+static trine_status backward_data(trine_call *call, const void *args, bool amx)
 {
+    const trine_conv_backward_data_args *a = args;
     size_t needed = 0;
     run_phases(call, a, amx, true, &needed);
     TRINE_END_OF_QUERY(call, needed);
@@ -123,26 +143,15 @@ static trine_status backward_data_merged(trine_call *call, const void *args)
 {
     const trine_conv_backward_data_args *a = args;
     const trine_conv_shape own = trine_conv_shape_make(&a->dx, &a->weight, &a->dy, &a->window, a->channels_last);
-    const int64_t merged = groups_to_merge(&own), span = span_of_tensor(&a->dy);
-    TRINE_REQUIRE_THAT(call, merged > 1 && span >= 0, "needs groups of few channels, and dy in one piece");
+    const int64_t merged = groups_to_merge(&own);
+    TRINE_REQUIRE_THAT(call, merged > 1 && span_of_tensor(&a->dy) >= 0, "needs groups of few channels, and dy in one piece");
     trine_conv_backward_data_args all = *a;
     all.window = merged_window(&a->window, merged);
     all.weight = merged_filters(&a->weight, a->weight.dtype, &a->window, a->channels_last, merged, call->workspace);
     const trine_conv_shape s = trine_conv_shape_make(&all.dx, &all.weight, &all.dy, &all.window, all.channels_last);
     const trine_conv_product c = trine_conv_data(&s, &all, 0, 0);
-    const bool amx = conv_suits_amx(&c);
-    const size_t used = bytes_of(&all.weight);
-    trine_call part = part_of_call(call, used), plain = *call;
-    part.query = plain.query = true;
-    trine_status status = backward_data(&part, &all, amx);
-    if (status == TRINE_OK) status = backward_data(&plain, a, false);
-    if (status != TRINE_OK) return status;
-    const size_t needed = used + part.workspace_needed;
-    TRINE_END_OF_QUERY(call, needed > plain.workspace_needed ? needed : plain.workspace_needed);
-    if (any_special(a->dy.data, a->dy.dtype, span)) return backward_data(call, a, false);
-    merge_filters(&a->weight, &all.weight, &own, &s, merged);
-    part = part_of_call(call, used);
-    return backward_data(&part, &all, amx);
+    const merged_call m = {backward_data, a, &all, &a->dy, &a->weight, &all.weight, own, s, merged, conv_suits_amx(&c)};
+    return run_merged(call, &m);
 }
 
 trine_status TRINE_CPU(conv_backward_data)(trine_call *call, const trine_conv_backward_data_args *a);
