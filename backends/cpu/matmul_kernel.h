@@ -18,13 +18,13 @@
 #endif
 
 #if defined __AVX512F__
-enum { VEC_LANES = 16, MR = 12 };
+enum { VEC_LANES = 16, MR = 12, WIDE_MR = 8, WIDE_NV = 3 };
 #elif defined __FMA__
-enum { VEC_LANES = 8, MR = 6 };
+enum { VEC_LANES = 8, MR = 6, WIDE_MR = MR, WIDE_NV = 2 };
 #else
-enum { VEC_LANES = 4, MR = 4 };
+enum { VEC_LANES = 4, MR = 4, WIDE_MR = MR, WIDE_NV = 2 };
 #endif
-enum { NV = 2, NR = NV * VEC_LANES };
+enum { NV = 2, NR = NV * VEC_LANES, WIDE_NR = WIDE_NV * VEC_LANES };
 
 /* vec_any: in memory, at any multiple of 4 bytes. */
 typedef float vec __attribute__((vector_size(4 * VEC_LANES)));
@@ -91,10 +91,16 @@ static inline __attribute__((always_inline)) vec add_product(const panel_kind ki
     return vec_fma(second_of_pairs(a), second_of_pairs(b), vec_fma(first_of_pairs(a), first_of_pairs(b), sum));
 }
 
-/* The first `rows` of the tile; `kind` and `rows` are constants. What it is added to is asked for before it is needed. */
-static inline __attribute__((always_inline)) void multiply_rows(const panel_kind kind, const int rows, const float *restrict a,
-                                                                const float *restrict b, int64_t terms, float *restrict out,
-                                                                int64_t pitch, bool add)
+/* What comes to the L2 cache while a tile is made: a number of bytes for every term from `from` on. */
+typedef struct panel_ahead {
+    const char *from;
+    int64_t each; /* 0: nothing */
+} panel_ahead;
+
+/* The first `rows` of the tile; `kind`, `rows` and `asks` are constants. What it is added to is asked for before it is needed. */
+static inline __attribute__((always_inline)) void multiply_rows(const panel_kind kind, const int rows, const bool asks,
+                                                                const float *restrict a, const float *restrict b, int64_t terms,
+                                                                float *restrict out, int64_t pitch, bool add, panel_ahead ahead)
 {
     vec sum[MR][NV] = {0};
 #pragma GCC unroll 16
@@ -103,6 +109,10 @@ static inline __attribute__((always_inline)) void multiply_rows(const panel_kind
     for (int64_t k = 0; k < terms; k++, a += MR, b += NR) {
         vec right[NV];
         for (int j = 0; j < NV; j++) right[j] = vec_load(b + j * VEC_LANES);
+        if (asks) {
+            __builtin_prefetch(ahead.from, 0, 2);
+            ahead.from += ahead.each;
+        }
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
             const vec left = vec_all(a[i]);
@@ -123,12 +133,13 @@ static inline int64_t rows_made(int64_t rows) { return rows <= MR / 3 ? MR / 3 :
 static inline __attribute__((always_inline)) void multiply_kind(const panel_kind kind, const float *a, const float *b,
                                                                 int64_t terms, float *out, int64_t pitch, bool add, int64_t made)
 {
+    const panel_ahead nothing = {0};
     if (made == MR)
-        multiply_rows(kind, MR, a, b, terms, out, pitch, add);
+        multiply_rows(kind, MR, false, a, b, terms, out, pitch, add, nothing);
     else if (made == MR / 3)
-        multiply_rows(kind, MR / 3, a, b, terms, out, pitch, add);
+        multiply_rows(kind, MR / 3, false, a, b, terms, out, pitch, add, nothing);
     else
-        multiply_rows(kind, 2 * MR / 3, a, b, terms, out, pitch, add);
+        multiply_rows(kind, 2 * MR / 3, false, a, b, terms, out, pitch, add, nothing);
 }
 
 #if defined __AVX512F__
@@ -143,9 +154,16 @@ static __attribute__((noinline)) void multiply_pairs(bool in_f32, const float *a
 }
 #endif
 
+/* Of whole tiles of terms. */
+static __attribute__((noinline)) void multiply_and_ask(const float *a, const float *b, int64_t terms, float *out, int64_t pitch,
+                                                       bool add, panel_ahead ahead)
+{
+    multiply_rows(PANEL_TERMS, MR, true, a, b, terms, out, pitch, add, ahead);
+}
+
 /* out[rows_made(rows)][NR], `pitch` apart: the sum over the panels' terms, or that added to what is there. */
 static inline void multiply_panels(panel_kind kind, const float *a, const float *b, int64_t terms, float *out, int64_t pitch,
-                                   bool add, int64_t rows)
+                                   bool add, int64_t rows, panel_ahead ahead)
 {
 #if defined __AVX512F__
     if (kind != PANEL_TERMS) {
@@ -154,7 +172,10 @@ static inline void multiply_panels(panel_kind kind, const float *a, const float 
     }
 #endif
     (void)kind;
-    multiply_kind(PANEL_TERMS, a, b, terms, out, pitch, add, rows_made(rows));
+    if (ahead.each && rows_made(rows) == MR)
+        multiply_and_ask(a, b, terms, out, pitch, add, ahead);
+    else
+        multiply_kind(PANEL_TERMS, a, b, terms, out, pitch, add, rows_made(rows));
 }
 
 #endif

@@ -14,7 +14,7 @@
 #include "backends/cpu/prefetch.h"
 #include "core/float_bits.h"
 
-enum { PACK_WIDTH_MAX = NR, /* more than MR */ PACK_GROUP = 8, PACK_TERMS = 384, PACK_AHEAD = 6 };
+enum { PACK_WIDTH_MAX = WIDE_NR, /* no less than MR and NR */ PACK_GROUP = 8, PACK_TERMS = 384, PACK_AHEAD = 6 };
 
 /* Rows of an operand, over some terms. */
 typedef struct pack_source {
@@ -238,6 +238,42 @@ static inline __attribute__((always_inline)) bool pack_lines(float *panels, cons
     return vectors && rest == 0 && !s->odd;
 }
 
+enum { COPY_TERMS = 4, COPY_AHEAD = 8 };
+
+/* Some terms of f32 of a panel's rows, which lie there as the panel wants them. */
+static inline __attribute__((always_inline)) void copy_terms(float *to, const int64_t width, const float *from, int64_t apart,
+                                                             const int64_t terms)
+{
+    for (int64_t k = 0; k < terms; k++, from += apart) {
+        for (int64_t i = 0; i < width * (int64_t)sizeof *from; i += 64)
+            ask_for_line((const char *)(from + COPY_AHEAD * apart) + i);
+        memcpy(to + k * width, from, (size_t)width * sizeof *to);
+    }
+}
+
+/* Whether whole panels can be copied. */
+static inline bool copies_lines(const pack_source *s)
+{
+    return s->row == 1 && s->dtype == TRINE_F32 && !s->pairs && !s->gather && !s->scale;
+}
+
+/* So many whole panels. Several terms of each at a time: every panel is a stream of its own to the processor. */
+static inline __attribute__((always_inline)) void copy_lines(float *panels, const int64_t width, const pack_source *s,
+                                                             int64_t first_row, int64_t count)
+{
+    const int64_t apart = s->panel ? s->panel : width * s->terms;
+    for (int64_t k = 0; k < s->terms; k += COPY_TERMS) {
+        const float *from = (const float *)s->data + s->first + first_row + k * s->k;
+        float *to = panels + k * width;
+        for (int64_t i = 0; i < count; i++, to += apart, from += width) {
+            if (s->terms - k >= COPY_TERMS)
+                copy_terms(to, width, from, s->k, COPY_TERMS);
+            else
+                copy_terms(to, width, from, s->k, s->terms - k);
+        }
+    }
+}
+
 /* ---- Dense along k, or neither: one panel, turned ---- */
 
 /* VEC_LANES numbers of each of VEC_LANES lines, from byte `at` of them on, become VEC_LANES rows of n numbers, `pitch` apart:
@@ -320,9 +356,16 @@ static inline __attribute__((always_inline)) void pack_panels(const cpu_team *te
     const int64_t count = (s->rows + width - 1) / width, size = width * s->terms, apart = s->panel ? s->panel : size;
     const bool lines = s->row == 1 || s->k != 1;
     const int64_t group = lines ? PACK_GROUP : 1;
-    const cpu_range mine = team_range(team, count, group);
-    for (int64_t i = mine.begin; i < mine.end; i += group) {
-        const int64_t first = i * width, last = mine.end - i < group ? mine.end : i + group;
+    const bool copies = copies_lines(s);
+    const cpu_range mine = team_range(team, count, copies ? 1 : group);
+    for (int64_t i = mine.begin, last; i < mine.end; i = last) {
+        const int64_t first = i * width;
+        last = mine.end - i < group ? mine.end : i + group;
+        if (copies && s->rows / width > i) { /* a last panel that is not whole by itself */
+            last = last < s->rows / width ? last : s->rows / width;
+            copy_lines(panels + i * apart, width, s, first, last - i);
+            continue;
+        }
         const int64_t rows = s->rows - first < (last - i) * width ? s->rows - first : (last - i) * width;
         vec_halves least = (vec_halves){0} - 1;
         bool looked = false;
@@ -343,6 +386,11 @@ static __attribute__((unused)) void pack_a(const cpu_team *team, float *panels, 
 static __attribute__((unused)) void pack_b(const cpu_team *team, float *panels, float *subnormal, const pack_source *s)
 {
     pack_panels(team, panels, subnormal, NR, s);
+}
+
+static __attribute__((unused)) void pack_wide_b(const cpu_team *team, float *panels, float *subnormal, const pack_source *s)
+{
+    pack_panels(team, panels, subnormal, WIDE_NR, s);
 }
 
 #endif

@@ -1,12 +1,17 @@
 /* The micro-kernel of rows that are multiplied where they lie (matmul_in_place.h). As matmul_kernel.h's it keeps MR x NR sums in
- * registers and adds NR / VEC_LANES vectors of b times MR numbers of a for each term, but these come from MR addresses. */
+ * registers and adds NR / VEC_LANES vectors of b times MR numbers of a for each term, but these come from MR addresses.
+ *
+ * Or WIDE_MR x WIDE_NR sums: fewer rows, whose lines meet in one set of the L1 cache where rows lie some multiple of 4 KiB apart
+ * (Granite Rapids, two cores, rows of 2048: 8 x 48 makes 357 GFLOP/s, 12 x 32 326, packed 355). */
 #ifndef TRINE_CPU_MATMUL_PLACE_KERNEL_H
 #define TRINE_CPU_MATMUL_PLACE_KERNEL_H
 
 #include "backends/cpu/matmul_pack.h"
 
-/* PLACE_ROWS: whose addresses lie together, a multiple of VEC_LANES. */
-enum { PLACE_TILES = 16, PLACE_ROWS = PLACE_TILES * MR };
+/* PLACE_ROWS: whose addresses lie together, a multiple of VEC_LANES and of the rows of a tile. */
+enum { PLACE_ROWS = 16 * MR, PLACE_TILES = PLACE_ROWS / WIDE_MR };
+
+typedef char place_rows_are_whole_tiles[PLACE_ROWS % WIDE_MR == 0 && PLACE_ROWS % VEC_LANES == 0 ? 1 : -1];
 
 typedef struct place_tile {
     const uintptr_t *row; /* row[tap][i] */
@@ -15,24 +20,26 @@ typedef struct place_tile {
     float *out;
     int64_t pitch;
     bool add;
-    bool odd;      /* the last pair of each tap lacks its second, which is not read */
-    bool looks;    /* for subnormal terms */
-    int64_t ahead; /* bytes from the last tap's terms to others that are read later; 0: the rows have been read before */
+    bool odd;         /* the last pair of each tap lacks its second, which is not read */
+    bool looks;       /* for subnormal terms */
+    int64_t ahead;    /* bytes from the last tap's terms to others that are read later; 0: the rows have been read before */
+    const char *next; /* a part of what is multiplied later, to come to the L2 cache meanwhile: */
+    int64_t lines;    /* so many of its lines for every VEC_LANES terms; 0: none */
 } place_tile;
 
 /* Terms that no tile has read before come from memory: the kernel asks for what lies `ahead` bytes behind them and may look
  * for subnormal ones. *least stays in memory, for the sums need the registers. */
-static inline __attribute__((always_inline)) void read_ahead(const panel_kind kind, const char *const *from, const place_tile *t,
-                                                             vec_halves *least)
+static inline __attribute__((always_inline)) void read_ahead(const panel_kind kind, const int rows, const char *const *from,
+                                                             const place_tile *t, vec_halves *least)
 {
 #pragma GCC unroll 16
-    for (int i = 0; i < MR; i++) __builtin_prefetch((const void *)((uintptr_t)from[i] + (uintptr_t)t->ahead));
+    for (int i = 0; i < rows; i++) __builtin_prefetch((const void *)((uintptr_t)from[i] + (uintptr_t)t->ahead));
 #if defined __AVX512F__
     if (kind == PANEL_TERMS || !t->looks) return;
     __m512i ones, all = (__m512i)*least;
     __asm__ volatile("vpternlogd $255, %0, %0, %0" : "=v"(ones)); /* made anew each time, too */
 #pragma GCC unroll 16
-    for (int i = 0; i < MR; i++) {
+    for (int i = 0; i < rows; i++) {
         const __m512i x = _mm512_loadu_si512(from[i]);
         all = _mm512_min_epu16(all, _mm512_add_epi16(_mm512_add_epi16(x, x), ones));
     }
@@ -43,26 +50,27 @@ static inline __attribute__((always_inline)) void read_ahead(const panel_kind ki
 #endif
 }
 
-/* sum += the products of n numbers at the rows' places. `kind` is a constant. */
-static inline __attribute__((always_inline)) void add_places(const panel_kind kind, const char *const *from, const int64_t n,
-                                                             const float *restrict b, vec (*sum)[NV])
+/* sum += the products of n numbers at the rows' places. `kind`, `rows` and `nv` are constants. */
+static inline __attribute__((always_inline)) void add_places(const panel_kind kind, const int rows, const int nv,
+                                                             const char *const *from, const int64_t n, const float *restrict b,
+                                                             vec (*sum)[WIDE_NV])
 {
-    for (int64_t k = 0; k < n; k++, b += NR) {
-        vec right[NV];
-        for (int j = 0; j < NV; j++) right[j] = vec_load(b + j * VEC_LANES);
+    for (int64_t k = 0; k < n; k++, b += nv * VEC_LANES) {
+        vec right[WIDE_NV];
+        for (int j = 0; j < nv; j++) right[j] = vec_load(b + j * VEC_LANES);
 #pragma GCC unroll 16
-        for (int i = 0; i < MR; i++) {
+        for (int i = 0; i < rows; i++) {
             float number;
             memcpy(&number, from[i] + k * (int64_t)sizeof number, sizeof number);
             const vec left = vec_all(number);
-            for (int j = 0; j < NV; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
+            for (int j = 0; j < nv; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
         }
     }
 }
 
 /* The products of a last term alone. It is loaded with the one before it. */
 static inline __attribute__((always_inline)) void add_last_place(const panel_kind kind, const char *const *from, const int64_t n,
-                                                                 const float *restrict b, vec (*sum)[NV])
+                                                                 const float *restrict b, vec (*sum)[WIDE_NV])
 {
     vec right[NV];
     for (int j = 0; j < NV; j++) right[j] = vec_load(b + j * VEC_LANES);
@@ -75,66 +83,89 @@ static inline __attribute__((always_inline)) void add_last_place(const panel_kin
     }
 }
 
-/* As multiply_panels (matmul_kernel.h), of a whole tile of rows. `kind` and `first` are constants. first: nobody has read the last
- * tap before; true if it is the only one and there were subnormal terms: nothing is written then. What is volatile shall leave the
- * registers to pointers and sums. */
-static inline __attribute__((always_inline)) bool multiply_places(const panel_kind kind, const bool first, const place_tile *of)
+/* As multiply_panels (matmul_kernel.h), of a whole tile of rows. All but the tile are constants. first: nobody has read the last
+ * tap before; true if it is the only one and there were subnormal terms: nothing is written then. asks: for t->next. What is
+ * volatile shall leave the registers to pointers and sums. */
+static inline __attribute__((always_inline)) bool multiply_places(const panel_kind kind, const int rows, const int nv,
+                                                                  const bool first, const bool asks, const place_tile *of)
 {
     const place_tile *volatile const t = of;
     volatile int64_t tap = 0, left;
-    vec sum[MR][NV] = {0};
+    const char *volatile next = t->next;
+    vec sum[MR][WIDE_NV] = {0};
     vec_halves least = (vec_halves){0} - 1;
     const float *b = t->b;
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < nv; j++) __builtin_prefetch(t->out + i * t->pitch + (j + 1) * VEC_LANES - 1, 1);
     for (; tap < t->taps; tap++) {
         const uintptr_t *row = t->row + tap * PLACE_ROWS;
         const char *from[MR];
 #pragma GCC unroll 16
-        for (int i = 0; i < MR; i++) from[i] = (const char *)row[i];
+        for (int i = 0; i < rows; i++) from[i] = (const char *)row[i];
         left = t->terms - (kind != PANEL_TERMS && t->odd);
         const bool new = first &&tap + 1 == t->taps;
-        for (; new &&left >= VEC_LANES; left -= VEC_LANES, b += VEC_LANES * NR) {
-            read_ahead(kind, from, t, &least);
-            add_places(kind, from, VEC_LANES, b, sum);
+        for (; new &&left >= VEC_LANES; left -= VEC_LANES, b += VEC_LANES * nv * VEC_LANES) {
+            read_ahead(kind, rows, from, t, &least);
+            add_places(kind, rows, nv, from, VEC_LANES, b, sum);
 #pragma GCC unroll 16
-            for (int i = 0; i < MR; i++) from[i] += sizeof(vec);
+            for (int i = 0; i < rows; i++) from[i] += sizeof(vec);
+        }
+        for (; asks && left >= VEC_LANES; left -= VEC_LANES, b += VEC_LANES * nv * VEC_LANES) {
+            const char *line = next, *const end = line + t->lines * 64;
+            for (; line < end; line += 64) __builtin_prefetch(line, 0, 2);
+            next = end;
+            add_places(kind, rows, nv, from, VEC_LANES, b, sum);
+#pragma GCC unroll 16
+            for (int i = 0; i < rows; i++) from[i] += sizeof(vec);
         }
         const int64_t rest = left;
-        add_places(kind, from, rest, b, sum);
-        b += rest * NR;
+        add_places(kind, rows, nv, from, rest, b, sum);
+        b += rest * nv * VEC_LANES;
         if (kind != PANEL_TERMS && t->odd) {
             add_last_place(kind, from, rest, b, sum);
             b += NR;
         }
         if (!new || !rest) continue;
 #pragma GCC unroll 16
-        for (int i = 0; i < MR; i++) from[i] -= (VEC_LANES - rest) * (int64_t)sizeof(float);
-        read_ahead(kind, from, t, &least);
+        for (int i = 0; i < rows; i++) from[i] -= (VEC_LANES - rest) * (int64_t)sizeof(float);
+        read_ahead(kind, rows, from, t, &least);
     }
     if (first && kind == PANEL_PAIRS && is_least_subnormal(least)) return true;
 #pragma GCC unroll 16
-    for (int i = 0; i < MR; i++)
-        for (int j = 0; j < NV; j++) {
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < nv; j++) {
             float *to = t->out + i * t->pitch + j * VEC_LANES;
             vec_store(to, t->add ? vec_load(to) + sum[i][j] : sum[i][j]);
         }
     return false;
 }
 
-#define MULTIPLY_PLACES(name, kind, first) \
-    static __attribute__((noinline)) bool name(const place_tile *tile) { return multiply_places(kind, first, tile); }
-MULTIPLY_PLACES(multiply_places_of_terms, PANEL_TERMS, false)
-MULTIPLY_PLACES(multiply_new_terms, PANEL_TERMS, true)
+#define MULTIPLY_PLACES(name, kind, rows, nv, first, asks) \
+    static __attribute__((noinline)) bool name(const place_tile *tile) \
+    { \
+        return multiply_places(kind, rows, nv, first, asks, tile); \
+    }
+MULTIPLY_PLACES(multiply_places_of_terms, PANEL_TERMS, MR, NV, false, false)
+MULTIPLY_PLACES(multiply_places_and_ask, PANEL_TERMS, MR, NV, false, true)
+MULTIPLY_PLACES(multiply_new_terms, PANEL_TERMS, MR, NV, true, false)
 #if defined __AVX512F__
-MULTIPLY_PLACES(multiply_places_of_pairs, PANEL_PAIRS, false)
-MULTIPLY_PLACES(multiply_new_pairs, PANEL_PAIRS, true)
-MULTIPLY_PLACES(multiply_places_in_f32, PANEL_PAIRS_IN_F32, false)
+MULTIPLY_PLACES(multiply_wide_terms, PANEL_TERMS, WIDE_MR, WIDE_NV, false, true)
+MULTIPLY_PLACES(multiply_new_wide_terms, PANEL_TERMS, WIDE_MR, WIDE_NV, true, false)
+MULTIPLY_PLACES(multiply_places_of_pairs, PANEL_PAIRS, MR, NV, false, false)
+MULTIPLY_PLACES(multiply_new_pairs, PANEL_PAIRS, MR, NV, true, false)
+MULTIPLY_PLACES(multiply_places_in_f32, PANEL_PAIRS_IN_F32, MR, NV, false, false)
 #endif
 #undef MULTIPLY_PLACES
 
 /* *subnormal: whether rows or columns have such terms; of new rows it is found out. */
-static void multiply_tile(bool pairs, const place_tile *t, bool *subnormal)
+static void multiply_tile(bool pairs, bool wide, const place_tile *t, bool *subnormal)
 {
 #if defined __AVX512F__
+    if (wide) {
+        (t->ahead ? multiply_new_wide_terms : multiply_wide_terms)(t);
+        return;
+    }
     if (pairs && t->ahead && !*subnormal) {
         *subnormal = multiply_new_pairs(t);
         if (!*subnormal) return;
@@ -144,8 +175,8 @@ static void multiply_tile(bool pairs, const place_tile *t, bool *subnormal)
         return;
     }
 #endif
-    (void)pairs, (void)subnormal;
-    (t->ahead ? multiply_new_terms : multiply_places_of_terms)(t);
+    (void)pairs, (void)wide, (void)subnormal;
+    (t->ahead ? multiply_new_terms : t->lines ? multiply_places_and_ask : multiply_places_of_terms)(t);
 }
 
 #endif

@@ -7,7 +7,9 @@
 #include "backends/cpu/matmul_register.h"
 
 enum {
-    PLACE_COLUMNS = 8 * NR,
+    PLACE_COLUMNS = 8 * NR, /* of a task; in wide panels */
+    PLACE_WIDE_COLUMNS = 12 * WIDE_NR,
+    PLACE_WIDE_GAIN = 12, /* what wide panels save: one part in so many */
     PLACE_STEP = 2304,
     PLACE_TERMS_LEAST = 16, /* of a tap */
     PLACE_JOINED_LEAST = 3, /* elements of a line of taps that is taken as one */
@@ -25,12 +27,14 @@ typedef struct place_plan {
     trine_conv_operand o; /* the rows */
     bool pairs, turned;   /* turned: rows are d's columns */
     bool stream;          /* d is written past the caches */
-    bool odd;             /* the last pair of a tap lacks its second */
-    bool shared;          /* several taps meet a pixel */
+    bool wide_panels;
+    bool odd;    /* the last pair of a tap lacks its second */
+    bool shared; /* several taps meet a pixel */
     int64_t rows, columns, pitch;
-    int64_t taps, terms;    /* taps, numbers of one */
-    int64_t wide, channels; /* pixels of a tap, elements of a pixel */
-    int64_t parts, part;    /* of a tap where it is longer than a step */
+    int64_t tile, panel, group; /* rows of a tile, columns of a panel, of a task */
+    int64_t taps, terms;        /* taps, numbers of one */
+    int64_t wide, channels;     /* pixels of a tap, elements of a pixel */
+    int64_t parts, part;        /* of a tap where it is longer than a step */
     int64_t step_taps, steps;
     int64_t piece, pieces;       /* numbers that are packed at once; how often in a step, at most */
     int64_t segment, segments;   /* pixels of a line that are looked at together; how many such */
@@ -72,6 +76,13 @@ static inline bool lies_in_place(const trine_conv_operand *o, trine_dtype dtype)
            terms >= (joined ? PLACE_JOINED_LEAST : (pairs ? 2 : 1) * PLACE_TERMS_LEAST) && trine_conv_count(t) > 0;
 }
 
+/* Products of f32 on Intel's processors, unless there are too few columns for it; AMD's were not measured. */
+static inline bool prefers_wide_panels(trine_dtype dtype, int64_t columns)
+{
+    const int64_t wide = blocks_of(columns, WIDE_NR) * WIDE_NR, other = blocks_of(columns, NR) * NR;
+    return WIDE_NR > NR && dtype == TRINE_F32 && prefers_l2() && wide - wide / PLACE_WIDE_GAIN < other;
+}
+
 static inline place_plan place_plan_make(const trine_product *p, const trine_conv_operand *o, bool turned)
 {
     const bool joined = joins_taps(o, p->dtype);
@@ -80,7 +91,11 @@ static inline place_plan place_plan_make(const trine_product *p, const trine_con
     w.stream = !turned && span_should_stream(p->m * p->n * size_of(p->d_dtype) * p->batch.numel);
     w.rows = turned ? p->n : p->m;
     w.columns = turned ? p->m : p->n;
-    w.pitch = blocks_of(w.columns, NR) * NR;
+    w.wide_panels = prefers_wide_panels(p->dtype, w.columns);
+    w.tile = w.wide_panels ? WIDE_MR : MR;
+    w.panel = w.wide_panels ? WIDE_NR : NR;
+    w.group = w.wide_panels ? PLACE_WIDE_COLUMNS : PLACE_COLUMNS;
+    w.pitch = blocks_of(w.columns, w.panel) * w.panel;
     w.taps = t->size[0] * t->size[1];
     w.terms = blocks_of(t->size[2], w.pairs ? 2 : 1);
     w.wide = joined ? o->terms.size[1] : 1;
@@ -94,11 +109,11 @@ static inline place_plan place_plan_make(const trine_product *p, const trine_con
     w.pieces = blocks_of(w.parts > 1 ? w.part : w.step_taps * w.terms, w.piece);
     w.steps = w.parts > 1 ? w.taps * w.parts : blocks_of(w.taps, w.step_taps);
     w.packed = (size_t)(w.pitch * w.taps * w.terms);
-    w.flags = (size_t)(w.pitch / NR * w.steps * w.pieces);
+    w.flags = (size_t)(w.pitch / w.panel * w.steps * w.pieces);
     w.segment = w.channels < PLACE_SEGMENT / 32 ? PLACE_SEGMENT / w.channels : 32;
     w.segments = w.pairs && w.shared ? o->rows.size[0] * o->height * blocks_of(o->width, w.segment) : 0;
     w.place = (w.packed + w.flags + (size_t)w.segments / sizeof(float) + 1 + 15) / 16 * 16;
-    w.sums = (size_t)(PLACE_ROWS * smaller(w.pitch, PLACE_COLUMNS)) * (turned ? 2 : 1);
+    w.sums = (size_t)(PLACE_ROWS * smaller(w.pitch, w.group)) * (turned ? 2 : 1);
     w.own = w.sums + (joined ? (size_t)(PLACE_ROWS * w.step_taps * w.terms + 15) / 16 * 16 : 0);
     return w;
 }
@@ -141,7 +156,7 @@ static void find_rows(const place_plan *w, int64_t first_element, int64_t row, i
 {
     const trine_conv_operand *o = &w->o;
     const trine_conv_side *s = &o->rows;
-    const int64_t made = blocks_of(rows, MR) * MR;
+    const int64_t made = blocks_of(rows, w->tile) * w->tile;
     to->runs = to->cuts = 0;
     for (int64_t i = 0, n; i < rows; i += n) {
         const conv_place at = conv_place_of(s, row + i);

@@ -73,7 +73,7 @@ typedef struct register_step {
 } register_step;
 
 /* The tile of a panel of a and one of b; in d it may have to be cut. */
-static void make_tile(const register_step *s, bool direct, int64_t i, int64_t j)
+static void make_tile(const register_step *s, bool direct, int64_t i, int64_t j, panel_ahead ahead)
 {
     const float *a = s->a + i * MR * s->terms, *b = s->b + j * NR * s->terms;
     float *to = s->sums + i * MR * s->pitch + j * NR;
@@ -81,13 +81,21 @@ static void make_tile(const register_step *s, bool direct, int64_t i, int64_t j)
     panel_kind kind = PANEL_TERMS;
     if (s->a_subnormal) kind = s->a_subnormal[i] + s->b_subnormal[j] > 0 ? PANEL_PAIRS_IN_F32 : PANEL_PAIRS;
     if (!direct || (rows_made(rows) == rows && columns == NR)) {
-        multiply_panels(kind, a, b, s->terms, to, s->pitch, !s->first, rows);
+        multiply_panels(kind, a, b, s->terms, to, s->pitch, !s->first, rows, ahead);
         return;
     }
     _Alignas(64) float tile[MR * NR];
-    multiply_panels(kind, a, b, s->terms, tile, NR, false, rows);
+    multiply_panels(kind, a, b, s->terms, tile, NR, false, rows, ahead);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < columns; c++) to[r * s->pitch + c] = tile[r * NR + c] + (s->first ? 0 : to[r * s->pitch + c]);
+}
+
+/* The part of the next panel of b that tile `tile` of a task's `tiles` asks for. */
+static panel_ahead next_panel(const register_step *s, int64_t tile, int64_t tiles, int64_t panel)
+{
+    const int64_t each = blocks_of(NR * (int64_t)sizeof(float), tiles);
+    if (!prefers_l2() || s->a_subnormal || panel * NR >= s->columns) return (panel_ahead){0};
+    return (panel_ahead){(const char *)(s->b + panel * NR * s->terms) + tile * each * s->terms, each};
 }
 
 /* Panels [i0, i1) of a times panels [j0, j1) of b; after the last step, their part of d is finished. */
@@ -95,7 +103,7 @@ static void make_task(const trine_product *p, const product_place *at, const reg
                       int64_t i1, int64_t j0, int64_t j1)
 {
     for (int64_t j = j0; j < j1; j++)
-        for (int64_t i = i0; i < i1; i++) make_tile(s, direct, i, j);
+        for (int64_t i = i0; i < i1; i++) make_tile(s, direct, i, j, next_panel(s, i - i0, i1 - i0, j + 1));
     if (!s->last || (direct && is_plain(p))) return;
     const int64_t end = smaller(i1 * MR, s->rows), columns = smaller(j1 * NR, s->columns) - j0 * NR;
     for (int64_t r = i0 * MR; r < end; r++)

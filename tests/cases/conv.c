@@ -266,6 +266,11 @@ static const conv_case forms[] = {
     {.n = 2, .c = 12, .k = 12, .h = 9, .w = 11, .r = 3, .s = 3, .padding = 1, .groups = 3}, /* four channels a group */
     {.n = 1, .c = 72, .k = 72, .h = 7, .w = 65, .r = 3, .s = 3, .stride = 2, .padding = 2, .groups = 18},
     {.n = 2, .c = 16, .k = 16, .h = 12, .w = 10, .r = 3, .s = 3, .padding = 2, .dilation = 2, .groups = 4},
+    {.n = 2, .c = 72, .k = 72, .h = 19, .w = 34, .r = 3, .s = 3, .padding = 1, .groups = 18},
+    {.n = 2, .c = 80, .k = 80, .h = 8, .w = 11, .r = 3, .s = 3, .padding = 1, .groups = 10}, /* eight */
+    {.n = 1, .c = 24, .k = 24, .h = 9, .w = 35, .r = 3, .s = 3, .stride = 2, .padding = 1, .groups = 3},
+    {.n = 2, .c = 80, .k = 80, .h = 7, .w = 9, .r = 3, .s = 3, .padding = 2, .groups = 5}, /* sixteen */
+    {.n = 1, .c = 32, .k = 32, .h = 12, .w = 10, .r = 3, .s = 3, .padding = 2, .dilation = 2, .groups = 2},
 };
 enum { FORMS = sizeof forms / sizeof forms[0] };
 
@@ -362,13 +367,16 @@ static void check_few_channels(case_list *list, form_kind form)
             case_set_fill(&c->tensor[0], FILL_SPECIAL, 0, 1);
             case_set_fill(&c->tensor[1], FILL_UNIFORM, 0.01, 0.2);
             if (d == 0) continue; /* of many terms a huge one leaves errors of its own */
-            p = (conv_case){.n = 1, .c = 8, .k = 8, .h = 6, .w = 9, .r = 3, .s = 3, .padding = 1, .groups = 2};
-            p.dtype = case_floats[d];
-            p.last = last;
-            p.what = " special first";
-            c = new_case(list, p, form);
-            case_set_fill(&c->tensor[0], FILL_SPECIAL, 80, 1); /* some sums should have none */
-            case_set_fill(&c->tensor[1], FILL_UNIFORM, 0.01, 0.2);
+            for (int32_t each = 4; each <= 16; each *= 2) {
+                p = (conv_case){.n = 1, .c = 2 * each, .h = 6, .w = 9, .r = 3, .s = 3, .padding = 1, .groups = 2};
+                p.k = p.c;
+                p.dtype = case_floats[d];
+                p.last = last;
+                p.what = " special first";
+                c = new_case(list, p, form);
+                case_set_fill(&c->tensor[0], FILL_SPECIAL, 20 * each, 1); /* some sums should have none */
+                case_set_fill(&c->tensor[1], FILL_UNIFORM, 0.01, 0.2);
+            }
         }
 }
 
@@ -405,8 +413,8 @@ static void check_pairs(case_list *list, form_kind form)
 
 /* ---- Bench ---- */
 
-/* ResNet's first layer, 3x3 and 1x1, and those with a stride; MobileNet's and ConvNeXt's depthwise; ResNeXt's groups of 4 channels;
- * WaveNet's dilated one along one axis. */
+/* ResNet's first layer, 3x3 and 1x1, and those with a stride; MobileNet's and ConvNeXt's depthwise; ResNeXt's groups of 4
+ * to 32 channels; WaveNet's dilated one along one axis. */
 static const conv_case bench[] = {
     {.n = 64, .c = 64, .k = 64, .h = 56, .w = 56, .r = 3, .s = 3, .padding = 1},
     {.n = 32, .c = 512, .k = 512, .h = 28, .w = 28, .r = 3, .s = 3, .padding = 1},
@@ -419,6 +427,10 @@ static const conv_case bench[] = {
     {.n = 64, .c = 96, .k = 96, .h = 112, .w = 112, .r = 3, .s = 3, .stride = 2, .padding = 1, .groups = 96},
     {.n = 64, .c = 96, .k = 96, .h = 56, .w = 56, .r = 7, .s = 7, .padding = 3, .groups = 96},
     {.n = 32, .c = 128, .k = 128, .h = 56, .w = 56, .r = 3, .s = 3, .padding = 1, .groups = 32},
+    {.n = 32, .c = 256, .k = 256, .h = 28, .w = 28, .r = 3, .s = 3, .padding = 1, .groups = 32},
+    {.n = 32, .c = 512, .k = 512, .h = 14, .w = 14, .r = 3, .s = 3, .padding = 1, .groups = 32},
+    {.n = 32, .c = 1024, .k = 1024, .h = 7, .w = 7, .r = 3, .s = 3, .padding = 1, .groups = 32},
+    {.n = 32, .c = 256, .k = 256, .h = 56, .w = 56, .r = 3, .s = 3, .stride = 2, .padding = 1, .groups = 32},
     {.n = 16, .c = 128, .k = 128, .w = 8192, .r = 1, .s = 3, .padding = 4, .dilation = 4},
 };
 
