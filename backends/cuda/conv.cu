@@ -28,6 +28,7 @@ static const trine_variant forward_variants[] = {
     {"sm90", sm90::conv_forward<-1>},
     {"depthwise_ring", sm90::depthwise_ring_forward},
     {"depthwise", simt::depthwise_forward},
+    {"group_tiles", sm80::group_tiles_forward},
     {"few_channels", simt::few_forward},
     {"sm80", sm80::conv_forward<-1>},
     {"implicit_gemm", simt::conv_forward},
@@ -39,13 +40,22 @@ static const trine_variant forward_variants[] = {
     {"sm80_64x64", sm80::conv_forward<2>},
 };
 static const trine_variant data_variants[] = {
-    {"pointwise", simt::pointwise_data}, {"sm90", sm90::conv_data<-1>}, {"depthwise_ring", sm90::depthwise_ring_data},
-    {"depthwise", simt::depthwise_data}, {"few_channels", simt::few_data}, {"sm80", sm80::conv_data<-1>},
-    {"implicit_gemm", simt::conv_data}};
-static const trine_variant weight_variants[] = {{"pointwise", pointwise_weight},
-                                                {"sm90", sm90::conv_weight},
-                                                {"depthwise", simt::depthwise_weight},
-                                                {"sm80", sm80::conv_weight<-1>},
-                                                {"implicit_gemm", simt::conv_weight}};
+    {"pointwise", simt::pointwise_data},
+    {"sm90", sm90::conv_data<-1>},
+    {"depthwise_ring", sm90::depthwise_ring_data},
+    {"depthwise", simt::depthwise_data},
+    {"group_tiles", sm80::group_tiles_data},
+    {"few_channels", simt::few_data},
+    {"sm80", sm80::conv_data<-1>},
+    {"implicit_gemm", simt::conv_data},
+};
+static const trine_variant weight_variants[] = {
+    {"pointwise", pointwise_weight},
+    {"sm90", sm90::conv_weight},
+    {"depthwise", simt::depthwise_weight},
+    {"group_tiles", sm80::group_tiles_weight},
+    {"sm80", sm80::conv_weight<-1>},
+    {"implicit_gemm", simt::conv_weight},
+};
 
 #include "backends/simt/conv_ops.h"

@@ -2,6 +2,7 @@
  * whose channels do not lie densely are turned first, or, the result, afterwards (conv_turn.h). */
 #include "backends/cuda/target.h"
 
+#include "backends/cuda/conv_groups_weight_sm80.h"
 #include "backends/cuda/conv_sm80.h"
 #include "backends/cuda/conv_turn.h"
 #include "core/inner_call.h"
@@ -95,12 +96,12 @@ struct turned_request {
     bool copied[conv_tensors];
     size_t bytes; /* of the copies, from a multiple of 256 on */
 };
-static turned_request turn_of(const conv_request &r, char *workspace)
+static turned_request turn_of(const conv_request &r, char *workspace, bool any_filters)
 {
     turned_request t = {};
     for (int i = 0; i < conv_tensors; i++) {
         t.of[i] = view_channels_last(r.of[i], r);
-        t.copied[i] = !lies_channels_last(t.of[i], i == r.made);
+        t.copied[i] = !(any_filters && i == conv_filter) && !lies_channels_last(t.of[i], i == r.made);
         if (!t.copied[i]) continue;
         t.of[i] = trine_tensor_make(workspace ? workspace + t.bytes : nullptr, t.of[i].dtype, t.of[i].ndim, t.of[i].shape);
         t.bytes += (size_t(trine_tensor_numel(&t.of[i])) * size_t(bytes_of(t.of[i])) + 255) / 256 * 256;
@@ -128,11 +129,12 @@ static trine_status turn_out(trine_call *call, const conv_request &r, const turn
 
 using by_products_fn = trine_status (*)(trine_call *, const void *, simt::conv_product_fn);
 
-static bool in_eights(const conv_request &r)
+static bool in_eights(const conv_request &r, bool any_filters)
 {
     const int64_t groups = trine_conv_groups(&r.window);
     const int32_t channel = trine_conv_channel(&r.window, r.channels_last);
-    bool fits = r.of[conv_filter].shape[channel] % 8 == 0 && r.of[conv_filter].shape[0] / groups % 8 == 0;
+    const int64_t together = any_filters ? groups : 1; /* channels that have to be in eights: all, or a group's */
+    bool fits = r.of[conv_filter].shape[channel] * together % 8 == 0 && r.of[conv_filter].shape[0] / groups * together % 8 == 0;
     for (int i = 0; i < conv_tensors; i++) fits = fits && trine_tensor_numel(&r.of[i]) > 0;
     return fits;
 }
@@ -149,24 +151,26 @@ template <class Args> static trine_status run_turned(trine_call *call, Args args
     return trine_inner_done(call, needed, &inner, by_products(&inner, &args, product));
 }
 
+/* any_filters: the product takes filters as they lie. */
 template <class Args> static trine_status run_conv(trine_call *call, const void *given, by_products_fn by_products,
-                                                   trine_op_fn portable, simt::conv_product_fn product)
+                                                   trine_op_fn portable, simt::conv_product_fn product, bool any_filters = false)
 {
     const Args &args = *static_cast<const Args *>(given);
     const conv_request r = request_of(args);
     TRINE_REQUIRE_THAT(call, r.of[r.made == conv_x].dtype != TRINE_F32 || r.precision == TRINE_MATMUL_TF32,
                        "needs f16, bf16, or f32 with precision TF32");
-    const turned_request asked = turn_of(r, nullptr);
-    TRINE_REQUIRE_THAT(call, asked.bytes == 0 || in_eights(r), "needs channels in eights");
+    const turned_request asked = turn_of(r, nullptr, any_filters);
+    TRINE_REQUIRE_THAT(call, asked.bytes == 0 || in_eights(r, any_filters), "needs channels in eights");
     for (int i = 0; i < conv_tensors; i++)
-        if (i != r.made && !asked.copied[i] && !simt::aligned16(r.of[i].data)) return portable(call, given);
+        if (i != r.made && !(any_filters && i == conv_filter) && !asked.copied[i] && !simt::aligned16(r.of[i].data))
+            return portable(call, given);
     if (asked.bytes == 0) return by_products(call, given, product);
     size_t needed = 0;
     trine_status status = run_turned(call, args, asked, by_products, product, true, &needed);
     if (status != TRINE_OK) return status;
     TRINE_END_OF_QUERY(call, asked.bytes + 256 + needed);
     const turned_request t =
-        turn_of(r, reinterpret_cast<char *>((reinterpret_cast<uintptr_t>(call->workspace) + 255) / 256 * 256));
+        turn_of(r, reinterpret_cast<char *>((reinterpret_cast<uintptr_t>(call->workspace) + 255) / 256 * 256), any_filters);
     status = turn_in(call, r, t);
     if (status == TRINE_OK) status = run_turned(call, args, t, by_products, product, false, &needed);
     return status == TRINE_OK ? turn_out(call, r, t) : status;
@@ -186,6 +190,22 @@ template <int tile> trine_status conv_weight(trine_call *call, const void *args)
     return run_conv<trine_conv_backward_weight_args>(call, args, simt::conv_weight_by, trine_cuda_conv_weight_portable,
                                                      conv_product<tile>);
 }
+trine_status group_tiles_forward(trine_call *call, const void *args)
+{
+    return run_conv<trine_conv_args>(call, args, simt::conv_forward_by, trine_cuda_conv_forward_portable, group_tiles_product,
+                                     true);
+}
+trine_status group_tiles_data(trine_call *call, const void *args)
+{
+    return run_conv<trine_conv_backward_data_args>(call, args, simt::conv_data_by, trine_cuda_conv_data_portable,
+                                                   group_tiles_product, true);
+}
+trine_status group_tiles_weight(trine_call *call, const void *args)
+{
+    return run_conv<trine_conv_backward_weight_args>(call, args, simt::conv_weight_by, trine_cuda_conv_weight_portable,
+                                                     group_tiles_weight_product, true);
+}
+
 template trine_status conv_forward<any_tile>(trine_call *, const void *);
 template trine_status conv_forward<0>(trine_call *, const void *);
 template trine_status conv_forward<1>(trine_call *, const void *);

@@ -30,6 +30,9 @@ namespace sm80 {
 template <int tile> trine_status conv_forward(trine_call *call, const void *args); /* -1 to 2 */
 template <int tile> trine_status conv_data(trine_call *call, const void *args);    /* -1 */
 template <int tile> trine_status conv_weight(trine_call *call, const void *args);  /* -1 */
+trine_status group_tiles_forward(trine_call *call, const void *args);
+trine_status group_tiles_data(trine_call *call, const void *args);
+trine_status group_tiles_weight(trine_call *call, const void *args);
 
 } // namespace sm80
 
