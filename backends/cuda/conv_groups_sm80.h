@@ -1,5 +1,5 @@
-/* group_tiles: convolutions of f16 and bf16 by 3 x 3 in groups of 4, 8 or 16 channels in and out (ResNeXt's, RegNet's), and their
- * data gradients with a stride of 1, by the instruction of a warp. A tile of an ordinary matrix product would be mostly empty, or
+/* group_tiles: convolutions of f16 and bf16 by up to 3 x 3 in groups of 4, 8 or 16 channels in and out (ResNeXt's, RegNet's), and their
+ * data gradients, by the instruction of a warp. A tile of an ordinary matrix product would be mostly empty, or
  * mix groups: zeros times another group's infinity are no zeros. Here a's 16 rows are pixels, and its 16 terms belong to one group:
  * four taps of 4 channels, two of 8, or one of 16.
  *
@@ -36,17 +36,19 @@ template <class T, int CG> struct group_filters {
     uint32_t b[pairs][steps][across][2];
 
     /* Two neighbouring channels of a tap, from `channel` on; `output`: of all; `from`: the first filter of group `group`. */
-    static TRINE_DEVICE_METHOD uint32_t two(const group_tiles<T> &p, const T *from, int32_t group, int32_t output, int32_t tap,
-                                            int32_t channel)
+    template <bool WHOLE> static TRINE_DEVICE_METHOD uint32_t two(const group_tiles<T, WHOLE> &p, const T *from, int32_t group,
+                                                                  int32_t output, int32_t tap, int32_t channel)
     {
-        if (output >= p.channels || tap >= tiles_taps) return 0;
+        if (output >= p.channels || tap >= p.taps()) return 0;
         const simt::conv_side &rows = p.filters.rows, &terms = p.filters.terms;
-        const T *of = from + (output / CG - group) * p.filters.group + output % CG * rows.stride[2] +
-                      tap / tiles_side * terms.stride[0] + tap % tiles_side * terms.stride[1] + channel * terms.stride[2];
+        const int line = p.line_of(tap);
+        const T *of = from + (output / CG - group) * p.filters.group + output % CG * rows.stride[2] + line * terms.stride[0] +
+                      (tap - line * p.taps_w) * terms.stride[1] + channel * terms.stride[2];
         return uint32_t(of[0].bits) | uint32_t(of[terms.stride[2]].bits) << 16;
     }
     /* first_channel: the warp's. */
-    TRINE_DEVICE_METHOD group_filters(const group_tiles<T> &p, const T *from, int32_t group, int32_t first_channel)
+    template <bool WHOLE>
+    TRINE_DEVICE_METHOD group_filters(const group_tiles<T, WHOLE> &p, const T *from, int32_t group, int32_t first_channel)
     {
         const int lane = int(threadIdx.x) % 32, column = lane / 4, own = lane % 4;
 #pragma unroll
@@ -66,19 +68,23 @@ template <class T, int CG> struct group_filters {
 };
 
 /* The filters of a block's groups to shared memory, where they are picked from in any order. */
-template <class T, int CG> TRINE_DEVICE void copy_filters(const group_tiles<T> &p, int32_t first_channel, uint32_t to)
+template <class T, int CG, bool WHOLE>
+TRINE_DEVICE void copy_filters(const group_tiles<T, WHOLE> &p, int32_t first_channel, uint32_t to)
 {
-    enum { pack = 16 / sizeof(T), all = tiles_channels * tiles_taps * CG / pack };
-    const int32_t left = (p.channels - first_channel) * (tiles_taps * CG) / pack;
-    const T *from = p.filters.data + first_channel / CG * p.filters.group;
-    for (int32_t i = int(threadIdx.x); i < all && i < left; i += tiles_threads)
-        mma_sync::copy16_if(to + uint32_t(i * 16), from + i * pack, true);
+    enum { pack = 16 / sizeof(T), each = tiles_taps * CG * CG / pack, all = tiles_channels / CG * each };
+    const T *from = p.filters.data - p.filters_first + first_channel / CG * p.filters.group;
+    for (int32_t i = int(threadIdx.x); i < all; i += tiles_threads) {
+        const int32_t left = (p.filters_span - i % each * pack) * int32_t(sizeof(T));
+        const bool some = left > 0 && first_channel + i / each * CG < p.channels;
+        mma_sync::copy16(to + uint32_t(i * 16), some ? from + i * pack : p.x, some ? left < 16 ? left : 16 : 0);
+    }
 }
 
 /* tile: the warp's channels of the first pixel; zeros: an address of some. Of 4 channels two groups come with a load, and a column of b
  * is of either: both are multiplied, and each column keeps its own group's sum. */
-template <class T> TRINE_DEVICE void multiply_pixels(float (&sum)[segments][4], const group_filters<T, 4> &f,
-                                                     const group_tiles<T> &p, uint32_t tile, uint32_t, int32_t first_pixel)
+template <class T, bool WHOLE> TRINE_DEVICE void multiply_pixels(float (&sum)[segments][4], const group_filters<T, 4> &f,
+                                                                 const group_tiles<T, WHOLE> &p, uint32_t tile, uint32_t,
+                                                                 int32_t first_pixel)
 {
     const int lane = int(threadIdx.x) % 32, own = lane % 4;
     const uint32_t at[2] = {tile + pixel_bytes(p, first_pixel + lane / 4), tile + pixel_bytes(p, first_pixel + lane / 4 + 8)};
@@ -93,7 +99,7 @@ template <class T> TRINE_DEVICE void multiply_pixels(float (&sum)[segments][4], 
             uint4 v[2] = {};
 #pragma unroll
             for (int r = 0; r < 2; r++)
-                if (4 * s + own < tiles_taps) v[r] = load_words(at[r] + uint32_t(tap[s] + i * 16));
+                if (4 * s + own < p.taps()) v[r] = load_words(at[r] + uint32_t(tap[s] + i * 16));
             const uint32_t first[4] = {v[0].x, v[1].x, v[0].y, v[1].y}, second[4] = {v[0].z, v[1].z, v[0].w, v[1].w};
             mma_sync::multiply(both[0], first, f.b[i][s][0][0], f.b[i][s][0][1], T{});
             mma_sync::multiply(both[1], second, f.b[i][s][0][0], f.b[i][s][0][1], T{});
@@ -104,9 +110,9 @@ template <class T> TRINE_DEVICE void multiply_pixels(float (&sum)[segments][4], 
 }
 
 /* Of 8 and 16 channels, whose lines ldmatrix takes as they lie. */
-template <class T, int CG> TRINE_DEVICE void multiply_pixels(float (&sum)[segments][4], const group_filters<T, CG> &f,
-                                                             const group_tiles<T> &p, uint32_t tile, uint32_t zeros,
-                                                             int32_t first_pixel)
+template <class T, int CG, bool WHOLE> TRINE_DEVICE void multiply_pixels(float (&sum)[segments][4], const group_filters<T, CG> &f,
+                                                                         const group_tiles<T, WHOLE> &p, uint32_t tile,
+                                                                         uint32_t zeros, int32_t first_pixel)
 {
     using filters = group_filters<T, CG>;
     const int lane = int(threadIdx.x) % 32, second = lane / 16;
@@ -117,12 +123,13 @@ template <class T, int CG> TRINE_DEVICE void multiply_pixels(float (&sum)[segmen
         for (int e = 0; e < 4; e++) sum[i][e] = 0;
 #pragma unroll
     for (int s = 0; s < filters::steps; s++) {
+        if (s * 16 >= p.taps() * CG) break;
         const int tap = CG == 16 ? s : 2 * s + second;
         const uint32_t from = at + uint32_t(tap_bytes(p, tap));
 #pragma unroll
         for (int i = 0; i < filters::pairs; i++) {
             uint32_t a[4];
-            mma_sync::load_matrices<false>(a, tap < tiles_taps ? from + uint32_t(i * CG * 2) : zeros);
+            mma_sync::load_matrices<false>(a, tap < p.taps() ? from + uint32_t(i * CG * 2) : zeros);
 #pragma unroll
             for (int n = 0; n < filters::across; n++)
                 mma_sync::multiply(sum[i * filters::across + n], a, f.b[i][s][n][0], f.b[i][s][n][1], T{});
@@ -157,7 +164,8 @@ TRINE_DEVICE void gather_segment(uint32_t (&v)[segments])
 }
 
 /* Bias and activation. channel: of sum[0][0]. */
-template <class T, int CG> TRINE_DEVICE void finish_sums(float (&sum)[segments][4], const group_tiles<T> &p, int32_t channel)
+template <class T, int CG, bool WHOLE>
+TRINE_DEVICE void finish_sums(float (&sum)[segments][4], const group_tiles<T, WHOLE> &p, int32_t channel)
 {
 #pragma unroll 1
     for (int e = 0; e < 4 * segments; e++) {
@@ -172,8 +180,8 @@ template <class T, int CG> TRINE_DEVICE void finish_sums(float (&sum)[segments][
 }
 
 /* A pixel's sums, of row r of those of a lane. */
-template <class T> TRINE_DEVICE void put_pixel(const float (&sum)[segments][4], int r, const group_tiles<T> &p, int64_t to,
-                                               bool some, int32_t first_channel)
+template <class T, bool WHOLE> TRINE_DEVICE void put_pixel(const float (&sum)[segments][4], int r, const group_tiles<T, WHOLE> &p,
+                                                           int64_t to, bool some, int32_t first_channel)
 {
     const int own = int(threadIdx.x) % 4;
     if (p.out.wide) {
@@ -195,8 +203,8 @@ template <class T> TRINE_DEVICE void put_pixel(const float (&sum)[segments][4], 
         *reinterpret_cast<uint4 *>(static_cast<T *>(p.out.d) + to + channel) = uint4{v[0], v[1], v[2], v[3]};
 }
 
-template <class T, int CG> __global__ void __launch_bounds__(tiles_threads, tiles_blocks)
-    group_tiles_kernel(const __grid_constant__ group_tiles<T> p)
+template <class T, int CG, bool WHOLE> __global__ void __launch_bounds__(tiles_threads, tiles_blocks)
+    group_tiles_kernel(const __grid_constant__ group_tiles<T, WHOLE> p)
 {
     extern __shared__ __align__(128) unsigned char sm80_shared[];
     const uint32_t shared = uint32_t(__cvta_generic_to_shared(sm80_shared)), bytes = p.tile_bytes(), zeros = shared + 2 * bytes;
@@ -204,15 +212,15 @@ template <class T, int CG> __global__ void __launch_bounds__(tiles_threads, tile
     const int32_t chunk = int32_t(blockIdx.x) % p.chunks, first = int32_t(blockIdx.x) / p.chunks,
                   apart = int32_t(gridDim.x) / p.chunks;
     const int32_t block_channel = chunk * tiles_channels, channel = block_channel + half * (tiles_channels / 2);
-    if (p.filters_dense) copy_filters<T, CG>(p, block_channel, shared + bytes);
+    if (p.filters_span) copy_filters<T, CG>(p, block_channel, shared + bytes);
     mma_sync::commit_copies();
     copy_tile(p, first, block_channel, shared);
     mma_sync::commit_copies();
     mma_sync::wait_copies<1>();
     __syncthreads();
-    const int32_t group = p.filters_dense ? block_channel / CG : 0;
-    const group_filters<T, CG> filters(p, p.filters_dense ? reinterpret_cast<const T *>(sm80_shared + bytes) : p.filters.data,
-                                       group, channel);
+    const int32_t group = p.filters_span ? block_channel / CG : 0;
+    const group_filters<T, CG> filters(
+        p, p.filters_span ? reinterpret_cast<const T *>(sm80_shared + bytes) + p.filters_first : p.filters.data, group, channel);
     __syncthreads();
     if (threadIdx.x < tiles_zeros / 4) reinterpret_cast<uint32_t *>(sm80_shared + 2 * bytes)[threadIdx.x] = 0;
     uint32_t turn = 0;
@@ -249,23 +257,27 @@ inline bool result_lies(const trine_conv_product &p)
            strides_in_eights(p.d_rows, 3);
 }
 
-template <class T, int CG> inline trine_status group_tiles_launch(trine_call *call, const trine_conv_product &p)
+template <class T, int CG, bool WHOLE> inline trine_status group_tiles_launch(trine_call *call, const trine_conv_product &p)
 {
     const tiles_source x = tiles_source_of(p);
-    const group_tiles<T> tiles = group_tiles_of<T>(p, x, p.d_rows, tile_size_of(x, tiles_pixels, tiles_shared));
+    const group_tiles<T, WHOLE> tiles = group_tiles_of<T, WHOLE>(p, x, p.d_rows, tile_size_of(x, tiles_pixels, tiles_shared));
     const size_t bytes = size_t(tiles.in_h * tiles.pitch * tiles_pixel), filters = tiles_channels * tiles_taps * CG * sizeof(T),
                  shared = bytes + (bytes > filters ? bytes : filters) + tiles_zeros;
-    target::allow_shared(group_tiles_kernel<T, CG>, shared);
-    return simt::launch(call, group_tiles_kernel<T, CG>,
+    target::allow_shared(group_tiles_kernel<T, CG, WHOLE>, shared);
+    return simt::launch(call, group_tiles_kernel<T, CG, WHOLE>,
                         simt::grid(blocks_of_chunk(call, tiles.chunks, tiles.tiles) * tiles.chunks), tiles_threads, shared,
                         tiles);
 }
 
-template <class T> inline trine_status group_tiles_run(trine_call *call, const trine_conv_product &p)
+template <class T, bool WHOLE> inline trine_status group_tiles_run(trine_call *call, const trine_conv_product &p)
 {
-    return p.n == 4   ? group_tiles_launch<T, 4>(call, p)
-           : p.n == 8 ? group_tiles_launch<T, 8>(call, p)
-                      : group_tiles_launch<T, 16>(call, p);
+    return p.n == 4   ? group_tiles_launch<T, 4, WHOLE>(call, p)
+           : p.n == 8 ? group_tiles_launch<T, 8, WHOLE>(call, p)
+                      : group_tiles_launch<T, 16, WHOLE>(call, p);
+}
+template <class T> inline trine_status group_tiles_run_taps(trine_call *call, const trine_conv_product &p)
+{
+    return p.k == p.n * tiles_taps ? group_tiles_run<T, true>(call, p) : group_tiles_run<T, false>(call, p);
 }
 
 /* What is not aligned is implicit_gemm's, whose workspace it asks for. */
@@ -273,14 +285,14 @@ inline trine_status group_tiles_product(trine_call *call, trine_conv_product p, 
 {
     const trine_status can = group_tiles_can(call, p);
     if (can != TRINE_OK) return can;
-    TRINE_REQUIRE_THAT(call, is_channels(p.n) && p.k == p.n * tiles_taps && p.groups * p.n % 8 == 0,
-                       "needs groups of 4, 8 or 16 channels in and out, in eights, 3 x 3 taps (of a gradient: a stride of 1)");
+    TRINE_REQUIRE_THAT(call, is_channels(p.n) && p.groups * p.n % 8 == 0,
+                       "needs groups of 4, 8 or 16 channels in and out, in eights");
     TRINE_REQUIRE_THAT(call, tiles_lie(tiles_source_of(p), p.n) && result_lies(p),
-                       "needs 3 x 3 taps and channels that lie densely");
+                       "needs up to 3 x 3 taps, and channels that lie densely");
     TRINE_REQUIRE_THAT(call, tile_size_of(tiles_source_of(p), tiles_pixels, tiles_shared).in_h > 0,
                        "needs taps that are closer together");
     if (only_ask || !simt::aligned16(p.a.data) || !simt::aligned16(p.d)) return simt::conv_portable(call, p, needed, only_ask);
-    return p.dtype == TRINE_F16 ? group_tiles_run<simt::f16>(call, p) : group_tiles_run<simt::bf16>(call, p);
+    return p.dtype == TRINE_F16 ? group_tiles_run_taps<simt::f16>(call, p) : group_tiles_run_taps<simt::bf16>(call, p);
 }
 
 } // namespace sm80

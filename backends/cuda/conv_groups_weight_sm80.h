@@ -11,7 +11,7 @@
 namespace sm80 {
 
 template <class T> struct group_tiles_gradient {
-    group_tiles<T> tiles; /* to_image, to_line, to_pixel: of dy */
+    group_tiles<T, true> tiles; /* to_image, to_line, to_pixel: of dy */
     const T *dy;
     float *parts; /* [blocks of a chunk][channels][columns] */
     bool channel_first;
@@ -20,7 +20,7 @@ template <class T> struct group_tiles_gradient {
 };
 
 /* Whether pixel `own` of a tile is one of the result. */
-template <class T> TRINE_DEVICE bool is_inside(const group_tiles<T> &p, const plane_tile &t, int32_t own)
+template <class T> TRINE_DEVICE bool is_inside(const group_tiles<T, true> &p, const plane_tile &t, int32_t own)
 {
     const int32_t h = int32_t(p.tile_columns.divide(own)), w = own - h * p.tile_w;
     return h < p.tile_h && t.h + h < p.rows && t.w + w < p.columns;
@@ -30,7 +30,7 @@ template <class T>
 TRINE_DEVICE void copy_gradient(const group_tiles_gradient<T> &g, int32_t index, int32_t first_channel, uint32_t to)
 {
     enum { pieces = tiles_channels / 8, apart = tiles_threads / pieces };
-    const group_tiles<T> &p = g.tiles;
+    const group_tiles<T, true> &p = g.tiles;
     const int piece = int(threadIdx.x) % pieces;
     const plane_tile t = tile_at(p, index);
     const int32_t channel = first_channel + piece * 8;
@@ -56,7 +56,7 @@ template <int CG> struct group_sums {
 };
 
 /* Of 16 pixels from `pixel` on. x, dy: the tiles, from the warp's channels on. */
-template <class T, int CG> TRINE_DEVICE void add_pixels(group_sums<CG> &s, const group_tiles<T> &p, const plane_tile &t,
+template <class T, int CG> TRINE_DEVICE void add_pixels(group_sums<CG> &s, const group_tiles<T, true> &p, const plane_tile &t,
                                                         uint32_t x, uint32_t dy, uint32_t zeros, int32_t pixel)
 {
     using sums = group_sums<CG>;
@@ -113,7 +113,7 @@ template <class T, int CG> __global__ void __launch_bounds__(tiles_threads, tile
 {
     extern __shared__ __align__(128) unsigned char sm80_shared[];
     using sums = group_sums<CG>;
-    const group_tiles<T> &p = g.tiles;
+    const group_tiles<T, true> &p = g.tiles;
     const uint32_t shared = uint32_t(__cvta_generic_to_shared(sm80_shared)), bytes = p.tile_bytes(),
                    both = bytes + uint32_t(g.pixels() * tiles_pixel), zeros = shared + 2 * both;
     const int warp = int(threadIdx.x) / 32;
@@ -162,7 +162,7 @@ template <class T, int CG> __global__ void __launch_bounds__(tiles_threads, tile
 inline trine_conv_side taps_of_gradient(const trine_conv_product &p, bool *channel_first)
 {
     trine_conv_side s = p.b.rows;
-    *channel_first = s.stride[2] != 1 || s.size[2] == tiles_side;
+    *channel_first = s.stride[2] != 1 || s.size[2] == tiles_side; /* channels are 4, 8 or 16 */
     if (!*channel_first) return s;
     const trine_conv_side given = s;
     for (int i = 0; i < 3; i++) {
@@ -198,7 +198,7 @@ inline trine_status group_tiles_weight_launch(trine_call *call, const trine_conv
     using sums = group_sums<CG>;
     simt::conv_problem<T> problem(p, plan.blocks, call->workspace);
     problem.parts = reinterpret_cast<float *>((reinterpret_cast<uintptr_t>(call->workspace) + 15) / 16 * 16);
-    const group_tiles_gradient<T> g = {group_tiles_of<T>(p, tiles_source{p.b, p.b.terms, plan.taps}, p.a.terms, plan.size),
+    const group_tiles_gradient<T> g = {group_tiles_of<T, true>(p, tiles_source{p.b, p.b.terms, plan.taps}, p.a.terms, plan.size),
                                        static_cast<const T *>(p.a.data) + p.a.first, problem.parts, plan.channel_first};
     const size_t pixels = size_t((plan.size.h * plan.size.w + 15) / 16 * 16),
                  tiles = 2 * (size_t(plan.size.in_h * plan.size.pitch) + pixels) * tiles_pixel + tiles_zeros,

@@ -102,15 +102,43 @@ conv_gemm_kernel(conv_problem<T> p, unsigned tiles_m, unsigned tiles_n)
     conv_write<Tile>(shared, sum, me, first_row, first_column, target::first_argument(p), group, split);
 }
 
-template <class T> TRINE_KERNEL(split_threads) conv_sum_kernel(conv_problem<T> p)
+/* A whole sum, number i of all. */
+template <class T> TRINE_DEVICE void conv_put_sum(const conv_problem<T> &p, int64_t i, float sum)
 {
-    const int64_t i = int64_t(target::block_x()) * split_threads + target::thread_x();
-    if (i >= p.apart) return;
-    float sum = 0;
-    for (int64_t s = 0; s < p.splits; s++) sum += p.parts[s * p.apart + i];
     const int64_t line = p.by_n.divide(i), group = p.by_m.divide(line);
     const int32_t column = int32_t(i - line * p.n), row = int32_t(line - group * p.m);
     p.out.put(pack<float, 1>{{p.out.finish(sum, group, row, column)}}, group, row, column);
+}
+
+/* The parts of splits `first`, first + step... */
+template <class T> TRINE_DEVICE float conv_add_parts(const conv_problem<T> &p, int64_t i, int first, int step)
+{
+    float sum = 0;
+#pragma unroll 4
+    for (int s = first; s < p.splits; s += step) sum += p.parts[s * p.apart + i];
+    return sum;
+}
+
+template <class T> TRINE_KERNEL(split_threads) conv_sum_kernel(conv_problem<T> p)
+{
+    const int64_t i = int64_t(target::block_x()) * split_threads + target::thread_x();
+    if (i < p.apart) conv_put_sum(p, i, conv_add_parts(p, i, 0, 1));
+}
+
+/* Of many parts and few outputs a thread adds up every eighth part, for they come one after the other. */
+enum { sum_slices = 8, sum_across = split_threads / sum_slices };
+template <class T> TRINE_KERNEL(split_threads) conv_sum_many_kernel(conv_problem<T> p)
+{
+    TRINE_SHARED float slices[sum_slices][sum_across];
+    const int own = target::thread_x() % sum_across, slice = target::thread_x() / sum_across;
+    const int64_t i = int64_t(target::block_x()) * sum_across + own;
+    slices[slice][own] = i < p.apart ? conv_add_parts(p, i, slice, sum_slices) : 0;
+    target::barrier();
+    if (slice > 0 || i >= p.apart) return;
+    float sum = slices[0][own];
+#pragma unroll
+    for (int k = 1; k < sum_slices; k++) sum += slices[k][own];
+    conv_put_sum(p, i, sum);
 }
 
 /* ---- Host ---- */
@@ -152,7 +180,10 @@ inline size_t conv_gemm_workspace(const trine_conv_product &p, const conv_gemm_p
 template <class T> inline trine_status conv_sum_parts(trine_call *call, const conv_problem<T> &problem)
 {
     if (!problem.parts) return TRINE_OK;
-    return launch(call, conv_sum_kernel<T>, grid(ceil_div(problem.apart, split_threads)), split_threads, 0, problem);
+    const int64_t blocks = ceil_div(problem.apart, split_threads);
+    if (problem.splits >= 2 * sum_slices && blocks < call->device->props.compute_units)
+        return launch(call, conv_sum_many_kernel<T>, grid(ceil_div(problem.apart, sum_across)), split_threads, 0, problem);
+    return launch(call, conv_sum_kernel<T>, grid(blocks), split_threads, 0, problem);
 }
 
 template <class T> inline trine_status conv_gemm_launch(trine_call *call, const trine_conv_product &p, const conv_gemm_plan &plan)

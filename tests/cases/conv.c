@@ -271,6 +271,8 @@ static const conv_case forms[] = {
     {.n = 1, .c = 24, .k = 24, .h = 9, .w = 35, .r = 3, .s = 3, .stride = 2, .padding = 1, .groups = 3},
     {.n = 2, .c = 80, .k = 80, .h = 7, .w = 9, .r = 3, .s = 3, .padding = 2, .groups = 5}, /* sixteen */
     {.n = 1, .c = 32, .k = 32, .h = 12, .w = 10, .r = 3, .s = 3, .padding = 2, .dilation = 2, .groups = 2},
+    {.n = 1, .c = 32, .k = 32, .h = 10, .w = 9, .r = 2, .s = 3, .stride = 2, .padding = 1, .groups = 2},
+    {.n = 2, .c = 32, .k = 32, .w = 37, .r = 1, .s = 3, .padding = 1, .groups = 4}, /* eight, along one axis */
 };
 enum { FORMS = sizeof forms / sizeof forms[0] };
 
