@@ -103,13 +103,14 @@ static void finish_turned(const trine_product *p, const product_place *at, const
 }
 
 /* How far behind the last tap's terms to ask for others: with several taps for the next task's, in long rows for some lines, else for
- * the next tile's. */
+ * the next tile's. Not 0, which says that the rows are not new and need not be looked through. */
 static int64_t distance_ahead(const place_plan *w, const place_step *step, const uintptr_t *row, int64_t tiles)
 {
     enum { FAR = 1024 };
     const int64_t bytes = step->terms * (int64_t)sizeof(float);
     const int64_t apart = (int64_t)(row[1] - row[0]); /* a place of zeros may be among them: then it is anything */
-    return step->taps > 1 ? tiles * w->tile * apart : bytes >= 2 * FAR ? FAR : w->tile * apart;
+    const int64_t ahead = step->taps > 1 ? tiles * w->tile * apart : bytes >= 2 * FAR ? FAR : w->tile * apart;
+    return ahead ? ahead : FAR;
 }
 
 /* The next panel comes to the L2 cache while the tiles are multiplied with this one, each asking for its part; else the first tile
