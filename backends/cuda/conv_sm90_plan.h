@@ -281,14 +281,16 @@ inline bool finishes_simply(const conv_task &t)
     return !f.spread.phases[0] && (f.activation == TRINE_ACT_IDENTITY || f.activation == TRINE_ACT_RELU);
 }
 
-/* Planes of dense pixels, that TMA can write but for their address; a line of a box is of one image. */
+/* Planes of dense pixels, that TMA can write but for their address; a line of a box is of one image. Lines end at multiples of 16
+ * bytes: TMA writes those as a whole, also what lies behind a line. */
 inline bool writes_planes(const conv_task &t, int phases, const conv_layout &l)
 {
     const conv_finish &f = t.finish;
     const int64_t size = f.wide ? 4 : 2;
     const auto fits = [size](int64_t count, int64_t stride) { return count == 1 || tensor_map::stride_fits(stride, int(size)); };
     const int64_t line = wgmma::line_bytes / size;
-    const bool dense = t.outputs[1] > 1 && f.column == 1;
+    const int64_t ends = l.windows ? t.outputs[1] : t.outputs[0] * t.outputs[1];
+    const bool dense = t.outputs[1] > 1 && f.column == 1 && ends * size % 16 == 0;
     bool lines = (t.outputs[0] == 1 || f.row == t.outputs[1]) && (t.x.n == 1 || t.outputs[0] * t.outputs[1] % line == 0);
     if (l.windows) lines = fits(t.outputs[0], f.row) && l.box[1] * size % 16 == 0;
     return finishes_simply(t) && phases == 1 && dense && lines && fits(t.f.rows, f.channel) && fits(t.x.n, f.image);
