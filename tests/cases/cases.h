@@ -29,7 +29,8 @@ typedef enum case_layout {
     LAYOUT_COUNT,
     /* Not among those that cases try in turn: dense rows of the last axis at multiples of 16 elements, after every axis room for one
      * more; so no two axes can be walked as one. */
-    LAYOUT_GAPPED = LAYOUT_COUNT
+    LAYOUT_GAPPED = LAYOUT_COUNT,
+    LAYOUT_RANDOM /* axes in any order and apart from each other, by layout_seed */
 } case_layout;
 
 /* What an input is filled with; element i depends on the case's seed, the tensor and i alone. */
@@ -51,6 +52,8 @@ typedef struct case_tensor {
     int32_t ndim;
     int64_t shape[TRINE_MAX_DIMS];
     case_layout layout;
+    uint64_t layout_seed;
+    int32_t repeated; /* of LAYOUT_RANDOM: the axis whose stride is 0, or -1 */
     case_fill fill;
     double a, b;
     int32_t inplace_of; /* outputs: index of the tensor whose memory it is, or -1 */
@@ -81,6 +84,7 @@ struct test_case {
                         void *const *out); /* elements of the output's dtype, compared bit for bit */
     double rtol, atol;                     /* |d - r| <= atol + rtol |r|, see case_tolerance */
     bool may_refuse;                       /* a backend may answer UNSUPPORTED */
+    bool random;                           /* changed by chance: the op may find its arguments wrong */
     bool vendor_exact;                     /* bit for bit the same on every backend: its outputs go into the digest */
     double work;                           /* rough number of element operations, to leave out what is too long for a simulator */
     double bytes, flops;                   /* what the op must move and compute at least: for the roofline */

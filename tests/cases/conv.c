@@ -273,6 +273,7 @@ static const conv_case forms[] = {
     {.n = 1, .c = 32, .k = 32, .h = 12, .w = 10, .r = 3, .s = 3, .padding = 2, .dilation = 2, .groups = 2},
     {.n = 1, .c = 32, .k = 32, .h = 10, .w = 9, .r = 2, .s = 3, .stride = 2, .padding = 1, .groups = 2},
     {.n = 2, .c = 32, .k = 32, .w = 37, .r = 1, .s = 3, .padding = 1, .groups = 4}, /* eight, along one axis */
+    {.n = 1, .c = 16, .k = 1, .h = 5, .w = 9, .r = 3, .s = 3, .padding = 1},        /* one plane, that ends anywhere */
 };
 enum { FORMS = sizeof forms / sizeof forms[0] };
 
@@ -307,6 +308,19 @@ static void check_forms(case_list *list, form_kind form)
                 p.last = last;
                 p.bias = form == DATA ? TRINE_DTYPE_NONE : p.dtype;
                 with_layout(new_case(list, p, form), (case_layout)layout);
+            }
+    static const int gapped[] = {1, 2, 3, 20, 23}; /* nothing is written behind lines whose next begins at an aligned address */
+    for (int d = 0; d < 4; d++)
+        for (int last = 0; last < 2; last++)
+            for (size_t f = 0; f < sizeof gapped / sizeof gapped[0]; f++) {
+                conv_case p = forms[gapped[f]];
+                p.dtype = d == 3 ? TRINE_F32 : case_floats[d];
+                p.tf32 = d == 3;
+                p.last = last;
+                p.what = " gapped";
+                test_case *c = new_case(list, p, form);
+                for (int32_t i = 0; i < c->tensor_count; i++)
+                    if (c->tensor[i].output) c->tensor[i].layout = LAYOUT_GAPPED;
             }
 }
 
@@ -389,6 +403,7 @@ static void check_pairs(case_list *list, form_kind form)
     static const conv_case shapes[] = {
         {.n = 1, .c = 3, .k = 8, .h = 5, .w = 9, .r = 2, .s = 3},
         {.n = 1, .c = 24, .k = 40, .h = 5, .w = 9, .r = 1, .s = 1}, /* a tap that fills no whole block of 32 terms */
+        {.n = 1, .c = 64, .k = 40, .h = 5, .w = 8, .r = 1, .s = 1, .padding = 3}, /* tiles whose first rows are zeros */
         {.n = 1, .c = 18, .k = 18, .h = 5, .w = 9, .r = 2, .s = 3, .groups = 18},
         {.n = 1, .c = 18, .k = 18, .h = 5, .w = 9, .r = 2, .s = 3, .stride = 2, .groups = 18},
     };
@@ -399,7 +414,7 @@ static void check_pairs(case_list *list, form_kind form)
                 conv_case p = shapes[i];
                 p.dtype = TRINE_BF16;
                 p.last = last;
-                p.padding = 1;
+                if (!p.padding) p.padding = 1;
                 p.what = what[kind];
                 test_case *c = new_case(list, p, form);
                 const int first = kind == 2;

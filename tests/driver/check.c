@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tests/driver/check_report.h"
+#include "tests/driver/fuzz.h"
 #include "tests/driver/place.h"
 #include "tests/driver/run_case.h"
 #include "tests/driver/targets.h"
@@ -16,7 +17,7 @@
 
 typedef struct options {
     const char *backend, *arch, *variant, *op, *filter, *json;
-    double max_work;
+    double max_work, random;
     bool digest, exact, verbose, list, help;
     check_report *report;
 } options;
@@ -81,6 +82,7 @@ static void check_case(check_run *r, test_case *c)
 {
     expectation wanted = {0};
     const bool prepared = case_prepare(c, 0);
+    if (prepared && c->random) fuzz_repeat(c);
     for (int k = 0; k < r->count; k++) {
         if (!prepared) {
             outcome o = outcome_failed("error", "no memory");
@@ -120,6 +122,7 @@ static void check_op(check_run *r, trine_op op)
     for (int64_t i = 0; i < list.count; i++) {
         test_case *c = list.items[i];
         if ((opt->filter && !strstr(c->name, opt->filter)) || (opt->exact && !c->vendor_exact)) continue;
+        if (opt->random > 0) fuzz_case(c, (uint64_t)opt->random);
         if (opt->max_work > 0 && c->work > opt->max_work)
             for (int k = 0; k < r->count; k++) r->op[k].left_out++;
         else
@@ -172,6 +175,7 @@ static const char usage[] =
     "  --case TEXT    cases whose name contains TEXT\n"
     "  --variant V    one variant\n"
     "  --max-work N   leave out cases of more than N element operations\n"
+    "  --random SEED  change every case's sizes and its tensors' layouts at random\n"
     "  --digest       print a hash of the outputs of every case that is bit-exact across vendors\n"
     "  --exact        only those cases\n"
     "  --json FILE    also write a report there: devices, versions, counts, worst errors, first failures\n"
@@ -195,9 +199,9 @@ static bool parse(int argc, char **argv, options *opt)
 {
     static const struct option longs[] = {{"backend", 1, NULL, 'b'}, {"arch", 1, NULL, 'a'},    {"op", 1, NULL, 'o'},
                                           {"case", 1, NULL, 'c'},    {"variant", 1, NULL, 'v'}, {"max-work", 1, NULL, 'w'},
-                                          {"digest", 0, NULL, 'd'},  {"list", 0, NULL, 'l'},    {"verbose", 0, NULL, 'V'},
-                                          {"json", 1, NULL, 'j'},    {"exact", 0, NULL, 'e'},   {"help", 0, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+                                          {"random", 1, NULL, 'r'},  {"digest", 0, NULL, 'd'},  {"list", 0, NULL, 'l'},
+                                          {"verbose", 0, NULL, 'V'}, {"json", 1, NULL, 'j'},    {"exact", 0, NULL, 'e'},
+                                          {"help", 0, NULL, 'h'},    {NULL, 0, NULL, 0}};
     bool right = true;
     *opt = (options){0};
     for (int key; (key = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
@@ -208,6 +212,7 @@ static bool parse(int argc, char **argv, options *opt)
         case 'c': opt->filter = optarg; break;
         case 'v': opt->variant = optarg; break;
         case 'w': right = option_positive("check", optarg, "element operations", &opt->max_work) && right; break;
+        case 'r': right = option_positive("check", optarg, "the seed", &opt->random) && right; break;
         case 'j': opt->json = optarg; break;
         case 'd': opt->digest = true; break;
         case 'e': opt->exact = true; break;

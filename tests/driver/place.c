@@ -9,11 +9,42 @@ enum { GUARD = 256 };
 
 static int64_t size_of(const case_tensor *t) { return trine_dtype_bits(t->dtype) / 8; }
 
+/* Any order of axes, most often their own; gaps behind any of them, most often none behind the innermost. */
+static trine_tensor random_view(const case_tensor *t, int64_t *offset)
+{
+    enum { GAPS = 8, OFFSETS = 8 };
+    static const int64_t gaps[GAPS] = {0, 0, 0, 0, 1, 3, 8, 16}, offsets[OFFSETS] = {0, 0, 0, 1, 2, 4, 8, 15};
+    trine_tensor v = trine_tensor_make(NULL, t->dtype, t->ndim, t->shape);
+    int32_t order[TRINE_MAX_DIMS];
+    uint64_t n = 0;
+    for (int32_t d = 0; d < t->ndim; d++) order[d] = d;
+    if (case_hash(t->layout_seed, n++) % 4 == 0)
+        for (int32_t d = t->ndim - 1; d > 0; d--) {
+            const int32_t other = (int32_t)(case_hash(t->layout_seed, n++) % (uint64_t)(d + 1)), was = order[d];
+            order[d] = order[other];
+            order[other] = was;
+        }
+    *offset = offsets[case_hash(t->layout_seed, n++) % OFFSETS];
+    int64_t pitch = case_hash(t->layout_seed, n++) % 8 ? 1 : 2;
+    for (int32_t d = t->ndim - 1; d >= 0; d--) {
+        const int32_t axis = order[d];
+        v.stride[axis] = pitch;
+        if (axis == t->repeated) {
+            v.stride[axis] = 0;
+            continue;
+        }
+        pitch *= t->shape[axis] > 0 ? t->shape[axis] : 1;
+        pitch += gaps[case_hash(t->layout_seed, n++) % GAPS];
+    }
+    return v;
+}
+
 trine_tensor place_view(const case_tensor *t, int64_t *offset)
 {
     trine_tensor v = trine_tensor_make(NULL, t->dtype, t->ndim, t->shape);
     int32_t last = t->ndim - 1;
     case_layout layout = t->layout == LAYOUT_TRANSPOSED && t->ndim < 2 ? LAYOUT_STRIDED : t->layout;
+    if (layout == LAYOUT_RANDOM) return random_view(t, offset);
     *offset = layout == LAYOUT_OFFSET;
     if (t->ndim == 0 || layout == LAYOUT_DENSE || layout == LAYOUT_OFFSET) return v;
     int64_t pitch;

@@ -115,6 +115,9 @@ outcome run_case(trine_stream *stream, const test_case *c, expectation *wanted, 
         const char *damage = p.tensor && p.tensor[0].back ? place_damage(&p, text) : NULL;
         o = damage ? outcome_failed("refused, but", damage) : (outcome){.kind = REFUSED};
         if (!damage) snprintf(o.text, sizeof o.text, "%s", trine_error_text());
+    } else if (status == TRINE_ERROR_INVALID_ARGUMENT && c->random) {
+        o = (outcome){.kind = REFUSED};
+        snprintf(o.text, sizeof o.text, "%s", trine_error_text());
     } else if (status != TRINE_OK) {
         o = outcome_failed("error", trine_error_text());
     } else if (!results_gather(&first, &p)) {
