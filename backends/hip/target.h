@@ -73,12 +73,16 @@ template <int control> TRINE_DEVICE int dpp(int value) { return __builtin_amdgcn
 /* quad_perm, rotation and mirrors of a row of 16 lanes make the xors up to 8. */
 enum { dpp_xor1 = 0xb1, dpp_xor2 = 0x4e, dpp_xor3 = 0x1b, dpp_ror8 = 0x128, dpp_half_mirror = 0x141 };
 
+/* The empty asm keeps v_permlanex16 where it stands: up to LLVM 20 it does not count as convergent, and was moved into a branch whose
+ * other lanes it should read (llvm-project pull request 142962; the reduction of NaN in amax on gfx1100). */
 TRINE_DEVICE int xor16(int value)
 {
 #if defined __GFX9__
     return __builtin_amdgcn_ds_swizzle(value, 16 << 10 | 0x1f);
 #elif defined __AMDGCN__
-    return int(__builtin_amdgcn_permlanex16(0u, unsigned(value), 0x76543210u, 0xfedcba98u, false, false));
+    int other = int(__builtin_amdgcn_permlanex16(0u, unsigned(value), 0x76543210u, 0xfedcba98u, false, false));
+    asm volatile("" : "+v"(other));
+    return other;
 #else
     return value; /* the host's pass only parses this */
 #endif

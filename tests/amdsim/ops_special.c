@@ -34,11 +34,11 @@ static void writelane(wave *w, const inst *i)
 }
 
 /* Each lane of a row of 16 reads the lane that a nibble of two scalars names, in its own row or (x) the other of a pair. op_sel:
- * fi, bound_ctrl. */
+ * fi, bound_ctrl. A lane that is switched off gives 0 or leaves the register as it was; what that is counts as undefined. */
 static void permlane(wave *w, const inst *i)
 {
     row room;
-    uint64_t undefined, out_undefined = 0, lanes = EXEC(w);
+    uint64_t undefined, out_undefined = 0;
     uint64_t pick = scalar_need(w, &i->src[1], "the selection of v_permlane16") |
                     (uint64_t)scalar_need(w, &i->src[2], "the selection of v_permlane16") << 32;
     const uint32_t *values = valu_read(w, i, &i->src[0], &room, &undefined);
@@ -47,13 +47,10 @@ static void permlane(wave *w, const inst *i)
     for (int l = 0; l < LANES; l++) {
         int from = ((l & ~15) ^ (i->op->argument ? 16 : 0)) + (int)(pick >> 4 * (l & 15) & 15);
         bool valid = inactive || EXEC(w) >> from & 1;
-        out[l] = valid ? values[from] : 0;
-        if (valid)
-            out_undefined |= (undefined >> from & 1) << l;
-        else if (!zero)
-            lanes &= ~(1ull << l);
+        out[l] = valid ? values[from] : zero ? 0 : w->v[i->dst.reg][l];
+        out_undefined |= (valid ? undefined >> from & 1 : 1) << l;
     }
-    valu_write(w, i->dst.reg, out, lanes, out_undefined);
+    valu_write(w, i->dst.reg, out, EXEC(w), out_undefined);
 }
 
 static void permlane64(wave *w, const inst *i)

@@ -27,6 +27,7 @@ static inline void check(wave *w, const operand *o)
         valu_check(w, o);
 }
 
+/* A lane of the row that is switched off gives 0 on the chip; here that is undefined, as in ds_bpermute. */
 static void permute(wave *w, const inst *i, uint32_t *values, uint64_t *undefined)
 {
     uint32_t in[LANES];
@@ -37,7 +38,7 @@ static void permute(wave *w, const inst *i, uint32_t *values, uint64_t *undefine
         int from = i->dpp[l];
         bool valid = from >= 0 && (i->dpp_inactive || exec >> from & 1);
         values[l] = valid ? in[from] : 0;
-        if (valid) *undefined |= (was >> from & 1) << l;
+        if (from >= 0) *undefined |= (valid ? was >> from & 1 : 1) << l;
     }
 }
 

@@ -174,6 +174,10 @@ static void check_edges(case_list *list, trine_op op, trine_dtype dtype)
                 set_bound(c, c->tensor[c->tensor_count - 1].dtype, op != TRINE_OP_dot);
     }
     if (!chooses(op)) return;
+    for (int32_t axis = 0; axis < 2; axis++) /* NaN in a few lanes of a wave */
+        case_set_fill(&new_reduce(list, op, dtype, result_of(op, dtype, 0), (shape_of){2, {67, 127}}, axis, false, LAYOUT_STRIDED)
+                           ->tensor[0],
+                      FILL_SPECIAL, 8, 1);
     test_case *ties = new_reduce(list, op, dtype, result_of(op, dtype, 0), (shape_of){2, {5, 3001}}, 1, false, LAYOUT_DENSE);
     case_set_fill(&ties->tensor[0], FILL_INTEGERS, -2, 2);
 }
