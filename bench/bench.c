@@ -2,12 +2,14 @@
  *
  * Every timed case is first run once from poisoned outputs, and samples of its results are compared with the oracle; a case that
  * is wrong is reported and not timed. Peers (vendor libraries found on the machine) have to pass the same samples and are timed
- * in turn with ours. */
+ * in turn with ours. With --huge it is the results that count: those of cases grown beyond 2^31 elements. */
 #include <getopt.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
+#include "tests/driver/fuzz.h"
+#include "tests/driver/place.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 
@@ -71,13 +73,38 @@ static void progress_and_run(bench_session *s, target *t, test_case *c)
     bench_run_case(s, t, c);
 }
 
+/* Whether the case can be grown, and the op then still takes it: sizes may hang together. */
+static bool grows(const bench_session *s, target *t, test_case *c)
+{
+    trine_query_result answer;
+    if (!fuzz_grow(c, bench_memory_free(t) - (double)s->flush.bytes)) return false;
+    void *args = place_shape_args(c, NULL);
+    const trine_status status = trine_query(t->stream, c->op, args, &answer);
+    free(args);
+    return status == TRINE_OK;
+}
+
+/* Of each dtype the first case that grows. */
+static void each_huge(bench_session *s, target *t, const case_list *list, case_fn fn)
+{
+    bool done[TRINE_DTYPE_COUNT] = {false};
+    for (int64_t i = 0; i < list->count; i++) {
+        test_case *c = list->items[i];
+        const trine_dtype dtype = bench_dtype(c);
+        if (done[dtype] || !case_matches(s->opt, c) || !grows(s, t, c)) continue;
+        fn(s, t, c);
+        done[dtype] = true;
+    }
+}
+
 static void each_case(bench_session *s, target *t, case_fn fn)
 {
     for (int op = 0; op < TRINE_OP_COUNT; op++) {
         case_list list = {0};
         if (!op_wanted(s->opt, (trine_op)op)) continue;
         cases_of((trine_op)op, &list, s->opt->sizes ? CASES_SIZES : s->opt->max_work > 0 ? CASES_CHECK : CASES_BENCH);
-        for (int64_t i = 0; i < list.count; i++)
+        if (s->opt->huge) each_huge(s, t, &list, fn);
+        for (int64_t i = 0; i < list.count && !s->opt->huge; i++)
             if (case_wanted(s->opt, &list, i)) fn(s, t, list.items[i]);
         cases_free(&list);
     }
@@ -123,6 +150,7 @@ static const char usage[] =
     "                  with --quick the largest of each op and dtype\n"
     "  --sizes         the commonest ops on tensors of 4 KiB to 64 MiB; on NVIDIA's GPUs with what their launches cost alone\n"
     "  --large         on the simulator, too, the cases of a card; choose few of them\n"
+    "  --huge          of each op and dtype the first case that can be grown beyond 2^31 elements; without peers\n"
     "  --time SECONDS  time to spend on the repetitions of a case (default 0.3)\n"
     "  --no-peers      without vendor libraries\n"
     "  --json FILE     also write the results there, a JSON object a line\n";
@@ -136,11 +164,11 @@ static bool read_dtype(const char *text, trine_dtype *dtype)
 
 static bool parse(int argc, char **argv, bench_options *opt)
 {
-    static const struct option longs[] = {{"backend", 1, NULL, 'b'},  {"arch", 1, NULL, 'a'},     {"op", 1, NULL, 'o'},
-                                          {"case", 1, NULL, 'c'},     {"dtype", 1, NULL, 'd'},    {"variant", 1, NULL, 'v'},
-                                          {"quick", 0, NULL, 'q'},    {"large", 0, NULL, 'l'},    {"time", 1, NULL, 't'},
-                                          {"json", 1, NULL, 'j'},     {"no-peers", 0, NULL, 'n'}, {"help", 0, NULL, 'h'},
-                                          {"max-work", 1, NULL, 'w'}, {"sizes", 0, NULL, 's'},    {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {
+        {"backend", 1, NULL, 'b'},  {"arch", 1, NULL, 'a'},    {"op", 1, NULL, 'o'},       {"case", 1, NULL, 'c'},
+        {"dtype", 1, NULL, 'd'},    {"variant", 1, NULL, 'v'}, {"quick", 0, NULL, 'q'},    {"large", 0, NULL, 'l'},
+        {"time", 1, NULL, 't'},     {"json", 1, NULL, 'j'},    {"no-peers", 0, NULL, 'n'}, {"help", 0, NULL, 'h'},
+        {"max-work", 1, NULL, 'w'}, {"sizes", 0, NULL, 's'},   {"huge", 0, NULL, 'H'},     {NULL, 0, NULL, 0}};
     bool right = true;
     *opt = (bench_options){.seconds = 0, .budget = 2e6};
     for (int key; (key = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
@@ -154,6 +182,7 @@ static bool parse(int argc, char **argv, bench_options *opt)
         case 'q': opt->quick = true; break;
         case 'l': opt->large = true; break;
         case 's': opt->sizes = true; break;
+        case 'H': opt->huge = opt->no_peers = true; break;
         case 't': right = option_positive("bench", optarg, "seconds", &opt->seconds) && right; break;
         case 'w': right = option_positive("bench", optarg, "element operations", &opt->max_work) && right; break;
         case 'j': opt->json = optarg; break;
@@ -162,7 +191,7 @@ static bool parse(int argc, char **argv, bench_options *opt)
         default: right = false;
         }
     }
-    if (opt->seconds == 0) opt->seconds = opt->quick ? 0.05 : 0.3;
+    if (opt->seconds == 0) opt->seconds = opt->quick || opt->huge ? 0.05 : 0.3;
     return right && optind == argc;
 }
 

@@ -194,7 +194,7 @@ void bench_report_missing(const bench_report *r, const target *t, const test_cas
 typedef struct bench_options {
     const char *backend, *arch, *op, *filter, *variant, *json;
     trine_dtype dtype;
-    bool quick, large, sizes, no_peers, help;
+    bool quick, large, sizes, huge, no_peers, help;
     double seconds, budget; /* to time an entry; element operations of the oracle a case */
     double max_work;        /* 0, or the small cases of at most so many element operations */
 } bench_options;

@@ -57,13 +57,28 @@ static void resize_tensor(case_tensor *t, int64_t from, int64_t to)
     }
 }
 
+static const case_tensor *first_output(const test_case *c)
+{
+    for (int32_t k = 0; k < c->tensor_count; k++)
+        if (c->tensor[k].output) return &c->tensor[k];
+    return NULL;
+}
+
+/* After sizes have changed: units are `axes` leading axes of the first output. None if not all outputs can be cut that way. */
+static void count_units(test_case *c, int32_t axes)
+{
+    const case_tensor *out = first_output(c);
+    c->units = 1;
+    for (int32_t a = 0; a < axes; a++) c->units *= out->shape[a];
+    for (int32_t k = 0; k < c->tensor_count; k++)
+        if (c->tensor[k].output && (!c->units || c->tensor[k].numel % c->units != 0)) c->units = 0;
+}
+
 /* Every axis of one size gets another: never more than it was, for bounds grow with the length of sums. */
 static void resize(test_case *c, dice *d)
 {
     const int64_t from = some_size(c, d);
-    const case_tensor *out = NULL;
-    for (int32_t k = 0; k < c->tensor_count; k++)
-        if (c->tensor[k].output && !out) out = &c->tensor[k];
+    const case_tensor *out = first_output(c);
     if (!from || !out || has_indices_into(c, from)) return;
     const int64_t most = roll(d, 2) && from > 16 ? 16 : from, less = from - roll(d, most), to = less > LEAST ? less : LEAST;
     const int32_t axes = axes_of_units(c, out);
@@ -74,10 +89,7 @@ static void resize(test_case *c, dice *d)
         if (c->tensor[k].fill == FILL_SPECIAL) return; /* rows with two of the largest are no test */
     }
     for (int32_t k = 0; k < c->tensor_count; k++) resize_tensor(&c->tensor[k], from, to);
-    c->units = 1;
-    for (int32_t a = 0; a < axes; a++) c->units *= out->shape[a];
-    for (int32_t k = 0; k < c->tensor_count; k++)
-        if (c->tensor[k].output && (!c->units || c->tensor[k].numel % c->units != 0)) c->units = 0; /* no longer slices */
+    count_units(c, axes);
 }
 
 /* ---- Layouts ---- */
@@ -139,4 +151,41 @@ void fuzz_repeat(test_case *c)
             t->values[i] = t->values[from];
         }
     }
+}
+
+/* ---- More than 2^31 elements ---- */
+
+static double bytes_of(const test_case *c)
+{
+    double bytes = 0;
+    for (int32_t k = 0; k < c->tensor_count; k++) bytes += (double)c->tensor[k].numel * trine_dtype_bits(c->tensor[k].dtype) / 8;
+    return bytes;
+}
+
+static bool begins_with(const case_tensor *t, int64_t size) { return t->ndim > 0 && t->shape[0] == size; }
+
+bool fuzz_grow(test_case *c, double room)
+{
+    const case_tensor *out = first_output(c);
+    if (!out || out->ndim == 0 || c->units <= 0) return false;
+    const int64_t from = out->shape[0];
+    const int32_t axes = axes_of_units(c, out);
+    int64_t most = 0;
+    for (int32_t k = 0; k < c->tensor_count; k++)
+        if (begins_with(&c->tensor[k], from) && c->tensor[k].numel > most) most = c->tensor[k].numel;
+    if (axes < 1 || most == 0) return false; /* units of no axis: the sum of everything, whose bound grows */
+    const int64_t to = from * (((int64_t)1 << 31) / most + 1) + 8;
+    c->work *= (double)to / (double)from;
+    for (int32_t k = 0; k < c->tensor_count; k++) {
+        case_tensor *t = &c->tensor[k];
+        if (!begins_with(t, from)) continue;
+        t->numel = t->numel / from * to;
+        t->shape[0] = to;
+    }
+    count_units(c, axes);
+    case_count_bytes(c);
+    const size_t named = strlen(c->name);
+    snprintf(c->name + named, sizeof c->name - named, " grown to %lld", (long long)to);
+    c->random = true;
+    return c->units > 0 && bytes_of(c) <= room;
 }
