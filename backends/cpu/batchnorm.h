@@ -1,9 +1,8 @@
-/* Batch normalisation on the CPU, part of norm.c: a unit is a channel (channels.h); channels that lie side by side go by columns
- * (channel_columns.h). */
+/* Batch normalisation on the CPU, part of norm.c: a unit is a channel (channels.h); channels that lie side by side and short planes go
+ * by columns (channel_columns.h, channel_flat.h), other planes by blocks (channel_planes.h). */
 #ifndef TRINE_CPU_BATCHNORM_H
 #define TRINE_CPU_BATCHNORM_H
 
-#include "backends/cpu/channel_columns.h"
 #include "backends/cpu/channel_flat.h"
 
 /* ---- Forward ---- */
@@ -56,6 +55,7 @@ trine_status TRINE_CPU(batchnorm)(trine_call *call, const trine_batchnorm_args *
     const trine_tensor *tensors[] = {&a->y, &a->x};
     unit_call c = units_plan(call, &op, &context, tensors, 1, a->channels_last, 0);
     channel_columns columns = columns_plan(&c);
+    if (a->inference && columns.planes) columns = (channel_columns){.c = &c};
     if (a->inference && !columns.fit)
         c = units_plan(call, &op, &context, tensors, 1, a->channels_last, 1); /* in memory's order */
     TRINE_END_OF_QUERY(call, units_bytes(&c) + channel_columns_bytes(&columns));
@@ -65,7 +65,7 @@ trine_status TRINE_CPU(batchnorm)(trine_call *call, const trine_batchnorm_args *
     if (a->inference)
         batchnorm_use_running(a, &c);
     else if (columns.fit)
-        channel_columns_gather(&columns, NULL);
+        (columns.planes ? channel_flat_gather : channel_columns_gather)(&columns, NULL);
     if (columns.fit)
         channel_columns_finish(&columns, !a->inference);
     else if (a->inference)
@@ -141,7 +141,7 @@ trine_status TRINE_CPU(batchnorm_backward)(trine_call *call, const trine_batchno
         units_or_planes_run(&c);
         return TRINE_OK;
     }
-    channel_columns_gather(&columns, (a->inference ? &a->running_mean : &a->mean)->data);
+    (columns.planes ? channel_flat_gather : channel_columns_gather)(&columns, (a->inference ? &a->running_mean : &a->mean)->data);
     channel_columns_finish(&columns, true);
     return TRINE_OK;
 }

@@ -1,4 +1,5 @@
-/* Channels that lie side by side, on the CPU, part of norm.c: rows of channels, walked as they lie.
+/* Channels that lie side by side, on the CPU, part of norm.c: rows of channels, walked as they lie. Rows of short planes are mapped
+ * here as well, every element of a plane a column of its own; their sums are channel_flat.h's.
  *
  * Short rows that follow each other are taken as one wide row, whose columns are folded at the end. A slice of the rows sums up its
  * columns in f32 over a few rows, about a number of the column's own size (the first row, or the mean that is given), and in f64
@@ -12,14 +13,19 @@
  * as are longer than CHANNEL_LONG bytes (see reduce_columns.h). Bytes ahead: of what is mapped and of rows singly, and of several. */
 enum { CHANNEL_SLICES = 64, CHANNEL_SLICE_ROWS = 64, CHANNEL_F32_ROWS = 32, CHANNEL_TILES = 4, CHANNEL_ROWS = 4 };
 enum { CHANNEL_LONG = 8192, CHANNEL_AHEAD = 4096, CHANNEL_AHEAD_EACH = 1024 };
+/* Short planes: samples that make them rows, bytes of a plane less than that. Columns that are mapped in one row after the other, so
+ * many that the L1 cache keeps their numbers, and rows of a task. CHANNEL_FLAT: tiles of planes that are summed up together. */
+enum { CHANNEL_FLAT = 8, PLANE_MANY = 16, PLANE_SHORT = 2048, CHANNEL_COLUMNS = 2048, CHANNEL_TASK = 16 };
 
 typedef struct channel_columns {
     const unit_call *c;
-    bool fit;
+    bool fit, planes;
+    int64_t plane;       /* columns of a channel that follow each other */
     int64_t fold, width; /* rows in a wide one, columns of that */
     int64_t rows, tiles; /* wide ones */
+    int64_t tile;        /* planes of a tile */
     int64_t slices, slice;
-    double *sum[2]; /* slices x width */
+    double *sum[2]; /* slices x width; of planes only the first, slices x channels x 2 */
     float *about;   /* slices x width */
     float *map[4];  /* width: m, a, b, d */
 } channel_columns;
@@ -31,9 +37,37 @@ static bool columns_are_dense(const unit_call *c)
     return dense;
 }
 
+/* Many samples of short planes that follow each other, whole channels each. */
+static bool planes_are_columns(const unit_call *c)
+{
+    const trine_iter *outer = &c->units.outer;
+    bool fit = outer->ndim == 1 && c->rows.numel >= PLANE_MANY && c->length * c->size < PLANE_SHORT;
+    for (int k = 0; k < 1 + c->inputs; k++) fit = fit && c->step[k] == 1 && outer->stride[k][0] == c->length;
+    return fit;
+}
+
+/* Rows into so many slices at most. */
+static void columns_cut(channel_columns *p, int64_t most)
+{
+    p->slices = p->rows / CHANNEL_SLICE_ROWS < most ? p->rows / CHANNEL_SLICE_ROWS : most;
+    if (p->slices < 1) p->slices = 1;
+    p->slice = (p->rows + p->slices - 1) / p->slices;
+    p->slices = (p->rows + p->slice - 1) / p->slice;
+}
+
 static channel_columns columns_plan(const unit_call *c)
 {
-    channel_columns p = {.c = c, .fit = c->units.channels > 1 && c->units.n > 0 && c->units.members == 1, .fold = 1};
+    channel_columns p = {.c = c, .fit = c->units.channels > 1 && c->units.n > 0 && c->units.members == 1, .fold = 1, .plane = 1};
+    if (p.fit && planes_are_columns(c)) {
+        p.planes = true;
+        p.plane = c->length;
+        p.width = c->units.channels * c->length;
+        p.rows = c->rows.numel;
+        p.tile = SPAN_MAX / p.plane;
+        p.tiles = (c->units.channels + p.tile - 1) / p.tile;
+        columns_cut(&p, CHANNEL_SLICES * CHANNEL_FLAT / p.tiles);
+        return p;
+    }
     for (int k = 0; k < 1 + c->inputs; k++)
         p.fit = p.fit && c->units.outer.stride[k][0] == 1 && (c->units.n == 1 || c->step[k] != 1);
     if (!p.fit) return p;
@@ -42,25 +76,27 @@ static channel_columns columns_plan(const unit_call *c)
     p.width = p.fold * c->units.channels;
     p.rows = (c->units.n + p.fold - 1) / p.fold;
     p.tiles = (p.width + SPAN_MAX - 1) / SPAN_MAX;
-    p.slices = p.rows / CHANNEL_SLICE_ROWS < CHANNEL_SLICES ? p.rows / CHANNEL_SLICE_ROWS : CHANNEL_SLICES;
-    if (p.slices < 1) p.slices = 1;
-    p.slice = (p.rows + p.slices - 1) / p.slices;
-    p.slices = (p.rows + p.slice - 1) / p.slice;
+    columns_cut(&p, CHANNEL_SLICES);
     return p;
 }
 
+/* The channel of a column. */
+static int64_t channel_of(const channel_columns *p, int64_t column) { return column / p->plane % p->c->units.channels; }
+
 static size_t channel_columns_bytes(const channel_columns *p)
 {
-    return (size_t)(p->slices * p->width) * (2 * sizeof(double) + sizeof(float)) + (size_t)p->width * 4 * sizeof(float);
+    const int64_t sums = p->planes ? p->slices * p->c->units.channels : p->slices * p->width;
+    return (size_t)sums * (2 * sizeof(double) + sizeof(float)) + (size_t)p->width * 4 * sizeof(float);
 }
 
 static void channel_columns_place(channel_columns *p, void *workspace)
 {
     if (!p->fit) return;
+    const int64_t sums = p->planes ? p->slices * p->c->units.channels : p->slices * p->width;
     p->sum[0] = workspace;
-    p->sum[1] = p->sum[0] + p->slices * p->width;
-    p->about = (float *)(void *)(p->sum[1] + p->slices * p->width);
-    for (int k = 0; k < 4; k++) p->map[k] = p->about + p->slices * p->width + k * p->width;
+    p->sum[1] = p->sum[0] + sums;
+    p->about = (float *)(void *)(p->sum[1] + sums);
+    for (int k = 0; k < 4; k++) p->map[k] = p->about + sums + k * p->width;
 }
 
 /* ---- A row ---- */
@@ -78,7 +114,7 @@ static char *columns_at(const channel_columns *p, int64_t row, int64_t first, in
     if (p->fold > 1)
         offset[k] = row * p->width;
     else
-        trine_iter_offsets(&p->c->units.inside, row, offset);
+        trine_iter_offsets(p->planes ? &p->c->rows : &p->c->units.inside, row, offset);
     return p->c->data[k] + (offset[k] + first) * p->c->size;
 }
 
@@ -165,7 +201,7 @@ static void column_tile_start(const channel_columns *p, column_tile *t, int64_t 
     t->width = p->width - first < SPAN_MAX ? p->width - first : SPAN_MAX;
     t->about = p->about + to;
     for (int k = 0; k < 2; k++) t->sums[k] = p->sum[k] + to;
-    for (int64_t i = 0; i < t->width && about; i++) t->about[i] = about[(first + i) % p->c->units.channels];
+    for (int64_t i = 0; i < t->width && about; i++) t->about[i] = about[channel_of(p, first + i)];
     if (!about) {
         const int64_t n = columns_in(p, slice * p->slice, first);
         const float *x = columns_load(p, slice * p->slice, first, 1, n, buffer);
@@ -242,13 +278,13 @@ static void columns_map_span(float *restrict out, const float *x, const float *d
 
 /* The same for n columns, a multiple of LANES_PUT, straight to lines. */
 LANES_INLINE void columns_put_as(char *to, const char *x, const char *dy, trine_dtype dtype, float *const *map, int64_t first,
-                                 int64_t n, bool stream)
+                                 int64_t n, int64_t ahead, bool stream)
 {
     const float *m = map[0] + first, *a = map[1] + first, *b = map[2] + first, *d = map[3] + first;
     for (int64_t i = 0; i < n; i += LANES_PUT) {
         f32x16 v[2];
-        span_prefetch(x + i * lanes_size(dtype) + CHANNEL_AHEAD, LANES_PUT * lanes_size(dtype));
-        if (dy) span_prefetch(dy + i * lanes_size(dtype) + CHANNEL_AHEAD, LANES_PUT * lanes_size(dtype));
+        span_prefetch(x + i * lanes_size(dtype) + ahead, LANES_PUT * lanes_size(dtype));
+        if (dy) span_prefetch(dy + i * lanes_size(dtype) + ahead, LANES_PUT * lanes_size(dtype));
         for (int k = 0; k < 2; k++) {
             const int64_t at = i + LANES * k;
             v[k] = (lanes_load(x, dtype, at) - lanes_load(m, TRINE_F32, at)) * lanes_load(b, TRINE_F32, at) +
@@ -260,27 +296,32 @@ LANES_INLINE void columns_put_as(char *to, const char *x, const char *dy, trine_
 }
 
 static void columns_put(char *to, const char *x, const char *dy, trine_dtype dtype, float *const *map, int64_t first, int64_t n,
-                        bool stream)
+                        int64_t ahead, bool stream)
 {
 #define PUT_OF(dtype) \
-    (dy ? columns_put_as(to, x, dy, dtype, map, first, n, stream) : columns_put_as(to, x, NULL, dtype, map, first, n, stream))
+    (dy ? columns_put_as(to, x, dy, dtype, map, first, n, ahead, stream) \
+        : columns_put_as(to, x, NULL, dtype, map, first, n, ahead, stream))
     LANES_BY_DTYPE(dtype, PUT_OF);
 #undef PUT_OF
 }
 
-static void columns_emit(const channel_columns *p, int64_t row)
+/* Columns [first, end) of a row. */
+static void columns_emit(const channel_columns *p, int64_t row, int64_t first, int64_t end)
 {
     SPAN_BUFFER(x_buffer);
     SPAN_BUFFER(dy_buffer);
     SPAN_BUFFER(out);
     const unit_call *c = p->c;
-    for (int64_t first = 0, left, n; (left = columns_in(p, row, first)) > 0; first += n) {
+    const int64_t ahead =
+        p->planes && row + 1 < p->rows ? columns_at(p, row + 1, 0, c->from) - columns_at(p, row, 0, c->from) : CHANNEL_AHEAD;
+    for (int64_t left, n; first < end && (left = columns_in(p, row, first)) > 0; first += n) {
+        if (left > end - first) left = end - first;
         char *to = columns_at(p, row, first, 0);
         const int64_t lines = lanes_to_put(LANES_PUTS, to, c->dtype, left, &n);
         if (lines > 0) {
             n = lines;
             columns_put(to, columns_at(p, row, first, c->from), c->mapped > 1 ? columns_at(p, row, first, c->from + 1) : NULL,
-                        c->dtype, p->map, first, n, c->stream);
+                        c->dtype, p->map, first, n, ahead, c->stream);
             continue;
         }
         const float *x = columns_load(p, row, first, c->from, n, x_buffer);
@@ -290,21 +331,36 @@ static void columns_emit(const channel_columns *p, int64_t row)
     }
 }
 
+/* Each column's numbers. */
+static void columns_make_map(const channel_columns *p)
+{
+    CPU_PARALLEL_FOR(range, p->width, CPU_GRAIN)
+    {
+        for (int64_t j = range.begin; j < range.end; j++) {
+            const unit_affine *f = &p->c->map[channel_of(p, j)];
+            p->map[0][j] = f->m;
+            p->map[1][j] = f->a;
+            p->map[2][j] = f->b;
+            p->map[3][j] = f->d;
+        }
+    }
+}
+
 /* finish: from the sums to the channels' maps first; otherwise those are there. */
 static void channel_columns_finish(const channel_columns *p, bool finish)
 {
-    const int64_t channels = p->c->units.channels;
-    for (int64_t i = 0; i < channels && finish; i++) p->c->op->finish(p->c->context, i);
-    for (int64_t j = 0; j < p->width; j++) {
-        const unit_affine *f = &p->c->map[j % channels];
-        p->map[0][j] = f->m;
-        p->map[1][j] = f->a;
-        p->map[2][j] = f->b;
-        p->map[3][j] = f->d;
-    }
-    CPU_PARALLEL_FOR(range, p->rows, (CPU_GRAIN + p->width - 1) / p->width)
+    const int64_t across = p->planes ? CHANNEL_COLUMNS : p->width, parts = (p->width + across - 1) / across,
+                  rows = p->planes ? CHANNEL_TASK : 1, tasks = (p->rows + rows - 1) / rows * parts,
+                  each = rows * (p->width / parts);
+    for (int64_t i = 0; i < p->c->units.channels && finish; i++) p->c->op->finish(p->c->context, i);
+    columns_make_map(p);
+    CPU_PARALLEL_FOR(range, tasks, (CPU_GRAIN + each - 1) / each)
     {
-        for (int64_t row = range.begin; row < range.end; row++) columns_emit(p, row);
+        for (int64_t task = range.begin; task < range.end; task++) {
+            const int64_t begin = task / parts * rows, end = begin + rows < p->rows ? begin + rows : p->rows,
+                          first = task % parts * across;
+            for (int64_t row = begin; row < end; row++) columns_emit(p, row, first, first + across);
+        }
         span_fence();
     }
 }

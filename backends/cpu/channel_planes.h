@@ -6,17 +6,14 @@
 #ifndef TRINE_CPU_CHANNEL_PLANES_H
 #define TRINE_CPU_CHANNEL_PLANES_H
 
-#include "backends/cpu/channels.h"
+#include "backends/cpu/channel_columns.h"
 
-/* Bytes of a block, for both threads' to fit the last-level cache with room, and at most; elements that are summed up in f32; bytes
- * of a short plane less than that. */
-enum { PLANE_BLOCK = 512 << 10, PLANE_LARGEST = 8 * PLANE_BLOCK, PLANE_PART = 4096, PLANE_SHORT = 2048 };
-/* Short planes: samples that make them worth the trouble, elements of a block in a sample at most, bytes at least. */
-enum { PLANE_MANY = 16, PLANE_FLAT = 1024, PLANE_PIECE = 1024 };
+/* Bytes of a block, for both threads' to fit the last-level cache with room, and at most; elements that are summed up in f32. */
+enum { PLANE_BLOCK = 512 << 10, PLANE_LARGEST = 8 * PLANE_BLOCK, PLANE_PART = 4096 };
 
 typedef struct channel_planes {
     const unit_call *c;
-    bool fit, is_short;
+    bool fit;
     int64_t samples, block; /* planes of a unit, units of a block */
 } channel_planes;
 
@@ -39,16 +36,8 @@ static channel_planes planes_plan(const unit_call *c)
     const int64_t members = c->units.members, bytes = members * c->units.n * c->size * c->inputs;
     channel_planes p = {.c = c, .fit = planes_lie_together(c), .samples = c->rows.numel};
     if (!p.fit) return p;
-    const bool is_short = c->length * c->size < PLANE_SHORT;
-    const int64_t block = is_short && (c->size == 2 || p.samples >= PLANE_MANY) ? 2 * PLANE_BLOCK : PLANE_BLOCK;
-    int64_t most = block / bytes < 1 ? 1 : block / bytes;
-    p.is_short = is_short && p.samples >= PLANE_MANY && members * c->length <= PLANE_FLAT;
-    if (p.is_short) { /* rather a block beyond the L2 cache than pieces of a few lines */
-        const int64_t piece = PLANE_PIECE / (members * c->length * c->size), flat = PLANE_FLAT / (members * c->length),
-                      wide = piece < PLANE_LARGEST / bytes ? piece : PLANE_LARGEST / bytes;
-        most = most < wide ? wide : most;
-        most = most < flat ? most : flat;
-    }
+    const int64_t block = c->length * c->size < PLANE_SHORT && c->size == 2 ? 2 * PLANE_BLOCK : PLANE_BLOCK,
+                  most = block / bytes < 1 ? 1 : block / bytes;
     p.block = outer->size[last] < most * members ? outer->size[last] : most * members;
     while (outer->size[last] % p.block != 0 || p.block % members != 0) p.block--;
     /* enough of them for some threads, and no larger than the caches hold; however many threads there are */
@@ -193,6 +182,38 @@ static void planes_emit_sample(const channel_planes *p, int64_t first, const uni
         }
         if (!lines) span_store(to + i * c->size, c->dtype, out, m, c->stream);
     }
+}
+
+/* Blocks one behind the other: while one arrives from memory, the one before is written. */
+static void planes_run(const channel_planes *p)
+{
+    const int64_t each = p->block * p->c->units.n;
+    CPU_PARALLEL_FOR(range, p->c->units.units / p->block, (CPU_GRAIN + each - 1) / each)
+    {
+        unit_place before, this;
+        for (int64_t b = range.begin; b <= range.end; b++) {
+            const int64_t first = b * p->block;
+            if (b < range.end) this = unit_place_of(p->c, first, 0);
+            for (int64_t s = 0; s < p->samples; s++) {
+                int64_t sample[TRINE_ITER_OPERANDS];
+                trine_iter_offsets(&p->c->rows, s, sample);
+                if (b < range.end) planes_gather_sample(p, first, &this, sample, s == 0);
+                if (b > range.begin) planes_emit_sample(p, first - p->block, &before, sample);
+            }
+            if (b < range.end) planes_finish(p, first);
+            before = this;
+        }
+        span_fence();
+    }
+}
+
+static void units_or_planes_run(const unit_call *c)
+{
+    const channel_planes p = planes_plan(c);
+    if (p.fit)
+        planes_run(&p);
+    else
+        units_run(c);
 }
 
 /* The map alone, of units of one piece each, in memory's order. */

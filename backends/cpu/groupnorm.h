@@ -2,7 +2,7 @@
 #ifndef TRINE_CPU_GROUPNORM_H
 #define TRINE_CPU_GROUPNORM_H
 
-#include "backends/cpu/channel_flat.h"
+#include "backends/cpu/channel_planes.h"
 
 typedef struct groupnorm_context {
     const trine_groupnorm_args *a;
