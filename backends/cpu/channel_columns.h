@@ -83,16 +83,18 @@ static channel_columns columns_plan(const unit_call *c)
 /* The channel of a column. */
 static int64_t channel_of(const channel_columns *p, int64_t column) { return column / p->plane % p->c->units.channels; }
 
+/* Pairs of sums: of planes one a channel and slice. */
+static int64_t columns_sums(const channel_columns *p) { return p->slices * (p->planes ? p->c->units.channels : p->width); }
+
 static size_t channel_columns_bytes(const channel_columns *p)
 {
-    const int64_t sums = p->planes ? p->slices * p->c->units.channels : p->slices * p->width;
-    return (size_t)sums * (2 * sizeof(double) + sizeof(float)) + (size_t)p->width * 4 * sizeof(float);
+    return (size_t)columns_sums(p) * (2 * sizeof(double) + sizeof(float)) + (size_t)p->width * 4 * sizeof(float);
 }
 
 static void channel_columns_place(channel_columns *p, void *workspace)
 {
     if (!p->fit) return;
-    const int64_t sums = p->planes ? p->slices * p->c->units.channels : p->slices * p->width;
+    const int64_t sums = columns_sums(p);
     p->sum[0] = workspace;
     p->sum[1] = p->sum[0] + sums;
     p->about = (float *)(void *)(p->sum[1] + sums);

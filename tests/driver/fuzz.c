@@ -186,6 +186,5 @@ bool fuzz_grow(test_case *c, double room)
     case_count_bytes(c);
     const size_t named = strlen(c->name);
     snprintf(c->name + named, sizeof c->name - named, " grown to %lld", (long long)to);
-    c->random = true;
     return c->units > 0 && bytes_of(c) <= room;
 }
