@@ -81,14 +81,49 @@ static inline float total_of_lanes(vec x)
 /* sum + a b. `kind` is a constant. */
 static inline __attribute__((always_inline)) vec add_product(const panel_kind kind, vec a, vec b, vec sum)
 {
-    if (kind == PANEL_TERMS) return vec_fma(a, b, sum);
+#if defined __FMA__
+    if (kind == PANEL_TERMS) {
+        __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); /* sums stay where they are: no moves */
+        return sum;
+    }
+#endif
 #if defined __AVX512F__
     if (kind == PANEL_PAIRS) {
         __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(b), "v"(a)); /* the level's compiler flags have no intrinsic for it */
         return sum;
     }
 #endif
+    if (kind == PANEL_TERMS) return vec_fma(a, b, sum);
     return vec_fma(second_of_pairs(a), second_of_pairs(b), vec_fma(first_of_pairs(a), first_of_pairs(b), sum));
+}
+
+/* Terms of a loop's body. A jump for each term costs 5 % (Granite Rapids). */
+enum { TERMS_UNROLLED = VEC_LANES > 4 ? 4 : 1 };
+
+/* All sums are in registers here: else the compiler mixes the terms of a loop's body, and has too few registers. */
+static inline __attribute__((always_inline)) void keep_sums(const int rows, const int nv, const int pitch, vec *sum)
+{
+#if defined __AVX__
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++) __asm__ volatile("" : "+v"(sum[i * pitch + j]));
+#else
+    (void)rows, (void)nv, (void)pitch, (void)sum;
+#endif
+}
+
+/* sum += the products of one term. */
+static inline __attribute__((always_inline)) void add_term(const panel_kind kind, const int rows, const float *restrict a,
+                                                           const float *restrict b, vec (*sum)[NV])
+{
+    vec right[NV];
+    for (int j = 0; j < NV; j++) right[j] = vec_load(b + j * VEC_LANES);
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+        const vec left = vec_all(a[i]);
+        for (int j = 0; j < NV; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
+    }
 }
 
 /* What comes to the L2 cache while a tile is made: a number of bytes for every term from `from` on. */
@@ -106,19 +141,17 @@ static inline __attribute__((always_inline)) void multiply_rows(const panel_kind
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < NV; j++) __builtin_prefetch(out + i * pitch + (j + 1) * VEC_LANES - 1, 1);
-    for (int64_t k = 0; k < terms; k++, a += MR, b += NR) {
-        vec right[NV];
-        for (int j = 0; j < NV; j++) right[j] = vec_load(b + j * VEC_LANES);
-        if (asks) {
-            __builtin_prefetch(ahead.from, 0, 2);
-            ahead.from += ahead.each;
-        }
+    int64_t k = 0;
+    for (; k + TERMS_UNROLLED <= terms; k += TERMS_UNROLLED, a += TERMS_UNROLLED * MR, b += TERMS_UNROLLED * NR) {
 #pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) {
-            const vec left = vec_all(a[i]);
-            for (int j = 0; j < NV; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
+        for (int i = 0; i < TERMS_UNROLLED; i++) {
+            if (asks) __builtin_prefetch(ahead.from + i * ahead.each, 0, 2);
+            add_term(kind, rows, a + i * MR, b + i * NR, sum);
+            keep_sums(rows, NV, NV, sum[0]);
         }
+        ahead.from += TERMS_UNROLLED * ahead.each;
     }
+    for (; k < terms; k++, a += MR, b += NR) add_term(kind, rows, a, b, sum);
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < NV; j++) {

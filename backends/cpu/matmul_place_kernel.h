@@ -50,22 +50,43 @@ static inline __attribute__((always_inline)) void read_ahead(const panel_kind ki
 #endif
 }
 
-/* sum += the products of n numbers at the rows' places. `kind`, `rows` and `nv` are constants. */
+/* sum += the products of number k at the rows' places. `kind`, `rows` and `nv` are constants. */
+static inline __attribute__((always_inline)) void add_place(const panel_kind kind, const int rows, const int nv,
+                                                            const char *const *from, const int64_t k, const float *restrict b,
+                                                            vec (*sum)[WIDE_NV])
+{
+    vec right[WIDE_NV];
+    for (int j = 0; j < nv; j++) right[j] = vec_load(b + j * VEC_LANES);
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+        float number;
+        memcpy(&number, from[i] + k * (int64_t)sizeof number, sizeof number);
+        const vec left = vec_all(number);
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
+    }
+}
+
+/* The same of VEC_LANES numbers. */
+static inline __attribute__((always_inline)) void add_vector(const panel_kind kind, const int rows, const int nv,
+                                                             const char *const *from, const float *restrict b,
+                                                             vec (*sum)[WIDE_NV])
+{
+    for (int64_t k = 0; k < VEC_LANES; k += TERMS_UNROLLED, b += TERMS_UNROLLED * nv * VEC_LANES) {
+#pragma GCC unroll 16
+        for (int i = 0; i < TERMS_UNROLLED; i++) {
+            add_place(kind, rows, nv, from, k + i, b + i * nv * VEC_LANES, sum);
+            keep_sums(rows, nv, WIDE_NV, sum[0]);
+        }
+    }
+}
+
+/* The same of n numbers. */
 static inline __attribute__((always_inline)) void add_places(const panel_kind kind, const int rows, const int nv,
                                                              const char *const *from, const int64_t n, const float *restrict b,
                                                              vec (*sum)[WIDE_NV])
 {
-    for (int64_t k = 0; k < n; k++, b += nv * VEC_LANES) {
-        vec right[WIDE_NV];
-        for (int j = 0; j < nv; j++) right[j] = vec_load(b + j * VEC_LANES);
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) {
-            float number;
-            memcpy(&number, from[i] + k * (int64_t)sizeof number, sizeof number);
-            const vec left = vec_all(number);
-            for (int j = 0; j < nv; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
-        }
-    }
+    for (int64_t k = 0; k < n; k++, b += nv * VEC_LANES) add_place(kind, rows, nv, from, k, b, sum);
 }
 
 /* The products of a last term alone. It is loaded with the one before it. */
@@ -107,7 +128,7 @@ static inline __attribute__((always_inline)) bool multiply_places(const panel_ki
         const bool new = first &&tap + 1 == t->taps;
         for (; new &&left >= VEC_LANES; left -= VEC_LANES, b += VEC_LANES * nv * VEC_LANES) {
             read_ahead(kind, rows, from, t, &least);
-            add_places(kind, rows, nv, from, VEC_LANES, b, sum);
+            add_vector(kind, rows, nv, from, b, sum);
 #pragma GCC unroll 16
             for (int i = 0; i < rows; i++) from[i] += sizeof(vec);
         }
@@ -115,7 +136,7 @@ static inline __attribute__((always_inline)) bool multiply_places(const panel_ki
             const char *line = next, *const end = line + t->lines * 64;
             for (; line < end; line += 64) __builtin_prefetch(line, 0, 2);
             next = end;
-            add_places(kind, rows, nv, from, VEC_LANES, b, sum);
+            add_vector(kind, rows, nv, from, b, sum);
 #pragma GCC unroll 16
             for (int i = 0; i < rows; i++) from[i] += sizeof(vec);
         }
