@@ -13,25 +13,41 @@
 
 /* ---- The columns ---- */
 
+/* Columns [begin, end) as panels of `width`; s has the terms. */
+static void pack_some_columns(const trine_product *p, cpu_team *team, const place_plan *w, pack_source s, int64_t begin,
+                              int64_t end, int64_t width, float *packed, float *flags)
+{
+    s.first += begin * s.row;
+    s.begin_row = begin;
+    s.rows = end - begin;
+    if (s.rows == 0) return;
+    if (w->hooks) w->hooks->source(p, true, &s);
+    (width == VEC_LANES ? pack_narrow_b : width == NR ? pack_b : pack_wide_b)(team, packed, flags, &s);
+}
+
 static void pack_columns(const trine_product *p, const product_place *at, cpu_team *team, const place_plan *w, float *packed)
 {
     float *flags = packed + w->packed;
+    const int64_t last = (w->panels - 1) * w->panel, narrow = panel_width(w, last),
+                  whole = narrow == w->panel ? w->columns : last;
     for (int64_t i = 0; i < w->steps; i++) {
         const place_step step = place_step_of(w, i);
         const int64_t first = step.tap * w->terms + step.term, terms = step.taps * step.terms;
-        for (int64_t piece = 0; piece < w->pieces; piece++, flags += w->pitch / w->panel) {
+        for (int64_t piece = 0; piece < w->pieces; piece++, flags += w->panels) {
             const int64_t begin = piece * w->piece, lacking = w->odd ? step.tap + piece : 0,
                           k = (first + begin) * (w->pairs ? 2 : 1) - lacking;
             pack_source s = w->turned ? source_of(p->a, p->dtype, at->a + k * p->a_k, p->a_m, p->a_k, 0, k)
                                       : source_of(p->b, p->dtype, at->b + k * p->b_k, p->b_n, p->b_k, 0, k);
-            s.rows = w->columns;
+            float *to = packed + first * w->pitch;
             s.terms = smaller(w->piece, terms - begin);
-            s.panel = terms * w->panel;
             s.pairs = w->pairs;
             s.odd = w->odd;
             if (s.terms <= 0) continue;
-            if (w->hooks) w->hooks->source(p, true, &s);
-            (w->wide_panels ? pack_wide_b : pack_b)(team, packed + first * w->pitch + begin * w->panel, flags, &s);
+            s.panel = terms * w->panel;
+            pack_some_columns(p, team, w, s, 0, whole, w->panel, to + begin * w->panel, flags);
+            s.panel = terms * narrow;
+            pack_some_columns(p, team, w, s, whole, w->columns, narrow, to + whole * terms + begin * narrow,
+                              flags + w->panels - 1);
         }
     }
 }
@@ -40,9 +56,9 @@ static void pack_columns(const trine_product *p, const product_place *at, cpu_te
 static bool is_flagged(const place_plan *w, const float *packed, int64_t step, const place_step *s, int64_t panel)
 {
     const int64_t pieces = blocks_of(s->taps * s->terms, w->piece);
-    const float *flags = packed + w->packed + step * w->pieces * (w->pitch / w->panel) + panel;
+    const float *flags = packed + w->packed + step * w->pieces * w->panels + panel;
     bool any = false;
-    for (int64_t i = 0; w->pairs && i < pieces; i++) any |= flags[i * (w->pitch / w->panel)] > 0;
+    for (int64_t i = 0; w->pairs && i < pieces; i++) any |= flags[i * w->panels] > 0;
     return any;
 }
 
@@ -64,7 +80,7 @@ static float *sums_of_tile(const trine_product *p, const product_place *at, cons
                            int64_t tile, int64_t j, int64_t *pitch)
 {
     const int64_t row = tile * w->tile, column = j * w->panel;
-    const bool whole = row + w->tile <= t->rows && column + w->panel <= t->columns;
+    const bool whole = row + w->tile <= t->rows && column + panel_width(w, t->column + column) <= t->columns;
     *pitch = t->direct && whole ? p->d_m : t->pitch;
     if (t->direct && whole) return (float *)p->d + at->d + (t->row + row) * p->d_m + t->column + column;
     return t->sums + row * t->pitch + column;
@@ -74,7 +90,8 @@ static float *sums_of_tile(const trine_product *p, const product_place *at, cons
 static void finish_tile(const trine_product *p, const product_place *at, const place_plan *w, const place_task *t, int64_t tile)
 {
     const int64_t row = t->row + tile * w->tile, rows = smaller(w->tile, t->rows - tile * w->tile),
-                  done = t->direct && rows == w->tile ? t->columns / w->panel * w->panel : 0, columns = t->columns - done;
+                  cut = t->columns % VEC_LANES ? t->columns % w->panel : 0, /* columns of a panel that has more */
+        done = t->direct && rows == w->tile ? t->columns - cut : 0, columns = t->columns - done;
     float *sums = t->sums + tile * w->tile * t->pitch + done;
     if (w->hooks && w->hooks->finish) {
         for (int64_t r = 0; r < rows; r++) w->hooks->finish(p, at, row + r, t->column, sums + r * t->pitch, columns);
@@ -126,9 +143,10 @@ static void ask_for_next(place_tile *of, const float *next, int64_t numbers, int
 static void make_place_step(const trine_product *p, const product_place *at_d, const place_plan *w, const place_task *t,
                             int64_t number, const place_step *step, const uintptr_t *at, bool *subnormal)
 {
-    const int64_t terms = step->taps * step->terms, tiles = blocks_of(t->rows, w->tile), panel = terms * w->panel;
+    const int64_t terms = step->taps * step->terms, tiles = blocks_of(t->rows, w->tile);
     const float *b = t->packed + (step->tap * w->terms + step->term) * w->pitch + t->column * terms;
-    for (int64_t j = 0; j * w->panel < t->columns; j++, b += panel) {
+    for (int64_t j = 0; j * w->panel < t->columns; j++, b += w->panel * terms) {
+        const int64_t width = panel_width(w, t->column + j * w->panel);
         const bool flagged = is_flagged(w, t->packed, number, step, t->column / w->panel + j), first = j == 0,
                    looks = first && !w->shared, last = (j + 1) * w->panel >= t->columns;
         for (int64_t tile = 0; tile < tiles; tile++) {
@@ -145,8 +163,9 @@ static void make_place_step(const trine_product *p, const product_place *at_d, c
                              .looks = looks};
             bool in_f32 = flagged || (!looks && subnormal[tile]);
             if (first) of.ahead = distance_ahead(w, step, of.row + (step->taps - 1) * PLACE_ROWS, tiles);
-            if (!w->pairs && prefers_l2()) ask_for_next(&of, last ? t->after : b + panel, panel, tile, tiles);
-            multiply_tile(w->pairs, w->wide_panels, &of, &in_f32);
+            if (!w->pairs && prefers_l2())
+                ask_for_next(&of, last ? t->after : b + w->panel * terms, w->panel * terms, tile, tiles);
+            multiply_tile(w->pairs, w->wide_panels, width / VEC_LANES, &of, &in_f32);
             if (looks) subnormal[tile] = in_f32;
             if (number + 1 == w->steps && last && !w->turned) finish_tile(p, at_d, w, t, tile);
         }

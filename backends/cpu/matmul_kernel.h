@@ -81,20 +81,26 @@ static inline float total_of_lanes(vec x)
 /* sum + a b. `kind` is a constant. */
 static inline __attribute__((always_inline)) vec add_product(const panel_kind kind, vec a, vec b, vec sum)
 {
-#if defined __FMA__
-    if (kind == PANEL_TERMS) {
-        __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); /* sums stay where they are: no moves */
-        return sum;
-    }
-#endif
+    if (kind == PANEL_TERMS) return vec_fma(a, b, sum);
 #if defined __AVX512F__
     if (kind == PANEL_PAIRS) {
         __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(b), "v"(a)); /* the level's compiler flags have no intrinsic for it */
         return sum;
     }
 #endif
-    if (kind == PANEL_TERMS) return vec_fma(a, b, sum);
     return vec_fma(second_of_pairs(a), second_of_pairs(b), vec_fma(first_of_pairs(a), first_of_pairs(b), sum));
+}
+
+/* The same; the sum stays in its register: no moves. */
+static inline __attribute__((always_inline)) vec add_kept(const panel_kind kind, vec a, vec b, vec sum)
+{
+#if defined __FMA__
+    if (kind == PANEL_TERMS) {
+        __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+        return sum;
+    }
+#endif
+    return add_product(kind, a, b, sum);
 }
 
 /* Terms of a loop's body. A jump for each term costs 5 % (Granite Rapids). */
@@ -122,7 +128,7 @@ static inline __attribute__((always_inline)) void add_term(const panel_kind kind
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
         const vec left = vec_all(a[i]);
-        for (int j = 0; j < NV; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
+        for (int j = 0; j < NV; j++) sum[i][j] = add_kept(kind, left, right[j], sum[i][j]);
     }
 }
 

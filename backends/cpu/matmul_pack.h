@@ -388,6 +388,11 @@ static __attribute__((unused)) void pack_b(const cpu_team *team, float *panels, 
     pack_panels(team, panels, subnormal, NR, s);
 }
 
+static __attribute__((unused)) void pack_narrow_b(const cpu_team *team, float *panels, float *subnormal, const pack_source *s)
+{
+    pack_panels(team, panels, subnormal, VEC_LANES, s);
+}
+
 static __attribute__((unused)) void pack_wide_b(const cpu_team *team, float *panels, float *subnormal, const pack_source *s)
 {
     pack_panels(team, panels, subnormal, WIDE_NR, s);

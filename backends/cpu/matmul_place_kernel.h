@@ -63,7 +63,7 @@ static inline __attribute__((always_inline)) void add_place(const panel_kind kin
         memcpy(&number, from[i] + k * (int64_t)sizeof number, sizeof number);
         const vec left = vec_all(number);
 #pragma GCC unroll 4
-        for (int j = 0; j < nv; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
+        for (int j = 0; j < nv; j++) sum[i][j] = add_kept(kind, left, right[j], sum[i][j]);
     }
 }
 
@@ -90,17 +90,17 @@ static inline __attribute__((always_inline)) void add_places(const panel_kind ki
 }
 
 /* The products of a last term alone. It is loaded with the one before it. */
-static inline __attribute__((always_inline)) void add_last_place(const panel_kind kind, const char *const *from, const int64_t n,
-                                                                 const float *restrict b, vec (*sum)[WIDE_NV])
+static inline __attribute__((always_inline)) void add_last_place(const panel_kind kind, const int nv, const char *const *from,
+                                                                 const int64_t n, const float *restrict b, vec (*sum)[WIDE_NV])
 {
-    vec right[NV];
-    for (int j = 0; j < NV; j++) right[j] = vec_load(b + j * VEC_LANES);
+    vec right[WIDE_NV];
+    for (int j = 0; j < nv; j++) right[j] = vec_load(b + j * VEC_LANES);
 #pragma GCC unroll 16
     for (int i = 0; i < MR; i++) {
         float number;
         memcpy(&number, from[i] + n * (int64_t)sizeof number - sizeof number / 2, sizeof number);
         const vec left = (vec)((vec_unsigned)vec_all(number) >> 16);
-        for (int j = 0; j < NV; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
+        for (int j = 0; j < nv; j++) sum[i][j] = add_product(kind, left, right[j], sum[i][j]);
     }
 }
 
@@ -144,8 +144,8 @@ static inline __attribute__((always_inline)) bool multiply_places(const panel_ki
         add_places(kind, rows, nv, from, rest, b, sum);
         b += rest * nv * VEC_LANES;
         if (kind != PANEL_TERMS && t->odd) {
-            add_last_place(kind, from, rest, b, sum);
-            b += NR;
+            add_last_place(kind, nv, from, rest, b, sum);
+            b += nv * VEC_LANES;
         }
         if (!new || !rest) continue;
 #pragma GCC unroll 16
@@ -162,42 +162,64 @@ static inline __attribute__((always_inline)) bool multiply_places(const panel_ki
     return false;
 }
 
+/* name_new, name_asks, name: of new rows, with requests for t->next, without. */
 #define MULTIPLY_PLACES(name, kind, rows, nv, first, asks) \
     static __attribute__((noinline)) bool name(const place_tile *tile) \
     { \
         return multiply_places(kind, rows, nv, first, asks, tile); \
     }
-MULTIPLY_PLACES(multiply_places_of_terms, PANEL_TERMS, MR, NV, false, false)
-MULTIPLY_PLACES(multiply_places_and_ask, PANEL_TERMS, MR, NV, false, true)
-MULTIPLY_PLACES(multiply_new_terms, PANEL_TERMS, MR, NV, true, false)
+#define MULTIPLY_TERMS(name, rows, nv) \
+    MULTIPLY_PLACES(name, PANEL_TERMS, rows, nv, false, false) \
+    MULTIPLY_PLACES(name##_asks, PANEL_TERMS, rows, nv, false, true) \
+    MULTIPLY_PLACES(name##_new, PANEL_TERMS, rows, nv, true, false)
+#define MULTIPLY_PAIRS(name, nv) \
+    MULTIPLY_PLACES(name, PANEL_PAIRS, MR, nv, false, false) \
+    MULTIPLY_PLACES(name##_new, PANEL_PAIRS, MR, nv, true, false) \
+    MULTIPLY_PLACES(name##_in_f32, PANEL_PAIRS_IN_F32, MR, nv, false, false)
+MULTIPLY_TERMS(terms_of_1, MR, 1)
+MULTIPLY_TERMS(terms_of_2, MR, 2)
 #if defined __AVX512F__
-MULTIPLY_PLACES(multiply_wide_terms, PANEL_TERMS, WIDE_MR, WIDE_NV, false, true)
-MULTIPLY_PLACES(multiply_new_wide_terms, PANEL_TERMS, WIDE_MR, WIDE_NV, true, false)
-MULTIPLY_PLACES(multiply_places_of_pairs, PANEL_PAIRS, MR, NV, false, false)
-MULTIPLY_PLACES(multiply_new_pairs, PANEL_PAIRS, MR, NV, true, false)
-MULTIPLY_PLACES(multiply_places_in_f32, PANEL_PAIRS_IN_F32, MR, NV, false, false)
+MULTIPLY_TERMS(wide_terms_of_1, WIDE_MR, 1)
+MULTIPLY_TERMS(wide_terms_of_2, WIDE_MR, 2)
+MULTIPLY_TERMS(wide_terms_of_3, WIDE_MR, 3)
+MULTIPLY_PAIRS(pairs_of_1, 1)
+MULTIPLY_PAIRS(pairs_of_2, 2)
 #endif
+#undef MULTIPLY_PAIRS
+#undef MULTIPLY_TERMS
 #undef MULTIPLY_PLACES
 
-/* *subnormal: whether rows or columns have such terms; of new rows it is found out. */
-static void multiply_tile(bool pairs, bool wide, const place_tile *t, bool *subnormal)
+typedef bool (*place_fn)(const place_tile *t);
+
+/* nv: vectors of the panel. *subnormal: whether rows or columns have such terms; of new rows it is found out. */
+static void multiply_tile(bool pairs, bool wide, int64_t nv, const place_tile *t, bool *subnormal)
 {
+    enum { PLAIN, ASKS, NEW };
+    static const place_fn of_terms[NV][3] = {{terms_of_1, terms_of_1_asks, terms_of_1_new},
+                                             {terms_of_2, terms_of_2_asks, terms_of_2_new}};
+    const int how = t->ahead ? NEW : t->lines ? ASKS : PLAIN;
 #if defined __AVX512F__
+    static const place_fn of_wide_terms[WIDE_NV][3] = {{wide_terms_of_1, wide_terms_of_1_asks, wide_terms_of_1_new},
+                                                       {wide_terms_of_2, wide_terms_of_2_asks, wide_terms_of_2_new},
+                                                       {wide_terms_of_3, wide_terms_of_3_asks, wide_terms_of_3_new}};
     if (wide) {
-        (t->ahead ? multiply_new_wide_terms : multiply_wide_terms)(t);
+        of_wide_terms[nv - 1][how](t);
         return;
     }
-    if (pairs && t->ahead && !*subnormal) {
-        *subnormal = multiply_new_pairs(t);
+    if (pairs && how == NEW && !*subnormal) {
+        *subnormal = (nv == 1 ? pairs_of_1_new : pairs_of_2_new)(t);
         if (!*subnormal) return;
     }
     if (pairs) {
-        (*subnormal ? multiply_places_in_f32 : multiply_places_of_pairs)(t);
+        if (nv == 1)
+            (*subnormal ? pairs_of_1_in_f32 : pairs_of_1)(t);
+        else
+            (*subnormal ? pairs_of_2_in_f32 : pairs_of_2)(t);
         return;
     }
 #endif
     (void)pairs, (void)wide, (void)subnormal;
-    (t->ahead ? multiply_new_terms : t->lines ? multiply_places_and_ask : multiply_places_of_terms)(t);
+    of_terms[nv - 1][how](t);
 }
 
 #endif

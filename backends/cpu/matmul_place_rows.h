@@ -9,7 +9,6 @@
 enum {
     PLACE_COLUMNS = 8 * NR, /* of a task; in wide panels */
     PLACE_WIDE_COLUMNS = 12 * WIDE_NR,
-    PLACE_WIDE_GAIN = 12, /* what wide panels save: one part in so many */
     PLACE_STEP = 2304,
     PLACE_TERMS_LEAST = 16, /* of a tap */
     PLACE_JOINED_LEAST = 3, /* elements of a line of taps that is taken as one */
@@ -31,10 +30,11 @@ typedef struct place_plan {
     bool odd;    /* the last pair of a tap lacks its second */
     bool shared; /* several taps meet a pixel */
     int64_t rows, columns, pitch;
-    int64_t tile, panel, group; /* rows of a tile, columns of a panel, of a task */
-    int64_t taps, terms;        /* taps, numbers of one */
-    int64_t wide, channels;     /* pixels of a tap, elements of a pixel */
-    int64_t parts, part;        /* of a tap where it is longer than a step */
+    int64_t tile, panel, group; /* rows of a tile, columns of a panel (the last may have fewer vectors), of a task */
+    int64_t panels;
+    int64_t taps, terms;    /* taps, numbers of one */
+    int64_t wide, channels; /* pixels of a tap, elements of a pixel */
+    int64_t parts, part;    /* of a tap where it is longer than a step */
     int64_t step_taps, steps;
     int64_t piece, pieces;       /* numbers that are packed at once; how often in a step, at most */
     int64_t segment, segments;   /* pixels of a line that are looked at together; how many such */
@@ -76,11 +76,13 @@ static inline bool lies_in_place(const trine_conv_operand *o, trine_dtype dtype)
            terms >= (joined ? PLACE_JOINED_LEAST : (pairs ? 2 : 1) * PLACE_TERMS_LEAST) && trine_conv_count(t) > 0;
 }
 
-/* Products of f32 on Intel's processors, unless there are too few columns for it; AMD's were not measured. */
+/* Products of f32 on Intel's processors, unless a last panel of one vector, which takes a third more time, is too much of the
+ * work; AMD's were not measured. */
 static inline bool prefers_wide_panels(trine_dtype dtype, int64_t columns)
 {
-    const int64_t wide = blocks_of(columns, WIDE_NR) * WIDE_NR, other = blocks_of(columns, NR) * NR;
-    return WIDE_NR > NR && dtype == TRINE_F32 && prefers_l2() && wide - wide / PLACE_WIDE_GAIN < other;
+    const int64_t vectors = blocks_of(columns, VEC_LANES);
+    return WIDE_NR > NR && dtype == TRINE_F32 && prefers_l2() && vectors > NV &&
+           (vectors % WIDE_NV != 1 || vectors > 4 * WIDE_NV);
 }
 
 static inline place_plan place_plan_make(const trine_product *p, const trine_conv_operand *o, bool turned)
@@ -94,8 +96,9 @@ static inline place_plan place_plan_make(const trine_product *p, const trine_con
     w.wide_panels = prefers_wide_panels(p->dtype, w.columns);
     w.tile = w.wide_panels ? WIDE_MR : MR;
     w.panel = w.wide_panels ? WIDE_NR : NR;
-    w.group = w.wide_panels ? PLACE_WIDE_COLUMNS : PLACE_COLUMNS;
-    w.pitch = blocks_of(w.columns, w.panel) * w.panel;
+    w.pitch = blocks_of(w.columns, VEC_LANES) * VEC_LANES;
+    w.panels = blocks_of(w.pitch, w.panel);
+    w.group = even_block(w.pitch, w.wide_panels ? PLACE_WIDE_COLUMNS : PLACE_COLUMNS, w.panel);
     w.taps = t->size[0] * t->size[1];
     w.terms = blocks_of(t->size[2], w.pairs ? 2 : 1);
     w.wide = joined ? o->terms.size[1] : 1;
@@ -109,7 +112,7 @@ static inline place_plan place_plan_make(const trine_product *p, const trine_con
     w.pieces = blocks_of(w.parts > 1 ? w.part : w.step_taps * w.terms, w.piece);
     w.steps = w.parts > 1 ? w.taps * w.parts : blocks_of(w.taps, w.step_taps);
     w.packed = (size_t)(w.pitch * w.taps * w.terms);
-    w.flags = (size_t)(w.pitch / w.panel * w.steps * w.pieces);
+    w.flags = (size_t)(w.panels * w.steps * w.pieces);
     w.segment = w.channels < PLACE_SEGMENT / 32 ? PLACE_SEGMENT / w.channels : 32;
     w.segments = w.pairs && w.shared ? o->rows.size[0] * o->height * blocks_of(o->width, w.segment) : 0;
     w.place = (w.packed + w.flags + (size_t)w.segments / sizeof(float) + 1 + 15) / 16 * 16;
@@ -117,6 +120,9 @@ static inline place_plan place_plan_make(const trine_product *p, const trine_con
     w.own = w.sums + (joined ? (size_t)(PLACE_ROWS * w.step_taps * w.terms + 15) / 16 * 16 : 0);
     return w;
 }
+
+/* Columns that the panel from `column` on has room for. */
+static inline int64_t panel_width(const place_plan *w, int64_t column) { return smaller(w->panel, w->pitch - column); }
 
 static inline size_t place_floats(const place_plan *w, const team_plan *team)
 {

@@ -21,6 +21,7 @@ typedef struct cpu_team {
     team_shared *shared;
     int64_t taken, arrived; /* tasks and arrivals of the earlier rounds and barriers */
     int64_t steps;          /* of packing, so far */
+    bool begun;             /* the round */
     char *memory;           /* shared: the team's part of the workspace, 64-byte aligned */
 } cpu_team;
 
@@ -46,12 +47,19 @@ static inline void team_barrier(cpu_team *team)
     }
 }
 
-/* A task of this round that nobody has taken yet, or `tasks`: the round is over, and every member will have seen that once. */
+/* A task of this round that nobody has taken yet, or `tasks`: the round is over, and every member will have seen that once. A member's
+ * first one has its own number: products that are made again find in a core's caches what it used before. */
 static inline int64_t team_next(cpu_team *team, int64_t tasks)
 {
-    int64_t task = __atomic_fetch_add(&team->shared->tasks, 1, __ATOMIC_RELAXED) - team->taken;
+    const int64_t given = tasks < team->threads ? tasks : team->threads;
+    if (!team->begun && team->thread < given) {
+        team->begun = true;
+        return team->thread;
+    }
+    const int64_t task = given + __atomic_fetch_add(&team->shared->tasks, 1, __ATOMIC_RELAXED) - team->taken;
     if (task < tasks) return task;
-    team->taken += tasks + team->threads;
+    team->taken += tasks - given + team->threads;
+    team->begun = false;
     return tasks;
 }
 
@@ -114,8 +122,8 @@ static void run_teams(trine_call *call, int64_t count, const team_plan *plan, te
 #endif
         team_shared own = {0};
         const bool apart_teams = plan->teams > 1;
-        cpu_team team = {0, 1, &own, 0, 0, 0, memory + (apart_teams ? (size_t)thread * apart : 0)};
-        if (!apart_teams) team = (cpu_team){thread, threads, all, 0, 0, 0, memory};
+        cpu_team team = {0, 1, &own, 0, 0, 0, false, memory + (apart_teams ? (size_t)thread * apart : 0)};
+        if (!apart_teams) team = (cpu_team){thread, threads, all, 0, 0, 0, false, memory};
         for (int64_t index = apart_teams ? thread : 0; index < count; index += apart_teams ? threads : 1)
             fn(context, index, &team);
     }
