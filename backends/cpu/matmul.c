@@ -7,13 +7,19 @@
 #include "backends/cpu/matmul_ladder.h"
 #include "backends/cpu/matmul_places.h"
 #include "backends/cpu/matmul_register.h"
+#include "backends/cpu/matmul_unpacked.h"
 
 /* Best first. */
 static const trine_variant matmul_variants[] = {
-    {"amx_dots", matmul_amx_dots}, {"amx", matmul_amx},
-    {"in_place", matmul_in_place}, {"dots", matmul_dots},
-    {"gemv", matmul_gemv},         {"register_tiled", matmul_register_tiled},
-    {"tiled", matmul_tiled},       {"coalesced", matmul_coalesced},
+    {"amx_dots", matmul_amx_dots},
+    {"amx", matmul_amx},
+    {"unpacked", matmul_unpacked},
+    {"in_place", matmul_in_place},
+    {"dots", matmul_dots},
+    {"gemv", matmul_gemv},
+    {"register_tiled", matmul_register_tiled},
+    {"tiled", matmul_tiled},
+    {"coalesced", matmul_coalesced},
     {"naive", matmul_naive},
 };
 

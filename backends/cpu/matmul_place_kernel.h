@@ -50,13 +50,11 @@ static inline __attribute__((always_inline)) void read_ahead(const panel_kind ki
 #endif
 }
 
-/* sum += the products of number k at the rows' places. `kind`, `rows` and `nv` are constants. */
-static inline __attribute__((always_inline)) void add_place(const panel_kind kind, const int rows, const int nv,
-                                                            const char *const *from, const int64_t k, const float *restrict b,
-                                                            vec (*sum)[WIDE_NV])
+/* sum += the products of number k at the rows' places with vectors of b. `kind`, `rows` and `nv` are constants. */
+static inline __attribute__((always_inline)) void add_vectors(const panel_kind kind, const int rows, const int nv,
+                                                              const char *const *from, const int64_t k, const vec *right,
+                                                              vec (*sum)[WIDE_NV])
 {
-    vec right[WIDE_NV];
-    for (int j = 0; j < nv; j++) right[j] = vec_load(b + j * VEC_LANES);
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
         float number;
@@ -65,6 +63,15 @@ static inline __attribute__((always_inline)) void add_place(const panel_kind kin
 #pragma GCC unroll 4
         for (int j = 0; j < nv; j++) sum[i][j] = add_kept(kind, left, right[j], sum[i][j]);
     }
+}
+
+static inline __attribute__((always_inline)) void add_place(const panel_kind kind, const int rows, const int nv,
+                                                            const char *const *from, const int64_t k, const float *restrict b,
+                                                            vec (*sum)[WIDE_NV])
+{
+    vec right[WIDE_NV];
+    for (int j = 0; j < nv; j++) right[j] = vec_load(b + j * VEC_LANES);
+    add_vectors(kind, rows, nv, from, k, right, sum);
 }
 
 /* The same of VEC_LANES numbers. */

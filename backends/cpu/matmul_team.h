@@ -47,8 +47,9 @@ static inline void team_barrier(cpu_team *team)
     }
 }
 
-/* A task of this round that nobody has taken yet, or `tasks`: the round is over, and every member will have seen that once. A member's
- * first one has its own number: products that are made again find in a core's caches what it used before. */
+/* A task of this round that nobody has taken yet, or `tasks`: the round is over, and every member will have seen that once; a barrier
+ * has to come before the next round. A member's first task has its own number: products that are made again find in a core's caches
+ * what it used before. */
 static inline int64_t team_next(cpu_team *team, int64_t tasks)
 {
     const int64_t given = tasks < team->threads ? tasks : team->threads;
