@@ -1,6 +1,7 @@
 /* The matmul family on the CPU. matmul_register.h (with matmul_kernel.h and matmul_pack.h) has the kernel that counts,
- * matmul_places.h one that packs half as much, matmul_amx.h the one of the matrix unit, matmul_dots.h, matmul_amx_dots.h and
- * matmul_gemv.h those for vectors, matmul_ladder.h the steps that lead there; docs/matmul-ladder.md walks through them. */
+ * matmul_places.h one that packs half as much, matmul_unpacked.h one that packs nothing, matmul_amx.h the one of the matrix unit,
+ * matmul_dots.h, matmul_amx_dots.h and matmul_gemv.h those for vectors, matmul_ladder.h the steps that lead there;
+ * docs/matmul-ladder.md walks through them. */
 #include "backends/cpu/matmul_amx_dots.h"
 #include "backends/cpu/matmul_dots.h"
 #include "backends/cpu/matmul_gemv.h"

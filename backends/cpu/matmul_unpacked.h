@@ -1,4 +1,4 @@
-/* unpacked: f32 products in which both operands are read where they lie, a's rows dense along K, b's along N. Packing b takes as long
+/* unpacked: f32 products in which both operands are read where they lie, a dense along K or M, b along N. Packing b takes as long
  * as multiplying it with some 30 rows, a barrier, and, where cores share it, a transfer of every line from one's caches to another's;
  * here nobody waits for it. Pays for few rows, bound by bytes then (b is read once), and for small products.
  *
@@ -18,7 +18,7 @@ enum {
     UNPACKED_WHOLE = 512,                     /* so many */
     UNPACKED_ROWS = 128,                      /* beyond these, packing pays, */
     UNPACKED_MANY = 384,                      /* beyond these if b is small, too */
-    UNPACKED_LEAST = 5,                       /* fewer rows are vectors */
+    UNPACKED_LEAST = 2,                       /* a row is a vector */
     UNPACKED_COLUMNS = 2048,                  /* of a task, at most */
     UNPACKED_SUMS = 1 << 19,                  /* bytes of a task's sums */
     UNPACKED_A = 1 << 20,                     /* bytes of a's rows in a task where b is small */
@@ -27,35 +27,40 @@ enum {
 
 typedef struct unpacked_tile {
     const float *a, *b;
-    int64_t a_row, rows;   /* of which there are so many: the last one stands for what is lacking */
-    int64_t b_k, k, terms; /* from term k of a on */
+    int64_t a_row, rows; /* of which there are so many: where a is dense along K, the last one stands for what is lacking */
+    int64_t a_k, b_k;
+    int64_t k, terms; /* from term k on */
     float *out;
     int64_t pitch;
     bool add;
 } unpacked_tile;
 
-/* sum += the products of a term. asks: for what lies UNPACKED_AHEAD behind b's vectors. */
-static inline __attribute__((always_inline)) void add_unpacked(const int rows, const int nv, const bool asks,
-                                                               const char *const *from, int64_t k, const float *b,
+/* sum += the products of term k; asks: for what lies UNPACKED_AHEAD behind b's vectors. turned: a's numbers of the term lie side by
+ * side, else k behind those of the first one. */
+static inline __attribute__((always_inline)) void add_unpacked(const int rows, const int nv, const bool asks, const bool turned,
+                                                               const char *const *from, const float *a, int64_t k, const float *b,
                                                                vec (*sum)[WIDE_NV])
 {
+    const char *beside[MR];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) beside[i] = (const char *)(a + i);
     for (int j = 0; asks && j < nv; j++) __builtin_prefetch((const char *)(b + j * VEC_LANES) + UNPACKED_AHEAD, 0, 2);
-    add_place(PANEL_TERMS, rows, nv, from, k, b, sum);
+    add_place(PANEL_TERMS, rows, nv, turned ? beside : from, turned ? 0 : k, b, sum);
     keep_sums(rows, nv, WIDE_NV, sum[0]);
 }
 
 /* Sums of rows x nv vectors. All but the tile are constants. (Copying b's vectors in the first tile for those after it made products
  * of 32 and 64 rows 10 % slower.) */
 static inline __attribute__((always_inline)) void multiply_unpacked(const int rows, const int nv, const bool asks,
-                                                                    const unpacked_tile *t)
+                                                                    const bool turned, const unpacked_tile *t)
 {
     const char *from[MR];
-    const float *b = t->b;
-    const int64_t b_k = t->b_k;
+    const float *a = t->a, *b = t->b;
+    const int64_t a_k = t->a_k, b_k = t->b_k;
     vec sum[MR][WIDE_NV] = {0};
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
-        from[i] = (const char *)(t->a + smaller(i, t->rows - 1) * t->a_row);
+        from[i] = (const char *)(a + smaller(i, t->rows - 1) * t->a_row);
         if (!t->add) continue;
 #pragma GCC unroll 4
         for (int j = 0; j < nv; j++) sum[i][j] = vec_load(t->out + i * t->pitch + j * VEC_LANES);
@@ -63,9 +68,9 @@ static inline __attribute__((always_inline)) void multiply_unpacked(const int ro
     int64_t k = 0;
     for (; k + TERMS_UNROLLED <= t->terms; k += TERMS_UNROLLED) {
 #pragma GCC unroll 16
-        for (int u = 0; u < TERMS_UNROLLED; u++, b += b_k) add_unpacked(rows, nv, asks, from, k + u, b, sum);
+        for (int u = 0; u < TERMS_UNROLLED; u++, a += a_k, b += b_k) add_unpacked(rows, nv, asks, turned, from, a, k + u, b, sum);
     }
-    for (; k < t->terms; k++, b += b_k) add_unpacked(rows, nv, asks, from, k, b, sum);
+    for (; k < t->terms; k++, a += a_k, b += b_k) add_unpacked(rows, nv, asks, turned, from, a, k, b, sum);
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
@@ -74,9 +79,18 @@ static inline __attribute__((always_inline)) void multiply_unpacked(const int ro
 
 enum { UNPACKED_MR = WIDE_MR, UNPACKED_HALF = WIDE_MR / 2 };
 
+typedef void (*unpacked_fn)(const unpacked_tile *t);
+
+/* name[asks][turned] */
 #define MULTIPLY_UNPACKED(name, rows, nv) \
-    static __attribute__((noinline)) void name(const unpacked_tile *t) { multiply_unpacked(rows, nv, false, t); } \
-    static __attribute__((noinline)) void name##_asks(const unpacked_tile *t) { multiply_unpacked(rows, nv, true, t); }
+    static __attribute__((noinline)) void name##_plain(const unpacked_tile *t) { multiply_unpacked(rows, nv, false, false, t); } \
+    static __attribute__((noinline)) void name##_turned(const unpacked_tile *t) { multiply_unpacked(rows, nv, false, true, t); } \
+    static __attribute__((noinline)) void name##_asks(const unpacked_tile *t) { multiply_unpacked(rows, nv, true, false, t); } \
+    static __attribute__((noinline)) void name##_turned_asks(const unpacked_tile *t) \
+    { \
+        multiply_unpacked(rows, nv, true, true, t); \
+    } \
+    static const unpacked_fn name[2][2] = {{name##_plain, name##_turned}, {name##_asks, name##_turned_asks}};
 MULTIPLY_UNPACKED(unpacked_of_1, UNPACKED_MR, 1)
 MULTIPLY_UNPACKED(unpacked_of_2, UNPACKED_MR, 2)
 MULTIPLY_UNPACKED(unpacked_of_3, UNPACKED_MR, WIDE_NV)
@@ -85,15 +99,12 @@ MULTIPLY_UNPACKED(unpacked_half_of_2, UNPACKED_HALF, 2)
 MULTIPLY_UNPACKED(unpacked_half_of_3, UNPACKED_HALF, WIDE_NV)
 #undef MULTIPLY_UNPACKED
 
-static void multiply_unpacked_tile(bool half, int64_t nv, bool asks, const unpacked_tile *t)
+static void multiply_unpacked_tile(bool half, int64_t nv, bool asks, bool turned, const unpacked_tile *t)
 {
-    typedef void (*unpacked_fn)(const unpacked_tile *t);
-    static const unpacked_fn all[2][3][2] = {
-        {{unpacked_of_1, unpacked_of_1_asks}, {unpacked_of_2, unpacked_of_2_asks}, {unpacked_of_3, unpacked_of_3_asks}},
-        {{unpacked_half_of_1, unpacked_half_of_1_asks},
-         {unpacked_half_of_2, unpacked_half_of_2_asks},
-         {unpacked_half_of_3, unpacked_half_of_3_asks}}};
-    all[half][nv - 1][asks](t);
+    if (half)
+        (nv == 1 ? unpacked_half_of_1 : nv == 2 ? unpacked_half_of_2 : unpacked_half_of_3)[asks][turned](t);
+    else
+        (nv == 1 ? unpacked_of_1 : nv == 2 ? unpacked_of_2 : unpacked_of_3)[asks][turned](t);
 }
 
 /* ---- Tasks ---- */
@@ -126,7 +137,7 @@ static unpacked_plan unpacked_plan_make(const trine_product *p, int threads)
     w.direct = w.step >= p->k && is_plain(p) && p->d_dtype == TRINE_F32;
     w.pitch = w.columns + VEC_LANES; /* rows shall not lie some KiB apart */
     w.sums = (size_t)((w.direct ? UNPACKED_MR : w.rows) * w.pitch);
-    w.tail = (size_t)(w.step * VEC_LANES);
+    w.tail = (size_t)(w.step * (VEC_LANES + UNPACKED_MR));
     w.own = w.sums + w.tail;
     w.across = blocks_of(p->n, w.columns);
     w.tasks = w.across * blocks_of(p->m, w.rows);
@@ -145,12 +156,12 @@ typedef struct unpacked_task {
     float *sums, *tail;
 } unpacked_task;
 
-/* The last columns of some terms, filled up with zeros. */
-static void copy_tail(float *tail, const float *b, int64_t b_k, int64_t terms, int64_t columns)
+/* The last n columns of some terms (or rows, where these are dense), filled up with zeros. */
+static void copy_tail(float *tail, int64_t width, const float *from, int64_t apart, int64_t terms, int64_t n)
 {
-    for (int64_t k = 0; k < terms; k++, tail += VEC_LANES, b += b_k) {
-        memset(tail, 0, VEC_LANES * sizeof *tail);
-        memcpy(tail, b, (size_t)columns * sizeof *tail);
+    for (int64_t k = 0; k < terms; k++, tail += width, from += apart) {
+        memset(tail, 0, (size_t)width * sizeof *tail);
+        memcpy(tail, from, (size_t)n * sizeof *tail);
     }
 }
 
@@ -160,12 +171,20 @@ static void make_unpacked_tile(const trine_product *p, const product_place *at, 
 {
     const int64_t rows = smaller(UNPACKED_MR, t->rows - row), wide = nv * VEC_LANES, columns = smaller(wide, t->columns - column);
     const bool half = rows <= UNPACKED_HALF, whole = columns == wide && (rows == UNPACKED_MR || rows == UNPACKED_HALF);
+    const bool turned = p->a_k != 1;
     float *const d = (float *)p->d + at->d + (t->row + row) * p->d_m + t->column + column;
-    tile->a = t->a + row * p->a_m + tile->k;
+    tile->a = t->a + row * p->a_m + tile->k * p->a_k;
+    tile->a_k = p->a_k;
     tile->rows = rows;
+    if (turned && rows % UNPACKED_HALF) {
+        float *copy = t->tail + w->step * VEC_LANES;
+        copy_tail(copy, UNPACKED_MR, tile->a, p->a_k, tile->terms, rows);
+        tile->a = copy;
+        tile->a_k = UNPACKED_MR;
+    }
     tile->out = w->direct && whole ? d : t->sums + (w->direct ? 0 : row) * w->pitch + column;
     tile->pitch = w->direct && whole ? p->d_m : w->pitch;
-    multiply_unpacked_tile(half, nv, w->from_memory && row == 0, tile);
+    multiply_unpacked_tile(half, nv, w->from_memory && row == 0, turned, tile);
     for (int64_t r = 0; w->direct && !whole && r < rows; r++)
         memcpy(d + r * p->d_m, tile->out + r * w->pitch, (size_t)columns * sizeof *d);
 }
@@ -181,7 +200,7 @@ static void make_unpacked_step(const trine_product *p, const product_place *at, 
         tile->b = t->b + tile->k * p->b_k + column;
         tile->b_k = p->b_k;
         if (vectors == 0) {
-            copy_tail(t->tail, tile->b, p->b_k, tile->terms, left);
+            copy_tail(t->tail, VEC_LANES, tile->b, p->b_k, tile->terms, left);
             tile->b = t->tail;
             tile->b_k = VEC_LANES;
         }
@@ -216,10 +235,10 @@ static inline trine_status matmul_unpacked(trine_call *call, const void *args)
     const trine_product *p = &work.p;
     TRINE_REQUIRE_THAT(call, trine_product_make(&work.p, args), "needs d with stride 1 along N or M");
     TRINE_REQUIRE_THAT(call, p->dtype == TRINE_F32 && p->b_dtype == TRINE_F32 && !p->has_scales, "needs f32");
-    TRINE_REQUIRE_THAT(call, p->a_k == 1 && p->b_n == 1 && p->k >= VEC_LANES && p->n >= VEC_LANES,
-                       "needs rows of a that are dense along K, of b along N, and at least a vector of either");
+    TRINE_REQUIRE_THAT(call, (p->a_k == 1 || p->a_m == 1) && p->b_n == 1 && p->k >= VEC_LANES && p->n >= VEC_LANES,
+                       "needs a dense along K or M, b along N, and at least a vector of K and N");
     TRINE_REQUIRE_THAT(call, p->m >= UNPACKED_LEAST && p->m <= (is_unpacked_small(p) ? UNPACKED_MANY : UNPACKED_ROWS),
-                       "needs 5 to 128 rows, with b of up to 1 MiB 384");
+                       "needs 2 to 128 rows, with b of up to 1 MiB 384");
     team_plan team = team_plan_make(p);
     work.plan = unpacked_plan_make(p, team.members);
     team.memory = work.plan.own * (size_t)team.members * sizeof(float);
