@@ -26,9 +26,11 @@ typedef struct amx_dots_work {
 /* Parts of x that are packed at once. */
 static inline int64_t amx_dots_parts(int64_t k) { return blocks_of(blocks_of(k, 2), AMX_PART); }
 
-static inline size_t amx_dots_floats(const trine_product *p, const trine_thin *t)
+static inline size_t amx_dots_floats(const trine_product *p)
 {
-    const int64_t panels = blocks_of(t->thin, AMX_ROWS), parts = amx_dots_parts(p->k);
+    trine_thin t;
+    trine_thin_at_most(&t, p, AMX_DOTS_MOST);
+    const int64_t panels = blocks_of(t.thin, AMX_ROWS), parts = amx_dots_parts(p->k);
     return (size_t)(panels * parts * (AMX_PART * AMX_ROWS + 1));
 }
 
@@ -107,22 +109,39 @@ static inline void turn_amx_dots(float *to, int64_t pitch, const float *sums, in
     }
 }
 
+/* Rows [begin, end) of a panel of the matrix that begins at `row`, whose rows are d's, too. In one piece if they lie so: a call for a
+ * row of some tens of numbers takes longer than its numbers. */
+static void finish_amx_dots(const trine_product *p, const product_place *at, const amx_dots_work *g, int64_t row, int64_t begin,
+                            int64_t end, const float *sums)
+{
+    _Alignas(64) float lines[AMX_ROWS * AMX_DOTS_MOST + AMX_ROWS];
+    const int64_t n = g->thin.thin;
+    const bool one = is_plain(p) && p->d_m == n;
+    for (int64_t r = begin; r < end; r++) {
+        float *line = lines + (one ? (r - begin) * n : 0);
+        for (int64_t q = 0; q < g->panels; q++) /* the next row goes over what is too much */
+            memcpy(line + q * AMX_ROWS, sums + q * AMX_SUMS + (r - row) * AMX_ROWS, AMX_ROWS * sizeof *line);
+        if (!one) finish_row(p, at, r, 0, line, n);
+    }
+    void *const to = (void *)(uintptr_t)element(p->d, p->d_dtype, at->d + begin * p->d_m);
+    if (one && end > begin) span_store(to, p->d_dtype, lines, (end - begin) * n, false);
+}
+
 /* Rows [begin, end) of the matrix, made in panels of 32; the last panel may begin before them. */
 static void make_amx_dots_task(const trine_product *p, const product_place *at, const amx_dots_work *g, int64_t begin,
                                int64_t end)
 {
-    _Alignas(64) float sums[AMX_DOTS_PANELS * AMX_SUMS], turned[AMX_DOTS_MOST * AMX_DOTS_TASK], line[AMX_DOTS_MOST];
+    _Alignas(64) float sums[AMX_DOTS_PANELS * AMX_SUMS], turned[AMX_DOTS_MOST * AMX_DOTS_TASK];
     const int64_t last = g->thin.rows - AMX_ROWS, base = smaller(begin, last);
     int64_t done = begin; /* no row is finished twice: c may be d */
     for (int64_t r = base; r < end; r += AMX_ROWS) {
         const int64_t row = smaller(r, last);
         make_amx_dots(g, row, sums);
         if (g->thin.of_a) turn_amx_dots(turned + row - base, AMX_DOTS_TASK, sums, g->panels);
-        for (; !g->thin.of_a && done < smaller(row + AMX_ROWS, end); done++) {
-            for (int64_t q = 0; q < g->panels; q++)
-                memcpy(line + q * AMX_ROWS, sums + q * AMX_SUMS + (done - row) * AMX_ROWS, AMX_ROWS * sizeof *line);
-            finish_row(p, at, done, 0, line, g->thin.thin);
-        }
+        if (g->thin.of_a) continue;
+        const int64_t made = smaller(row + AMX_ROWS, end);
+        finish_amx_dots(p, at, g, row, done, made, sums);
+        done = made;
     }
     for (int64_t v = 0; g->thin.of_a && v < g->thin.thin; v++)
         finish_row(p, at, v, begin, turned + v * AMX_DOTS_TASK + begin - base, end - begin);
@@ -155,7 +174,7 @@ static void amx_dots_product(const trine_product *p, const product_place *at, cp
 
 #else
 
-static inline size_t amx_dots_floats(const trine_product *p, const trine_thin *t) { return (void)p, (void)t, 0; }
+static inline size_t amx_dots_floats(const trine_product *p) { return (void)p, 0; }
 
 static inline void amx_dots_product(const trine_product *p, const product_place *at, cpu_team *team)
 {
@@ -164,18 +183,23 @@ static inline void amx_dots_product(const trine_product *p, const product_place 
 
 #endif
 
+/* Whether a product that suits_amx has a thin operand, and a matrix of whole tiles that is dense along K. */
+static inline bool is_amx_dots(const trine_product *p)
+{
+    trine_thin thin;
+    return trine_thin_at_most(&thin, p, AMX_DOTS_MOST) && thin.thin >= AMX_LEAST && thin.w_k == 1 &&
+           thin.rows >= AMX_DOTS_LEAST && p->k >= AMX_DOTS_LEAST;
+}
+
 static inline trine_status matmul_amx_dots(trine_call *call, const void *args)
 {
     trine_product p;
-    trine_thin thin;
     TRINE_REQUIRE_THAT(call, trine_product_make(&p, args), "needs d with stride 1 along N or M");
     TRINE_REQUIRE_THAT(call, suits_amx(&p), "needs bf16 and AMX-BF16");
-    TRINE_REQUIRE_THAT(call, trine_thin_at_most(&thin, &p, AMX_DOTS_MOST), "needs M or N of at most 128");
-    TRINE_REQUIRE_THAT(call, thin.thin >= AMX_LEAST, "needs M and N of 3 at least");
-    TRINE_REQUIRE_THAT(call, thin.w_k == 1 && thin.rows >= AMX_DOTS_LEAST && p.k >= AMX_DOTS_LEAST,
-                       "needs a matrix that is dense along K, and 32 rows and terms at least");
+    TRINE_REQUIRE_THAT(call, is_amx_dots(&p),
+                       "needs M or N of 3 to 128, and a matrix that is dense along K, of 32 rows and terms at least");
     team_plan team = team_plan_make(&p);
-    team.memory = amx_dots_floats(&p, &thin) * sizeof(float);
+    team.memory = amx_dots_floats(&p) * sizeof(float);
     TRINE_END_OF_QUERY(call, team_workspace(&team));
     run_products(call, &p, &team, amx_dots_product);
     return TRINE_OK;
