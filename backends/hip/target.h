@@ -352,8 +352,18 @@ TRINE_DEVICE void store8(void *p, uint2 v) { *static_cast<uint2 *>(p) = v; }
 TRINE_DEVICE void store16_once(void *p, uint4 v) { __builtin_nontemporal_store(to_vector(v), (global16 *)p); }
 TRINE_DEVICE void store16_moved(void *p, uint4 v) { store16_once(p, v); }
 
-/* What was derived from a register is computed again, not held: here registers are many, so the compiler may choose. */
-TRINE_DEVICE void derive_again(uint4 &) {}
+/* What was derived from a register is computed again, not held. Where registers are many the compiler may choose; on RDNA it chose to
+ * spill (cumulative maxima of f16 columns on gfx1100: 33 registers). */
+TRINE_DEVICE void derive_again(uint4 &v)
+{
+#if defined __GFX11__ || defined __GFX12__
+    uint32_t x = v.x, y = v.y, z = v.z, w = v.w; /* of a struct's own members the compiler knows no registers */
+    __asm__ volatile("" : "+v"(x), "+v"(y), "+v"(z), "+v"(w));
+    v = uint4{x, y, z, w};
+#else
+    (void)v;
+#endif
+}
 /* The kernel's first argument, loaded again where it is asked for: what a loop knows of it may be more scalars than there are
  * registers, and the compiler would spill them. */
 template <class T> TRINE_DEVICE const T &first_argument()
