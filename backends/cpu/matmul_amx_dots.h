@@ -26,11 +26,9 @@ typedef struct amx_dots_work {
 /* Parts of x that are packed at once. */
 static inline int64_t amx_dots_parts(int64_t k) { return blocks_of(blocks_of(k, 2), AMX_PART); }
 
-static inline size_t amx_dots_floats(const trine_product *p)
+static inline size_t amx_dots_floats(const trine_product *p, const trine_thin *t)
 {
-    trine_thin t;
-    trine_thin_at_most(&t, p, AMX_DOTS_MOST);
-    const int64_t panels = blocks_of(t.thin, AMX_ROWS), parts = amx_dots_parts(p->k);
+    const int64_t panels = blocks_of(t->thin, AMX_ROWS), parts = amx_dots_parts(p->k);
     return (size_t)(panels * parts * (AMX_PART * AMX_ROWS + 1));
 }
 
@@ -137,8 +135,10 @@ static void make_amx_dots_task(const trine_product *p, const product_place *at, 
     for (int64_t r = base; r < end; r += AMX_ROWS) {
         const int64_t row = smaller(r, last);
         make_amx_dots(g, row, sums);
-        if (g->thin.of_a) turn_amx_dots(turned + row - base, AMX_DOTS_TASK, sums, g->panels);
-        if (g->thin.of_a) continue;
+        if (g->thin.of_a) {
+            turn_amx_dots(turned + row - base, AMX_DOTS_TASK, sums, g->panels);
+            continue;
+        }
         const int64_t made = smaller(row + AMX_ROWS, end);
         finish_amx_dots(p, at, g, row, done, made, sums);
         done = made;
@@ -174,7 +174,7 @@ static void amx_dots_product(const trine_product *p, const product_place *at, cp
 
 #else
 
-static inline size_t amx_dots_floats(const trine_product *p) { return (void)p, 0; }
+static inline size_t amx_dots_floats(const trine_product *p, const trine_thin *t) { return (void)p, (void)t, 0; }
 
 static inline void amx_dots_product(const trine_product *p, const product_place *at, cpu_team *team)
 {
@@ -183,23 +183,18 @@ static inline void amx_dots_product(const trine_product *p, const product_place 
 
 #endif
 
-/* Whether a product that suits_amx has a thin operand, and a matrix of whole tiles that is dense along K. */
-static inline bool is_amx_dots(const trine_product *p)
-{
-    trine_thin thin;
-    return trine_thin_at_most(&thin, p, AMX_DOTS_MOST) && thin.thin >= AMX_LEAST && thin.w_k == 1 &&
-           thin.rows >= AMX_DOTS_LEAST && p->k >= AMX_DOTS_LEAST;
-}
-
 static inline trine_status matmul_amx_dots(trine_call *call, const void *args)
 {
     trine_product p;
+    trine_thin thin;
     TRINE_REQUIRE_THAT(call, trine_product_make(&p, args), "needs d with stride 1 along N or M");
     TRINE_REQUIRE_THAT(call, suits_amx(&p), "needs bf16 and AMX-BF16");
-    TRINE_REQUIRE_THAT(call, is_amx_dots(&p),
-                       "needs M or N of 3 to 128, and a matrix that is dense along K, of 32 rows and terms at least");
+    TRINE_REQUIRE_THAT(call, trine_thin_at_most(&thin, &p, AMX_DOTS_MOST), "needs M or N of at most 128");
+    TRINE_REQUIRE_THAT(call, thin.thin >= AMX_LEAST, "needs M and N of 3 at least");
+    TRINE_REQUIRE_THAT(call, thin.w_k == 1 && thin.rows >= AMX_DOTS_LEAST && p.k >= AMX_DOTS_LEAST,
+                       "needs a matrix that is dense along K, and 32 rows and terms at least");
     team_plan team = team_plan_make(&p);
-    team.memory = amx_dots_floats(&p) * sizeof(float);
+    team.memory = amx_dots_floats(&p, &thin) * sizeof(float);
     TRINE_END_OF_QUERY(call, team_workspace(&team));
     run_products(call, &p, &team, amx_dots_product);
     return TRINE_OK;
