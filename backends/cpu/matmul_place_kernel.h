@@ -139,10 +139,12 @@ static inline __attribute__((always_inline)) bool multiply_places(const panel_ki
 #pragma GCC unroll 16
             for (int i = 0; i < rows; i++) from[i] += sizeof(vec);
         }
-        for (; asks && left >= VEC_LANES; left -= VEC_LANES, b += VEC_LANES * nv * VEC_LANES) {
-            const char *line = next, *const end = line + t->lines * 64;
-            for (; line < end; line += 64) __builtin_prefetch(line, 0, 2);
-            next = end;
+        for (; left >= VEC_LANES; left -= VEC_LANES, b += VEC_LANES * nv * VEC_LANES) {
+            if (asks) {
+                const char *line = next, *const end = line + t->lines * 64;
+                for (; line < end; line += 64) __builtin_prefetch(line, 0, 2);
+                next = end;
+            }
             add_vector(kind, rows, nv, from, b, sum);
 #pragma GCC unroll 16
             for (int i = 0; i < rows; i++) from[i] += sizeof(vec);
