@@ -10,3 +10,9 @@ constexpr bool scan_holds_in_shared = false;
 }
 
 #include "backends/simt/scan.h"
+
+extern "C" trine_status TRINE_BACKEND_FN(scan)(trine_call *call, const trine_scan_args *args)
+{
+    call->variant = target::variant;
+    return simt::scan(call, args);
+}

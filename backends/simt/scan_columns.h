@@ -16,9 +16,6 @@ namespace simt {
 
 enum { scan_down = 4, scan_deep = 16, scan_widest = 32 };
 
-/* Whether columns are cut into tiles: of integers a thread goes down each. */
-template <class Op> constexpr bool scan_tiles_columns = !scan_integer<typename Op::value>;
-
 struct scan_columns_plan {
     int64_t n;
     int64_t columns;    /* packs of V columns: all, */
@@ -37,12 +34,13 @@ struct scan_columns_plan {
         panels = divider_any(ceil_div(columns, int64_t(1) << shift));
         tiles = ceil_div(n, (scan_threads >> shift) * scan_deep);
     }
-    /* The ticket; then of every panel and column in it the tiles' words and the groups'. */
-    TRINE_METHOD int64_t panel_words(int V) const
+    /* Of every panel and column in it the tiles' notes and the groups'. */
+    TRINE_METHOD int64_t panel_notes(int V) const
     {
         return (int64_t(V) << shift) * (tiles + scan_groups(tiles, scan_group_alone));
     }
-    int64_t words(int V) const { return 1 + panels.d * panel_words(V); }
+    /* The ticket, and notes of so many words. */
+    int64_t words(int V, int of_note) const { return 1 + panels.d * panel_notes(V) * of_note; }
 };
 
 /* Offsets of a column's first row. */
@@ -158,7 +156,7 @@ scan_panels_kernel(walk<2, divider_any> outer, scan_columns_plan plan, T *y, con
     }
     scan_lines<Op, V>(sum, running, list, plan.shift);
     if (t < width * V) {
-        uint64_t *const tiles = words + 1 + panel * plan.panel_words(V) + t;
+        auto *const tiles = reinterpret_cast<scan_note<A> *>(words + 1) + panel * plan.panel_notes(V) + t;
         const A total = reinterpret_cast<const A *>(list + scan_threads - width)[t];
         carried[t] = scan_look_back_alone<Op>(tiles, tiles + plan.tiles * width * V, width * V, tile, total);
     }
@@ -176,11 +174,6 @@ scan_panels_kernel(walk<2, divider_any> outer, scan_columns_plan plan, T *y, con
 
 /* ---- Host ---- */
 
-template <class T> inline trine_status scan_clear(trine_call *call, int64_t n, T *words)
-{
-    return launch(call, scan_clear_kernel<T>, grid(ceil_div(n, scan_threads)), scan_threads, 0, n, words);
-}
-
 template <class Op, class T, int V> inline trine_status run_scan_columns(trine_call *call, const trine_iter &outer,
                                                                          int64_t inner_size, scan_columns_plan plan, bool tiled,
                                                                          T *y, const T *x)
@@ -191,23 +184,31 @@ template <class Op, class T, int V> inline trine_status run_scan_columns(trine_c
         return launch(call, scan_columns_kernel<Op, T, V>, grid(ceil_div(plan.columns, scan_threads)), scan_threads, 0, where,
                       plan, y, x);
     auto *words = static_cast<uint64_t *>(call->workspace);
-    trine_status status = scan_clear(call, plan.words(V), words);
-    if constexpr (scan_tiles_columns<Op>)
-        if (status == TRINE_OK)
-            status = launch(call, scan_panels_kernel<Op, T, V>, grid(plan.panels.d * plan.tiles), scan_threads, 0, where, plan, y,
-                            x, words);
-    return status;
+    const trine_status status = scan_clear(call, plan.words(V, scan_note<typename Op::value>::words), words);
+    if (status != TRINE_OK) return status;
+    return launch(call, scan_panels_kernel<Op, T, V>, grid(plan.panels.d * plan.tiles), scan_threads, 0, where, plan, y, x,
+                  words);
+}
+
+/* The words of columns that are cut into tiles, 0 of others: it does not depend on where the tensors lie. */
+template <class Op, class T>
+inline int64_t scan_columns_words(const trine_call *call, const trine_scan_args *a, const trine_scan_shape &s)
+{
+    constexpr int V = pack_of<T>;
+    const scan_columns_plan wide(a, s, V), single(a, s, 1);
+    /* a thread a column leaves the device idle, and the axis is so long that tiles are filled */
+    if (wide.columns >= int64_t(call->device->props.compute_units) * 1024 || s.n < 4 * scan_deep) return 0;
+    constexpr int of_note = scan_note<typename Op::value>::words;
+    const int64_t of_wide = wide.words(V, of_note), of_single = single.words(1, of_note);
+    return of_wide > of_single ? of_wide : of_single;
 }
 
 template <class Op, class T> inline trine_status scan_columns(trine_call *call, const trine_scan_args *a, trine_scan_shape s)
 {
     constexpr int V = pack_of<T>;
     scan_columns_plan wide(a, s, V), single(a, s, 1);
-    /* a thread a column leaves the device idle, and the axis is so long that tiles are filled */
-    const bool tiled =
-        scan_tiles_columns<Op> && wide.columns < int64_t(call->device->props.compute_units) * 1024 && s.n >= 4 * scan_deep;
-    const int64_t most = wide.words(V) > single.words(1) ? wide.words(V) : single.words(1);
-    TRINE_END_OF_QUERY(call, tiled ? size_t(most) * sizeof(uint64_t) : 0); /* does not depend on where the tensors lie */
+    const int64_t words = scan_columns_words<Op, T>(call, a, s);
+    TRINE_END_OF_QUERY(call, size_t(words) * sizeof(uint64_t));
     T *y = data_of<T>(a->y);
     const T *x = data_of<T>(a->x);
     int64_t inner[TRINE_ITER_OPERANDS];
@@ -215,8 +216,8 @@ template <class Op, class T> inline trine_status scan_columns(trine_call *call, 
     for (int k = 0; k < 2; k++) wide.inner[k] = single.inner[k] = inner[k];
     const bool packed = inner[SCAN_X] == 1 && s.step[SCAN_Y] % V == 0 && s.step[SCAN_X] % V == 0 &&
                         packs_fit<V>(s.rows, inner_size, inner, static_cast<const T *>(y), x);
-    return packed ? run_scan_columns<Op, T, V>(call, s.rows, inner_size, wide, tiled, y, x)
-                  : run_scan_columns<Op, T, 1>(call, s.rows, inner_size, single, tiled, y, x);
+    return packed ? run_scan_columns<Op, T, V>(call, s.rows, inner_size, wide, words > 0, y, x)
+                  : run_scan_columns<Op, T, 1>(call, s.rows, inner_size, single, words > 0, y, x);
 }
 
 } // namespace simt

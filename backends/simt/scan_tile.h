@@ -157,9 +157,12 @@ template <class Op, class T, int V, int U, class Held = scan_in_registers<T, V, 
                 in.set(u, partly(x, at.has(u) ? at.element(u) : order.n, order.n));
         }
         in.wait();
-        if (order.reverse)
+        if (order.reverse) reverse();
+    }
+    TRINE_DEVICE_METHOD void reverse()
+    {
 #pragma unroll
-            for (int u = 0; u < U; u++) in.set(u, reversed(in.get(u)));
+        for (int u = 0; u < U; u++) in.set(u, reversed(in.get(u)));
     }
 
     /* The block's total alone, which others wait for. `list`: as for gather. */
@@ -211,14 +214,15 @@ template <class Op, class T, int V, int U, class Held = scan_in_registers<T, V, 
         for (int u = 0; u < U; u++) before[u] = wave == 0 ? before[u] : Op::both(ahead, before[u]);
     }
 
-    /* The outputs, after `carry`. */
+    /* The outputs, after `carry`. inside: all are of the row. */
+    template <bool inside = false>
     TRINE_DEVICE_METHOD void store(T *y, const scan_order &order, int64_t first, int apart, A carry)
     {
         const span at(order, first, apart);
         const int64_t step = V == 1 ? order.y_step : 1;
 #pragma unroll
         for (int u = 0; u < U; u++) {
-            if (!at.has(u)) continue;
+            if (!inside && !at.has(u)) continue;
             A running = Op::both(carry, before[u]);
             pack<T, V> out;
             in.derive_again(u);
@@ -230,7 +234,7 @@ template <class Op, class T, int V, int U, class Held = scan_in_registers<T, V, 
                 running = next;
             }
             if (order.reverse) out = reversed(out);
-            if (at.whole(u, order.n))
+            if (inside || at.whole(u, order.n))
                 store_pack<T, V>(y + at.element(u) * step, out);
             else
 #pragma unroll

@@ -115,6 +115,7 @@ static void check_scan(case_list *list, trine_dtype dtype)
     for (int way = 0; way < 4; way += 3) { /* and so long that they look back over groups of tiles */
         new_scan(list, dtype, 1, (int64_t[]){1400003}, 0, TRINE_SCAN_SUM, way, LAYOUT_DENSE);
         new_scan(list, dtype, 2, (int64_t[]){20011, 72}, 0, TRINE_SCAN_SUM, way, LAYOUT_DENSE);
+        new_scan(list, dtype, 1, (int64_t[]){dtype == TRINE_F32 ? 3500001 : 7000003}, 0, TRINE_SCAN_MAX, 3 - way, LAYOUT_DENSE);
     }
     new_scan(list, dtype, 2, (int64_t[]){3, 0}, 1, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
     new_scan(list, dtype, 2, (int64_t[]){0, 3}, 1, TRINE_SCAN_SUM, 1, LAYOUT_DENSE);
@@ -125,13 +126,15 @@ static void check_scan(case_list *list, trine_dtype dtype)
 
 static void check_integers(case_list *list, trine_dtype dtype)
 {
-    static const int64_t shapes[][3] = {{1, 1, 1},   {5, 3, 1},   {7, 130, 1},   {3, 1031, 1},  {2, 0, 1},    {1, 9, 5},
-                                        {3, 33, 16}, {2, 130, 3}, {1, 300, 264}, {1, 39997, 1}, {1, 9000, 4}, {2, 90007, 1}};
+    static const int64_t shapes[][3] = {{1, 1, 1},    {5, 3, 1},     {7, 130, 1},    {3, 1031, 1},  {2, 0, 1},
+                                        {1, 9, 5},    {3, 33, 16},   {2, 130, 3},    {1, 300, 264}, {1, 39997, 1},
+                                        {1, 9000, 4}, {2, 90007, 1}, {1, 5003, 264}, {1, 20011, 72}};
     int turn = 0;
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
         for (int way = 0; way < 4; way++, turn++)
             new_scan(list, dtype, 3, shapes[s], turn % 2 ? -2 : 1, TRINE_SCAN_SUM, way,
                      s < 9 ? (case_layout)(turn % LAYOUT_COUNT) : LAYOUT_DENSE);
+    new_scan(list, dtype, 1, (int64_t[]){dtype == TRINE_I32 ? 3500001 : 1700001}, 0, TRINE_SCAN_SUM, 2, LAYOUT_DENSE);
     case_set_inplace(new_scan(list, dtype, 2, (int64_t[]){5, 700}, 1, TRINE_SCAN_SUM, 1, LAYOUT_DENSE), "y", "x");
     case_set_inplace(new_scan(list, dtype, 2, (int64_t[]){90, 72}, 0, TRINE_SCAN_SUM, 3, LAYOUT_DENSE), "y", "x");
 }
@@ -145,7 +148,10 @@ void cases_scan(case_list *list, case_kind kind)
         return;
     }
     new_scan(list, TRINE_I32, 1, (int64_t[]){134217728}, 0, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
+    new_scan(list, TRINE_I64, 1, (int64_t[]){67108864}, 0, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
     new_scan(list, TRINE_I64, 2, (int64_t[]){16384, 4096}, 1, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
+    new_scan(list, TRINE_I32, 2, (int64_t[]){1048576, 128}, 0, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
+    new_scan(list, TRINE_I64, 2, (int64_t[]){1048576, 64}, 0, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
     for (int d = 0; d < 3; d += 2) {
         new_scan(list, case_floats[d], 1, (int64_t[]){134217728 * (1 + d / 2)}, 0, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
         new_scan(list, case_floats[d], 2, (int64_t[]){131072, 1024 * (1 + d / 2)}, 1, TRINE_SCAN_SUM, 0, LAYOUT_DENSE);
