@@ -7,3 +7,12 @@
 #include "backends/simt/groupnorm.h"
 #include "backends/simt/l2_normalize.h"
 #include "backends/simt/norm_gradient_run.h"
+
+extern "C" trine_status TRINE_BACKEND_FN(batchnorm)(trine_call *call, const trine_batchnorm_args *args)
+{
+    return simt::batchnorm(call, args);
+}
+extern "C" trine_status TRINE_BACKEND_FN(batchnorm_backward)(trine_call *call, const trine_batchnorm_backward_args *args)
+{
+    return simt::batchnorm_backward(call, args);
+}

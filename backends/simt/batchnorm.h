@@ -53,17 +53,6 @@ TRINE_KERNEL(channel_threads) batchnorm_inference_kernel(batchnorm_outputs of, i
         of.map(of.running_mean.at(channel, 0.0f), target::rsqrt_ieee(of.running_var.at(channel, 0.0f) + of.eps), channel);
 }
 
-struct batchnorm_gradients {
-    channel_vector weight, mean, rstd, running_var, dweight, dbias;
-    float eps, per_element;
-    bool inference;
-    explicit batchnorm_gradients(const trine_batchnorm_backward_args *a, int64_t n)
-        : weight(a->weight), mean(a->inference ? a->running_mean : a->mean), rstd(a->rstd), running_var(a->running_var),
-          dweight(a->dweight), dbias(a->dbias), eps(a->eps), per_element(n ? 1.0f / float(n) : 0.0f), inference(a->inference != 0)
-    {
-    }
-};
-
 TRINE_KERNEL(channel_threads)
 batchnorm_slopes_kernel(batchnorm_gradients of, int64_t channels, int64_t slices, const channel_slopes *partials,
                         channel_affine *map)
@@ -72,15 +61,9 @@ batchnorm_slopes_kernel(batchnorm_gradients of, int64_t channels, int64_t slices
     if (channel >= channels) return;
     const channel_slopes s = merge_partials(partials + channel * slices, slices);
     if (target::thread_x() % target::wave_size()) return;
-    const float rstd = of.inference ? target::rsqrt_ieee(of.running_var.at(channel, 0.0f) + of.eps) : of.rstd.at(channel, 0.0f);
-    const float scale = rstd * of.weight.at(channel, 1.0f);
-    channel_affine f = {0.0f, 0.0f, scale, 0.0f}; /* inference: of dy alone */
-    if (!of.inference)
-        f = channel_affine{of.mean.at(channel, 0.0f), scale, -scale * (s.along * rstd * rstd * of.per_element),
-                           -scale * (s.sum * of.per_element)};
-    of.dbias.put(channel, s.sum);
-    of.dweight.put(channel, s.along * rstd);
-    map[channel] = f;
+    const auto known = of.fetch(channel);
+    of.note(s, known, channel);
+    map[channel] = of.map(s, known);
 }
 
 /* ---- Host ---- */
@@ -216,18 +199,15 @@ template <class T> inline trine_status batchnorm_backward_of(trine_call *call, c
     return a->inference ? run.template map<1>() : run.template map<2>();
 }
 
+inline trine_status batchnorm(trine_call *call, const trine_batchnorm_args *a)
+{
+    return visit_floats(call, a->x.dtype, [&](auto t) { return batchnorm_of<typename decltype(t)::type>(call, a); });
+}
+inline trine_status batchnorm_backward(trine_call *call, const trine_batchnorm_backward_args *a)
+{
+    return visit_floats(call, a->x.dtype, [&](auto t) { return batchnorm_backward_of<typename decltype(t)::type>(call, a); });
+}
+
 } // namespace simt
-
-/* ---- The backend's functions ---- */
-
-extern "C" trine_status TRINE_BACKEND_FN(batchnorm)(trine_call *call, const trine_batchnorm_args *a)
-{
-    return simt::visit_floats(call, a->x.dtype, [&](auto t) { return simt::batchnorm_of<typename decltype(t)::type>(call, a); });
-}
-extern "C" trine_status TRINE_BACKEND_FN(batchnorm_backward)(trine_call *call, const trine_batchnorm_backward_args *a)
-{
-    return simt::visit_floats(call, a->x.dtype,
-                              [&](auto t) { return simt::batchnorm_backward_of<typename decltype(t)::type>(call, a); });
-}
 
 #endif

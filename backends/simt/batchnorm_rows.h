@@ -9,52 +9,6 @@
 
 namespace simt {
 
-/* What is known of a channel, and what is to be told of it. */
-struct batchnorm_outputs {
-    channel_vector weight, bias, running_mean, running_var, mean, rstd, new_running_mean, new_running_var;
-    float eps, momentum;
-    explicit batchnorm_outputs(const trine_batchnorm_args *a)
-        : weight(a->weight), bias(a->bias), running_mean(a->running_mean), running_var(a->running_var), mean(a->mean),
-          rstd(a->rstd), new_running_mean(a->new_running_mean), new_running_var(a->new_running_var), eps(a->eps),
-          momentum(a->momentum)
-    {
-    }
-    TRINE_DEVICE_METHOD float mean_of(const channel_moments &m) const { return m.count > 0.0f ? m.mean : __builtin_nanf(""); }
-    TRINE_DEVICE_METHOD float rstd_of(const channel_moments &m) const
-    {
-        return target::rsqrt_ieee(m.count > 0.0f ? target::div_ieee(m.squares, m.count) + eps : __builtin_nanf(""));
-    }
-    TRINE_DEVICE_METHOD void prefetch(int64_t channel) const
-    {
-        if (target::thread_x() % target::wave_size()) return;
-        weight.prefetch(channel);
-        bias.prefetch(channel);
-        running_mean.prefetch(channel);
-        running_var.prefetch(channel);
-    }
-    /* By one thread. */
-    TRINE_DEVICE_METHOD void note(const channel_moments &m, int64_t channel) const { note(m, rstd_of(m), channel); }
-    TRINE_DEVICE_METHOD void note(const channel_moments &m, float rstd_, int64_t channel) const
-    {
-        mean.put(channel, mean_of(m));
-        rstd.put(channel, rstd_);
-        const float old_mean = running_mean.at(channel, 0.0f), old_var = running_var.at(channel, 0.0f);
-        const float var = target::div_ieee(m.squares, m.count > 1.0f ? m.count - 1.0f : 1.0f);
-        new_running_mean.put(channel, m.count > 0.0f ? mixed(old_mean, m.mean) : old_mean);
-        new_running_var.put(channel, m.count > 0.0f ? mixed(old_var, var) : old_var);
-    }
-    TRINE_DEVICE_METHOD channel_affine map(float mean_, float rstd_, int64_t channel) const
-    {
-        return channel_affine{mean_, 0.0f, rstd_ * weight.at(channel, 1.0f), bias.at(channel, 0.0f)};
-    }
-
-  private:
-    TRINE_DEVICE_METHOD float mixed(float old, float now) const
-    {
-        return momentum == 0.0f ? old : target::fma_rn(momentum, now, (1.0f - momentum) * old);
-    }
-};
-
 /* A channel's elements as `count` pieces of `size`, `step` apart in the output and the inputs; part: bytes that may move together, 0
  * if they are no such pieces. */
 struct channel_pieces {

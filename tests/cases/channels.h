@@ -324,6 +324,9 @@ static void channel_check_values(case_list *list, trine_op op, trine_dtype dtype
         new_channels(list,
                      (channel_case){op, dtype, TRINE_F32, 1, 4, 70001, 0, last, groups, ALL_OUTPUTS, LAYOUT_DENSE, 0, 1, 1e-5});
     }
+    for (int layout = 0; layout < LAYOUT_COUNT; layout++) /* several planes a tile, and fewer in the last */
+        new_channels(list,
+                     (channel_case){op, dtype, TRINE_F32, 9, 4, 72, 40, 0, groups, ALL_OUTPUTS, (case_layout)layout, 1, 1, 1e-5});
     new_channels(list, (channel_case){op, TRINE_F32, TRINE_F32, 1, 2, 600000, 0, 0, groups > 1 ? 1 : groups, BARE, LAYOUT_DENSE,
                                       1, 1, 1e-5});
 }
@@ -334,6 +337,8 @@ static void channel_check_inplace(case_list *list, trine_op op, trine_dtype dtyp
         for (int i = 0; i <= backward; i++) {
             const channel_case s = {op, dtype, dtype, 6, 16, 5, 9, last, groups, ALL_OUTPUTS, LAYOUT_DENSE, 0, 1, 1e-5};
             case_set_inplace(new_channels(list, s), backward ? "dx" : "y", i ? "dy" : "x");
+            const channel_case larger = {op, dtype, dtype, 5, 4, 48, 48, last, groups, ALL_OUTPUTS, LAYOUT_DENSE, 0, 1, 1e-5};
+            case_set_inplace(new_channels(list, larger), backward ? "dx" : "y", i ? "dy" : "x");
         }
 }
 
@@ -376,6 +381,8 @@ static void batchnorm_bench_cases(case_list *list, trine_op op, trine_dtype t, d
     bench_channels(list, (channel_case){op, t, TRINE_F32, 256 * more, 1536, 14, 14, 0, 0, backward, LAYOUT_DENSE, 0, 1, 1e-5},
                    once);
     bench_channels(list, (channel_case){op, t, TRINE_F32, 672 * more, 2048, 7, 7, 0, 0, backward, LAYOUT_DENSE, 0, 1, 1e-5},
+                   once);
+    bench_channels(list, (channel_case){op, t, TRINE_F32, 64 * more, 128, 112, 112, 0, 0, backward, LAYOUT_DENSE, 0, 1, 1e-5},
                    once);
     bench_channels(list, (channel_case){op, t, TRINE_F32, 16, 16 * more, 512, 512, 0, 0, backward, LAYOUT_DENSE, 0, 1, 1e-5},
                    twice);

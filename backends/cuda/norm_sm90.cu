@@ -1,0 +1,129 @@
+/* Hopper's batch normalisation: a file of its own, because its instructions need code for sm_90. */
+#include "backends/cuda/target.h"
+
+#include "backends/cuda/norm_variants.h"
+#include "backends/cuda/row.h"
+
+#include "backends/cuda/channel_ring_sm90.h"
+#include "backends/simt/launch.h"
+#include "core/inner_call.h"
+
+namespace channel_ring {
+
+enum {
+    least_bytes = 48 << 20, /* of x: below, the shared kernels take no longer */
+    least_plane = 4 << 10   /* bytes of a plane, of all inputs: a bulk copy takes as long to start as half a KiB to come */
+};
+
+/* How channels are cut into tiles, by shapes and strides alone; false if they can't be. */
+template <class T, int I> static bool make_plan(plan *p, const trine_call *call, const trine_units &u)
+{
+    constexpr int V = 16 / int(sizeof(T)), room = tile_bytes / 16 / I; /* packs of a tile's input */
+    const int last = u.inside.ndim - 1;
+    if (u.n == 0 || u.units == 0 || last > 1 || u.outer.ndim != 1) return false;
+    const int64_t images = last ? u.inside.size[0] : 1, plane = u.inside.size[last];
+    if (images > 1 << 30 || plane > 1 << 30 || plane % V || plane * int64_t(sizeof(T)) * I < least_plane) return false;
+    for (int k = 0; k < simt::channel_operands; k++) {
+        p->image_step[k] = last ? u.inside.stride[k][0] : 0;
+        p->channel_step[k] = u.units == 1 ? 0 : u.outer.stride[k][0];
+        if (u.inside.stride[k][last] != 1 || p->channel_step[k] % V || p->image_step[k] % V) return false;
+    }
+    p->channels = u.channels;
+    p->n = u.n;
+    p->images = int32_t(images);
+    p->all_packs = int32_t(plane / V);
+    p->pieces = int32_t(simt::ceil_div(plane / V, int64_t(room)));
+    p->packs = int32_t(simt::ceil_div(plane / V, int64_t(p->pieces)));
+    p->of_tile = p->pieces > 1 ? 1 : int32_t(room / p->packs < images ? room / p->packs : images);
+    const int64_t tiles = p->pieces > 1 ? images * p->pieces : simt::ceil_div(images, int64_t(p->of_tile));
+    /* the rings hold three channels, for one comes while one waits and one goes; and tiles are at least half full */
+    if (tiles > int64_t(stages / 3) * call->device->props.compute_units || p->of_tile * p->packs * 2 < room) return false;
+    if (p->channels * tiles >= int64_t(1) << 31) return false;
+    p->tiles = int32_t(tiles);
+    p->by_packs = simt::divider32(p->packs);
+    p->by_tiles = simt::divider32(tiles);
+    p->by_pieces = simt::divider32(p->pieces);
+    return true;
+}
+
+/* portable: what runs if this can't, as only the launch knows; so its workspace is asked for, too. */
+template <class Op, class T, class Args>
+static trine_status run(trine_call *call, const Args *a, const trine_tensor *const *tensors, bool any_size, trine_op_fn portable)
+{
+    const trine_units u = trine_units_make(tensors, simt::channel_operands, a->channels_last, 0);
+    plan p = {};
+    TRINE_REQUIRE_THAT(call, any_size || u.units * u.n * int64_t(sizeof(T)) >= least_bytes, "needs 48 MiB of x");
+    TRINE_REQUIRE_THAT(call, (make_plan<T, Op::inputs>(&p, call, u)),
+                       "needs dense planes of 2 to 4 KiB and more, multiples of 16 bytes, and channels that fit on the chip");
+    const size_t own = size_t(u.channels) * size_t(p.tiles + 2) * sizeof(note);
+    size_t bytes = own;
+    trine_call inner = trine_inner_call(call, 0, true);
+    const trine_status status = trine_inner_done(call, &bytes, &inner, portable(&inner, a));
+    if (status != TRINE_OK) return status;
+    TRINE_END_OF_QUERY(call, bytes);
+    for (int k = 0; k < simt::channel_operands; k++)
+        if (!simt::aligned16(tensors[k]->data)) return portable(call, a);
+    const auto stream = static_cast<cudaStream_t>(call->native);
+    if (cudaMemsetAsync(call->workspace, 0, own, stream) != cudaSuccess) return target::launched(call);
+    const int64_t tiles = p.channels * p.tiles, most = call->device->props.compute_units;
+    target::allow_shared(kernel<Op>, tile_ring::bytes_of<memory>);
+    cudaLaunchAttribute together = {};
+    together.id = cudaLaunchAttributeCooperative;
+    together.val.cooperative = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(unsigned(tiles < most ? tiles : most));
+    config.blockDim = dim3(threads);
+    config.dynamicSmemBytes = tile_ring::bytes_of<memory>;
+    config.stream = stream;
+    config.attrs = &together;
+    config.numAttrs = 1;
+    const Op op(a, u.n);
+    if (cudaLaunchKernelEx(&config, kernel<Op>, op, p, static_cast<note *>(call->workspace)) ==
+        cudaErrorCooperativeLaunchTooLarge) {
+        (void)cudaGetLastError(); /* the stream has a part of the device */
+        return portable(call, a);
+    }
+    return target::launched(call);
+}
+
+static trine_status require(trine_call *call)
+{
+#ifndef TRINE_CODE_SM90A
+    return trine_refuse(call, "needs a build with machine code for sm_90a");
+#endif
+    TRINE_REQUIRE_THAT(call, strcmp(call->device->props.arch, "sm_90") == 0, "needs a GPU of compute capability 9.0");
+    return TRINE_OK;
+}
+
+template <bool any_size> trine_status batchnorm(trine_call *call, const void *args)
+{
+    const auto *a = static_cast<const trine_batchnorm_args *>(args);
+    const trine_tensor *const tensors[] = {&a->y, &a->x, &a->x};
+    const trine_status status = require(call);
+    if (status != TRINE_OK) return status;
+    TRINE_REQUIRE_THAT(call, !a->inference, "needs training: inference has no sums");
+    return simt::visit_floats(call, a->x.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        return run<forward<T>, T>(call, a, tensors, any_size, trine_cuda_batchnorm_portable);
+    });
+}
+
+template <bool any_size> trine_status batchnorm_backward(trine_call *call, const void *args)
+{
+    const auto *a = static_cast<const trine_batchnorm_backward_args *>(args);
+    const trine_tensor *const tensors[] = {&a->dx, &a->x, &a->dy};
+    const trine_status status = require(call);
+    if (status != TRINE_OK) return status;
+    TRINE_REQUIRE_THAT(call, !a->inference, "needs training: inference's gradient has no sums");
+    return simt::visit_floats(call, a->x.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        return run<backward<T>, T>(call, a, tensors, any_size, trine_cuda_batchnorm_backward_portable);
+    });
+}
+
+template trine_status batchnorm<false>(trine_call *, const void *);
+template trine_status batchnorm<true>(trine_call *, const void *);
+template trine_status batchnorm_backward<false>(trine_call *, const void *);
+template trine_status batchnorm_backward<true>(trine_call *, const void *);
+
+} // namespace channel_ring
