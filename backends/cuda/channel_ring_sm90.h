@@ -1,4 +1,4 @@
-/* Normalisation by channel of planes (NCHW) on Hopper, by the ring of tile_ring_sm90.h: one read and one write an element, however
+/* Normalisation by channel of planes (NCHW), or by very long rows, on Hopper, by the ring of tile_ring_sm90.h: one read and one write an element, however
  * large a channel is, as long as its tiles fit the multiprocessors' shared memory all together.
  *
  * A tile has planes of a channel from several images, or a piece of a plane. Its hands:
@@ -117,6 +117,46 @@ template <class T> struct backward : simt::gather_slopes<T> {
     static TRINE_DEVICE_METHOD partial of_note(const channel_ring::note &n, int64_t) { return {n.number(0), n.number(1)}; }
     TRINE_DEVICE_METHOD simt::channel_affine map(const partial &p, const known &k) const { return of.map(p, k); }
     TRINE_DEVICE_METHOD void note(const partial &p, const known &k, int64_t channel) const { of.note(p, k, channel); }
+};
+
+/* A row's length, in the place of a channel: y = x / max(|x|, eps); and its gradient, from sum(x^2) and sum(x dy). */
+template <class T, int I> struct lengths {
+    using element = T;
+    enum { inputs = I };
+    const T *in[2];
+    T *out;
+    float eps;
+
+    struct partial {
+        float squares, along;
+        static TRINE_DEVICE_METHOD partial none() { return {0.0f, 0.0f}; }
+        static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b)
+        {
+            return {a.squares + b.squares, a.along + b.along};
+        }
+        static TRINE_DEVICE_METHOD partial shuffled(const partial &p, int mask)
+        {
+            return {target::shuffle_xor(p.squares, mask), target::shuffle_xor(p.along, mask)};
+        }
+    };
+    struct known {};
+    static TRINE_DEVICE_METHOD known fetch(int64_t) { return {}; }
+    static TRINE_DEVICE_METHOD float about(const known &, float) { return 0.0f; }
+    static TRINE_DEVICE_METHOD void add(float (&sum)[2], const float (&x)[I], float)
+    {
+        sum[0] = target::fma_rn(x[0], x[0], sum[0]);
+        if (I == 2) sum[1] = target::fma_rn(x[0], x[I - 1], sum[1]);
+    }
+    static TRINE_DEVICE_METHOD partial finish(const float (&sum)[2], float, int64_t) { return {sum[0], sum[1]}; }
+    static TRINE_DEVICE_METHOD void publish(channel_ring::note *to, const partial &p) { to->publish(p.squares, p.along); }
+    static TRINE_DEVICE_METHOD partial of_note(const channel_ring::note &n, int64_t) { return {n.number(0), n.number(1)}; }
+    TRINE_DEVICE_METHOD simt::channel_affine map(const partial &p, const known &) const
+    {
+        const float norm = target::sqrt_ieee(p.squares), scale = target::div_ieee(1.0f, norm < eps ? eps : norm);
+        if (I == 1) return {0.0f, 0.0f, scale, 0.0f};
+        return {0.0f, scale, norm <= eps ? 0.0f : -(p.along * scale * scale) * scale, 0.0f};
+    }
+    static TRINE_DEVICE_METHOD void note(const partial &, const known &, int64_t) {}
 };
 
 /* ---- The hands ---- */

@@ -1,4 +1,4 @@
-/* Hopper's batch normalisation: a file of its own, because its instructions need code for sm_90. */
+/* Hopper's normalisation of channels and very long rows: a file of its own, because its instructions need code for sm_90. */
 #include "backends/cuda/target.h"
 
 #include "backends/cuda/norm_variants.h"
@@ -12,6 +12,7 @@ namespace channel_ring {
 
 enum {
     least_bytes = 48 << 20, /* of x: below, the shared kernels take no longer */
+    least_row = 2 << 20,    /* of all inputs: a cluster holds what is shorter */
     least_plane = 4 << 10   /* bytes of a plane, of all inputs: a bulk copy takes as long to start as half a KiB to come */
 };
 
@@ -46,15 +47,17 @@ template <class T, int I> static bool make_plan(plan *p, const trine_call *call,
     return true;
 }
 
-/* portable: what runs if this can't, as only the launch knows; so its workspace is asked for, too. */
-template <class Op, class T, class Args>
-static trine_status run(trine_call *call, const Args *a, const trine_tensor *const *tensors, bool any_size, trine_op_fn portable)
+/* portable: what runs if this can't, as only the launch knows; so its workspace is asked for, too. make(n): the Op, of channels of n. */
+template <class Op, class Args, class Make> static trine_status run(trine_call *call, const Args *a,
+                                                                    const trine_tensor *const *tensors, const trine_units &u,
+                                                                    bool any_size, trine_op_fn portable, Make make)
 {
-    const trine_units u = trine_units_make(tensors, simt::channel_operands, a->channels_last, 0);
+    using T = typename Op::element;
     plan p = {};
     TRINE_REQUIRE_THAT(call, any_size || u.units * u.n * int64_t(sizeof(T)) >= least_bytes, "needs 48 MiB of x");
-    TRINE_REQUIRE_THAT(call, (make_plan<T, Op::inputs>(&p, call, u)),
-                       "needs dense planes of 2 to 4 KiB and more, multiples of 16 bytes, and channels that fit on the chip");
+    TRINE_REQUIRE_THAT(
+        call, (make_plan<T, Op::inputs>(&p, call, u)),
+        "needs dense planes or rows of 2 to 4 KiB and more, multiples of 16 bytes, of which three fit on the chip");
     const size_t own = size_t(u.channels) * size_t(p.tiles + 2) * sizeof(note);
     size_t bytes = own;
     trine_call inner = trine_inner_call(call, 0, true);
@@ -77,8 +80,7 @@ static trine_status run(trine_call *call, const Args *a, const trine_tensor *con
     config.stream = stream;
     config.attrs = &together;
     config.numAttrs = 1;
-    const Op op(a, u.n);
-    if (cudaLaunchKernelEx(&config, kernel<Op>, op, p, static_cast<note *>(call->workspace)) ==
+    if (cudaLaunchKernelEx(&config, kernel<Op>, make(u.n), p, static_cast<note *>(call->workspace)) ==
         cudaErrorCooperativeLaunchTooLarge) {
         (void)cudaGetLastError(); /* the stream has a part of the device */
         return portable(call, a);
@@ -95,35 +97,81 @@ static trine_status require(trine_call *call)
     return TRINE_OK;
 }
 
+/* Op: forward or backward. */
+template <template <class> class Op, class Args> static trine_status
+by_channel(trine_call *call, const Args *a, const trine_tensor *const *tensors, bool any_size, trine_op_fn portable)
+{
+    const trine_status status = require(call);
+    if (status != TRINE_OK) return status;
+    TRINE_REQUIRE_THAT(call, !a->inference, "needs training: inference has no sums");
+    const trine_units u = trine_units_make(tensors, simt::channel_operands, a->channels_last, 0);
+    return simt::visit_floats(call, a->x.dtype, [&](auto t) {
+        using op = Op<typename decltype(t)::type>;
+        return run<op>(call, a, tensors, u, any_size, portable, [&](int64_t n) { return op(a, n); });
+    });
+}
+
+/* Rows as channels of one image. */
+template <int I, class Args> static trine_status by_row(trine_call *call, const Args *a, const trine_tensor *const *tensors,
+                                                        bool any_size, trine_op_fn portable)
+{
+    const trine_status status = require(call);
+    if (status != TRINE_OK) return status;
+    trine_tensor row[simt::channel_operands], rows[simt::channel_operands];
+    const trine_tensor *row_of[simt::channel_operands], *rows_of[simt::channel_operands];
+    for (int k = 0; k < simt::channel_operands; k++) {
+        const int32_t last = tensors[k]->ndim - 1;
+        row[k] = trine_keep_axes(tensors[k], last, 1);
+        rows[k] = trine_drop_axes(tensors[k], last, 1);
+        row_of[k] = &row[k];
+        rows_of[k] = &rows[k];
+    }
+    trine_units u;
+    u.outer = trine_iter_make(rows_of, simt::channel_operands, 1);
+    u.inside = trine_iter_make(row_of, simt::channel_operands, 0);
+    u.units = u.channels = u.sets = u.outer.numel;
+    u.members = 1;
+    u.n = u.inside.numel;
+    return simt::visit_floats(call, a->x.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        TRINE_REQUIRE_THAT(call, any_size || u.n * I * int64_t(sizeof(T)) >= least_row, "needs rows of 2 MiB, of all inputs");
+        const lengths<T, I> op = {
+            {simt::data_of<T>(*tensors[1]), simt::data_of<T>(*tensors[2])}, simt::data_of<T>(*tensors[0]), a->eps};
+        return run<lengths<T, I>>(call, a, tensors, u, any_size, portable, [&](int64_t) { return op; });
+    });
+}
+
 template <bool any_size> trine_status batchnorm(trine_call *call, const void *args)
 {
     const auto *a = static_cast<const trine_batchnorm_args *>(args);
     const trine_tensor *const tensors[] = {&a->y, &a->x, &a->x};
-    const trine_status status = require(call);
-    if (status != TRINE_OK) return status;
-    TRINE_REQUIRE_THAT(call, !a->inference, "needs training: inference has no sums");
-    return simt::visit_floats(call, a->x.dtype, [&](auto t) {
-        using T = typename decltype(t)::type;
-        return run<forward<T>, T>(call, a, tensors, any_size, trine_cuda_batchnorm_portable);
-    });
+    return by_channel<forward>(call, a, tensors, any_size, trine_cuda_batchnorm_portable);
 }
-
 template <bool any_size> trine_status batchnorm_backward(trine_call *call, const void *args)
 {
     const auto *a = static_cast<const trine_batchnorm_backward_args *>(args);
     const trine_tensor *const tensors[] = {&a->dx, &a->x, &a->dy};
-    const trine_status status = require(call);
-    if (status != TRINE_OK) return status;
-    TRINE_REQUIRE_THAT(call, !a->inference, "needs training: inference's gradient has no sums");
-    return simt::visit_floats(call, a->x.dtype, [&](auto t) {
-        using T = typename decltype(t)::type;
-        return run<backward<T>, T>(call, a, tensors, any_size, trine_cuda_batchnorm_backward_portable);
-    });
+    return by_channel<backward>(call, a, tensors, any_size, trine_cuda_batchnorm_backward_portable);
+}
+template <bool any_size> trine_status l2_normalize(trine_call *call, const void *args)
+{
+    const auto *a = static_cast<const trine_l2_normalize_args *>(args);
+    const trine_tensor *const tensors[] = {&a->y, &a->x, &a->x};
+    return by_row<1>(call, a, tensors, any_size, trine_cuda_l2_normalize_portable);
+}
+template <bool any_size> trine_status l2_normalize_backward(trine_call *call, const void *args)
+{
+    const auto *a = static_cast<const trine_l2_normalize_backward_args *>(args);
+    const trine_tensor *const tensors[] = {&a->dx, &a->x, &a->dy};
+    return by_row<2>(call, a, tensors, any_size, trine_cuda_l2_normalize_backward_portable);
 }
 
-template trine_status batchnorm<false>(trine_call *, const void *);
-template trine_status batchnorm<true>(trine_call *, const void *);
-template trine_status batchnorm_backward<false>(trine_call *, const void *);
-template trine_status batchnorm_backward<true>(trine_call *, const void *);
+#define TRINE_OF_ALL_SIZES(op) \
+    template trine_status op<false>(trine_call *, const void *); \
+    template trine_status op<true>(trine_call *, const void *);
+TRINE_OF_ALL_SIZES(batchnorm)
+TRINE_OF_ALL_SIZES(batchnorm_backward)
+TRINE_OF_ALL_SIZES(l2_normalize)
+TRINE_OF_ALL_SIZES(l2_normalize_backward)
 
 } // namespace channel_ring

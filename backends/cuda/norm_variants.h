@@ -7,11 +7,15 @@
 /* For what Hopper's find out at the launch alone. */
 trine_status trine_cuda_batchnorm_portable(trine_call *call, const void *args);
 trine_status trine_cuda_batchnorm_backward_portable(trine_call *call, const void *args);
+trine_status trine_cuda_l2_normalize_portable(trine_call *call, const void *args);
+trine_status trine_cuda_l2_normalize_backward_portable(trine_call *call, const void *args);
 
 namespace channel_ring {
 
 template <bool any_size> trine_status batchnorm(trine_call *call, const void *args);
 template <bool any_size> trine_status batchnorm_backward(trine_call *call, const void *args);
+template <bool any_size> trine_status l2_normalize(trine_call *call, const void *args);
+template <bool any_size> trine_status l2_normalize_backward(trine_call *call, const void *args);
 
 } // namespace channel_ring
 

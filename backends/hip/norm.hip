@@ -16,3 +16,11 @@ extern "C" trine_status TRINE_BACKEND_FN(batchnorm_backward)(trine_call *call, c
 {
     return simt::batchnorm_backward(call, args);
 }
+extern "C" trine_status TRINE_BACKEND_FN(l2_normalize)(trine_call *call, const trine_l2_normalize_args *args)
+{
+    return simt::l2_normalize(call, args);
+}
+extern "C" trine_status TRINE_BACKEND_FN(l2_normalize_backward)(trine_call *call, const trine_l2_normalize_backward_args *args)
+{
+    return simt::l2_normalize_backward(call, args);
+}

@@ -94,13 +94,4 @@ inline trine_status l2_normalize_backward(trine_call *call, const trine_l2_norma
 
 } // namespace simt
 
-extern "C" trine_status TRINE_BACKEND_FN(l2_normalize)(trine_call *call, const trine_l2_normalize_args *a)
-{
-    return simt::l2_normalize(call, a);
-}
-extern "C" trine_status TRINE_BACKEND_FN(l2_normalize_backward)(trine_call *call, const trine_l2_normalize_backward_args *a)
-{
-    return simt::l2_normalize_backward(call, a);
-}
-
 #endif

@@ -144,6 +144,7 @@ static void l2_check_cases(case_list *list, trine_op op)
         new_l2(list, (l2_case){op, dtype, 2, (int64_t[]){2, 50001}, LAYOUT_DENSE, 1, 1e-12});
         new_l2(list, (l2_case){op, dtype, 2, (int64_t[]){2, 131073}, LAYOUT_PADDED, 1, 1e-12});
         new_l2(list, (l2_case){op, dtype, 2, (int64_t[]){1, 262144}, LAYOUT_DENSE, 1, 1e-12});
+        new_l2(list, (l2_case){op, dtype, 2, (int64_t[]){3, 98312}, LAYOUT_PADDED, 1, 1e-12});
     }
     new_l2(list, (l2_case){op, TRINE_BF16, 2, (int64_t[]){1, 1 << 20}, LAYOUT_DENSE, 1, 1e-12});
     new_l2(list, (l2_case){op, TRINE_F32, 2, (int64_t[]){2, 600000}, LAYOUT_DENSE, 1, 1e-12});
