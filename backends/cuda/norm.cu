@@ -1,5 +1,5 @@
-/* The norm family on NVIDIA: shared but for what a thread holds, the clusters of row.h, and channels of planes and very long
- * rows on Hopper (norm_sm90.cu). */
+/* The norm family on NVIDIA: shared but for what a thread holds, the clusters of row.h, and channels and groups of planes and
+ * very long rows on Hopper (norm_sm90.cu). */
 #include "backends/cuda/target.h"
 
 #include "backends/cuda/norm_variants.h"
@@ -27,5 +27,23 @@
     }
 TRINE_RING_OP(batchnorm)
 TRINE_RING_OP(batchnorm_backward)
+TRINE_RING_OP(groupnorm)
+TRINE_RING_OP(groupnorm_backward)
 TRINE_RING_OP(l2_normalize)
 TRINE_RING_OP(l2_normalize_backward)
+
+trine_status trine_cuda_groupnorm_parameters(trine_call *call, const trine_groupnorm_backward_args *a, const void *slopes,
+                                             int64_t parts)
+{
+    const simt::groupnorm_sets of = {simt::channel_vector(a->weight),
+                                     simt::channel_vector(trine_tensor{}),
+                                     simt::data_of<float>(a->mean),
+                                     simt::data_of<float>(a->rstd),
+                                     a->x.shape[0] * a->groups,
+                                     a->x.shape[1] / a->groups,
+                                     a->x.shape[1],
+                                     parts,
+                                     0.0f,
+                                     0.0f};
+    return simt::groupnorm_parameters(call, a, of, parts, static_cast<const simt::channel_slopes *>(slopes));
+}

@@ -3,20 +3,25 @@
 #define TRINE_CUDA_NORM_VARIANTS_H
 
 #include "core/backend.h"
+#include "trine/norm.h"
 
-/* For what Hopper's find out at the launch alone. */
-trine_status trine_cuda_batchnorm_portable(trine_call *call, const void *args);
-trine_status trine_cuda_batchnorm_backward_portable(trine_call *call, const void *args);
-trine_status trine_cuda_l2_normalize_portable(trine_call *call, const void *args);
-trine_status trine_cuda_l2_normalize_backward_portable(trine_call *call, const void *args);
+/* For what Hopper's find out at the launch alone; and Hopper's. */
+#define TRINE_RING_OP(op) \
+    trine_status trine_cuda_##op##_portable(trine_call *call, const void *args); \
+    namespace channel_ring { \
+    template <bool any_size> trine_status op(trine_call *call, const void *args); \
+    }
+TRINE_RING_OP(batchnorm)
+TRINE_RING_OP(batchnorm_backward)
+TRINE_RING_OP(groupnorm)
+TRINE_RING_OP(groupnorm_backward)
+TRINE_RING_OP(l2_normalize)
+TRINE_RING_OP(l2_normalize_backward)
+#undef TRINE_RING_OP
 
-namespace channel_ring {
-
-template <bool any_size> trine_status batchnorm(trine_call *call, const void *args);
-template <bool any_size> trine_status batchnorm_backward(trine_call *call, const void *args);
-template <bool any_size> trine_status l2_normalize(trine_call *call, const void *args);
-template <bool any_size> trine_status l2_normalize_backward(trine_call *call, const void *args);
-
-} // namespace channel_ring
+/* dweight and dbias, where they are asked for, from what every channel of a sample sums up to (simt::channel_slopes), in so many parts
+ * each. */
+trine_status trine_cuda_groupnorm_parameters(trine_call *call, const trine_groupnorm_backward_args *a, const void *slopes,
+                                             int64_t parts);
 
 #endif

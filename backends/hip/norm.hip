@@ -8,19 +8,14 @@
 #include "backends/simt/l2_normalize.h"
 #include "backends/simt/norm_gradient_run.h"
 
-extern "C" trine_status TRINE_BACKEND_FN(batchnorm)(trine_call *call, const trine_batchnorm_args *args)
-{
-    return simt::batchnorm(call, args);
-}
-extern "C" trine_status TRINE_BACKEND_FN(batchnorm_backward)(trine_call *call, const trine_batchnorm_backward_args *args)
-{
-    return simt::batchnorm_backward(call, args);
-}
-extern "C" trine_status TRINE_BACKEND_FN(l2_normalize)(trine_call *call, const trine_l2_normalize_args *args)
-{
-    return simt::l2_normalize(call, args);
-}
-extern "C" trine_status TRINE_BACKEND_FN(l2_normalize_backward)(trine_call *call, const trine_l2_normalize_backward_args *args)
-{
-    return simt::l2_normalize_backward(call, args);
-}
+#define TRINE_SHARED_OP(op) \
+    extern "C" trine_status TRINE_BACKEND_FN(op)(trine_call * call, const trine_##op##_args *args) \
+    { \
+        return simt::op(call, args); \
+    }
+TRINE_SHARED_OP(batchnorm)
+TRINE_SHARED_OP(batchnorm_backward)
+TRINE_SHARED_OP(groupnorm)
+TRINE_SHARED_OP(groupnorm_backward)
+TRINE_SHARED_OP(l2_normalize)
+TRINE_SHARED_OP(l2_normalize_backward)

@@ -115,17 +115,18 @@ groupnorm_slopes_kernel(groupnorm_sets of, channel_slopes *partials, channel_aff
                                    -rstd * (along * rstd * rstd * of.per_element), -rstd * (sum * of.per_element)};
 }
 
-/* Over the samples: a wave a channel. */
+/* Over the samples, and the first `parts` partials of each unit: a wave a channel. */
 TRINE_KERNEL(channel_threads)
-groupnorm_parameters_kernel(groupnorm_sets of, int64_t samples, const channel_slopes *partials, channel_vector dweight,
-                            channel_vector dbias)
+groupnorm_parameters_kernel(groupnorm_sets of, int64_t samples, int64_t parts, const channel_slopes *partials,
+                            channel_vector dweight, channel_vector dbias)
 {
     const int64_t channel = wave_of_grid();
     if (channel >= of.channels) return;
     channel_slopes own = channel_slopes::none();
     for (int64_t n = target::thread_x() % target::wave_size(); n < samples; n += target::wave_size()) {
         const int64_t unit = n * of.channels + channel;
-        const channel_slopes s = partials[unit * of.slices];
+        channel_slopes s = partials[unit * of.slices];
+        for (int64_t i = 1; i < parts; i++) s = channel_slopes::merge(s, partials[unit * of.slices + i]);
         own = channel_slopes::merge(own, channel_slopes{s.sum, s.along * of.rstd[unit / of.members]});
     }
     const float sum = wave_reduce(own.sum, op_sum{}), along = wave_reduce(own.along, op_sum{});
@@ -135,6 +136,21 @@ groupnorm_parameters_kernel(groupnorm_sets of, int64_t samples, const channel_sl
 }
 
 /* ---- Host ---- */
+
+/* Blocks for as many waves. */
+inline grid waves_of(const trine_call *call, int64_t count)
+{
+    return grid(ceil_div(count * call->device->props.wave_size, channel_threads));
+}
+
+/* dweight and dbias, where they are asked for. */
+inline trine_status groupnorm_parameters(trine_call *call, const trine_groupnorm_backward_args *a, const groupnorm_sets &of,
+                                         int64_t parts, const channel_slopes *partials)
+{
+    if (!trine_is_given(&a->dweight) && !trine_is_given(&a->dbias)) return TRINE_OK;
+    return launch(call, groupnorm_parameters_kernel, waves_of(call, of.channels), channel_threads, 0, of, a->x.shape[0], parts,
+                  partials, channel_vector(a->dweight), channel_vector(a->dbias));
+}
 
 /* Of one call by units; the workspace is maps, then partials. */
 template <class T, class Gather> struct groupnorm_run {
@@ -165,7 +181,6 @@ template <class T, class Gather> struct groupnorm_run {
         const channel_mapped<T> o = {{data_of<T>(*tensors[1]), data_of<T>(*tensors[2])}, data_of<T>(*tensors[0]), maps()};
         return run_map<T, I>(call, o, units, step, units.units);
     }
-    grid waves(int64_t count) const { return grid(ceil_div(count * call->device->props.wave_size, channel_threads)); }
     groupnorm_sets sets(const trine_tensor &weight, const trine_tensor &bias, const trine_tensor &mean, const trine_tensor &rstd,
                         float eps) const
     {
@@ -221,7 +236,7 @@ template <class T> inline trine_status groupnorm_of(trine_call *call, const trin
     TRINE_END_OF_QUERY(call, run.workspace());
     trine_status status = run.gather(gather_moments<T>{{data_of<T>(a->x)}});
     if (status == TRINE_OK)
-        status = launch(call, groupnorm_finish_kernel, run.waves(run.units.sets), channel_threads, 0,
+        status = launch(call, groupnorm_finish_kernel, waves_of(call, run.units.sets), channel_threads, 0,
                         run.sets(a->weight, a->bias, a->mean, a->rstd, a->eps), run.partials(), run.maps());
     return status == TRINE_OK ? run.template map<1>() : status;
 }
@@ -235,25 +250,21 @@ template <class T> inline trine_status groupnorm_backward_of(trine_call *call, c
     trine_status status = run.gather(
         gather_slopes<T>{{data_of<T>(a->x), data_of<T>(a->dy)}, of.mean, divider_any(run.units.members ? run.units.members : 1)});
     if (status == TRINE_OK)
-        status = launch(call, groupnorm_slopes_kernel, run.waves(of.sets), channel_threads, 0, of, run.partials(), run.maps());
-    if (status == TRINE_OK && (trine_is_given(&a->dweight) || trine_is_given(&a->dbias)))
-        status = launch(call, groupnorm_parameters_kernel, run.waves(of.channels), channel_threads, 0, of, a->x.shape[0],
-                        run.partials(), channel_vector(a->dweight), channel_vector(a->dbias));
+        status =
+            launch(call, groupnorm_slopes_kernel, waves_of(call, of.sets), channel_threads, 0, of, run.partials(), run.maps());
+    if (status == TRINE_OK) status = groupnorm_parameters(call, a, of, 1, run.partials());
     return status == TRINE_OK ? run.template map<2>() : status;
 }
 
+inline trine_status groupnorm(trine_call *call, const trine_groupnorm_args *a)
+{
+    return visit_floats(call, a->x.dtype, [&](auto t) { return groupnorm_of<typename decltype(t)::type>(call, a); });
+}
+inline trine_status groupnorm_backward(trine_call *call, const trine_groupnorm_backward_args *a)
+{
+    return visit_floats(call, a->x.dtype, [&](auto t) { return groupnorm_backward_of<typename decltype(t)::type>(call, a); });
+}
+
 } // namespace simt
-
-/* ---- The backend's functions ---- */
-
-extern "C" trine_status TRINE_BACKEND_FN(groupnorm)(trine_call *call, const trine_groupnorm_args *a)
-{
-    return simt::visit_floats(call, a->x.dtype, [&](auto t) { return simt::groupnorm_of<typename decltype(t)::type>(call, a); });
-}
-extern "C" trine_status TRINE_BACKEND_FN(groupnorm_backward)(trine_call *call, const trine_groupnorm_backward_args *a)
-{
-    return simt::visit_floats(call, a->x.dtype,
-                              [&](auto t) { return simt::groupnorm_backward_of<typename decltype(t)::type>(call, a); });
-}
 
 #endif

@@ -324,6 +324,8 @@ static void channel_check_values(case_list *list, trine_op op, trine_dtype dtype
         new_channels(list,
                      (channel_case){op, dtype, TRINE_F32, 1, 4, 70001, 0, last, groups, ALL_OUTPUTS, LAYOUT_DENSE, 0, 1, 1e-5});
     }
+    for (int64_t plane = 40; plane <= 152 && groups; plane += 112) /* groups of several planes, in a tile or in pieces */
+        new_channels(list, (channel_case){op, dtype, dtype, 3, 8, plane, 72, 0, 2, ALL_OUTPUTS, LAYOUT_DENSE, 1, 1, 1e-5});
     for (int layout = 0; layout < LAYOUT_COUNT; layout++) /* several planes a tile, and fewer in the last */
         new_channels(list,
                      (channel_case){op, dtype, TRINE_F32, 9, 4, 72, 40, 0, groups, ALL_OUTPUTS, (case_layout)layout, 1, 1, 1e-5});
@@ -404,6 +406,8 @@ static void groupnorm_bench_cases(case_list *list, trine_op op, trine_dtype t, d
     bench_channels(list, (channel_case){op, t, TRINE_F32, 8 * more, 128, 256, 256, 0, 32, backward, LAYOUT_DENSE, 0, 1, 1e-5},
                    moves);
     bench_channels(list, (channel_case){op, t, TRINE_F32, 256 * more, 1536, 14, 14, 0, 32, backward, LAYOUT_DENSE, 0, 1, 1e-5},
+                   moves);
+    bench_channels(list, (channel_case){op, t, TRINE_F32, 1, 64 * more, 1024, 1024, 0, 32, backward, LAYOUT_DENSE, 0, 1, 1e-5},
                    moves);
 }
 
