@@ -20,7 +20,7 @@
 namespace channel_ring {
 
 enum {
-    stages = 6,
+    stages = 7,
     summing_warps = stages,
     mapping_warps = 8,
     threads = 32 * (1 + summing_warps + mapping_warps),
@@ -146,7 +146,7 @@ struct set_notes {
 template <class Op> TRINE_DEVICE typename Op::partial merge_tiles(const plan &p, const set_notes &notes, int64_t set)
 {
     using P = typename Op::partial;
-    constexpr int U = 4; /* notes of a lane on their way */
+    constexpr int U = sizeof(P) == 8 ? 8 : 4; /* notes of a lane on their way; more moments would not fit registers */
     constexpr int V = 16 / int(sizeof(typename Op::element));
     P sum = P::none();
     for (int i = threadIdx.x % 32; i < p.tiles; i += 32 * U) {
