@@ -7,7 +7,7 @@
 
 namespace channel_ring {
 
-/* A channel's partial of a tile: two numbers, each in a word that says that it is there. */
+/* A set's partial of a tile: two numbers, each in a word that says that it is there. */
 struct alignas(16) note {
     uint64_t word[2];
     TRINE_DEVICE_METHOD void publish(float a, float b)
@@ -29,24 +29,30 @@ struct planes_alike {
     static TRINE_DEVICE_METHOD simt::channel_affine of_plane(const simt::channel_affine &f, int64_t, int) { return f; }
 };
 
+/* Partials as notes: mean and sum of squares about it, whose count is known; the sums of a gradient. */
+template <class T> struct moments : simt::gather_moments<T> {
+    using partial = simt::channel_moments;
+    static TRINE_DEVICE_METHOD void publish(note *to, const partial &p) { to->publish(p.mean, p.squares); }
+    static TRINE_DEVICE_METHOD partial of_note(const note &n, int64_t count) { return {float(count), n.number(0), n.number(1)}; }
+};
+template <class T> struct slopes_along : simt::gather_slopes<T> {
+    using partial = simt::channel_slopes;
+    static TRINE_DEVICE_METHOD void publish(note *to, const partial &p) { to->publish(p.sum, p.along); }
+    static TRINE_DEVICE_METHOD partial of_note(const note &n, int64_t) { return {n.number(0), n.number(1)}; }
+};
+
 /* ---- Batch normalisation: a set is a channel ---- */
 
-template <class T> struct forward : simt::gather_moments<T>, planes_alike {
-    using partial = simt::channel_moments;
+template <class T> struct forward : moments<T>, planes_alike {
+    using typename moments<T>::partial;
     T *out;
     simt::batchnorm_outputs of;
-    forward(const trine_batchnorm_args *a, int64_t)
-        : simt::gather_moments<T>{{simt::data_of<T>(a->x)}}, out(simt::data_of<T>(a->y)), of(a)
+    forward(const trine_batchnorm_args *a, int64_t) : moments<T>{{{simt::data_of<T>(a->x)}}}, out(simt::data_of<T>(a->y)), of(a)
     {
     }
     using known = simt::channel_affine; /* of a mean of 0 and a deviation of 1 */
     TRINE_DEVICE_METHOD known fetch(int64_t channel) const { return of.map(0.0f, 1.0f, channel); }
     static TRINE_DEVICE_METHOD float about(const known &, float data) { return data; }
-    static TRINE_DEVICE_METHOD void publish(channel_ring::note *to, const partial &p) { to->publish(p.mean, p.squares); }
-    static TRINE_DEVICE_METHOD partial of_note(const channel_ring::note &n, int64_t count)
-    {
-        return {float(count), n.number(0), n.number(1)};
-    }
     TRINE_DEVICE_METHOD simt::channel_affine map(const partial &p, const known &k) const
     {
         return {of.mean_of(p), 0.0f, of.rstd_of(p) * k.b, k.d};
@@ -54,20 +60,18 @@ template <class T> struct forward : simt::gather_moments<T>, planes_alike {
     TRINE_DEVICE_METHOD void note(const partial &p, const known &, int64_t channel) const { of.note(p, channel); }
 };
 
-template <class T> struct backward : simt::gather_slopes<T>, planes_alike {
-    using partial = simt::channel_slopes;
+template <class T> struct backward : slopes_along<T>, planes_alike {
+    using typename slopes_along<T>::partial;
     T *out;
     simt::batchnorm_gradients of;
     backward(const trine_batchnorm_backward_args *a, int64_t n)
-        : simt::gather_slopes<T>{{simt::data_of<T>(a->x), simt::data_of<T>(a->dy)}, nullptr, simt::divider_any(1)},
+        : slopes_along<T>{{{simt::data_of<T>(a->x), simt::data_of<T>(a->dy)}, nullptr, simt::divider_any(1)}},
           out(simt::data_of<T>(a->dx)), of(a, n)
     {
     }
     using known = simt::batchnorm_gradients::known;
     TRINE_DEVICE_METHOD known fetch(int64_t channel) const { return of.fetch(channel); }
     static TRINE_DEVICE_METHOD float about(const known &k, float) { return k.mean; }
-    static TRINE_DEVICE_METHOD void publish(channel_ring::note *to, const partial &p) { to->publish(p.sum, p.along); }
-    static TRINE_DEVICE_METHOD partial of_note(const channel_ring::note &n, int64_t) { return {n.number(0), n.number(1)}; }
     TRINE_DEVICE_METHOD simt::channel_affine map(const partial &p, const known &k) const { return of.map(p, k); }
     TRINE_DEVICE_METHOD void note(const partial &p, const known &k, int64_t channel) const { of.note(p, k, channel); }
 };
@@ -84,8 +88,8 @@ struct group_channels {
     }
 };
 
-template <class T> struct group_forward : simt::gather_moments<T> {
-    using partial = simt::channel_moments;
+template <class T> struct group_forward : moments<T> {
+    using typename moments<T>::partial;
     static constexpr bool by_chunk = false;
     T *out;
     group_channels which;
@@ -93,7 +97,7 @@ template <class T> struct group_forward : simt::gather_moments<T> {
     float *mean, *rstd;
     float eps;
     group_forward(const trine_groupnorm_args *a, int64_t)
-        : simt::gather_moments<T>{{simt::data_of<T>(a->x)}},
+        : moments<T>{{{simt::data_of<T>(a->x)}}},
           out(simt::data_of<T>(a->y)), which{simt::divider32(a->groups), int32_t(a->x.shape[1] / a->groups)}, weight(a->weight),
           bias(a->bias), mean(simt::data_of<float>(a->mean)), rstd(simt::data_of<float>(a->rstd)), eps(a->eps)
     {
@@ -101,11 +105,6 @@ template <class T> struct group_forward : simt::gather_moments<T> {
     struct known {};
     static TRINE_DEVICE_METHOD known fetch(int64_t) { return {}; }
     static TRINE_DEVICE_METHOD float about(const known &, float data) { return data; }
-    static TRINE_DEVICE_METHOD void publish(channel_ring::note *to, const partial &p) { to->publish(p.mean, p.squares); }
-    static TRINE_DEVICE_METHOD partial of_note(const channel_ring::note &n, int64_t count)
-    {
-        return {float(count), n.number(0), n.number(1)};
-    }
     TRINE_DEVICE_METHOD float rstd_of(const partial &p) const
     {
         return target::rsqrt_ieee(target::div_ieee(p.squares, p.count) + eps);
@@ -127,8 +126,8 @@ template <class T> struct group_forward : simt::gather_moments<T> {
 };
 
 /* The sums of every channel of a sample, for dweight and dbias, are left in `slopes`, as its pieces come. */
-template <class T> struct group_backward : simt::gather_slopes<T> {
-    using partial = simt::channel_slopes;
+template <class T> struct group_backward : slopes_along<T> {
+    using typename slopes_along<T>::partial;
     static constexpr bool by_chunk = true;
     T *out;
     group_channels which;
@@ -137,9 +136,9 @@ template <class T> struct group_backward : simt::gather_slopes<T> {
     float per_element;
     partial *slopes = nullptr;
     group_backward(const trine_groupnorm_backward_args *a, int64_t n)
-        : simt::gather_slopes<T>{{simt::data_of<T>(a->x), simt::data_of<T>(a->dy)},
-                                 simt::data_of<float>(a->mean),
-                                 simt::divider_any(1)},
+        : slopes_along<T>{{{simt::data_of<T>(a->x), simt::data_of<T>(a->dy)},
+                           simt::data_of<float>(a->mean),
+                           simt::divider_any(1)}},
           out(simt::data_of<T>(a->dx)), which{simt::divider32(a->groups), int32_t(a->x.shape[1] / a->groups)}, weight(a->weight),
           rstd(simt::data_of<float>(a->rstd)), per_element(1.0f / float(n))
     {
@@ -155,8 +154,6 @@ template <class T> struct group_backward : simt::gather_slopes<T> {
         const float w = weight.at(which.channel(k.set, plane), 1.0f);
         return {w * sum[0], w * sum[1]};
     }
-    static TRINE_DEVICE_METHOD void publish(channel_ring::note *to, const partial &p) { to->publish(p.sum, p.along); }
-    static TRINE_DEVICE_METHOD partial of_note(const channel_ring::note &n, int64_t) { return {n.number(0), n.number(1)}; }
     TRINE_DEVICE_METHOD simt::channel_affine map(const partial &p, const known &k) const
     {
         return {k.mean, k.rstd, -k.rstd * (p.along * k.rstd * k.rstd * per_element), -k.rstd * (p.sum * per_element)};

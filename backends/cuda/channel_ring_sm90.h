@@ -1,5 +1,5 @@
-/* Normalisation by channel of planes (NCHW), or by very long rows, on Hopper, by the ring of tile_ring_sm90.h: one read and one write an element, however
- * large a set is, as long as its tiles fit the multiprocessors' shared memory all together.
+/* Normalisation by channel or group of planes (NCHW), or by very long rows, on Hopper, by the ring of tile_ring_sm90.h: one read and
+ * one write an element, however large a set is, as long as its tiles fit the multiprocessors' shared memory all together.
  *
  * A set is what has statistics of its own: a channel, of which every image has a plane; a group of a sample (groupnorm), of which every
  * channel has one; or a row. A tile has several planes of a set, or a piece of one. Its hands:

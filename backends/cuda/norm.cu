@@ -25,12 +25,7 @@
     { \
         return trine_run_variants(call, op##_variants, sizeof op##_variants / sizeof *op##_variants, args); \
     }
-TRINE_RING_OP(batchnorm)
-TRINE_RING_OP(batchnorm_backward)
-TRINE_RING_OP(groupnorm)
-TRINE_RING_OP(groupnorm_backward)
-TRINE_RING_OP(l2_normalize)
-TRINE_RING_OP(l2_normalize_backward)
+TRINE_RING_OPS(TRINE_RING_OP)
 
 trine_status trine_cuda_groupnorm_parameters(trine_call *call, const trine_groupnorm_backward_args *a, const void *slopes,
                                              int64_t parts)

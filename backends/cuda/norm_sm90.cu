@@ -124,11 +124,12 @@ by_channel(trine_call *call, const Args *a, const trine_tensor *const *tensors, 
     });
 }
 
-/* Groups of samples as sets, of which a channel is a plane. False if they don't lie one after the other, as packed tensors do. */
+/* Groups of samples as sets, of which a channel is a plane. False if they don't lie one after the other, as packed tensors do, or if
+ * the channels are not axis 1, where the ops look for them. */
 template <class Args> static bool units_of_groups(trine_units *u, const Args *a, const trine_tensor *const *tensors)
 {
     *u = trine_units_make(tensors, simt::channel_operands, a->channels_last, a->groups);
-    if (u->n == 0 || u->units == 0 || u->inside.ndim != 1) return false;
+    if (a->channels_last || u->n == 0 || u->units == 0 || u->inside.ndim != 1) return false;
     const int64_t members = u->members, samples = a->x.shape[0];
     u->inside.ndim = 2;
     u->inside.size[1] = u->n;
@@ -136,7 +137,7 @@ template <class Args> static bool units_of_groups(trine_units *u, const Args *a,
     u->outer.ndim = 1;
     u->outer.size[0] = u->sets;
     for (int k = 0; k < simt::channel_operands; k++) {
-        const int64_t channel = tensors[k]->stride[trine_channel_axis(tensors[k], a->channels_last)];
+        const int64_t channel = tensors[k]->stride[1];
         if (samples > 1 && tensors[k]->stride[0] != channel * u->channels) return false;
         u->inside.stride[k][1] = u->inside.stride[k][0];
         u->inside.stride[k][0] = channel;
@@ -159,6 +160,23 @@ struct group_parameters {
         return trine_cuda_groupnorm_parameters(call, a, memory, p.pieces);
     }
 };
+
+/* Op: group_forward or group_backward. least_set: bytes of a group of x. */
+template <template <class> class Op, class Args, class More>
+static trine_status by_group(trine_call *call, const Args *a, const trine_tensor *const *tensors, bool any_size,
+                             int64_t least_set, trine_op_fn portable, More more)
+{
+    const trine_status status = require(call);
+    if (status != TRINE_OK) return status;
+    trine_units u;
+    TRINE_REQUIRE_THAT(call, units_of_groups(&u, a, tensors), "needs channels first, in planes, and groups one after the other");
+    return simt::visit_floats(call, a->x.dtype, [&](auto t) {
+        using T = typename decltype(t)::type;
+        TRINE_REQUIRE_THAT(call, any_size || u.n * int64_t(sizeof(T)) >= least_set, "needs groups of 2 MiB");
+        return run<Op<T>>(
+            call, a, tensors, u, any_size ? 0 : int64_t(least_twice), portable, [&](int64_t n) { return Op<T>(a, n); }, more);
+    });
+}
 
 /* Rows as channels of one image. */
 template <int I, class Args> static trine_status by_row(trine_call *call, const Args *a, const trine_tensor *const *tensors,
@@ -207,31 +225,13 @@ template <bool any_size> trine_status groupnorm(trine_call *call, const void *ar
 {
     const auto *a = static_cast<const trine_groupnorm_args *>(args);
     const trine_tensor *const tensors[] = {&a->y, &a->x, &a->x};
-    const trine_status status = require(call);
-    if (status != TRINE_OK) return status;
-    trine_units u;
-    TRINE_REQUIRE_THAT(call, units_of_groups(&u, a, tensors), "needs groups that lie one after the other, in planes");
-    return simt::visit_floats(call, a->x.dtype, [&](auto t) {
-        using T = typename decltype(t)::type;
-        TRINE_REQUIRE_THAT(call, any_size || u.n * int64_t(sizeof(T)) >= least_row, "needs groups of 2 MiB");
-        return run<group_forward<T>>(call, a, tensors, u, any_size ? 0 : int64_t(least_twice), trine_cuda_groupnorm_portable,
-                                     [&](int64_t n) { return group_forward<T>(a, n); });
-    });
+    return by_group<group_forward>(call, a, tensors, any_size, least_row, trine_cuda_groupnorm_portable, nothing_more{});
 }
 template <bool any_size> trine_status groupnorm_backward(trine_call *call, const void *args)
 {
     const auto *a = static_cast<const trine_groupnorm_backward_args *>(args);
     const trine_tensor *const tensors[] = {&a->dx, &a->x, &a->dy};
-    const trine_status status = require(call);
-    if (status != TRINE_OK) return status;
-    trine_units u;
-    TRINE_REQUIRE_THAT(call, units_of_groups(&u, a, tensors), "needs groups that lie one after the other, in planes");
-    return simt::visit_floats(call, a->x.dtype, [&](auto t) {
-        using T = typename decltype(t)::type;
-        return run<group_backward<T>>(
-            call, a, tensors, u, any_size ? 0 : int64_t(least_twice), trine_cuda_groupnorm_backward_portable,
-            [&](int64_t n) { return group_backward<T>(a, n); }, group_parameters{a});
-    });
+    return by_group<group_backward>(call, a, tensors, any_size, 0, trine_cuda_groupnorm_backward_portable, group_parameters{a});
 }
 template <bool any_size> trine_status l2_normalize(trine_call *call, const void *args)
 {
@@ -249,11 +249,6 @@ template <bool any_size> trine_status l2_normalize_backward(trine_call *call, co
 #define TRINE_OF_ALL_SIZES(op) \
     template trine_status op<false>(trine_call *, const void *); \
     template trine_status op<true>(trine_call *, const void *);
-TRINE_OF_ALL_SIZES(batchnorm)
-TRINE_OF_ALL_SIZES(batchnorm_backward)
-TRINE_OF_ALL_SIZES(groupnorm)
-TRINE_OF_ALL_SIZES(groupnorm_backward)
-TRINE_OF_ALL_SIZES(l2_normalize)
-TRINE_OF_ALL_SIZES(l2_normalize_backward)
+TRINE_RING_OPS(TRINE_OF_ALL_SIZES)
 
 } // namespace channel_ring

@@ -5,18 +5,17 @@
 #include "core/backend.h"
 #include "trine/norm.h"
 
-/* For what Hopper's find out at the launch alone; and Hopper's. */
+/* The ops that have variants for Hopper. */
+#define TRINE_RING_OPS(OP) \
+    OP(batchnorm) OP(batchnorm_backward) OP(groupnorm) OP(groupnorm_backward) OP(l2_normalize) OP(l2_normalize_backward)
+
+/* The shared variant, for what Hopper's find out at the launch alone; and Hopper's. */
 #define TRINE_RING_OP(op) \
     trine_status trine_cuda_##op##_portable(trine_call *call, const void *args); \
     namespace channel_ring { \
     template <bool any_size> trine_status op(trine_call *call, const void *args); \
     }
-TRINE_RING_OP(batchnorm)
-TRINE_RING_OP(batchnorm_backward)
-TRINE_RING_OP(groupnorm)
-TRINE_RING_OP(groupnorm_backward)
-TRINE_RING_OP(l2_normalize)
-TRINE_RING_OP(l2_normalize_backward)
+TRINE_RING_OPS(TRINE_RING_OP)
 #undef TRINE_RING_OP
 
 /* dweight and dbias, where they are asked for, from what every channel of a sample sums up to (simt::channel_slopes), in so many parts
