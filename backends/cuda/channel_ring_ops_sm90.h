@@ -148,9 +148,10 @@ template <class T> struct group_backward : slopes_along<T> {
         int64_t set;
     };
     TRINE_DEVICE_METHOD known fetch(int64_t set) const { return {this->mean[set], rstd[set], set}; }
+    /* By one lane. */
     TRINE_DEVICE_METHOD partial of_chunk(const float (&sum)[2], const known &k, int plane, int piece, int pieces) const
     {
-        if (threadIdx.x % 32 == 0) slopes[(k.set * which.members + plane) * pieces + piece] = {sum[0], sum[1]};
+        slopes[(k.set * which.members + plane) * pieces + piece] = {sum[0], sum[1]};
         const float w = weight.at(which.channel(k.set, plane), 1.0f);
         return {w * sum[0], w * sum[1]};
     }

@@ -33,6 +33,8 @@ struct plan {
     int32_t planes, pieces;   /* chunks of a set: planes, or of each plane so many pieces */
     int32_t packs, all_packs; /* of a chunk; of a plane */
     int32_t of_tile, tiles;   /* chunks; of a set */
+    int32_t shift;            /* 2^shift lanes add up a chunk, where each has sums of its own */
+    bool dense;               /* a tile's chunks lie one after the other: one copy brings them all */
     simt::divider32 by_packs, by_tiles, by_pieces;
     int64_t set_step[simt::channel_operands], plane_step[simt::channel_operands]; /* of the output and the inputs */
 };
@@ -71,12 +73,13 @@ template <class Op> TRINE_DEVICE void load_tiles(const Op &op, const plan &p, ri
     for (int64_t tile = blockIdx.x; tile < all; tile += gridDim.x, at.next()) {
         at.wait_empty();
         const place here(p, tile);
-        ptx::barrier_expect(at.full(), I * here.chunks * here.packs * 16);
-        for (int c = 0; c < here.chunks; c++)
+        const int copies = p.dense ? 1 : here.chunks, packs = p.dense ? here.chunks * here.packs : here.packs;
+        ptx::barrier_expect(at.full(), I * copies * packs * 16);
+        for (int c = 0; c < copies; c++)
 #pragma unroll
             for (int k = 0; k < I; k++)
-                tile_ring::copy_bulk(at.data() + k * (tile_bytes / I) + c * here.packs * 16,
-                                     op.in[k] + here.template offset<V>(p, 1 + k, c), here.packs * 16, at.full());
+                tile_ring::copy_bulk(at.data() + k * (tile_bytes / I) + c * packs * 16,
+                                     op.in[k] + here.template offset<V>(p, 1 + k, c), packs * 16, at.full());
     }
 }
 
@@ -86,16 +89,21 @@ template <class T, int I> TRINE_DEVICE simt::channel_words<T, 16 / int(sizeof(T)
     return {{uint32_t(w.x), uint32_t(w.y), uint32_t(w.z), uint32_t(w.w)}};
 }
 
-TRINE_DEVICE float wave_sum(float x) { return simt::wave_reduce(x, simt::op_sum{}); }
+/* Over 2^shift neighbouring lanes; the same in all of them. */
+TRINE_DEVICE float lanes_sum(float x, int shift)
+{
+    for (int i = 0; i < shift; i++) x += target::shuffle_xor(x, 1 << i);
+    return x;
+}
 
-/* The sums of packs, by a warp, about one value; the same in all lanes. */
-template <class Op> TRINE_DEVICE void sum_packs(float (&all)[2], float about, int first, int end, const ring &at)
+/* The sums of packs, by 2^shift lanes, about one value; the same in all of these. */
+template <class Op> TRINE_DEVICE void sum_packs(float (&all)[2], float about, int first, int end, int shift, const ring &at)
 {
     using T = typename Op::element;
     constexpr int I = Op::inputs, V = 16 / int(sizeof(T)), chains = 4; /* of additions that wait for each other */
     float sum[chains][2] = {};
 #pragma unroll 4
-    for (int i = first + int(threadIdx.x % 32); i < end; i += 32) {
+    for (int i = first + int(threadIdx.x & ((1 << shift) - 1)); i < end; i += 1 << shift) {
         simt::channel_words<T, V> x[I];
 #pragma unroll
         for (int k = 0; k < I; k++) x[k] = words_at<T, I>(at, k, i);
@@ -106,10 +114,11 @@ template <class Op> TRINE_DEVICE void sum_packs(float (&all)[2], float about, in
             Op::add(sum[j % chains], one, about);
         }
     }
-    for (int i = 0; i < 2; i++) all[i] = wave_sum((sum[0][i] + sum[1][i]) + (sum[2][i] + sum[3][i]));
+    for (int i = 0; i < 2; i++) all[i] = lanes_sum((sum[0][i] + sum[1][i]) + (sum[2][i] + sum[3][i]), shift);
 }
 
-/* A tile's partial, about the known mean or the mean of the lanes' first elements; or the sum of its chunks' ones. */
+/* A tile's partial, about the known mean or the mean of the lanes' first elements; or the sum of its chunks' ones. Right in the first
+ * lane. */
 template <class Op> TRINE_DEVICE typename Op::partial sum_tile(const Op &op, const plan &p, const typename Op::known &known,
                                                                const place &here, const ring &at)
 {
@@ -119,14 +128,17 @@ template <class Op> TRINE_DEVICE typename Op::partial sum_tile(const Op &op, con
     float sum[2];
     if constexpr (Op::by_chunk) {
         auto all = Op::partial::none();
-        for (int c = 0; c < here.chunks; c++) {
-            sum_packs<Op>(sum, known.mean, c * here.packs, (c + 1) * here.packs, at);
-            all = Op::partial::merge(all, op.of_chunk(sum, known, here.plane + c, here.piece, p.pieces));
+        for (int first = 0; first < here.chunks; first += 32 >> p.shift) {
+            const int c = first + (lane >> p.shift);
+            const bool is = c < here.chunks;
+            sum_packs<Op>(sum, known.mean, c * here.packs, is ? (c + 1) * here.packs : 0, p.shift, at);
+            if (is && lane % (1 << p.shift) == 0)
+                all = Op::partial::merge(all, op.of_chunk(sum, known, here.plane + c, here.piece, p.pieces));
         }
-        return all;
+        return simt::merge_lanes(all);
     } else {
-        const float about = Op::about(known, wave_sum(words_at<T, I>(at, 0, lane < packs ? lane : 0).value(0) * (1.0f / 32)));
-        sum_packs<Op>(sum, about, 0, packs, at);
+        const float about = Op::about(known, lanes_sum(words_at<T, I>(at, 0, lane < packs ? lane : 0).value(0) * (1.0f / 32), 5));
+        sum_packs<Op>(sum, about, 0, packs, 5, at);
         return Op::finish(sum, about, int64_t(packs) * V);
     }
 }

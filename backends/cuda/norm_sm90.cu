@@ -5,6 +5,7 @@
 #include "backends/cuda/row.h"
 
 #include "backends/cuda/channel_ring_sm90.h"
+#include "backends/simt/groupnorm_rows.h"
 #include "backends/simt/launch.h"
 #include "core/inner_call.h"
 
@@ -14,7 +15,8 @@ enum {
     least_bytes = 48 << 20, /* of x: below, the shared kernels that read once take no longer, */
     least_twice = 4 << 20,  /* and those that read twice */
     least_row = 2 << 20,    /* of all inputs: a cluster holds what is shorter */
-    least_plane = 4 << 10   /* bytes of a plane, of all inputs: a bulk copy takes as long to start as half a KiB to come */
+    least_plane = 4 << 10,  /* bytes of a plane, of all inputs: a bulk copy takes as long to start as half a KiB to come */
+    least_dense = 256       /* of planes that come together */
 };
 
 /* How channels are cut into tiles, by shapes and strides alone; false if they can't be. */
@@ -24,18 +26,22 @@ template <class T, int I> static bool make_plan(plan *p, const trine_call *call,
     const int last = u.inside.ndim - 1;
     if (u.n == 0 || u.units == 0 || last > 1 || u.outer.ndim != 1) return false;
     const int64_t planes = last ? u.inside.size[0] : 1, plane = u.inside.size[last];
-    if (planes > 1 << 30 || plane > 1 << 30 || plane % V || plane * int64_t(sizeof(T)) * I < least_plane) return false;
+    if (planes > 1 << 30 || plane > 1 << 30 || plane % V) return false;
+    p->dense = true;
     for (int k = 0; k < simt::channel_operands; k++) {
         p->plane_step[k] = last ? u.inside.stride[k][0] : 0;
         p->set_step[k] = u.units == 1 ? 0 : u.outer.stride[k][0];
+        p->dense = p->dense && (planes == 1 || p->plane_step[k] == plane);
         if (u.inside.stride[k][last] != 1 || p->set_step[k] % V || p->plane_step[k] % V) return false;
     }
+    if (plane * int64_t(sizeof(T)) * I < (p->dense ? int64_t(least_dense) : int64_t(least_plane))) return false;
     p->sets = u.units;
     p->n = u.n;
     p->planes = int32_t(planes);
     p->all_packs = int32_t(plane / V);
     p->pieces = int32_t(simt::ceil_div(plane / V, int64_t(room)));
     p->packs = int32_t(simt::ceil_div(plane / V, int64_t(p->pieces)));
+    p->shift = p->packs >= 128 ? 5 : p->packs >= 64 ? 4 : 3; /* packs of as many lanes lie in other banks */
     p->of_tile = p->pieces > 1 ? 1 : int32_t(room / p->packs < planes ? room / p->packs : planes);
     const int64_t tiles = p->pieces > 1 ? planes * p->pieces : simt::ceil_div(planes, int64_t(p->of_tile));
     /* the rings hold three sets, for one comes while one waits and one goes; and tiles are at least half full */
@@ -161,10 +167,19 @@ struct group_parameters {
     }
 };
 
-/* Op: group_forward or group_backward. least_set: bytes of a group of x. */
-template <template <class> class Op, class Args, class More>
-static trine_status by_group(trine_call *call, const Args *a, const trine_tensor *const *tensors, bool any_size,
-                             int64_t least_set, trine_op_fn portable, More more)
+/* What the shared kernels read once: rows that a cluster holds; for the gradient groups that a block does. */
+template <class T> static bool held_elsewhere(const group_forward<T> &, const trine_units &u)
+{
+    return u.n * int64_t(sizeof(T)) < least_row;
+}
+template <class T> static bool held_elsewhere(const group_backward<T> &, const trine_units &u)
+{
+    return simt::block_holds_group<T>(u.n, u.members);
+}
+
+/* Op: group_forward or group_backward. */
+template <template <class> class Op, class Args, class More> static trine_status
+by_group(trine_call *call, const Args *a, const trine_tensor *const *tensors, bool any_size, trine_op_fn portable, More more)
 {
     const trine_status status = require(call);
     if (status != TRINE_OK) return status;
@@ -172,9 +187,10 @@ static trine_status by_group(trine_call *call, const Args *a, const trine_tensor
     TRINE_REQUIRE_THAT(call, units_of_groups(&u, a, tensors), "needs channels first, in planes, and groups one after the other");
     return simt::visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        TRINE_REQUIRE_THAT(call, any_size || u.n * int64_t(sizeof(T)) >= least_set, "needs groups of 2 MiB");
-        return run<Op<T>>(
-            call, a, tensors, u, any_size ? 0 : int64_t(least_twice), portable, [&](int64_t n) { return Op<T>(a, n); }, more);
+        const auto make = [&](int64_t n) { return Op<T>(a, n); };
+        TRINE_REQUIRE_THAT(call, any_size || !held_elsewhere(make(u.n), u),
+                           "needs groups that a cluster (forward) or block can't hold");
+        return run<Op<T>>(call, a, tensors, u, any_size ? 0 : int64_t(least_twice), portable, make, more);
     });
 }
 
@@ -225,13 +241,13 @@ template <bool any_size> trine_status groupnorm(trine_call *call, const void *ar
 {
     const auto *a = static_cast<const trine_groupnorm_args *>(args);
     const trine_tensor *const tensors[] = {&a->y, &a->x, &a->x};
-    return by_group<group_forward>(call, a, tensors, any_size, least_row, trine_cuda_groupnorm_portable, nothing_more{});
+    return by_group<group_forward>(call, a, tensors, any_size, trine_cuda_groupnorm_portable, nothing_more{});
 }
 template <bool any_size> trine_status groupnorm_backward(trine_call *call, const void *args)
 {
     const auto *a = static_cast<const trine_groupnorm_backward_args *>(args);
     const trine_tensor *const tensors[] = {&a->dx, &a->x, &a->dy};
-    return by_group<group_backward>(call, a, tensors, any_size, 0, trine_cuda_groupnorm_backward_portable, group_parameters{a});
+    return by_group<group_backward>(call, a, tensors, any_size, trine_cuda_groupnorm_backward_portable, group_parameters{a});
 }
 template <bool any_size> trine_status l2_normalize(trine_call *call, const void *args)
 {

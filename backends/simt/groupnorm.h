@@ -1,9 +1,11 @@
-/* Group normalisation. The forward of groups that lie in one piece (NCHW) goes in the frame of row.h, read once; all else by the
- * three kernels of channels.h, whose units are the channels of a sample: the backward needs sums of each for dweight and dbias. */
+/* Group normalisation. Groups that lie in one piece (NCHW) are read once: the forward goes in the frame of row.h, the gradient of those
+ * that a block can hold has its own kernel (groupnorm_rows.h). All else goes by the three kernels of channels.h, whose units are the
+ * channels of a sample: the gradient needs sums of each for dweight and dbias. */
 #ifndef TRINE_SIMT_GROUPNORM_H
 #define TRINE_SIMT_GROUPNORM_H
 
 #include "backends/simt/batchnorm.h"
+#include "backends/simt/groupnorm_rows.h"
 
 namespace simt {
 
@@ -69,6 +71,8 @@ template <class T> constexpr bool row_seldom_odd<groupnorm_rows<T>> = true;
 
 /* ---- From partials to maps: a wave a set ---- */
 
+enum { parameter_threads = 512 };
+
 struct groupnorm_sets {
     channel_vector weight, bias;
     float *mean, *rstd;
@@ -115,24 +119,33 @@ groupnorm_slopes_kernel(groupnorm_sets of, channel_slopes *partials, channel_aff
                                    -rstd * (along * rstd * rstd * of.per_element), -rstd * (sum * of.per_element)};
 }
 
-/* Over the samples, and the first `parts` partials of each unit: a wave a channel. */
-TRINE_KERNEL(channel_threads)
+/* Over the samples, and the first `parts` partials of each unit: a wave goes down neighbouring channels, the waves of a block share the
+ * samples. */
+TRINE_KERNEL(parameter_threads)
 groupnorm_parameters_kernel(groupnorm_sets of, int64_t samples, int64_t parts, const channel_slopes *partials,
                             channel_vector dweight, channel_vector dbias)
 {
-    const int64_t channel = wave_of_grid();
-    if (channel >= of.channels) return;
+    constexpr int wave = target::wave_size(), waves = parameter_threads / wave;
+    TRINE_SHARED channel_slopes list[parameter_threads];
+    const int t = target::thread_x();
+    const int64_t channel = int64_t(target::block_x()) * wave + t % wave,
+                  there = channel < of.channels ? channel : of.channels - 1;
+    const int64_t group = there / of.members, groups = of.sets / samples;
     channel_slopes own = channel_slopes::none();
-    for (int64_t n = target::thread_x() % target::wave_size(); n < samples; n += target::wave_size()) {
-        const int64_t unit = n * of.channels + channel;
-        channel_slopes s = partials[unit * of.slices];
-        for (int64_t i = 1; i < parts; i++) s = channel_slopes::merge(s, partials[unit * of.slices + i]);
-        own = channel_slopes::merge(own, channel_slopes{s.sum, s.along * of.rstd[unit / of.members]});
+    target::wait_for_previous();
+#pragma unroll 4
+    for (int64_t n = t / wave; n < samples; n += waves) {
+        const channel_slopes *const from = partials + (n * of.channels + there) * of.slices;
+        channel_slopes s = from[0];
+        for (int64_t i = 1; i < parts; i++) s = channel_slopes::merge(s, from[i]);
+        own = channel_slopes::merge(own, channel_slopes{s.sum, s.along * of.rstd[n * groups + group]});
     }
-    const float sum = wave_reduce(own.sum, op_sum{}), along = wave_reduce(own.along, op_sum{});
-    if (target::thread_x() % target::wave_size()) return;
-    dbias.put(channel, sum);
-    dweight.put(channel, along);
+    list[t] = own;
+    target::barrier();
+    if (t >= wave || channel >= of.channels) return;
+    for (int w = 1; w < waves; w++) own = channel_slopes::merge(own, list[t + w * wave]);
+    dbias.put(channel, own.sum);
+    dweight.put(channel, own.along);
 }
 
 /* ---- Host ---- */
@@ -148,8 +161,8 @@ inline trine_status groupnorm_parameters(trine_call *call, const trine_groupnorm
                                          int64_t parts, const channel_slopes *partials)
 {
     if (!trine_is_given(&a->dweight) && !trine_is_given(&a->dbias)) return TRINE_OK;
-    return launch(call, groupnorm_parameters_kernel, waves_of(call, of.channels), channel_threads, 0, of, a->x.shape[0], parts,
-                  partials, channel_vector(a->dweight), channel_vector(a->dbias));
+    return launch_next(call, groupnorm_parameters_kernel, ceil_div(of.channels, call->device->props.wave_size), parameter_threads,
+                       of, a->x.shape[0], parts, partials, channel_vector(a->dweight), channel_vector(a->dbias));
 }
 
 /* Of one call by units; the workspace is maps, then partials. */
@@ -198,13 +211,13 @@ template <class T, class Gather> struct groupnorm_run {
     }
 };
 
-/* Groups in one piece, as rows [N, groups, elements]; of the output and the input. A pack has at most two channels, or one each. */
-template <class T>
-inline bool groups_as_rows(const trine_units &u, const trine_tensor *const *tensors, int32_t channels_last, trine_tensor *rows)
+/* Groups in one piece, as rows [N, groups, elements]; of the output and the inputs. A pack has at most two channels, or one each. */
+template <class T, int K> inline bool groups_as_rows(const trine_units &u, const trine_tensor *const *tensors,
+                                                     int32_t channels_last, trine_tensor (&rows)[K])
 {
     if (u.n == 0 || u.members == 0 || u.inside.ndim > 1) return false;
     bool fit = (u.n == 1 || u.n >= 16 / int(sizeof(T))) && u.channels < 0x7fffffff;
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < K; k++) {
         const int64_t channel = tensors[k]->stride[trine_channel_axis(tensors[k], channels_last)];
         fit = fit && (u.n == 1 || u.inside.stride[k][0] == 1) && (u.members == 1 || channel == u.n);
         rows[k] = *tensors[k];
@@ -246,7 +259,15 @@ template <class T> inline trine_status groupnorm_backward_of(trine_call *call, c
     const trine_tensor *const tensors[] = {&a->dx, &a->x, &a->dy};
     const groupnorm_run<T, gather_slopes<T>> run(call, tensors, a->channels_last, a->groups);
     TRINE_END_OF_QUERY(call, run.workspace());
-    const groupnorm_sets of = run.sets(a->weight, trine_tensor{}, a->mean, a->rstd, 0.0f);
+    groupnorm_sets of = run.sets(a->weight, trine_tensor{}, a->mean, a->rstd, 0.0f);
+    trine_tensor rows[channel_operands];
+    group_gradient<T> once(a);
+    if (groups_as_rows<T>(run.units, tensors, a->channels_last, rows) && plan_group_gradient(&once, rows, run.units.n)) {
+        once.slopes = trine_is_given(&a->dweight) || trine_is_given(&a->dbias) ? run.partials() : nullptr;
+        of.slices = 1;
+        const trine_status status = run_group_gradient<T>(call, once, of.sets);
+        return status == TRINE_OK ? groupnorm_parameters(call, a, of, 1, run.partials()) : status;
+    }
     trine_status status = run.gather(
         gather_slopes<T>{{data_of<T>(a->x), data_of<T>(a->dy)}, of.mean, divider_any(run.units.members ? run.units.members : 1)});
     if (status == TRINE_OK)

@@ -138,7 +138,7 @@ void case_set_fill(case_tensor *t, case_fill fill, double a, double b)
 
 const char *case_layout_name(case_layout layout)
 {
-    static const char *const names[] = {"dense", "offset", "padded", "strided", "transposed", "gapped"};
+    static const char *const names[] = {"dense", "offset", "padded", "strided", "transposed", "gapped", "apart", "random"};
     return names[layout];
 }
 

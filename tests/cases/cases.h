@@ -30,6 +30,7 @@ typedef enum case_layout {
     /* Not among those that cases try in turn: dense rows of the last axis at multiples of 16 elements, after every axis room for one
      * more; so no two axes can be walked as one. */
     LAYOUT_GAPPED = LAYOUT_COUNT,
+    LAYOUT_APART, /* row-major, 16 elements between the first axis' steps: a part of a tensor with more along the second axis */
     LAYOUT_RANDOM /* axes in any order and apart from each other, by layout_seed */
 } case_layout;
 

@@ -324,6 +324,13 @@ static void channel_check_values(case_list *list, trine_op op, trine_dtype dtype
         new_channels(list,
                      (channel_case){op, dtype, TRINE_F32, 1, 4, 70001, 0, last, groups, ALL_OUTPUTS, LAYOUT_DENSE, 0, 1, 1e-5});
     }
+    static const int64_t pieces[][4] = {{3, 40, 49, 5}, {2, 80, 196, 2},  {2, 320, 256, 8}, {2, 64, 784, 2}, {5, 96, 8, 3},
+                                        {4, 48, 9, 3},  {2, 2048, 16, 2}, {1, 6000, 40, 1}, {2, 96, 128, 2}, {40, 32, 16, 32}};
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces && groups; i++) { /* groups in one piece, of small planes */
+        const int64_t *z = pieces[i];
+        new_channels(list, (channel_case){op, dtype, i % 2 ? dtype : TRINE_F32, z[0], z[1], z[2], 0, 0, (int32_t)z[3],
+                                          i == 4 ? BARE : ALL_OUTPUTS, i % 3 ? LAYOUT_DENSE : LAYOUT_APART, 1, 1, 1e-5});
+    }
     for (int64_t plane = 40; plane <= 152 && groups; plane += 112) /* groups of several planes, in a tile or in pieces */
         new_channels(list, (channel_case){op, dtype, dtype, 3, 8, plane, 72, 0, 2, ALL_OUTPUTS, LAYOUT_DENSE, 1, 1, 1e-5});
     new_channels(list, (channel_case){op, dtype, dtype, 6, 8, 2880, 0, 1, groups ? 2 : 0, ALL_OUTPUTS, LAYOUT_TRANSPOSED, 1, 1,
@@ -397,7 +404,7 @@ static void batchnorm_bench_cases(case_list *list, trine_op op, trine_dtype t, d
     bench_channels(list, (channel_case){op, t, TRINE_F32, 64 * more, 256, 64, 64, 1, 0, INFERENCE, LAYOUT_DENSE, 0, 1, 1e-5}, 2);
 }
 
-/* Gradients are counted as if x and dy were read once, which the shared kernels for GPUs don't do. */
+/* Gradients are counted as if x and dy were read once, which the shared kernels for GPUs do where a block holds a group. */
 static void groupnorm_bench_cases(case_list *list, trine_op op, trine_dtype t, double moves)
 {
     const int64_t more = t == TRINE_F32 ? 1 : 2;
@@ -407,6 +414,8 @@ static void groupnorm_bench_cases(case_list *list, trine_op op, trine_dtype t, d
     bench_channels(list, (channel_case){op, t, TRINE_F32, 8 * more, 128, 256, 256, 0, 32, backward, LAYOUT_DENSE, 0, 1, 1e-5},
                    moves);
     bench_channels(list, (channel_case){op, t, TRINE_F32, 256 * more, 1536, 14, 14, 0, 32, backward, LAYOUT_DENSE, 0, 1, 1e-5},
+                   moves);
+    bench_channels(list, (channel_case){op, t, TRINE_F32, 256 * more, 1280, 16, 16, 0, 32, backward, LAYOUT_DENSE, 0, 1, 1e-5},
                    moves);
     bench_channels(list, (channel_case){op, t, TRINE_F32, 1, 64 * more, 1024, 1024, 0, 32, backward, LAYOUT_DENSE, 0, 1, 1e-5},
                    moves);

@@ -46,7 +46,8 @@ trine_tensor place_view(const case_tensor *t, int64_t *offset)
     case_layout layout = t->layout == LAYOUT_TRANSPOSED && t->ndim < 2 ? LAYOUT_STRIDED : t->layout;
     if (layout == LAYOUT_RANDOM) return random_view(t, offset);
     *offset = layout == LAYOUT_OFFSET;
-    if (t->ndim == 0 || layout == LAYOUT_DENSE || layout == LAYOUT_OFFSET) return v;
+    if (layout == LAYOUT_APART && t->ndim > 0) v.stride[0] += 16;
+    if (t->ndim == 0 || layout == LAYOUT_DENSE || layout == LAYOUT_OFFSET || layout == LAYOUT_APART) return v;
     int64_t pitch;
     if (layout == LAYOUT_TRANSPOSED) {
         v.stride[last - 1] = 1;
