@@ -332,7 +332,7 @@ gradient_sums_kernel(const float *sums, int64_t n, int groups, int of, int shift
     four_floats sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
     target::wait_for_previous();
     const auto add = [&](auto load) {
-#pragma unroll 4
+#pragma unroll 8
         for (int g = t >> shift; g < groups; g += lines) {
             const four_floats more = load(sums + (int64_t(g) * of + which) * n + column);
             for (int j = 0; j < 4; j++) sum.at[j] += more.at[j];

@@ -165,8 +165,11 @@ inline trine_status launch_gradient_tiles(trine_call *call, const Op &op, const 
 template <class T> inline trine_status launch_gradient_sums(trine_call *call, const float *sums, int64_t n, int groups, int of,
                                                             const trine_tensor &dweight, const trine_tensor &dbias)
 {
+    /* many columns: small blocks, which begin where one of the kernel before has ended and not two (rows of 8192 bf16 2 % less time) */
+    const bool many = ceil_div(n, 32) * of >= 2 * int64_t(call->device->props.compute_units);
+    const int threads = many ? int(gradient_small_block) : int(gradient_sum_threads);
     int lines = 1, shift = 0;
-    while (lines * 8 < gradient_sum_threads && lines * 4 < groups) lines *= 2;
+    while (lines * 8 < threads && lines * 4 < groups) lines *= 2;
     while (lines << shift < gradient_small_block || shift < 3) shift++; /* lines of 128 bytes at least */
     return launch_next(call, gradient_sums_kernel<T>, ceil_div(n, int64_t(4) << shift) * of, lines << shift, sums, n, groups, of,
                        shift, gradient_vector<T>(dweight), gradient_vector<T>(dbias));
