@@ -130,7 +130,7 @@ groupnorm_parameters_kernel(groupnorm_sets of, int64_t samples, int64_t parts, c
     const int t = target::thread_x();
     const int64_t channel = int64_t(target::block_x()) * wave + t % wave,
                   there = channel < of.channels ? channel : of.channels - 1;
-    const int64_t group = there / of.members, groups = of.sets / samples;
+    const int64_t group = there / of.members, groups = of.channels / of.members;
     channel_slopes own = channel_slopes::none();
     target::wait_for_previous();
 #pragma unroll 4
