@@ -5,7 +5,7 @@
 #include "backends/cuda/row.h"
 
 #include "backends/cuda/channel_ring_sm90.h"
-#include "backends/simt/groupnorm_rows.h"
+#include "backends/simt/groupnorm_gradient.h"
 #include "backends/simt/launch.h"
 #include "core/inner_call.h"
 
@@ -154,8 +154,20 @@ template <class Args> static bool units_of_groups(trine_units *u, const Args *a,
     return true;
 }
 
+/* held(u): groups that the shared kernels read once. Of the forward rows that a cluster holds; of the gradient groups in one piece that
+ * a block does. */
+struct group_outputs : nothing_more {
+    template <class T> static bool held(const trine_units &u) { return u.n * int64_t(sizeof(T)) < least_row; }
+};
 struct group_parameters {
     const trine_groupnorm_backward_args *a;
+    template <class T> static bool held(const trine_units &u)
+    {
+        bool dense = true;
+        for (int k = 0; k < simt::channel_operands; k++)
+            dense = dense && (u.members == 1 || u.inside.stride[k][0] == u.inside.size[1]);
+        return dense && simt::block_holds_group<T>(u.n, u.members);
+    }
     size_t bytes(const plan &p) const
     {
         return size_t(p.sets) * size_t(p.planes) * size_t(p.pieces) * sizeof(simt::channel_slopes);
@@ -167,16 +179,6 @@ struct group_parameters {
     }
 };
 
-/* What the shared kernels read once: rows that a cluster holds; for the gradient groups that a block does. */
-template <class T> static bool held_elsewhere(const group_forward<T> &, const trine_units &u)
-{
-    return u.n * int64_t(sizeof(T)) < least_row;
-}
-template <class T> static bool held_elsewhere(const group_backward<T> &, const trine_units &u)
-{
-    return simt::block_holds_group<T>(u.n, u.members);
-}
-
 /* Op: group_forward or group_backward. */
 template <template <class> class Op, class Args, class More> static trine_status
 by_group(trine_call *call, const Args *a, const trine_tensor *const *tensors, bool any_size, trine_op_fn portable, More more)
@@ -187,10 +189,10 @@ by_group(trine_call *call, const Args *a, const trine_tensor *const *tensors, bo
     TRINE_REQUIRE_THAT(call, units_of_groups(&u, a, tensors), "needs channels first, in planes, and groups one after the other");
     return simt::visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        const auto make = [&](int64_t n) { return Op<T>(a, n); };
-        TRINE_REQUIRE_THAT(call, any_size || !held_elsewhere(make(u.n), u),
-                           "needs groups that a cluster (forward) or block can't hold");
-        return run<Op<T>>(call, a, tensors, u, any_size ? 0 : int64_t(least_twice), portable, make, more);
+        TRINE_REQUIRE_THAT(call, any_size || !More::template held<T>(u),
+                           "needs groups that a cluster (forward) or block (gradient) can't hold");
+        return run<Op<T>>(
+            call, a, tensors, u, any_size ? 0 : int64_t(least_twice), portable, [&](int64_t n) { return Op<T>(a, n); }, more);
     });
 }
 
@@ -241,7 +243,7 @@ template <bool any_size> trine_status groupnorm(trine_call *call, const void *ar
 {
     const auto *a = static_cast<const trine_groupnorm_args *>(args);
     const trine_tensor *const tensors[] = {&a->y, &a->x, &a->x};
-    return by_group<group_forward>(call, a, tensors, any_size, trine_cuda_groupnorm_portable, nothing_more{});
+    return by_group<group_forward>(call, a, tensors, any_size, trine_cuda_groupnorm_portable, group_outputs{});
 }
 template <bool any_size> trine_status groupnorm_backward(trine_call *call, const void *args)
 {

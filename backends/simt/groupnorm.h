@@ -1,11 +1,11 @@
 /* Group normalisation. Groups that lie in one piece (NCHW) are read once: the forward goes in the frame of row.h, the gradient of those
- * that a block can hold has its own kernel (groupnorm_rows.h). All else goes by the three kernels of channels.h, whose units are the
+ * that a block can hold has its own kernel (groupnorm_gradient.h). All else goes by the three kernels of channels.h, whose units are the
  * channels of a sample: the gradient needs sums of each for dweight and dbias. */
 #ifndef TRINE_SIMT_GROUPNORM_H
 #define TRINE_SIMT_GROUPNORM_H
 
 #include "backends/simt/batchnorm.h"
-#include "backends/simt/groupnorm_rows.h"
+#include "backends/simt/groupnorm_gradient.h"
 
 namespace simt {
 

@@ -1,4 +1,4 @@
-/* Groups of channels that lie in one piece and that a block can hold: groupnorm's gradient with one read and one write an element.
+/* groupnorm's gradient of groups of channels that lie in one piece and that a block can hold: one read and one write an element.
  *
  * Algorithm: a thread keeps P packs of x and of dy in registers and leaves in shared memory what each pack sums up to, twice where it
  * has elements of two channels. 2^shift threads add up a channel's packs, always in the same order, and leave its sums for dweight
@@ -6,8 +6,8 @@
  * that it holds. Bound by bytes; several blocks of a compute unit work while others wait.
  *
  * A channel has at least as many elements as a pack, so that a pack has at most two channels. */
-#ifndef TRINE_SIMT_GROUPNORM_ROWS_H
-#define TRINE_SIMT_GROUPNORM_ROWS_H
+#ifndef TRINE_SIMT_GROUPNORM_GRADIENT_H
+#define TRINE_SIMT_GROUPNORM_GRADIENT_H
 
 #include "backends/simt/block.h"
 #include "backends/simt/channels.h"
@@ -38,6 +38,15 @@ template <class T> struct group_gradient {
         : in{data_of<T>(a->x), data_of<T>(a->dy)}, out(data_of<T>(a->dx)), mean(data_of<float>(a->mean)),
           rstd(data_of<float>(a->rstd)), weight(a->weight)
     {
+    }
+    /* Pack i's first channel, and how many of its elements are that one's: as many as it has, or more. */
+    struct pack_place {
+        int channel, cut;
+    };
+    TRINE_DEVICE_METHOD pack_place place_of(int i) const
+    {
+        const int first = i * row_pack<T>, channel = int(plane.divide(first));
+        return {channel, (channel + 1) * int(plane.d) - first};
     }
     /* Shared memory: the packs' sums of their first channel, those of the channels' elements in the pack that the channel before begins,
      * weights. */
@@ -88,9 +97,9 @@ group_gradient_kernel(group_gradient<T> of)
     for (int u = 0; u < P; u++) {
         const int i = t + u * threads;
         if (i >= of.packs) break;
-        const int channel = int(of.plane.divide(i * V)), cut = (channel + 1) * int(of.plane.d) - i * V;
-        part[i] = pack_slopes<T>(x[u], dy[u], mean, 0, cut);
-        if (cut < V) head[channel + 1] = pack_slopes<T>(x[u], dy[u], mean, cut, V);
+        const auto at = of.place_of(i);
+        part[i] = pack_slopes<T>(x[u], dy[u], mean, 0, at.cut);
+        if (at.cut < V) head[at.channel + 1] = pack_slopes<T>(x[u], dy[u], mean, at.cut, V);
     }
     target::barrier();
 
@@ -116,19 +125,19 @@ group_gradient_kernel(group_gradient<T> of)
     const float sum = wave_reduce(own.sum, op_sum{}), along = wave_reduce(own.along, op_sum{});
 
     target::let_next_start();
-    const float slope = -rstd * (along * rstd * rstd * of.per_element), shift = -rstd * (sum * of.per_element);
+    const float slope = -rstd * (along * rstd * rstd * of.per_element), offset = -rstd * (sum * of.per_element);
 #pragma unroll
     for (int u = 0; u < P; u++) {
         const int i = t + u * threads;
         if (i >= of.packs) break;
-        const int channel = int(of.plane.divide(i * V)), cut = (channel + 1) * int(of.plane.d) - i * V;
-        const channel_affine one = {mean, rstd * weights[channel], slope, shift},
-                             other = {mean, cut < V ? rstd * weights[channel + 1] : 0.0f, slope, shift};
+        const auto at = of.place_of(i);
+        const channel_affine one = {mean, rstd * weights[at.channel], slope, offset},
+                             other = {mean, at.cut < V ? rstd * weights[at.channel + 1] : 0.0f, slope, offset};
         const words both[2] = {x[u], dy[u]};
         float y[V];
         words result;
 #pragma unroll
-        for (int j = 0; j < V; j++) y[j] = map_one(j < cut ? one : other, both, j);
+        for (int j = 0; j < V; j++) y[j] = map_one(j < at.cut ? one : other, both, j);
         result.set(y);
         result.store(of.out + base[0] + i * V);
     }
