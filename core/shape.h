@@ -48,6 +48,23 @@ static inline void trine_iter_merge(trine_iter *it)
     it->ndim = last + 1;
 }
 
+/* Takes the second half of the longest axis off *it, and returns it; offset: elements from one half to the other, of each operand. The
+ * cut is at a multiple of 16, so that the halves are aligned alike. */
+static inline trine_iter trine_iter_halve(trine_iter *it, int64_t offset[TRINE_ITER_OPERANDS])
+{
+    int32_t longest = 0;
+    for (int32_t d = 1; d < it->ndim; d++)
+        if (it->size[d] > it->size[longest]) longest = d;
+    trine_iter rest = *it;
+    const int64_t size = it->size[longest], half = size < 32 ? size / 2 : size / 32 * 16;
+    it->size[longest] = half;
+    it->numel = it->numel / size * half;
+    rest.size[longest] = size - half;
+    rest.numel -= it->numel;
+    for (int32_t k = 0; k < it->operands; k++) offset[k] = half * it->stride[k][longest];
+    return rest;
+}
+
 /* tensors[0] gives the shape; the others are broadcast to it (aligned at the last axis). keep_order: axes stay in the order of
  * the shape, so that the walk is row-major. */
 static inline trine_iter trine_iter_make(const trine_tensor *const *tensors, int32_t operands, int keep_order)

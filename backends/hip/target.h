@@ -210,14 +210,16 @@ TRINE_DEVICE float add_rn(float a, float b)
     return a + b;
 }
 TRINE_DEVICE float fma_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-/* NaN wins; -0 < +0. */
+/* NaN wins, the first if both are; -0 < +0, as v_min_f32 and v_max_f32 order them (their pseudocode in AMD's ISA documents). */
 TRINE_DEVICE float minimum(float a, float b)
 {
-    return a != a ? a : b != b ? b : a < b || (a == b && __builtin_signbit(a)) ? a : b;
+    const float other = b != b ? b : __builtin_fminf(a, b);
+    return a != a ? a : other;
 }
 TRINE_DEVICE float maximum(float a, float b)
 {
-    return a != a ? a : b != b ? b : a > b || (a == b && !__builtin_signbit(a)) ? a : b;
+    const float other = b != b ? b : __builtin_fmaxf(a, b);
+    return a != a ? a : other;
 }
 /* No instruction of both halves of a word knows NaN. */
 constexpr bool has_pairs = false;

@@ -126,6 +126,7 @@ template <class T, bool capped, class Rows = entropy_rows> struct entropy_forwar
 };
 template <class T, bool capped, class Rows> constexpr bool row_emits<entropy_forward<T, capped, Rows>> = false;
 template <class T, bool capped, class Rows> constexpr bool row_notes_ahead<entropy_forward<T, capped, Rows>> = true;
+template <class T, class Rows> constexpr bool row_never_simple<entropy_forward<T, true, Rows>> = true; /* a tanh an element */
 /* Capped values are kept from the maximum to the sum, in registers of their own. */
 template <class T, class Rows> constexpr int row_most<entropy_forward<T, true, Rows>> =
     target::row_packs < 8 ? target::row_packs : 8;
@@ -369,8 +370,10 @@ inline trine_status run_entropy_backward(trine_call *call, const trine_cross_ent
                       grid(ceil_div(outer.numel * slices.count, row_small_block >> shift)), row_small_block, 0, op, walk_of_rows,
                       outer.numel, slices, divider_any(slices.count), shift);
     };
-    if (short_walk<4>::fits(at) && short_walk<2>::fits(outer))
-        return go(entropy_rows_short{short_walk<4>(at), rows.labels, rows.losses, rows.lse}, short_walk<2>(outer));
+    if constexpr (!capped) {
+        if (short_walk<4>::fits(at) && short_walk<2>::fits(outer))
+            return go(entropy_rows_short{short_walk<4>(at), rows.labels, rows.losses, rows.lse}, short_walk<2>(outer));
+    }
     return go(rows, walk<2, divider_any>(outer));
 }
 

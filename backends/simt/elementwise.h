@@ -3,6 +3,7 @@
 #ifndef TRINE_SIMT_ELEMENTWISE_H
 #define TRINE_SIMT_ELEMENTWISE_H
 
+#include "backends/simt/divider.h"
 #include "backends/simt/map.h"
 
 namespace simt {
@@ -63,6 +64,45 @@ struct f_cast {
     }
 };
 
+/* To and from codes of eight bits of a format that is known at run time: one kernel for all four. */
+template <class F> TRINE_DEVICE void with_fp8(trine_dtype format, F f)
+{
+    switch (format) {
+    case TRINE_F8_E4M3FN: return f(tag<f8_e4m3fn>{});
+    case TRINE_F8_E5M2: return f(tag<f8_e5m2>{});
+    case TRINE_F8_E4M3FNUZ: return f(tag<f8_e4m3fnuz>{});
+    default: return f(tag<f8_e5m2fnuz>{});
+    }
+}
+struct f_encode {
+    trine_dtype format;
+    template <class X, int V> TRINE_DEVICE_METHOD void operator()(pack<uint8_t, V> &y, const pack<X, V> &x) const
+    {
+        with_fp8(format, [&](auto t) {
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                typename decltype(t)::type code;
+                store_as(t, code, carried(x.at[i]));
+                y.at[i] = code.bits;
+            }
+        });
+    }
+};
+struct f_decode {
+    trine_dtype format;
+    template <class Y, int V> TRINE_DEVICE_METHOD void operator()(pack<Y, V> &y, const pack<uint8_t, V> &x) const
+    {
+        with_fp8(format, [&](auto t) {
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                typename decltype(t)::type code;
+                code.bits = x.at[i];
+                store_as(tag<Y>{}, y.at[i], carried(code));
+            }
+        });
+    }
+};
+
 /* Any pair of dtypes, one element at a time: what no kernel of its own is worth. */
 template <class X> TRINE_DEVICE void cast_element(void *y, trine_dtype to, int64_t i, X x)
 {
@@ -86,8 +126,8 @@ template <class X> TRINE_DEVICE void cast_element(void *y, trine_dtype to, int64
     }
 }
 
-template <class X, class Divider> TRINE_KERNEL(map_threads)
-cast_any_kernel(walk<2, Divider> all, int64_t n, void *y, trine_dtype to, const X *x)
+template <class X> TRINE_KERNEL(map_threads)
+cast_any_kernel(walk<2, divider_any> all, int64_t n, void *y, trine_dtype to, const X *x)
 {
     for (int64_t i = int64_t(target::block_x()) * map_threads + target::thread_x(); i < n;
          i += int64_t(target::grid_x()) * map_threads) {
@@ -121,43 +161,32 @@ inline trine_status cast_any(trine_call *call, const trine_copy_args *a, const t
         using X = typename decltype(tx)::type;
         const int64_t blocks = ceil_div(it.numel, map_threads);
         const grid g(blocks < (1 << 24) ? blocks : 1 << 24);
-        if (it.numel < 0x7fffffff)
-            return launch(call, cast_any_kernel<X, divider32>, g, map_threads, 0, walk<2, divider32>(it), it.numel, a->y.data,
-                          a->y.dtype, data_of<X>(a->x));
-        return launch(call, cast_any_kernel<X, divider64>, g, map_threads, 0, walk<2, divider64>(it), it.numel, a->y.data,
-                      a->y.dtype, data_of<X>(a->x));
+        return launch(call, cast_any_kernel<X>, g, map_threads, 0, walk<2, divider_any>(it), it.numel, a->y.data, a->y.dtype,
+                      data_of<X>(a->x));
     });
 }
 
 /* The pairs that training and inference spend their time on: among f32, f16 and bf16, and between these and fp8. */
-template <class F> inline trine_status visit_fp8(trine_dtype dtype, F f)
-{
-    switch (dtype) {
-    case TRINE_F8_E4M3FN: return f(tag<f8_e4m3fn>{});
-    case TRINE_F8_E5M2: return f(tag<f8_e5m2>{});
-    case TRINE_F8_E4M3FNUZ: return f(tag<f8_e4m3fnuz>{});
-    default: return f(tag<f8_e5m2fnuz>{});
-    }
-}
 inline bool is_fp8(trine_dtype d) { return d >= TRINE_F8_E4M3FN && d <= TRINE_F8_E5M2FNUZ; }
 inline bool is_float(trine_dtype d) { return d == TRINE_F32 || d == TRINE_F16 || d == TRINE_BF16; }
 
 inline bool cast_packed(trine_call *call, const trine_copy_args *a, const trine_iter &it, trine_status *status)
 {
     bool done = false;
-    const auto run = [&](auto ty, auto tx) {
+    const auto run = [&](auto ty, auto tx, auto f) {
         using Y = typename decltype(ty)::type;
         using X = typename decltype(tx)::type;
-        done = map_packed(call, f_cast{}, it, status, data_of<Y>(a->y), static_cast<const X *>(data_of<X>(a->x)));
+        done = map_packed<packs_of<Y, X>>(call, f, it, status, data_of<Y>(a->y), static_cast<const X *>(data_of<X>(a->x)));
         return TRINE_OK;
     };
+    const tag<uint8_t> code;
     if (is_float(a->x.dtype) && is_float(a->y.dtype))
         visit_floats(call, a->x.dtype,
-                     [&](auto tx) { return visit_floats(call, a->y.dtype, [&](auto ty) { return run(ty, tx); }); });
+                     [&](auto tx) { return visit_floats(call, a->y.dtype, [&](auto ty) { return run(ty, tx, f_cast{}); }); });
     else if (is_float(a->x.dtype) && is_fp8(a->y.dtype))
-        visit_floats(call, a->x.dtype, [&](auto tx) { return visit_fp8(a->y.dtype, [&](auto ty) { return run(ty, tx); }); });
+        visit_floats(call, a->x.dtype, [&](auto tx) { return run(code, tx, f_encode{a->y.dtype}); });
     else if (is_fp8(a->x.dtype) && is_float(a->y.dtype))
-        visit_fp8(a->x.dtype, [&](auto tx) { return visit_floats(call, a->y.dtype, [&](auto ty) { return run(ty, tx); }); });
+        visit_floats(call, a->y.dtype, [&](auto ty) { return run(ty, code, f_decode{a->x.dtype}); });
     return done;
 }
 

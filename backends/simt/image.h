@@ -4,9 +4,9 @@
 #define TRINE_SIMT_IMAGE_H
 
 #include "backends/simt/blur.h"
+#include "backends/simt/divider.h"
 #include "backends/simt/launch.h"
 #include "backends/simt/types.h"
-#include "backends/simt/walk.h"
 
 namespace simt {
 
@@ -55,8 +55,8 @@ template <int V, int C, class T> TRINE_KERNEL(image_threads) gray_hwc_kernel(gra
 }
 
 /* V pixels a thread, from three planes; V divides the size of a plane. */
-template <int V, class Divider, class T> TRINE_KERNEL(image_threads)
-gray_chw_kernel(gray_weights w, Divider packs_a_plane, int64_t channels, int64_t packs, T *y, const T *x)
+template <int V, class T> TRINE_KERNEL(image_threads)
+gray_chw_kernel(gray_weights w, divider_any packs_a_plane, int64_t channels, int64_t packs, T *y, const T *x)
 {
     const int64_t p = int64_t(target::block_x()) * image_threads + target::thread_x();
     if (p >= packs) return;
@@ -80,10 +80,7 @@ template <int V, class T> inline trine_status gray_chw(trine_call *call, const g
 {
     const int64_t packs = pixels / V;
     const grid g(ceil_div(packs, image_threads));
-    if (packs < 0x7fffffff)
-        return launch(call, gray_chw_kernel<V, divider32, T>, g, image_threads, 0, w, divider32(plane / V), channels, packs, y,
-                      x);
-    return launch(call, gray_chw_kernel<V, divider64, T>, g, image_threads, 0, w, divider64(plane / V), channels, packs, y, x);
+    return launch(call, gray_chw_kernel<V, T>, g, image_threads, 0, w, divider_any(plane / V), channels, packs, y, x);
 }
 
 template <class T> inline trine_status gray(trine_call *call, const trine_rgb_to_gray_args *a)
@@ -178,8 +175,7 @@ TRINE_DEVICE uint32_t pattern_color(uint32_t column, uint32_t row, uint32_t t)
 
 /* 4 C bytes a thread and round, P pixels in all: C words from 4 pixels. Where a thread has three packs, they change places in shared
  * memory, so that neighbouring threads store neighbouring packs. */
-template <int C, int P, class Divider> TRINE_KERNEL(image_threads)
-pattern_kernel(Divider width, int64_t pixels, uint32_t t, uint8_t *y)
+template <int C, int P> TRINE_KERNEL(image_threads) pattern_kernel(divider_any width, int64_t pixels, uint32_t t, uint8_t *y)
 {
     const int64_t first = (int64_t(target::block_x()) * image_threads + target::thread_x()) * P;
     if (first >= pixels) return;
@@ -235,9 +231,7 @@ pattern_kernel(Divider width, int64_t pixels, uint32_t t, uint8_t *y)
 template <int C, int P> inline trine_status pattern(trine_call *call, int64_t width, int64_t pixels, uint32_t t, uint8_t *y)
 {
     const grid g(ceil_div(pixels, int64_t(P) * image_threads));
-    if (pixels < 0x7fffffff)
-        return launch(call, pattern_kernel<C, P, divider32>, g, image_threads, 0, divider32(width), pixels, t, y);
-    return launch(call, pattern_kernel<C, P, divider64>, g, image_threads, 0, divider64(width), pixels, t, y);
+    return launch(call, pattern_kernel<C, P>, g, image_threads, 0, divider_any(width), pixels, t, y);
 }
 
 /* Packs of whole pixels: 16 of 3 bytes or 4 of 4. */

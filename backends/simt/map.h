@@ -230,11 +230,11 @@ TRINE_DEVICE void map_loaded(const F &f, O &out, const S &at, const inner_steps<
 }
 
 /* U packs of the innermost axis a thread; the outer axes are walked by division. */
-template <int V, int U, class Divider, class F, class Y, class... X> TRINE_KERNEL(map_threads)
-map_strided_kernel(F f, strided_walk<V, 1 + sizeof...(X), Divider> outer, Divider packs_a_row,
+template <int V, int U, class F, class Y, class... X> TRINE_KERNEL(map_threads)
+map_strided_kernel(F f, strided_walk<V, 1 + sizeof...(X), divider32> outer, divider32 packs_a_row,
                    inner_steps<1 + sizeof...(X)> inner, int64_t packs, Y *y, const X *...x)
 {
-    const strided_packs<V, U, 1 + sizeof...(X), Divider> at(outer, packs_a_row, inner, packs);
+    const strided_packs<V, U, 1 + sizeof...(X), divider32> at(outer, packs_a_row, inner, packs);
     if (!at.valid[0]) return;
     pack<Y, V> out[U];
     map_loaded<V, U>(f, out, at, inner, x...);
@@ -282,15 +282,18 @@ template <int V, class... T> inline bool packs_fit(const trine_iter &outer, int6
     return fit;
 }
 
-template <int V, class Divider, class F, class Y, class... X> inline trine_status
+/* Kernels that walk any strides take indices of 31 bits. */
+enum : int64_t { map_most_strided = 0x7ffffffe };
+
+template <int V, class F, class Y, class... X> inline trine_status
 launch_strided(trine_call *call, F f, const trine_iter &outer, int64_t n, const inner_strides &inner, Y *y, const X *...x)
 {
     constexpr int U = V == 1 ? 1 : 2;
     const int64_t packs = outer.numel * (n / V);
     const map_blocks b(call, packs, U);
-    return launch(call, map_strided_kernel<V, U, Divider, F, Y, X...>, b.blocks, b.threads, 0, f,
-                  strided_walk<V, 1 + sizeof...(X), Divider>(outer), Divider(n / V), inner_steps<1 + sizeof...(X)>(inner), packs,
-                  y, x...);
+    return launch(call, map_strided_kernel<V, U, F, Y, X...>, b.blocks, b.threads, 0, f,
+                  strided_walk<V, 1 + sizeof...(X), divider32>(outer), divider32(n / V), inner_steps<1 + sizeof...(X)>(inner),
+                  packs, y, x...);
 }
 
 /* Everything dense. Of small tensors a thread has one pack, so that all compute units have some of the arithmetic; a mere copy, which
@@ -304,11 +307,11 @@ inline trine_status launch_dense(trine_call *call, F f, int64_t n, Y *y, const X
     return launch(call, map_dense_kernel<V, U, F, Y, X...>, b.blocks, b.threads, 0, f, n, b.threads * (spread ? 1 : U), y, x...);
 }
 
-/* The fast ways: everything dense, or packs along the innermost axis. False if neither fits; *it is then as it was. */
-template <class F, class Y, class... X>
+/* The fast ways: everything dense, U packs a thread, or packs along the innermost axis. False if neither fits. */
+template <int U, class F, class Y, class... X>
 inline bool map_packed(trine_call *call, F f, const trine_iter &it, trine_status *status, Y *y, const X *...x)
 {
-    constexpr int V = pack_of<Y>, U = packs_of<Y, X...>;
+    constexpr int V = pack_of<Y>;
     bool dense = it.ndim == 1 && (aligned16(y) && ... && aligned16(x));
     for (int k = 0; k < it.operands; k++) dense = dense && it.stride[k][0] == 1;
     if (dense) {
@@ -318,48 +321,55 @@ inline bool map_packed(trine_call *call, F f, const trine_iter &it, trine_status
     trine_iter outer = it;
     inner_strides inner;
     const int64_t n = trine_iter_pop_inner(&outer, inner.of);
-    if (it.numel >= 0x7fffffff || !packs_fit<V>(outer, n, inner.of, static_cast<const Y *>(y), x...)) return false;
-    *status = launch_strided<V, divider32>(call, f, outer, n, inner, y, x...);
+    if (it.numel > map_most_strided || !packs_fit<V>(outer, n, inner.of, static_cast<const Y *>(y), x...)) return false;
+    *status = launch_strided<V>(call, f, outer, n, inner, y, x...);
     return true;
 }
 
-/* Any strides. */
-template <class F, class Y, class... X> inline trine_status map_run(trine_call *call, F f, trine_iter it, Y *y, const X *...x)
+/* Any strides; U packs a thread where all is dense. */
+template <int U, class F, class Y, class... X>
+inline trine_status map_run(trine_call *call, F f, trine_iter it, Y *y, const X *...x)
 {
     trine_status status = TRINE_OK;
-    if (it.numel == 0 || map_packed(call, f, it, &status, y, x...)) return status;
+    if (it.numel == 0 || map_packed<U>(call, f, it, &status, y, x...)) return status;
     inner_strides inner;
-    const bool small = it.numel < 0x7fffffff;
+    if (it.numel > map_most_strided) {
+        int64_t offset[TRINE_ITER_OPERANDS], k = 0;
+        const trine_iter rest = trine_iter_halve(&it, offset);
+        status = map_run<U>(call, f, it, y, x...);
+        y += offset[0];
+        ((x += offset[++k]), ...);
+        return status != TRINE_OK ? status : map_run<U>(call, f, rest, y, x...);
+    }
     const int64_t n = trine_iter_pop_inner(&it, inner.of);
-    return small ? launch_strided<1, divider32>(call, f, it, n, inner, y, x...)
-                 : launch_strided<1, divider64>(call, f, it, n, inner, y, x...);
+    return launch_strided<1>(call, f, it, n, inner, y, x...);
 }
 
 /* The ops' way in: refuses nothing, needs no workspace. */
 template <class Y, class F> inline trine_status map(trine_call *call, F f, const trine_tensor &y)
 {
     const trine_tensor *t[] = {&y};
-    return map_run(call, f, trine_iter_make(t, 1, 0), data_of<Y>(y));
+    return map_run<packs_of<Y>>(call, f, trine_iter_make(t, 1, 0), data_of<Y>(y));
 }
 template <class Y, class X, class F> inline trine_status map(trine_call *call, F f, const trine_tensor &y, const trine_tensor &x)
 {
     const trine_tensor *t[] = {&y, &x};
-    return map_run(call, f, trine_iter_make(t, 2, 0), data_of<Y>(y), static_cast<const X *>(data_of<X>(x)));
+    return map_run<packs_of<Y, X>>(call, f, trine_iter_make(t, 2, 0), data_of<Y>(y), static_cast<const X *>(data_of<X>(x)));
 }
 template <class Y, class A, class B, class F>
 inline trine_status map(trine_call *call, F f, const trine_tensor &y, const trine_tensor &a, const trine_tensor &b)
 {
     const trine_tensor *t[] = {&y, &a, &b};
-    return map_run(call, f, trine_iter_make(t, 3, 0), data_of<Y>(y), static_cast<const A *>(data_of<A>(a)),
-                   static_cast<const B *>(data_of<B>(b)));
+    return map_run<packs_of<Y, A, B>>(call, f, trine_iter_make(t, 3, 0), data_of<Y>(y), static_cast<const A *>(data_of<A>(a)),
+                                      static_cast<const B *>(data_of<B>(b)));
 }
 
 template <class Y, class A, class B, class C, class F> inline trine_status
 map(trine_call *call, F f, const trine_tensor &y, const trine_tensor &a, const trine_tensor &b, const trine_tensor &c)
 {
     const trine_tensor *t[] = {&y, &a, &b, &c};
-    return map_run(call, f, trine_iter_make(t, 4, 0), data_of<Y>(y), static_cast<const A *>(data_of<A>(a)),
-                   static_cast<const B *>(data_of<B>(b)), static_cast<const C *>(data_of<C>(c)));
+    return map_run<packs_of<Y, A, B, C>>(call, f, trine_iter_make(t, 4, 0), data_of<Y>(y), static_cast<const A *>(data_of<A>(a)),
+                                         static_cast<const B *>(data_of<B>(b)), static_cast<const C *>(data_of<C>(c)));
 }
 
 } // namespace simt

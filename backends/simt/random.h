@@ -12,8 +12,9 @@
 #ifndef TRINE_SIMT_RANDOM_H
 #define TRINE_SIMT_RANDOM_H
 
-#include "backends/simt/turns.h"
+#include "backends/simt/divider.h"
 #include "backends/simt/map.h"
+#include "backends/simt/turns.h"
 
 namespace simt {
 
@@ -186,8 +187,8 @@ random_dense_kernel(F f, philox source, int64_t n, T *y, const T *x, uint8_t *ma
 }
 
 /* Elements begin to end. */
-template <class Divider, class T, class F> TRINE_KERNEL(map_threads)
-random_strided_kernel(F f, philox source, walk<2, Divider> where, int64_t begin, int64_t end, T *y, const T *x, uint8_t *mask)
+template <class T, class F> TRINE_KERNEL(map_threads)
+random_strided_kernel(F f, philox source, walk<2, divider_any> where, int64_t begin, int64_t end, T *y, const T *x, uint8_t *mask)
 {
     const int64_t blocks = (end - begin + 3) / 4;
     for (int64_t b = int64_t(target::block_x()) * map_threads + target::thread_x(); b < blocks;
@@ -225,11 +226,8 @@ template <class T, class F> inline trine_status random_strided(trine_call *call,
 {
     const int64_t blocks = ceil_div(ceil_div(end - begin, 4), map_threads);
     const grid g(blocks < (1 << 24) ? blocks : 1 << 24);
-    if (it.numel < 0x7fffffff)
-        return launch(call, random_strided_kernel<divider32, T, F>, g, map_threads, 0, f, source, walk<2, divider32>(it), begin,
-                      end, y, x, mask);
-    return launch(call, random_strided_kernel<divider64, T, F>, g, map_threads, 0, f, source, walk<2, divider64>(it), begin, end,
-                  y, x, mask);
+    return launch(call, random_strided_kernel<T, F>, g, map_threads, 0, f, source, walk<2, divider_any>(it), begin, end, y, x,
+                  mask);
 }
 
 /* A launch for each upper half of the counters; where that changes inside of a pack, the pack goes the strided way. */

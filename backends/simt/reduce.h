@@ -23,11 +23,8 @@ inline trine_status reduce_sums(trine_call *call, const trine_reduce_args *a, su
         using T = typename decltype(t)::type;
         const T *x = data_of<T>(a->x);
         const sum_output out = output_of(a->y, r, what == MEAN, what == NORM_L2);
-        switch (what) {
-        case NORM_L1: return reduce(call, reduce_sum<T, TERMS_ABSOLUTE>{{x}, out}, r);
-        case NORM_L2: return reduce(call, reduce_sum<T, TERMS_SQUARED>{{x}, out}, r);
-        default: return reduce(call, reduce_sum<T, TERMS_PLAIN>{{x}, out}, r);
-        }
+        const sum_terms terms = what == NORM_L1 ? TERMS_ABSOLUTE : what == NORM_L2 ? TERMS_SQUARED : TERMS_PLAIN;
+        return reduce(call, reduce_sum<T>{{x}, out, terms}, r);
     });
 }
 
@@ -58,10 +55,8 @@ inline trine_status reduce_extremes(trine_call *call, const trine_reduce_args *a
         T *y = data_of<T>(a->y);
         if constexpr (is_integer<T>)
             return reduce(call, reduce_extreme_integer<T>{{x}, y, least ? -1 : 0}, r);
-        else if (least)
-            return reduce(call, reduce_extreme_float<T, true>{{x}, y}, r);
         else
-            return reduce(call, reduce_extreme_float<T, false>{{x}, y}, r);
+            return reduce(call, reduce_extreme_float<T>{{x}, y, least ? sizeof(T) == 2 ? 0x80008000u : 0x80000000u : 0}, r);
     });
 }
 

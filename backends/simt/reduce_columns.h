@@ -41,7 +41,10 @@ template <class Kind, int V> TRINE_DEVICE void load_columns(pack<reduce_element<
 /* What a thread carries for a column while it goes down, and the state that comes of it. */
 template <class Kind> struct column_part {
     reduce_state<Kind> s = Kind::start();
-    template <class E> TRINE_DEVICE_METHOD void add(const Kind &kind, const E *x, uint32_t) { add_elements(kind, s, x, 0); }
+    template <class Chosen, class E> TRINE_DEVICE_METHOD void add(const Chosen &kind, const E *x, uint32_t)
+    {
+        add_elements(kind, s, x, 0);
+    }
     template <class Look> TRINE_DEVICE_METHOD reduce_state<Kind> state(int64_t, int64_t, Look) const { return s; }
 };
 /* The largest and how many of the thread's rows came before it: fewer instructions than a key and an index of 64 bits. A thread
@@ -77,30 +80,32 @@ template <class Kind, int V, bool pairs = in_pairs<reduce_element<Kind>, V>> str
     column_part<Kind> part[V];
     TRINE_DEVICE_METHOD void add(const Kind &kind, const packs &x, uint32_t number)
     {
+        as_chosen(kind, [&](const auto &chosen) {
 #pragma unroll
-        for (int j = 0; j < V; j++) {
-            reduce_element<Kind> one[Kind::inputs];
-            for (int k = 0; k < Kind::inputs; k++) one[k] = x[k].at[j];
-            part[j].add(kind, one, number);
-        }
+            for (int j = 0; j < V; j++) {
+                reduce_element<Kind> one[Kind::inputs];
+                for (int k = 0; k < Kind::inputs; k++) one[k] = x[k].at[j];
+                part[j].add(chosen, one, number);
+            }
+        });
     }
     template <class Look> TRINE_DEVICE_METHOD reduce_state<Kind> state(int j, int64_t first, int64_t apart, Look look) const
     {
         return part[j].state(first, apart, look);
     }
 };
-template <class T, bool least, int V> struct column_parts<reduce_extreme_float<T, least>, V, true> {
-    using kind_type = reduce_extreme_float<T, least>;
+template <class T, int V> struct column_parts<reduce_extreme_float<T>, V, true> {
+    using kind_type = reduce_extreme_float<T>;
     pair_words<V> most;
     TRINE_DEVICE_METHOD column_parts()
     {
         for (uint32_t &word : most.word) word = pair_of<T>(kind_type::start());
     }
-    TRINE_DEVICE_METHOD void add(const kind_type &, const pack<T, V> (&x)[1], uint32_t)
+    TRINE_DEVICE_METHOD void add(const kind_type &kind, const pack<T, V> (&x)[1], uint32_t)
     {
         const pair_words<V> w = __builtin_bit_cast(pair_words<V>, x[0]);
 #pragma unroll
-        for (int i = 0; i < V / 2; i++) most.word[i] = larger_of_pairs<T, least>(most.word[i], w.word[i]);
+        for (int i = 0; i < V / 2; i++) most.word[i] = larger_of_pairs<T>(most.word[i], w.word[i] ^ kind.flip);
     }
     template <class Look> TRINE_DEVICE_METHOD float state(int j, int64_t, int64_t, Look) const
     {
@@ -124,7 +129,7 @@ template <class T, int V> struct column_parts<reduce_argmax<T>, V, true> {
         for (int i = 0; i < V / 2; i++) {
             const uint32_t greater = target::greater_of_pairs<is_bf16<T>>(w.word[i], most.word[i]);
             at[i] = (numbers & greater) | (at[i] & ~greater);
-            most.word[i] = larger_of_pairs<T, false>(most.word[i], w.word[i]);
+            most.word[i] = larger_of_pairs<T>(most.word[i], w.word[i]);
         }
     }
     template <class Look>

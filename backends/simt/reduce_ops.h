@@ -1,5 +1,5 @@
-/* What is reduced: one struct a kind, used by the kernels of reduce.h. Ops that differ in a sign or a mask share a struct and ask
- * at run time.
+/* What is reduced: one struct a kind, used by the kernels of reduce.h. Ops that differ in a sign or in what is summed share a struct
+ * and ask at run time, those of several terms once for many elements (reduce_chooses).
  *
  * A `Kind` has
  *   element, inputs, in[inputs]    the inputs' type, number and data
@@ -14,6 +14,17 @@
 #include "backends/simt/types.h"
 
 namespace simt {
+
+/* Kinds that are one of several, known at run time, specialise this: choose(f) calls f with what adds the chosen one's elements, of
+ * the same state and inputs. */
+template <class Kind> constexpr bool reduce_chooses = false;
+template <class Kind, class F> TRINE_DEVICE void as_chosen(const Kind &kind, F f)
+{
+    if constexpr (reduce_chooses<Kind>)
+        kind.choose(f);
+    else
+        f(kind);
+}
 
 /* The end of a sum: divided, its root taken, rounded to the output's type. */
 struct sum_output {
@@ -36,24 +47,44 @@ struct sum_output {
 
 enum sum_terms { TERMS_PLAIN, TERMS_ABSOLUTE, TERMS_SQUARED };
 
-/* sum x, sum |x|, sum x^2 */
-template <class T, sum_terms terms> struct reduce_sum {
-    using element = T;
-    enum { inputs = 1, column_bytes = 16 };
-    const T *in[1];
-    sum_output out;
+template <sum_terms terms> struct add_terms {
+    enum { inputs = 1 };
     using state = float;
-    static TRINE_DEVICE_METHOD state start() { return 0.0f; }
-    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const
+    template <class T> static TRINE_DEVICE_METHOD void add(state &s, T x, int64_t)
     {
         const float v = to_f32(x);
         s = terms == TERMS_SQUARED ? target::fma_rn(v, v, s)
                                    : target::add_rn(s, terms == TERMS_ABSOLUTE ? __builtin_fabsf(v) : v);
     }
+};
+
+/* sum x, sum |x|, sum x^2 */
+template <class T> struct reduce_sum {
+    using element = T;
+    enum { inputs = 1, column_bytes = 16 };
+    const T *in[1];
+    sum_output out;
+    sum_terms terms;
+    using state = float;
+    template <class F> TRINE_DEVICE_METHOD void choose(F f) const
+    {
+        switch (terms) {
+        case TERMS_ABSOLUTE: return f(add_terms<TERMS_ABSOLUTE>{});
+        case TERMS_SQUARED: return f(add_terms<TERMS_SQUARED>{});
+        default: return f(add_terms<TERMS_PLAIN>{});
+        }
+    }
+    static TRINE_DEVICE_METHOD state start() { return 0.0f; }
+    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t index) const
+    {
+        choose([&](const auto &chosen) { chosen.add(s, x, index); });
+    }
     static TRINE_DEVICE_METHOD state merge(state a, state b) { return target::add_rn(a, b); }
     static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
     TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { out.write(s, offset); }
 };
+
+template <class T> constexpr bool reduce_chooses<reduce_sum<T>> = true;
 
 template <class T> struct reduce_dot {
     using element = T;
@@ -128,10 +159,9 @@ template <class T> TRINE_DEVICE T half_of(uint32_t word, int half)
     x.bits = uint16_t(half ? word >> 16 : word);
     return x;
 }
-/* Or the smaller ones. */
-template <class T, bool least> TRINE_DEVICE uint32_t larger_of_pairs(uint32_t a, uint32_t b)
+template <class T> TRINE_DEVICE uint32_t larger_of_pairs(uint32_t a, uint32_t b)
 {
-    return least ? target::minimum_of_pairs<is_bf16<T>>(a, b) : target::maximum_of_pairs<is_bf16<T>>(a, b);
+    return target::maximum_of_pairs<is_bf16<T>>(a, b);
 }
 template <class T> TRINE_DEVICE uint32_t pair_of(float x)
 {
@@ -155,18 +185,21 @@ template <class T> struct reduce_extreme_integer {
     TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { y[offset] = keys::flipped(s, flip); }
 };
 
-/* Floats need no keys: the larger or smaller of two is one instruction that knows NaN. */
-template <class T, bool least> struct reduce_extreme_float {
+/* Floats need no keys: the larger of two is one instruction that knows NaN. The smallest is the largest of the negated ones: `flip`
+ * has the sign bits to turn, of a word of 32 bits or two of 16. */
+template <class T> struct reduce_extreme_float {
     using element = T;
     enum { inputs = 1, column_bytes = 16 };
     const T *in[1];
     T *y;
+    uint32_t flip;
     using state = float;
-    static TRINE_DEVICE_METHOD state start() { return least ? __builtin_inff() : -__builtin_inff(); }
-    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const { s = merge(s, to_f32(x)); }
-    static TRINE_DEVICE_METHOD state merge(state a, state b) { return least ? target::minimum(a, b) : target::maximum(a, b); }
+    static TRINE_DEVICE_METHOD state start() { return -__builtin_inff(); }
+    TRINE_DEVICE_METHOD float flipped(float x) const { return trine_f32_of_bits(trine_bits_of_f32(x) ^ (flip & 0x80000000u)); }
+    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t) const { s = merge(s, flipped(to_f32(x))); }
+    static TRINE_DEVICE_METHOD state merge(state a, state b) { return target::maximum(a, b); }
     static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
-    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { y[offset] = from_f32<T>(s); }
+    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { y[offset] = from_f32<T>(flipped(s)); }
 };
 
 /* The start has index 0: where nothing is larger than the lowest key, all elements are equal and the first is the right answer.

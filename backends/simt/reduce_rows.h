@@ -77,7 +77,7 @@ template <class T, int V> TRINE_DEVICE typename key_traits<T>::number most_of(co
         const pair_words<V> w = __builtin_bit_cast(pair_words<V>, x);
         uint32_t most = w.word[0];
 #pragma unroll
-        for (int i = 1; i < V / 2; i++) most = larger_of_pairs<T, false>(most, w.word[i]);
+        for (int i = 1; i < V / 2; i++) most = larger_of_pairs<T>(most, w.word[i]);
         return keys::larger(keys::of(half_of<T>(most, 0)), keys::of(half_of<T>(most, 1)));
     } else {
         typename keys::number most = keys::of(x.at[0]);
@@ -147,9 +147,11 @@ template <class Kind> struct reduce_segment {
             add_best(s, x.at, count, index + first, apart);
         } else {
             reduce_state<Kind> own = Kind::start();
+            as_chosen(kind, [&](const auto &chosen) {
 #pragma unroll
-            for (int u = 0; u < reduce_unroll; u++)
-                if (u < count) add_pack(kind, own, x.at[u], index + first + u * apart);
+                for (int u = 0; u < reduce_unroll; u++)
+                    if (u < count) add_pack(chosen, own, x.at[u], index + first + u * apart);
+            });
             s = Kind::merge(s, own);
         }
     }

@@ -68,9 +68,7 @@ struct row_sizes {
     int few, most, wide; /* wide: in clusters of blocks */
     bool spreads;        /* a block with few packs a thread is better than a wave with most */
 };
-template <class Op, bool simple> constexpr int row_most_of = simple || !row_seldom_odd<Op> ? row_most<Op>
-                                                             : row_most<Op> > 2 * row_few  ? row_most<Op> / 2
-                                                                                           : row_few;
+template <class Op, bool simple> constexpr int row_most_of = simple || !row_seldom_odd<Op> ? row_most<Op> : int(row_few);
 template <class Op, bool simple> constexpr row_sizes row_sizes_of = {
     !row_in_pieces<Op>, row_in_pieces<Op> || row_most_of<Op, simple> < row_most<Op> ? row_most_of<Op, simple> : int(row_few),
     row_most_of<Op, simple>, row_wide_packs<Op>, simple &&target::row_hurries &&row_touches<Op> != 0};

@@ -196,8 +196,10 @@ template <class Op, class Any> inline trine_status run_rows(trine_call *call, co
         for (int d = 0; d < rows.ndim; d++) aligned = aligned && (rows.size[d] == 1 || rows.stride[k][d] % V == 0);
     }
     const int64_t packs = aligned ? n / V : ceil_div(n + V - 1, V);
-    return aligned && op.aligned() ? run_team<Op, true>(call, op, rows, n, packs, needs.split)
-                                   : run_team<Any, false>(call, any, rows, n, packs, needs.split);
+    if constexpr (!row_never_simple<Op>) {
+        if (aligned && op.aligned()) return run_team<Op, true>(call, op, rows, n, packs, needs.split);
+    }
+    return run_team<Any, false>(call, any, rows, n, packs, needs.split);
 }
 template <class Op>
 inline trine_status run_rows(trine_call *call, const Op &op, const trine_tensor *const (&tensors)[row_operand_count<Op>])

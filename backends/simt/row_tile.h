@@ -43,8 +43,10 @@ template <class Op> constexpr bool row_notes_ahead = false;
 /* Ops of which fetch() gives the same for all packs of a row specialise this. */
 template <class Op> constexpr bool row_fetches_once = false;
 /* Ops whose rows nearly always are whole packs specialise this: fewer kernels are compiled for the others, without clusters and
- * with half of the packs. */
+ * with few packs. */
 template <class Op> constexpr bool row_seldom_odd = false;
+/* Ops bound by arithmetic, which gain little by them, specialise this: no `simple` kernels are compiled. */
+template <class Op> constexpr bool row_never_simple = false;
 /* Ops whose output has a byte an element specialise this. */
 template <class Op> constexpr bool row_narrow = false;
 template <class Op, bool narrow = row_narrow<Op>> struct row_output_type {

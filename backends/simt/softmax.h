@@ -9,11 +9,13 @@
 
 namespace simt {
 
-template <class T, bool log> struct softmax_rows : row_shares_nothing {
+/* `log` is known at run time: one kernel for both costs a branch a pack, two take twice as long to compile. */
+template <class T> struct softmax_rows : row_shares_nothing {
     using element = T;
     enum { inputs = 1 };
     const T *in[1];
     T *out;
+    bool log;
 
     using partial = exp_sum;
     struct stats {
@@ -30,7 +32,7 @@ template <class T, bool log> struct softmax_rows : row_shares_nothing {
         return exp_sum::gather<T, P>(tile, at, width, [&](int i, int j) { return tile.at[0][i].value(j); });
     }
 
-    static TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t)
+    TRINE_DEVICE_METHOD stats finish(const partial &p, int64_t) const
     {
         const float last = log ? p.log() : target::rcp_fast(p.sum);
         return stats{softmax_base(p.most), p.most, last};
@@ -38,22 +40,25 @@ template <class T, bool log> struct softmax_rows : row_shares_nothing {
     static TRINE_DEVICE_METHOD void note(const stats &, int64_t) {}
 
     template <int P>
-    static TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q, nothing)
+    TRINE_DEVICE_METHOD void emit(float (&y)[4], const stats &s, const row_tile<T, 1, P> &tile, int i, int q, nothing) const
     {
+        if (log) {
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            const float x = tile.at[0][i].value(4 * q + j);
-            y[j] = log ? (x - s.most) - s.last : s.base.power(x) * s.last;
+            for (int j = 0; j < 4; j++) y[j] = (tile.at[0][i].value(4 * q + j) - s.most) - s.last;
+        } else {
+#pragma unroll
+            for (int j = 0; j < 4; j++) y[j] = s.base.power(tile.at[0][i].value(4 * q + j)) * s.last;
         }
     }
 };
 
 /* in[0] = y, in[1] = dy. A partial is sum(y dy), or sum(dy) for the logarithm. */
-template <class T, bool log> struct softmax_gradient_rows : row_shares_nothing {
+template <class T> struct softmax_gradient_rows : row_shares_nothing {
     using element = T;
     enum { inputs = 2 };
     const T *in[2];
     T *out;
+    bool log;
 
     struct partial {
         float sum;
@@ -63,18 +68,21 @@ template <class T, bool log> struct softmax_gradient_rows : row_shares_nothing {
     static TRINE_DEVICE_METHOD float neutral() { return 0.0f; }
     static TRINE_DEVICE_METHOD partial identity() { return partial{0.0f}; }
 
-    template <int P> static TRINE_DEVICE_METHOD partial gather(row_tile<T, 2, P> &tile, const row_place &at, int width)
+    template <int P> TRINE_DEVICE_METHOD partial gather(row_tile<T, 2, P> &tile, const row_place &at, int width) const
     {
         float sum = 0.0f;
-        if constexpr (log)
+        if (log) {
             await(tile.at[1][0], arrival_of(tile.at[0], at.zero())); /* y, which is not in the sum, is asked for now */
 #pragma unroll
-        for (int i = 0; i < P; i++)
+            for (int i = 0; i < P; i++)
 #pragma unroll
-            for (int j = 0; j < row_pack<T>; j++) {
-                const float dy = tile.at[1][i].value(j);
-                sum = log ? sum + dy : target::fma_rn(tile.at[0][i].value(j), dy, sum);
-            }
+                for (int j = 0; j < row_pack<T>; j++) sum += tile.at[1][i].value(j);
+        } else {
+#pragma unroll
+            for (int i = 0; i < P; i++)
+#pragma unroll
+                for (int j = 0; j < row_pack<T>; j++) sum = target::fma_rn(tile.at[0][i].value(j), tile.at[1][i].value(j), sum);
+        }
         return partial{wave_reduce(sum, op_sum{}, width)};
     }
     static TRINE_DEVICE_METHOD partial merge(const partial &a, const partial &b) { return partial{a.sum + b.sum}; }
@@ -83,35 +91,38 @@ template <class T, bool log> struct softmax_gradient_rows : row_shares_nothing {
     static TRINE_DEVICE_METHOD void note(const stats &, int64_t) {}
 
     template <int P>
-    static TRINE_DEVICE_METHOD void emit(float (&dx)[4], const stats &s, const row_tile<T, 2, P> &tile, int i, int q, nothing)
+    TRINE_DEVICE_METHOD void emit(float (&dx)[4], const stats &s, const row_tile<T, 2, P> &tile, int i, int q, nothing) const
     {
+        const auto y = [&](int j) { return tile.at[0][i].value(4 * q + j); };
+        const auto dy = [&](int j) { return tile.at[1][i].value(4 * q + j); };
+        if (log) {
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            const float y = tile.at[0][i].value(4 * q + j), dy = tile.at[1][i].value(4 * q + j);
-            dx[j] = log ? target::fma_rn(-target::exp2_fast(y * log2e), s.sum, dy) : y * (dy - s.sum);
+            for (int j = 0; j < 4; j++) dx[j] = target::fma_rn(-target::exp2_fast(y(j) * log2e), s.sum, dy(j));
+        } else {
+#pragma unroll
+            for (int j = 0; j < 4; j++) dx[j] = y(j) * (dy(j) - s.sum);
         }
     }
 };
 
 /* ---- Host ---- */
 
-template <template <class, bool> class Rows, bool log>
-inline trine_status softmax_forward(trine_call *call, const trine_softmax_args *a)
+inline trine_status softmax_forward(trine_call *call, const trine_softmax_args *a, bool log)
 {
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         const trine_tensor *tensors[] = {&a->y, &a->x};
-        return run_rows(call, Rows<T, log>{{}, {data_of<T>(a->x)}, data_of<T>(a->y)}, tensors);
+        return run_rows(call, softmax_rows<T>{{}, {data_of<T>(a->x)}, data_of<T>(a->y), log}, tensors);
     });
 }
 
-template <template <class, bool> class Rows, bool log>
-inline trine_status softmax_backward(trine_call *call, const trine_softmax_backward_args *a)
+inline trine_status softmax_backward(trine_call *call, const trine_softmax_backward_args *a, bool log)
 {
     return visit_floats(call, a->y.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         const trine_tensor *tensors[] = {&a->dx, &a->y, &a->dy};
-        return run_rows(call, Rows<T, log>{{}, {data_of<T>(a->y), data_of<T>(a->dy)}, data_of<T>(a->dx)}, tensors);
+        return run_rows(call, softmax_gradient_rows<T>{{}, {data_of<T>(a->y), data_of<T>(a->dy)}, data_of<T>(a->dx), log},
+                        tensors);
     });
 }
 
@@ -121,19 +132,19 @@ inline trine_status softmax_backward(trine_call *call, const trine_softmax_backw
 
 extern "C" trine_status TRINE_BACKEND_FN(softmax)(trine_call *call, const trine_softmax_args *a)
 {
-    return simt::softmax_forward<simt::softmax_rows, false>(call, a);
+    return simt::softmax_forward(call, a, false);
 }
 extern "C" trine_status TRINE_BACKEND_FN(log_softmax)(trine_call *call, const trine_log_softmax_args *a)
 {
-    return simt::softmax_forward<simt::softmax_rows, true>(call, a);
+    return simt::softmax_forward(call, a, true);
 }
 extern "C" trine_status TRINE_BACKEND_FN(softmax_backward)(trine_call *call, const trine_softmax_backward_args *a)
 {
-    return simt::softmax_backward<simt::softmax_gradient_rows, false>(call, a);
+    return simt::softmax_backward(call, a, false);
 }
 extern "C" trine_status TRINE_BACKEND_FN(log_softmax_backward)(trine_call *call, const trine_log_softmax_backward_args *a)
 {
-    return simt::softmax_backward<simt::softmax_gradient_rows, true>(call, a);
+    return simt::softmax_backward(call, a, true);
 }
 
 #endif

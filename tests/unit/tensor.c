@@ -2,6 +2,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "core/shape.h"
 #include "tests/unit/expect.h"
 #include "trine/tensor.h"
 #if __has_include(<dlpack/dlpack.h>)
@@ -107,6 +108,32 @@ static void test_views(void)
     EXPECT(trine_tensor_extent_bytes(&t) == 5 && !trine_tensor_is_contiguous(&t) && trine_tensor_numel(&t) == 20);
 }
 
+/* Halves have every element once: the two begin and end where the whole did, and lie as far apart as is said. */
+static void test_halves(void)
+{
+    static const int64_t sizes[][2] = {{1, 2}, {3, 2}, {5, 31}, {7, 32}, {1000, 9}, {65537, 65536}};
+    float data[1];
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        const int64_t rows = sizes[i][0], columns = sizes[i][1], longest = rows > columns ? 0 : 1;
+        trine_tensor y = trine_tensor_2d(data, TRINE_F32, rows, columns), x = y;
+        y.stride[0] = columns + 3;
+        x.stride[0] = 1;
+        x.stride[1] = rows;
+        const trine_tensor *tensors[] = {&y, &x};
+        const trine_iter whole = trine_iter_make(tensors, 2, 1);
+        int64_t offset[TRINE_ITER_OPERANDS];
+        trine_iter half = whole;
+        const trine_iter rest = trine_iter_halve(&half, offset);
+        EXPECT(half.numel > 0 && rest.numel > 0 && half.numel + rest.numel == whole.numel);
+        const int32_t axis = whole.ndim == 2 ? (int32_t)longest : 0;
+        EXPECT(half.size[axis] + rest.size[axis] == whole.size[axis]);
+        EXPECT(whole.size[axis] < 32 || half.size[axis] % 16 == 0);
+        for (int32_t k = 0; k < 2; k++) EXPECT(offset[k] == half.size[axis] * whole.stride[k][axis]);
+        for (int32_t d = 0; d < whole.ndim; d++)
+            EXPECT(d == axis || (half.size[d] == whole.size[d] && rest.size[d] == whole.size[d]));
+    }
+}
+
 static void test_dlpack_views(void)
 {
 #ifdef HAVE_DLPACK
@@ -128,6 +155,7 @@ int main(void)
 {
     test_make();
     test_views();
+    test_halves();
     test_dlpack_views();
     return finish();
 }
