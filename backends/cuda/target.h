@@ -124,7 +124,7 @@ TRINE_DEVICE float maximum(float a, float b)
     asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
     return y;
 }
-/* Of both halves of a word, each a 16-bit float by its bits: what minimum() and maximum() give, and ones where a > b. */
+/* Of both halves of a word, each a 16-bit float by its bits: what maximum() gives, and ones where a > b. */
 constexpr bool has_pairs = true;
 #define TRINE_OF_PAIRS(name, f16_code, bf16_code) \
     template <bool is_bf16> TRINE_DEVICE uint32_t name##_of_pairs(uint32_t a, uint32_t b) \
@@ -136,7 +136,6 @@ constexpr bool has_pairs = true;
             asm(f16_code " %0, %1, %2;" : "=r"(y) : "r"(a), "r"(b)); \
         return y; \
     }
-TRINE_OF_PAIRS(minimum, "min.NaN.f16x2", "min.NaN.bf16x2")
 TRINE_OF_PAIRS(maximum, "max.NaN.f16x2", "max.NaN.bf16x2")
 #if !defined __CUDA_ARCH__ || __CUDA_ARCH__ >= 900
 TRINE_OF_PAIRS(greater, "set.gt.u32.f16x2", "set.gt.u32.bf16x2")

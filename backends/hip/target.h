@@ -223,7 +223,6 @@ TRINE_DEVICE float maximum(float a, float b)
 }
 /* No instruction of both halves of a word knows NaN. */
 constexpr bool has_pairs = false;
-template <bool is_bf16> TRINE_DEVICE uint32_t minimum_of_pairs(uint32_t a, uint32_t b);
 template <bool is_bf16> TRINE_DEVICE uint32_t maximum_of_pairs(uint32_t a, uint32_t b);
 template <bool is_bf16> TRINE_DEVICE uint32_t greater_of_pairs(uint32_t a, uint32_t b);
 template <bool is_bf16> TRINE_DEVICE uint32_t equal_zeros_of_pairs(uint32_t a);
