@@ -1,15 +1,18 @@
 /* trine check: every case on every backend, level and variant that this machine can run.
  *
  * What a case must fulfil is in run_case.h. The first sizeable case of an op also runs on two streams from two threads at once.
- * Refused cases are counted and listed; a run in which nothing was executed has failed. A case's data and what its oracle says are
- * made once for all targets and variants. */
+ * Refused cases are counted and listed; a run in which nothing was executed has failed. A case's data, their image in memory and
+ * what its oracle says are made once for all targets and variants. */
 #include <getopt.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "tests/driver/check_report.h"
 #include "tests/driver/fuzz.h"
-#include "tests/driver/place.h"
 #include "tests/driver/run_case.h"
 #include "tests/driver/targets.h"
 #include "tools/commands.h"
@@ -55,8 +58,9 @@ static void count_outcome(check_run *r, int k, const outcome *o, const char *var
 }
 
 /* Every variant that accepts the case; those of other cases of the op differ. */
-static void check_variants(check_run *r, int k, const test_case *c, expectation *wanted)
+static void check_variants(check_run *r, int k, placement *p, expectation *wanted)
 {
+    const test_case *c = p->c;
     target *t = &r->targets[k];
     const bool digest = r->opt->digest && c->vendor_exact;
     trine_query_result answer;
@@ -66,14 +70,14 @@ static void check_variants(check_run *r, int k, const test_case *c, expectation 
     free(args);
     bool several = strchr(list, ',') != NULL;
     if (!list[0]) { /* refused, or wrong: let the run say which */
-        outcome o = run_case(t->stream, c, wanted, digest);
+        outcome o = run_case(t->stream, p, wanted, digest);
         count_outcome(r, k, &o, "", c);
         return;
     }
     for (char *variant = strtok_r(list, ",", &rest); variant; variant = strtok_r(NULL, ",", &rest)) {
         if (r->opt->variant && strcmp(r->opt->variant, variant) != 0) continue;
         trine_stream *stream = target_stream(t, several ? variant : NULL);
-        outcome o = stream ? run_case(stream, c, wanted, digest) : outcome_failed("stream", trine_error_text());
+        outcome o = stream ? run_case(stream, p, wanted, digest) : outcome_failed("stream", trine_error_text());
         count_outcome(r, k, &o, variant, c);
     }
 }
@@ -81,7 +85,8 @@ static void check_variants(check_run *r, int k, const test_case *c, expectation 
 static void check_case(check_run *r, test_case *c)
 {
     expectation wanted = {0};
-    const bool prepared = case_prepare(c, 0);
+    placement p = {0};
+    const bool prepared = case_prepare(c, 0) && place_prepare(&p, c) == TRINE_OK;
     if (prepared && c->random) fuzz_repeat(c);
     for (int k = 0; k < r->count; k++) {
         if (!prepared) {
@@ -90,13 +95,14 @@ static void check_case(check_run *r, test_case *c)
             continue;
         }
         int64_t failures = r->op[k].failed;
-        check_variants(r, k, c, &wanted);
+        check_variants(r, k, &p, &wanted);
         if (!r->parallel_done[k] && r->op[k].failed == failures && c->units > 0 && c->work >= 1000 && !c->may_refuse) {
             outcome o = run_parallel(&r->targets[k], c, &wanted);
             count_outcome(r, k, &o, "two streams", c);
             r->parallel_done[k] = true;
         }
     }
+    place_destroy(&p);
     expectation_free(&wanted);
     case_release(c);
 }
@@ -232,6 +238,15 @@ static int report_unwritten(const char *path)
     return 2;
 }
 
+/* Cases come and go by the thousand: what one frees stays for the next, instead of new pages, which the system clears, for each. */
+static void keep_memory(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+#endif
+}
+
 int command_check(int argc, char **argv)
 {
     options opt;
@@ -246,6 +261,7 @@ int command_check(int argc, char **argv)
     if (opt.list) return list_cases(&opt);
     opt.report = &report;
     if (!check_report_begin(&report, opt.json, argc, argv)) return report_unwritten(opt.json);
+    keep_memory();
     run.count = targets_open(targets, opt.backend, opt.arch, stdout);
     check_targets(&run);
     targets_close(targets, run.count);

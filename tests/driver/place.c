@@ -118,15 +118,14 @@ static void fill_canary(unsigned char *image, size_t bytes)
     }
 }
 
-/* n elements that lie `step` bytes apart, the first of them element `index` of the tensor. */
+/* n elements that lie `step` bytes apart: the first of them, element `index` of the tensor, `at` bytes into its memory. */
 typedef struct element_run {
-    unsigned char *at;
-    int64_t index, n, step, size;
+    int64_t at, index, n, step, size;
 } element_run;
-typedef void (*run_fn)(const element_run *run, void *user);
+typedef void (*run_fn)(const element_run *run, unsigned char *memory, void *user);
 
 /* Calls back with all elements in row-major order, in runs as long as they are evenly apart. */
-static void each_run(const case_tensor *t, const placed_tensor *p, unsigned char *image, run_fn fn, void *user)
+static void each_run(const case_tensor *t, const placed_tensor *p, unsigned char *memory, run_fn fn, void *user)
 {
     int64_t index[TRINE_MAX_DIMS] = {0}, size = size_of(t), n = 1, step = 1;
     int32_t outer = t->ndim;
@@ -138,8 +137,8 @@ static void each_run(const case_tensor *t, const placed_tensor *p, unsigned char
     for (int64_t i = 0; i < t->numel; i += n) {
         int64_t offset = 0;
         for (int32_t d = 0; d < outer; d++) offset += index[d] * p->view.stride[d];
-        const element_run run = {image + p->begin + offset * size, i, n, step * size, size};
-        fn(&run, user);
+        const element_run run = {(int64_t)p->begin + offset * size, i, n, step * size, size};
+        fn(&run, memory, user);
         for (int32_t d = outer - 1; d >= 0 && ++index[d] == t->shape[d]; d--) index[d] = 0;
     }
 }
@@ -157,45 +156,56 @@ static void copy_apart(unsigned char *to, int64_t to_step, const unsigned char *
         case 1: *a = *b; break;
         case 2: memcpy(a, b, 2); break;
         case 4: memcpy(a, b, 4); break;
+        case 8: memcpy(a, b, 8); break;
         default: memcpy(a, b, (size_t)size); break;
         }
     }
 }
 
-static void put(const element_run *run, void *user)
+/* From the case's elements. */
+static void put(const element_run *run, unsigned char *memory, void *user)
 {
     const case_tensor *t = user;
     for (int64_t done = 0, m; done < run->n; done += m) {
         const int64_t left = t->period - (run->index + done) % t->period;
         m = run->n - done < left ? run->n - done : left;
-        copy_apart(run->at + done * run->step, run->step, case_element(t, run->index + done), run->size, run->size, m);
+        copy_apart(memory + run->at + done * run->step, run->step, case_element(t, run->index + done), run->size, run->size, m);
     }
 }
 
-static void take(const element_run *run, void *user)
+/* To dense elements. */
+static void take(const element_run *run, unsigned char *memory, void *user)
 {
-    copy_apart((unsigned char *)user + run->index * run->size, run->size, run->at, run->step, run->size, run->n);
+    copy_apart((unsigned char *)user + run->index * run->size, run->size, memory + run->at, run->step, run->size, run->n);
 }
 
-static void poison_run(const element_run *run, void *user)
+/* From memory of the same layout. */
+static void restore(const element_run *run, unsigned char *memory, void *user)
+{
+    copy_apart(memory + run->at, run->step, (unsigned char *)user + run->at, run->step, run->size, run->n);
+}
+
+static void poison_run(const element_run *run, unsigned char *memory, void *user)
 {
     const unsigned char poison = *(unsigned char *)user;
+    unsigned char *to = memory + run->at;
     if (run->step == run->size) {
-        memset(run->at, poison, (size_t)(run->n * run->size));
+        memset(to, poison, (size_t)(run->n * run->size));
         return;
     }
     for (int64_t i = 0; i < run->n; i++)
-        for (int64_t b = 0; b < run->size; b++) run->at[i * run->step + b] = poison;
+        for (int64_t b = 0; b < run->size; b++) to[i * run->step + b] = poison;
 }
 
-static trine_status create_tensor(placement *p, int32_t k)
+static trine_status prepare_tensor(placement *p, int32_t k)
 {
     const case_tensor *t = &p->c->tensor[k];
     placed_tensor *q = &p->tensor[k];
     int64_t offset;
     q->view = place_view(t, &offset);
+    q->written = t->output;
     if (t->inplace_of >= 0) {
-        q->borrowed = true;
+        q->borrowed = p->tensor[t->inplace_of].written = true;
         q->view = p->tensor[t->inplace_of].view;
         return TRINE_OK;
     }
@@ -204,55 +214,92 @@ static trine_status create_tensor(placement *p, int32_t k)
     q->bytes = q->begin + (size_t)extent + GUARD;
     q->image = malloc(q->bytes);
     q->back = malloc(q->bytes);
-    if (!q->image || !q->back) return TRINE_ERROR_OUT_OF_MEMORY;
-    trine_status status = trine_malloc(p->stream, q->bytes, &q->device);
-    if (status == TRINE_OK) q->view.data = (unsigned char *)q->device + q->begin;
-    return status;
+    return q->image && q->back ? TRINE_OK : TRINE_ERROR_OUT_OF_MEMORY;
 }
 
-trine_status place_create(placement *p, trine_stream *stream, const test_case *c)
+trine_status place_prepare(placement *p, const test_case *c)
 {
     memset(p, 0, sizeof *p);
-    p->stream = stream;
     p->tensor = calloc((size_t)c->tensor_count + 1, sizeof *p->tensor);
     if (!p->tensor) return TRINE_ERROR_OUT_OF_MEMORY;
     p->c = c;
     p->args = place_shape_args(c, &p->args_bytes);
     for (int32_t k = 0; k < c->tensor_count; k++) {
-        trine_status status = create_tensor(p, k);
+        trine_status status = prepare_tensor(p, k);
         if (status != TRINE_OK) return status;
-        *place_tensor_of(c, p->args, k) = p->tensor[k].view;
     }
     return TRINE_OK;
 }
 
-trine_status place_upload(placement *p, unsigned char poison)
+trine_status place_attach(placement *p, trine_stream *stream)
+{
+    p->stream = stream;
+    for (int32_t k = 0; k < p->c->tensor_count; k++) {
+        const int32_t owner = p->c->tensor[k].inplace_of;
+        placed_tensor *q = &p->tensor[k];
+        trine_status status = q->borrowed ? TRINE_OK : trine_malloc(stream, q->bytes, &q->device);
+        if (status != TRINE_OK) return status;
+        q->view.data = q->borrowed ? p->tensor[owner].view.data : (unsigned char *)q->device + q->begin;
+        *place_tensor_of(p->c, p->args, k) = q->view;
+    }
+    return TRINE_OK;
+}
+
+void place_detach(placement *p)
+{
+    for (int32_t k = 0; p->tensor && k < p->c->tensor_count; k++) {
+        if (p->tensor[k].device) trine_free(p->stream, p->tensor[k].device);
+        p->tensor[k].device = NULL;
+    }
+}
+
+trine_status place_create(placement *p, trine_stream *stream, const test_case *c)
+{
+    trine_status status = place_prepare(p, c);
+    return status == TRINE_OK ? place_attach(p, stream) : status;
+}
+
+/* Canaries and inputs are put there once; outputs get each poison that differs from the last. */
+static void make_image(placed_tensor *q, const case_tensor *t, unsigned char poison)
+{
+    const bool poisoned = t->output && !t->updated, made = q->made;
+    if (!made) fill_canary(q->image, q->bytes);
+    if (!made && !poisoned) each_run(t, q, q->image, put, (void *)t);
+    if (poisoned && !(made && q->poison == poison)) each_run(t, q, q->image, poison_run, &poison);
+    q->made = true;
+    q->poison = poison;
+}
+
+static trine_status upload(placement *p, unsigned char poison, bool all)
 {
     for (int32_t k = 0; k < p->c->tensor_count; k++) {
-        const case_tensor *t = &p->c->tensor[k];
         placed_tensor *q = &p->tensor[k];
-        if (q->borrowed) continue;
-        fill_canary(q->image, q->bytes);
-        if (t->output && !t->updated)
-            each_run(t, q, q->image, poison_run, &poison);
-        else
-            each_run(t, q, q->image, put, (void *)t);
+        if (q->borrowed || !(all || q->written)) continue;
+        make_image(q, &p->c->tensor[k], poison);
         trine_status status = trine_memcpy(p->stream, q->device, q->image, q->bytes, TRINE_HOST_TO_DEVICE);
         if (status != TRINE_OK) return status;
     }
     return trine_stream_synchronize(p->stream);
 }
 
-trine_status place_download(placement *p)
+static trine_status download(placement *p, bool all)
 {
     for (int32_t k = 0; k < p->c->tensor_count; k++) {
         placed_tensor *q = &p->tensor[k];
-        if (q->borrowed) continue;
+        if (q->borrowed || !(all || q->written)) continue;
         trine_status status = trine_memcpy(p->stream, q->back, q->device, q->bytes, TRINE_DEVICE_TO_HOST);
         if (status != TRINE_OK) return status;
     }
     return trine_stream_synchronize(p->stream);
 }
+
+trine_status place_upload(placement *p, unsigned char poison) { return upload(p, poison, true); }
+
+trine_status place_download(placement *p) { return download(p, true); }
+
+trine_status place_upload_outputs(placement *p, unsigned char poison) { return upload(p, poison, false); }
+
+trine_status place_download_outputs(placement *p) { return download(p, false); }
 
 static const placed_tensor *memory_of(const placement *p, int32_t k)
 {
@@ -265,23 +312,12 @@ void place_gather(const placement *p, int32_t k, void *dense)
     each_run(&p->c->tensor[k], q, q->back, take, dense);
 }
 
-static bool written_in_place(const placement *p, int32_t k)
-{
-    for (int32_t j = 0; j < p->c->tensor_count; j++)
-        if (p->c->tensor[j].inplace_of == k) return true;
-    return p->c->tensor[k].output;
-}
-
 const char *place_damage(placement *p, char text[160])
 {
     for (int32_t k = 0; k < p->c->tensor_count; k++) {
         placed_tensor *q = &p->tensor[k];
-        unsigned char same = 0;
         if (q->borrowed) continue;
-        if (written_in_place(p, k)) {
-            each_run(&p->c->tensor[k], q, q->image, poison_run, &same);
-            each_run(&p->c->tensor[k], q, q->back, poison_run, &same);
-        }
+        if (q->written) each_run(&p->c->tensor[k], q, q->back, restore, q->image);
         if (memcmp(q->image, q->back, q->bytes) == 0) continue;
         size_t i = 0;
         while (q->image[i] == q->back[i]) i++;
@@ -295,11 +331,10 @@ const char *place_damage(placement *p, char text[160])
 
 void place_destroy(placement *p)
 {
+    place_detach(p);
     for (int32_t k = 0; p->tensor && k < p->c->tensor_count; k++) {
-        placed_tensor *q = &p->tensor[k];
-        if (q->device) trine_free(p->stream, q->device);
-        free(q->image);
-        free(q->back);
+        free(p->tensor[k].image);
+        free(p->tensor[k].back);
     }
     free(p->tensor);
     free(p->args);

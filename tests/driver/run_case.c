@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/driver/place.h"
-
 outcome outcome_failed(const char *what, const char *why)
 {
     outcome o = {.kind = FAILED};
@@ -39,12 +37,12 @@ static bool results_gather(results *r, const placement *p)
     return true;
 }
 
-/* Uploads, runs, brings back. */
-static trine_status run_once(placement *p, unsigned char poison)
+/* Uploads, runs, brings back; again: only the outputs. */
+static trine_status run_once(placement *p, unsigned char poison, bool again)
 {
-    trine_status status = place_upload(p, poison);
+    trine_status status = again ? place_upload_outputs(p, poison) : place_upload(p, poison);
     if (status == TRINE_OK) status = trine_run(p->stream, p->c->op, p->args);
-    trine_status brought = place_download(p);
+    trine_status brought = again ? place_download_outputs(p) : place_download(p);
     return status == TRINE_OK ? brought : status;
 }
 
@@ -75,12 +73,12 @@ static uint64_t digest_of(const test_case *c, const results *r)
     return h;
 }
 
-/* Second run from another poison, on the same placement. */
+/* Second run from another poison, on the same placement, whose inputs are still what they were: the first run has been judged. */
 static outcome run_again(placement *p, const results *first)
 {
     results second = {0};
     outcome o = {.kind = PASSED};
-    if (run_once(p, 0x5a) != TRINE_OK) return outcome_failed("second run", trine_error_text());
+    if (run_once(p, 0x5a, true) != TRINE_OK) return outcome_failed("second run", trine_error_text());
     if (!results_gather(&second, p))
         o = outcome_failed("second run", "no memory");
     else if (!same_results(first, &second))
@@ -103,16 +101,16 @@ static outcome judge(placement *p, const results *r, expectation *wanted)
     return o;
 }
 
-outcome run_case(trine_stream *stream, const test_case *c, expectation *wanted, bool digest)
+outcome run_case(trine_stream *stream, placement *p, expectation *wanted, bool digest)
 {
-    placement p;
+    const test_case *c = p->c;
     results first = {0};
     outcome o = {.kind = PASSED};
-    trine_status status = place_create(&p, stream, c);
-    if (status == TRINE_OK) status = run_once(&p, 0xff);
+    trine_status status = place_attach(p, stream);
+    if (status == TRINE_OK) status = run_once(p, 0xff, false);
     if (status == TRINE_ERROR_UNSUPPORTED && c->may_refuse) {
         char text[160];
-        const char *damage = p.tensor && p.tensor[0].back ? place_damage(&p, text) : NULL;
+        const char *damage = place_damage(p, text);
         o = damage ? outcome_failed("refused, but", damage) : (outcome){.kind = REFUSED};
         if (!damage) snprintf(o.text, sizeof o.text, "%s", trine_error_text());
     } else if (status == TRINE_ERROR_INVALID_ARGUMENT && c->random) {
@@ -120,18 +118,18 @@ outcome run_case(trine_stream *stream, const test_case *c, expectation *wanted, 
         snprintf(o.text, sizeof o.text, "%s", trine_error_text());
     } else if (status != TRINE_OK) {
         o = outcome_failed("error", trine_error_text());
-    } else if (!results_gather(&first, &p)) {
+    } else if (!results_gather(&first, p)) {
         o = outcome_failed("error", "no memory");
     } else {
-        o = judge(&p, &first, wanted);
+        o = judge(p, &first, wanted);
         if (o.kind == PASSED) {
-            outcome again = run_again(&p, &first);
+            outcome again = run_again(p, &first);
             if (again.kind != PASSED) o = again;
         }
         if (digest) o.digest = digest_of(c, &first);
     }
     results_free(&first);
-    place_destroy(&p);
+    place_detach(p);
     return o;
 }
 
@@ -156,7 +154,10 @@ static void *parallel_thread(void *user)
         job->result = outcome_failed("stream", trine_error_text());
         return NULL;
     }
-    for (int i = 0; i < 3 && job->result.kind == PASSED; i++) job->result = run_case(stream, job->c, job->wanted, false);
+    placement p;
+    if (place_prepare(&p, job->c) != TRINE_OK) job->result = outcome_failed("error", "no memory");
+    for (int i = 0; i < 3 && job->result.kind == PASSED; i++) job->result = run_case(stream, &p, job->wanted, false);
+    place_destroy(&p);
     trine_stream_destroy(stream);
     return NULL;
 }

@@ -3,6 +3,7 @@
 #ifndef TRINE_TESTS_RUN_CASE_H
 #define TRINE_TESTS_RUN_CASE_H
 
+#include "tests/driver/place.h"
 #include "tests/driver/targets.h"
 #include "tests/driver/verdict.h"
 
@@ -15,8 +16,9 @@ typedef struct outcome {
 
 outcome outcome_failed(const char *what, const char *why);
 
-/* `wanted`: what the oracle says of all units, made here if it is still empty. digest: of the outputs, too. */
-outcome run_case(trine_stream *stream, const test_case *c, expectation *wanted, bool digest);
+/* p: of the case, prepared, attached to no device. `wanted`: what the oracle says of all units, made here if it is still empty.
+ * digest: of the outputs, too. */
+outcome run_case(trine_stream *stream, placement *p, expectation *wanted, bool digest);
 /* Several runs on each of two streams, from two threads at once. */
 outcome run_parallel(const target *t, const test_case *c, expectation *wanted);
 
