@@ -18,29 +18,40 @@ typedef struct geometry {
 /* [images, channels, height, width], or with the channels last: of a case, or plain numbers. */
 typedef struct field {
     const case_tensor *t;
-    const double *values;
-    int64_t channels, height, width;
-    bool last;
+    const double *values;                /* NULL: only the tensor has them */
+    int64_t image, channel, row, column; /* steps along the axes */
 } field;
 
-static double get(const field *f, int64_t n, int64_t c, int64_t h, int64_t w)
+static field field_of(const case_tensor *t, const double *values, int64_t channels, const int64_t *size, bool last)
 {
-    const int64_t i =
-        f->last ? ((n * f->height + h) * f->width + w) * f->channels + c : ((n * f->channels + c) * f->height + h) * f->width + w;
-    return f->t ? case_value(f->t, i) : f->values[i];
+    return (field){.t = t,
+                   .values = t ? t->values : values,
+                   .image = channels * size[0] * size[1],
+                   .channel = last ? 1 : size[0] * size[1],
+                   .row = last ? channels * size[1] : size[1],
+                   .column = last ? channels : 1};
 }
+
+static double value_at(const field *f, int64_t i) { return f->values ? f->values[i] : case_value(f->t, i); }
+
+static int64_t index_of(const field *f, int64_t n, int64_t c, int64_t h, int64_t w)
+{
+    return n * f->image + c * f->channel + h * f->row + w * f->column;
+}
+
+static double get(const field *f, int64_t n, int64_t c, int64_t h, int64_t w) { return value_at(f, index_of(f, n, c, h, w)); }
 
 static field input_of(const geometry *g, const case_tensor *t, const double *values)
 {
-    return (field){t, values, g->c, g->in[0], g->in[1], g->last};
+    return field_of(t, values, g->c, g->in, g->last);
 }
 static field output_of(const geometry *g, const case_tensor *t, const double *values)
 {
-    return (field){t, values, g->k, g->out[0], g->out[1], g->last};
+    return field_of(t, values, g->k, g->out, g->last);
 }
 static field filter_of(const geometry *g, const case_tensor *t, const double *values)
 {
-    return (field){t, values, g->c / g->groups, g->taps[0], g->taps[1], g->last};
+    return field_of(t, values, g->c / g->groups, g->taps, g->last);
 }
 
 /* Where tap j of output o meets the input along an axis; -1: nowhere. */
@@ -65,7 +76,8 @@ static double output_at(const geometry *g, const field *x, const field *f, const
         for (int64_t s = 0; s < g->taps[1]; s++) {
             const int64_t h = met(g, 0, at[2], r), w = met(g, 1, at[3], s);
             if (h < 0 || w < 0) continue;
-            for (int64_t i = 0; i < c; i++) sum += get(x, at[0], first + i, h, w) * get(f, at[1], i, r, s);
+            const int64_t from = index_of(x, at[0], first, h, w), by = index_of(f, at[1], 0, r, s);
+            for (int64_t i = 0; i < c; i++) sum += value_at(x, from + i * x->channel) * value_at(f, by + i * f->channel);
         }
     return sum;
 }
@@ -78,7 +90,8 @@ static double input_gradient_at(const geometry *g, const field *dy, const field 
         for (int64_t s = 0; s < g->taps[1]; s++) {
             const int64_t p = met_by(g, 0, at[2], r), q = met_by(g, 1, at[3], s);
             if (p < 0 || q < 0) continue;
-            for (int64_t i = 0; i < k; i++) sum += get(dy, at[0], first + i, p, q) * get(f, first + i, at[1] % c, r, s);
+            const int64_t from = index_of(dy, at[0], first, p, q), by = index_of(f, first, at[1] % c, r, s);
+            for (int64_t i = 0; i < k; i++) sum += value_at(dy, from + i * dy->channel) * value_at(f, by + i * f->image);
         }
     return sum;
 }
@@ -88,11 +101,15 @@ static double filter_gradient_at(const geometry *g, const field *x, const field 
     const int64_t c = g->c / g->groups, channel = at[0] / (g->k / g->groups) * c + at[1];
     double sum = 0;
     for (int64_t n = 0; n < g->n; n++)
-        for (int64_t p = 0; p < g->out[0]; p++)
+        for (int64_t p = 0; p < g->out[0]; p++) {
+            const int64_t h = met(g, 0, p, at[2]);
+            if (h < 0) continue;
+            const int64_t from = index_of(dy, n, at[0], p, 0), by = index_of(x, n, channel, h, 0);
             for (int64_t q = 0; q < g->out[1]; q++) {
-                const int64_t h = met(g, 0, p, at[2]), w = met(g, 1, q, at[3]);
-                if (h >= 0 && w >= 0) sum += get(dy, n, at[0], p, q) * get(x, n, channel, h, w);
+                const int64_t w = met(g, 1, q, at[3]);
+                if (w >= 0) sum += value_at(dy, from + q * dy->column) * value_at(x, by + w * x->column);
             }
+        }
     return sum;
 }
 

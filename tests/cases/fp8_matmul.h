@@ -37,17 +37,17 @@ static void oracle_fp8_matmul(const test_case *c, int64_t unit, double *const *o
     const case_tensor *a_scale = case_find(c, "a_scale"), *b_scale = case_find(c, "b_scale");
     const int64_t k = a->shape[a->ndim - 1], n = b->shape[b->ndim - 1], m = a->shape[a->ndim - 2];
     int64_t index[TRINE_MAX_DIMS];
-    double *row = malloc((size_t)(k + 2 * n) * sizeof *row + 1), *line = row + k, *by = line + n, *y = out[0];
+    double *row = malloc((size_t)(k + n) * sizeof *row + 1), *sum = row + k, *y = out[0];
     if (!row) abort(); /* an oracle without memory can't judge anything */
     case_unravel(d, unit * n, index);
     const int64_t i = index[d->ndim - 2];
     case_values(a, case_first_of_matrix(a, d, index) + i * k, k, row);
     memset(y, 0, (size_t)n * sizeof *y);
-    for (int64_t p = 0; p < k; p++) {
-        case_values(b, case_first_of_matrix(b, d, index) + p * n, n, line);
-        for (int64_t j = 0; p % 128 == 0 && j < n; j++)
-            by[j] = product_scale(a_scale, d, index, 2, i, m, p) * product_scale(b_scale, d, index, 1, j, n, p);
-        for (int64_t j = 0; j < n; j++) y[j] += row[p] * line[j] * by[j];
+    for (int64_t p = 0; p < k; p += 128) { /* terms of the same scales */
+        memset(sum, 0, (size_t)n * sizeof *sum);
+        case_add_terms(row + p, k - p < 128 ? k - p : 128, b, case_first_of_matrix(b, d, index) + p * n, n, sum);
+        const double of_row = product_scale(a_scale, d, index, 2, i, m, p);
+        for (int64_t j = 0; j < n; j++) y[j] += sum[j] * of_row * product_scale(b_scale, d, index, 1, j, n, p);
     }
     for (int64_t j = 0; j < n; j++)
         y[j] = case_activation(args->activation, (double)args->activation_alpha, y[j] + (bias ? case_value(bias, j) : 0));

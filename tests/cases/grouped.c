@@ -6,6 +6,7 @@
 
 #include "tests/cases/activation.h"
 #include "tests/cases/fp8_scales.h"
+#include "tests/cases/matrices.h"
 
 /* ---- Oracle: a row of d in f64 ---- */
 
@@ -42,31 +43,33 @@ static void group_at(const test_case *c, int64_t g, int64_t groups, int64_t most
 }
 
 /* Factors of row `row` of a (masked: of its group's rows) times those of a group's columns of b, in term k; of fp8 alone. */
-static void find_factors(const test_case *c, int64_t group, int64_t row, int64_t k, int64_t n, double *by)
+static void scale_sums(const test_case *c, int64_t group, int64_t row, int64_t k, int64_t n, double *sum)
 {
     const case_tensor *a = case_find(c, "a"), *a_scale = case_find(c, "a_scale"), *b_scale = case_find(c, "b_scale");
     const int64_t a_first = a_scale->ndim < 3 ? 0 : group * a_scale->shape[1] * a_scale->shape[2];
     const int64_t b_first = b_scale->ndim < 3 ? 0 : group * b_scale->shape[1] * b_scale->shape[2];
     const double of_row = fp8_scale_at(a_scale, a_first, 2, row, a->shape[a->ndim - 2], k);
-    for (int64_t j = 0; j < n; j++) by[j] = of_row * fp8_scale_at(b_scale, b_first, 1, j, n, k);
+    for (int64_t j = 0; j < n; j++) sum[j] *= of_row * fp8_scale_at(b_scale, b_first, 1, j, n, k);
 }
 
 /* y += sum over k in [first, last) of a[row_a + k] b[k, :], both offsets into the dense tensors; `row` is a's, for its scales. */
 static void add_terms(const test_case *c, int64_t group, int64_t row, int64_t row_a, int64_t first_b, int64_t first, int64_t last,
                       int64_t n, double *y)
 {
+    enum { SAME_SCALES = 128 };
     const case_tensor *a = case_find(c, "a"), *b = case_find(c, "b");
-    double *const line = malloc((size_t)(2 * n) * sizeof *line + 1), *const by = line + n;
+    double terms[SAME_SCALES], *const sum = malloc((size_t)n * sizeof *sum + 1);
     const bool scaled = case_find(c, "a_scale") != NULL;
-    if (!line) abort(); /* an oracle without memory can't judge anything */
-    for (int64_t k = first; k < last; k++) {
-        const double x = case_value(a, row_a + k);
-        case_values(b, first_b + k * n, n, line);
-        if (scaled && k % 128 == 0) find_factors(c, group, row, k, n, by);
-        for (int64_t j = 0; scaled && j < n; j++) line[j] *= by[j];
-        for (int64_t j = 0; j < n; j++) y[j] += x * line[j];
+    if (!sum) abort(); /* an oracle without memory can't judge anything */
+    for (int64_t k = first, m; k < last; k += m) {
+        m = SAME_SCALES - k % SAME_SCALES < last - k ? SAME_SCALES - k % SAME_SCALES : last - k;
+        case_values(a, row_a + k, m, terms);
+        if (scaled) memset(sum, 0, (size_t)n * sizeof *sum);
+        case_add_terms(terms, m, b, first_b + k * n, n, scaled ? sum : y);
+        if (scaled) scale_sums(c, group, row, k, n, sum);
+        for (int64_t j = 0; scaled && j < n; j++) y[j] += sum[j];
     }
-    free(line);
+    free(sum);
 }
 
 static void finish(const test_case *c, int64_t group, int64_t n, double *y)

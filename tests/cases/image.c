@@ -174,7 +174,7 @@ static void oracle_blur_u8(const test_case *c, int64_t unit, void *const *out)
     for (int64_t dy = s.top; dy <= s.bottom; dy++)
         for (int64_t dx = s.left; dx <= s.right; dx++) {
             const int64_t weight = s.weight[dy < 0 ? -dy : dy] * s.weight[dx < 0 ? -dx : dx];
-            sum += weight * *(const uint8_t *)case_element(s.x, unit + dy * s.row_step + dx * s.column_step);
+            sum += weight * (int64_t)case_value(s.x, unit + dy * s.row_step + dx * s.column_step);
             weights += weight;
         }
     *(uint8_t *)out[0] = (uint8_t)((sum + weights / 2) / weights);
