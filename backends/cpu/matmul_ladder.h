@@ -2,6 +2,10 @@
 #ifndef TRINE_CPU_MATMUL_LADDER_H
 #define TRINE_CPU_MATMUL_LADDER_H
 
+#if defined __F16C__
+#include <immintrin.h>
+#endif
+
 #include "backends/cpu/matmul_epilogue.h"
 #include "core/float_bits.h"
 
@@ -23,7 +27,24 @@ typedef float (*dot_fn)(const void *a, int64_t a_step, const void *b, int64_t b_
     }
 #define AS_IT_IS(x) (x)
 DOT(dot_f32, float, AS_IT_IS)
-DOT(dot_f16, uint16_t, trine_bits_f16_to_f32)
+#if defined __F16C__
+DOT(dot_f16, uint16_t, _cvtsh_ss)
+#else
+/* To convert one number takes longer than to wait for the sum: they are converted beforehand, in vectors. */
+static float dot_f16(const void *a, int64_t a_step, const void *b, int64_t b_step, int64_t n)
+{
+    SPAN_BUFFER(a_buffer);
+    SPAN_BUFFER(b_buffer);
+    float sum = 0;
+    for (int64_t k = 0, m; k < n; k += m) {
+        m = n - k < SPAN_MAX ? n - k : SPAN_MAX;
+        const float *x = load_line(a_buffer, a, TRINE_F16, k * a_step, m, a_step);
+        const float *y = load_line(b_buffer, b, TRINE_F16, k * b_step, m, b_step);
+        for (int64_t i = 0; i < m; i++) sum = TRINE_FMA(x[i], y[i], sum);
+    }
+    return sum;
+}
+#endif
 DOT(dot_bf16, uint16_t, trine_bits_bf16_to_f32)
 #undef AS_IT_IS
 #undef DOT
