@@ -9,12 +9,20 @@
 
 enum { GARBAGE = 0xab, GARBAGE_MOST = 16 << 20, MARGIN = 64 };
 
+/* Behind each allocation lies more that is none, so that what misses one by far does not hit the next. */
+static size_t with_gap(size_t bytes) { return 8 * bytes + (16 << 10); }
+
 static hipError_t allocate(void **out, size_t bytes, bool defined, const char *what)
 {
     *out = NULL;
     if (!bytes) return hipSuccess;
-    void *p = mmap(NULL, bytes + MARGIN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (bytes > SIZE_MAX / 16) return device_error(hipErrorOutOfMemory);
+    void *p = mmap(NULL, with_gap(bytes), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) return device_error(hipErrorOutOfMemory);
+    if (mprotect(p, bytes + MARGIN, PROT_READ | PROT_WRITE) != 0) {
+        munmap(p, with_gap(bytes));
+        return device_error(hipErrorOutOfMemory);
+    }
     if (!defined && bytes <= GARBAGE_MOST) memset(p, GARBAGE, bytes);
     device_lock();
     region_add(p, bytes, defined, false, what);
@@ -32,7 +40,7 @@ static hipError_t release(void *p)
     if (bytes) region_remove(r);
     device_unlock();
     if (!bytes) return device_error(hipErrorInvalidDevicePointer);
-    munmap(p, bytes + MARGIN);
+    munmap(p, with_gap(bytes));
     return hipSuccess;
 }
 

@@ -48,6 +48,7 @@ typedef struct region {
     uint64_t base, size;
     uint8_t *defined; /* 4 bits a dword: bytes that were ever written; NULL: all were */
     cell *cells;      /* NULL: not watched for races */
+    uint64_t cell_bytes;
     bool read_only;
     const char *what;
 } region;
