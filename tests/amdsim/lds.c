@@ -9,9 +9,6 @@
 #include "valu.h"
 #include "vmem.h"
 
-#define EACH_LANE(lanes) \
-    for (uint64_t left_ = (lanes), lane = 0; left_ && (lane = (uint64_t)__builtin_ctzll(left_), 1); left_ &= left_ - 1)
-
 /* ---- Addresses ---- */
 
 static void addresses(wave *w, const inst *i, uint32_t *address)
@@ -36,45 +33,70 @@ static uint64_t place(wave *w, int lane, uint32_t address, int32_t offset, uint3
 
 /* ---- Loads and stores; of the two-address forms twice ---- */
 
+/* Where the lanes access LDS, as offsets and as addresses. */
+typedef struct places {
+    uint32_t offset[LANES];
+    uint64_t address[LANES];
+} places;
+
+static void places_of(const wave *w, const uint32_t *address, int32_t offset, places *p)
+{
+    uint64_t base = w->group->lds_region.base;
+    for (int l = 0; l < LANES; l++) {
+        p->offset[l] = address[l] + (uint32_t)offset;
+        p->address[l] = base + p->offset[l];
+    }
+}
+
+/* The region for memory_read_lanes and memory_write_lanes: none while loads straight to LDS are under way, which each lane's
+ * place has to be held against. */
+static region *plain_region(wave *w) { return w->group->lds_loads ? NULL : &w->group->lds_region; }
+
 static void load_part(wave *w, const mem_format *f, const uint32_t *address, int32_t offset, unsigned reg)
 {
     uint32_t values[4][LANES];
-    uint64_t undefined[4] = {0, 0, 0, 0};
-    unsigned count = (f->bytes + 3u) / 4;
-    uint32_t at[LANES];
-    inst part = {.dst.reg = (uint16_t)reg};
-    EACH_LANE(EXEC(w))
-    {
-        uint64_t from = place(w, (int)lane, address[lane], offset, f->bytes);
-        uint32_t words[4] = {0}, unknown = memory_read(w, (int)lane, &w->group->lds_region, from, f->bytes, words, false);
-        at[lane] = (uint32_t)(from - w->group->lds_region.base);
-        for (unsigned k = 0; k < count; k++) {
+    uint64_t undefined[4] = {0, 0, 0, 0}, left = EXEC(w);
+    places p;
+    places_of(w, address, offset, &p);
+    while ((left = memory_read_lanes(w, plain_region(w), p.address, left, f->bytes, values, undefined, false))) {
+        int lane = __builtin_ctzll(left);
+        uint64_t from = place(w, lane, address[lane], offset, f->bytes);
+        uint32_t words[4] = {0}, unknown = memory_read(w, lane, &w->group->lds_region, from, f->bytes, words, false);
+        for (unsigned k = 0; k < (f->bytes + 3u) / 4; k++) {
             values[k][lane] = words[k];
             undefined[k] |= (uint64_t)(unknown >> k & 1) << lane;
         }
+        left &= left - 1;
     }
-    load_result(w, &part, f, values, undefined, EXEC(w));
-    profile_lds(w, w->now, at, f->bytes, EXEC(w));
+    load_result(w, reg, f, values, undefined, EXEC(w));
+    profile_lds(w, w->now, p.offset, f->bytes, EXEC(w));
 }
 
 static void store_part(wave *w, const mem_format *f, const uint32_t *address, int32_t offset, unsigned reg)
 {
-    unsigned count = (f->bytes + 3u) / 4;
-    uint32_t at[LANES];
-    EACH_LANE(EXEC(w))
-    {
+    uint64_t left = EXEC(w);
+    uint32_t upper[1][LANES];
+    const uint32_t(*values)[LANES] = w->v + reg;
+    places p;
+    places_of(w, address, offset, &p);
+    if (f->half == 2) {
+        for (int l = 0; l < LANES; l++) upper[0][l] = w->v[reg][l] >> 16;
+        values = upper;
+    }
+    while ((left = memory_write_lanes(w, plain_region(w), p.address, left, f->bytes, values, w->v_undef + reg, false))) {
+        int lane = __builtin_ctzll(left);
         uint32_t words[4], unknown = 0;
-        uint64_t to = place(w, (int)lane, address[lane], offset, f->bytes);
-        for (unsigned k = 0; k < count; k++) {
-            words[k] = f->half == 2 ? w->v[reg + k][lane] >> 16 : w->v[reg + k][lane];
+        uint64_t to = place(w, lane, address[lane], offset, f->bytes);
+        for (unsigned k = 0; k < (f->bytes + 3u) / 4; k++) {
+            words[k] = values[k][lane];
             unknown |= (uint32_t)(w->v_undef[reg + k] >> lane & 1) << k;
         }
-        memory_write(w, (int)lane, &w->group->lds_region, to, f->bytes, words, unknown, false);
-        at[lane] = (uint32_t)(to - w->group->lds_region.base);
+        memory_write(w, lane, &w->group->lds_region, to, f->bytes, words, unknown, false);
+        left &= left - 1;
     }
     wait_push(w, QUEUE_LGKM, true, false, 0, 0);
-    wait_note_lds(w, QUEUE_LGKM, EXEC(w), at, f->bytes);
-    profile_lds(w, w->now, at, f->bytes, EXEC(w));
+    wait_note_lds(w, QUEUE_LGKM, EXEC(w), p.offset, f->bytes);
+    profile_lds(w, w->now, p.offset, f->bytes, EXEC(w));
 }
 
 enum { ONE, TWO, TWO_FAR };
@@ -135,7 +157,7 @@ static void run_atomic(wave *w, const inst *i)
         for (unsigned k = 0; k < words; k++) values[k][lane] = old[k];
     }
     profile_lds(w, i, address, f->bytes, EXEC(w));
-    if (returns) load_result(w, i, f, values, undefined, EXEC(w));
+    if (returns) load_result(w, i->dst.reg, f, values, undefined, EXEC(w));
     wait_push(w, QUEUE_LGKM, true, false, i->dst.reg, returns ? words : 0);
 }
 
@@ -144,7 +166,7 @@ static void run_atomic(wave *w, const inst *i)
 static void finish_permutation(wave *w, const inst *i, uint32_t values[][LANES], uint64_t undefined, uint64_t lanes)
 {
     static const mem_format dword = {.bytes = 4};
-    load_result(w, i, &dword, values, &undefined, lanes);
+    load_result(w, i->dst.reg, &dword, values, &undefined, lanes);
     profile_permutation(w, i);
     wait_push(w, QUEUE_LGKM, true, false, i->dst.reg, 1);
 }

@@ -63,7 +63,7 @@ static uint32_t together(const wave *w, uint32_t who)
 
 /* A reader's place: the one of the same bytes, or one that says nothing any more. Without either the read is forgotten: what is
  * remembered is exact, so that neighbours in a dword are never taken for each other. */
-static void remember_read(const wave *w, const region *r, cell *c, uint32_t bytes, uint32_t old)
+static __attribute__((noinline)) void remember_read(const wave *w, const region *r, cell *c, uint32_t bytes, uint32_t old)
 {
     for (int k = 0; k < 2; k++) {
         uint32_t who = WHO(c->read[k]);
@@ -87,31 +87,44 @@ static inline uint32_t settled(const wave *w, const region *r)
     return r == &w->group->lds_region ? w->group->barrier_clock : w->group->launch->start_clock;
 }
 
-static inline void note_read(wave *w, int lane, region *r, uint64_t address, uint32_t bytes, bool atomic, uint32_t old)
+/* What is the same for all that one instruction accesses in a region. */
+typedef struct moment {
+    uint32_t who, old, now;
+    bool atomic;
+} moment;
+
+static inline moment moment_of(const wave *w, const region *r, bool atomic)
 {
-    cell *c = &r->cells[(address - r->base) / 4];
-    if (c->wrote_when >= old && WHO(c->wrote) != w->who && c->wrote & bytes && !atomic &&
-        !ordered(w, r, WHO(c->wrote), c->wrote_when))
-        race(w, lane, r, address, "read", "write", WHO(c->wrote));
-    if (atomic) return;
-    uint32_t block = WHO_BLOCK | w->group->number;
-    if (c->read[0] == (w->who | bytes) || (c->read[0] == (block | bytes) && c->read_when[0] >= w->group->barrier_clock))
-        c->read_when[0] = sim_clock;
-    else
-        remember_read(w, r, c, bytes, old);
+    return (moment){.who = w->who, .old = settled(w, r), .now = sim_clock, .atomic = atomic};
 }
 
-static inline void note_write(wave *w, int lane, region *r, uint64_t address, uint32_t bytes, bool atomic, uint32_t old)
+static inline void note_read(wave *w, int lane, region *r, cell *c, uint64_t address, uint32_t bytes, moment m)
 {
-    cell *c = &r->cells[(address - r->base) / 4];
-    if (c->wrote_when >= old && WHO(c->wrote) != w->who && c->wrote & bytes && !ordered(w, r, WHO(c->wrote), c->wrote_when))
+    if (c->wrote_when >= m.old && WHO(c->wrote) != m.who && c->wrote & bytes && !m.atomic &&
+        !ordered(w, r, WHO(c->wrote), c->wrote_when))
+        race(w, lane, r, address, "read", "write", WHO(c->wrote));
+    if (m.atomic) return;
+    if (c->read_when[0] < m.old)
+        c->read[0] = m.who | bytes;
+    else if (WHO(c->read[0]) == m.who)
+        c->read[0] |= bytes;
+    else if (c->read[0] != (WHO_BLOCK | w->group->number | bytes) || c->read_when[0] < w->group->barrier_clock) {
+        remember_read(w, r, c, bytes, m.old);
+        return;
+    }
+    c->read_when[0] = m.now;
+}
+
+static inline void note_write(wave *w, int lane, region *r, cell *c, uint64_t address, uint32_t bytes, moment m)
+{
+    if (c->wrote_when >= m.old && WHO(c->wrote) != m.who && c->wrote & bytes && !ordered(w, r, WHO(c->wrote), c->wrote_when))
         race(w, lane, r, address, "write", "write", WHO(c->wrote));
     for (int k = 0; k < 2; k++)
-        if (c->read_when[k] >= old && WHO(c->read[k]) != w->who && c->read[k] & bytes &&
+        if (c->read_when[k] >= m.old && WHO(c->read[k]) != m.who && c->read[k] & bytes &&
             !ordered(w, r, WHO(c->read[k]), c->read_when[k]))
             race(w, lane, r, address, "write", "read", WHO(c->read[k]));
-    c->wrote = (atomic ? WHO_ATOMIC : w->who) | bytes;
-    c->wrote_when = sim_clock;
+    c->wrote = (m.atomic ? WHO_ATOMIC : m.who) | bytes;
+    c->wrote_when = m.now;
 }
 
 /* ---- Accesses ---- */
@@ -130,7 +143,7 @@ static uint32_t read_small(wave *w, int lane, region *r, uint64_t address, uint3
     }
     uint32_t mask = BYTE_MASK(address, bytes);
     known = r->defined ? r->defined[(address - r->base) / 4] & mask >> 28 : 15;
-    if (r->cells) note_read(w, lane, r, address, mask, atomic, settled(w, r));
+    if (r->cells) note_read(w, lane, r, &r->cells[(address - r->base) / 4], address, mask, moment_of(w, r, atomic));
     *word = 0;
     memcpy(word, (const void *)address, bytes);
     return known == 0;
@@ -147,11 +160,12 @@ uint32_t memory_read(wave *w, int lane, region *r, uint64_t address, uint32_t by
         return undefined;
     }
     const uint8_t *defined = r->defined ? r->defined + (address - r->base) / 4 : NULL;
-    uint32_t old = settled(w, r);
+    cell *c = r->cells ? r->cells + (address - r->base) / 4 : NULL;
+    moment m = moment_of(w, r, atomic);
     memcpy(words, (const void *)address, bytes);
     for (uint32_t k = 0; k < count; k++) {
         if (defined && !defined[k]) undefined |= 1u << k;
-        if (r->cells) note_read(w, lane, r, address + 4 * k, 15u << 28, atomic, old);
+        if (c) note_read(w, lane, r, c + k, address + 4 * k, 15u << 28, m);
     }
     return undefined;
 }
@@ -166,7 +180,7 @@ static void write_small(wave *w, int lane, region *r, uint64_t address, uint32_t
         return;
     }
     uint32_t mask = BYTE_MASK(address, bytes);
-    if (r->cells) note_write(w, lane, r, address, mask, atomic, settled(w, r));
+    if (r->cells) note_write(w, lane, r, &r->cells[(address - r->base) / 4], address, mask, moment_of(w, r, atomic));
     if (r->defined) {
         uint8_t *d = &r->defined[(address - r->base) / 4];
         *d = (uint8_t)(undefined ? *d & ~(mask >> 28) : *d | mask >> 28);
@@ -186,10 +200,95 @@ void memory_write(wave *w, int lane, region *r, uint64_t address, uint32_t bytes
         return;
     }
     uint8_t *defined = r->defined ? r->defined + (address - r->base) / 4 : NULL;
-    uint32_t old = settled(w, r);
+    cell *c = r->cells ? r->cells + (address - r->base) / 4 : NULL;
+    moment m = moment_of(w, r, atomic);
     for (uint32_t k = 0; k < count; k++) {
-        if (r->cells) note_write(w, lane, r, address + 4 * k, 15u << 28, atomic, old);
+        if (c) note_write(w, lane, r, c + k, address + 4 * k, 15u << 28, m);
         if (defined) defined[k] = undefined >> k & 1 ? 0 : 15;
     }
     memcpy((void *)address, words, bytes);
+}
+
+/* ---- Accesses of many lanes: what memory_read and memory_write do, with all that is not the lane's own asked once ---- */
+
+/* Within one dword, or whole ones. */
+static inline bool in_place(uint64_t address, uint32_t bytes) { return bytes < 4 ? address % 4 + bytes <= 4 : address % 4 == 0; }
+
+/* Made once for each number of bytes, so that its loops are unrolled. */
+static inline __attribute__((always_inline)) uint64_t read_lanes(wave *w, region *r, const uint64_t *address, uint64_t lanes,
+                                                                 uint32_t bytes, uint32_t values[][LANES], uint64_t *undefined,
+                                                                 bool atomic)
+{
+    moment m = moment_of(w, r, atomic);
+    uint64_t base = r->base, last = r->size - bytes;
+    const uint8_t *defined = r->defined;
+    cell *cells = r->cells;
+    for (; lanes; lanes &= lanes - 1) {
+        int lane = __builtin_ctzll(lanes);
+        uint64_t at = address[lane], dword = (at - base) / 4;
+        uint32_t words[4] = {0}, mask = bytes < 4 ? BYTE_MASK(at, bytes) : 15u << 28;
+        if (at - base > last || !in_place(at, bytes)) return lanes;
+        memcpy(words, (const void *)at, bytes);
+        for (uint32_t k = 0; 4 * k < bytes; k++) {
+            values[k][lane] = words[k];
+            if (defined && !(defined[dword + k] & mask >> 28)) undefined[k] |= 1ull << lane;
+            if (cells) note_read(w, lane, r, cells + dword + k, at + 4 * k, mask, m);
+        }
+    }
+    return 0;
+}
+
+static inline __attribute__((always_inline)) uint64_t write_lanes(wave *w, region *r, const uint64_t *address, uint64_t lanes,
+                                                                  uint32_t bytes, const uint32_t values[][LANES],
+                                                                  const uint64_t *undefined, bool atomic)
+{
+    moment m = moment_of(w, r, atomic);
+    uint64_t base = r->base, last = r->size - bytes;
+    uint8_t *defined = r->defined;
+    cell *cells = r->cells;
+    for (; lanes; lanes &= lanes - 1) {
+        int lane = __builtin_ctzll(lanes);
+        uint64_t at = address[lane], dword = (at - base) / 4;
+        uint32_t words[4], mask = bytes < 4 ? BYTE_MASK(at, bytes) : 15u << 28;
+        if (at - base > last || !in_place(at, bytes)) return lanes;
+        for (uint32_t k = 0; 4 * k < bytes; k++) {
+            words[k] = values[k][lane];
+            if (cells) note_write(w, lane, r, cells + dword + k, at + 4 * k, mask, m);
+            if (!defined) continue;
+            uint8_t *d = &defined[dword + k];
+            *d = (uint8_t)(undefined[k] >> lane & 1 ? *d & ~(mask >> 28) : *d | mask >> 28);
+        }
+        memcpy((void *)at, words, bytes);
+    }
+    return 0;
+}
+
+uint64_t memory_read_lanes(wave *w, region *r, const uint64_t *address, uint64_t lanes, uint32_t bytes, uint32_t values[][LANES],
+                           uint64_t *undefined, bool atomic)
+{
+    if (!r || r->size < bytes) return lanes;
+    switch (bytes) {
+    case 1: return read_lanes(w, r, address, lanes, 1, values, undefined, atomic);
+    case 2: return read_lanes(w, r, address, lanes, 2, values, undefined, atomic);
+    case 4: return read_lanes(w, r, address, lanes, 4, values, undefined, atomic);
+    case 8: return read_lanes(w, r, address, lanes, 8, values, undefined, atomic);
+    case 12: return read_lanes(w, r, address, lanes, 12, values, undefined, atomic);
+    case 16: return read_lanes(w, r, address, lanes, 16, values, undefined, atomic);
+    default: return lanes;
+    }
+}
+
+uint64_t memory_write_lanes(wave *w, region *r, const uint64_t *address, uint64_t lanes, uint32_t bytes,
+                            const uint32_t values[][LANES], const uint64_t *undefined, bool atomic)
+{
+    if (!r || r->read_only || r->size < bytes) return lanes;
+    switch (bytes) {
+    case 1: return write_lanes(w, r, address, lanes, 1, values, undefined, atomic);
+    case 2: return write_lanes(w, r, address, lanes, 2, values, undefined, atomic);
+    case 4: return write_lanes(w, r, address, lanes, 4, values, undefined, atomic);
+    case 8: return write_lanes(w, r, address, lanes, 8, values, undefined, atomic);
+    case 12: return write_lanes(w, r, address, lanes, 12, values, undefined, atomic);
+    case 16: return write_lanes(w, r, address, lanes, 16, values, undefined, atomic);
+    default: return lanes;
+    }
 }

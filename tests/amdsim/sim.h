@@ -251,6 +251,9 @@ static inline uint64_t gather_lanes(const uint8_t hit[LANES])
     return mask;
 }
 
+#define EACH_LANE(lanes) \
+    for (uint64_t left_ = (lanes), lane = 0; left_ && (lane = (uint64_t)__builtin_ctzll(left_), 1); left_ &= left_ - 1)
+
 #define EXEC(w) ((w)->s64[S_EXEC / 2])
 #define VCC(w) ((w)->s64[S_VCC / 2])
 
@@ -313,6 +316,12 @@ void wait_restamp(wave *w); /* at a barrier: stores to LDS that are still under 
 uint32_t memory_read(wave *w, int lane, region *r, uint64_t address, uint32_t bytes, uint32_t *words, bool atomic);
 void memory_write(wave *w, int lane, region *r, uint64_t address, uint32_t bytes, const uint32_t *words, uint32_t undefined,
                   bool atomic);
+/* The same for the lanes of an instruction, in order, up to the first whose access is not plain: within r (which may be NULL), its
+ * dwords whole or a part of one. Gives the lanes that are left, from that one on. */
+uint64_t memory_read_lanes(wave *w, region *r, const uint64_t *address, uint64_t lanes, uint32_t bytes, uint32_t values[][LANES],
+                           uint64_t *undefined, bool atomic);
+uint64_t memory_write_lanes(wave *w, region *r, const uint64_t *address, uint64_t lanes, uint32_t bytes,
+                            const uint32_t values[][LANES], const uint64_t *undefined, bool atomic);
 region *memory_at(wave *w, int lane, uint64_t address, uint32_t bytes, region *last, bool write);
 
 #endif

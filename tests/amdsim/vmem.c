@@ -26,18 +26,18 @@ static uint32_t shaped(const mem_format *f, uint32_t value, uint32_t old)
     return value;
 }
 
-void load_result(wave *w, const inst *i, const mem_format *f, uint32_t values[][LANES], const uint64_t *undefined, uint64_t lanes)
+void load_result(wave *w, unsigned reg, const mem_format *f, uint32_t values[][LANES], const uint64_t *undefined, uint64_t lanes)
 {
     unsigned count = (f->bytes + 3u) / 4;
     for (unsigned k = 0; k < count; k++) {
-        uint32_t *d = w->v[i->dst.reg + k];
+        uint32_t *d = w->v[reg + k];
         if (f->bytes < 4)
             for (int l = 0; l < LANES; l++) values[k][l] = shaped(f, values[k][l], d[l]);
         if (lanes == w->all_lanes)
             memcpy(d, values[k], sizeof values[k]);
         else
             for (int l = 0; l < LANES; l++) d[l] = lanes >> l & 1 ? values[k][l] : d[l];
-        w->v_undef[i->dst.reg + k] = (w->v_undef[i->dst.reg + k] & ~lanes) | (undefined[k] & lanes);
+        w->v_undef[reg + k] = (w->v_undef[reg + k] & ~lanes) | (undefined[k] & lanes);
     }
 }
 
@@ -196,41 +196,47 @@ static region *region_for(wave *w, const inst *i, const mem_format *f, int lane,
 
 /* ---- The three kinds ---- */
 
-#define EACH_LANE(lanes) \
-    for (uint64_t left_ = (lanes), lane = 0; left_ && (lane = (uint64_t)__builtin_ctzll(left_), 1); left_ &= left_ - 1)
-
 static bool synchronises(const inst *i)
 {
     if (i->flags & M_SC1) return true;
     return !chip_now()->cdna3 && i->flags & M_GLC && !(i->flags & M_SLC);
 }
 
+static void load_lane(wave *w, const inst *i, const mem_format *f, const target *t, int lane, uint32_t values[][LANES],
+                      uint64_t *undefined, bool atomic)
+{
+    uint32_t words[4] = {0}, unknown;
+    uint64_t address = t->address[lane];
+    int space = space_of(f, t, address);
+    if (space == SCRATCH) {
+        unknown = scratch_read(w, lane, address & 0xffffffffu, f->bytes, words);
+    } else {
+        region *r = region_for(w, i, f, lane, space, &address, false);
+        unknown = memory_read(w, lane, r, address, f->bytes, words, atomic);
+    }
+    for (unsigned k = 0; k < (f->bytes + 3u) / 4; k++) {
+        values[k][lane] = words[k];
+        undefined[k] |= (uint64_t)(unknown >> k & 1) << lane;
+    }
+}
+
+/* Most instructions find all their lanes in the region that they met last; a lane that is not there is looked at alone. */
 static void load(wave *w, const inst *i, const mem_format *f, const target *t)
 {
     uint32_t values[4][LANES];
-    uint64_t undefined[4] = {0, 0, 0, 0};
+    uint64_t undefined[4] = {0, 0, 0, 0}, left = t->lanes;
     unsigned count = (f->bytes + 3u) / 4;
     bool atomic = synchronises(i);
     if (atomic) run_synchronise(w);
     EACH_LANE(t->dropped)
     for (unsigned k = 0; k < count; k++) values[k][lane] = 0;
-    EACH_LANE(t->lanes)
-    {
-        uint32_t words[4] = {0}, unknown;
-        uint64_t address = t->address[lane];
-        int space = space_of(f, t, address);
-        if (space == SCRATCH) {
-            unknown = scratch_read(w, (int)lane, address & 0xffffffffu, f->bytes, words);
-        } else {
-            region *r = region_for(w, i, f, (int)lane, space, &address, false);
-            unknown = memory_read(w, (int)lane, r, address, f->bytes, words, atomic);
-        }
-        for (unsigned k = 0; k < count; k++) {
-            values[k][lane] = words[k];
-            undefined[k] |= (uint64_t)(unknown >> k & 1) << lane;
-        }
+    while (left) {
+        if (!t->scratch) left = memory_read_lanes(w, i->cache, t->address, left, f->bytes, values, undefined, atomic);
+        if (!left) break;
+        load_lane(w, i, f, t, __builtin_ctzll(left), values, undefined, atomic);
+        left &= left - 1;
     }
-    load_result(w, i, f, values, undefined, t->lanes | t->dropped);
+    load_result(w, i->dst.reg, f, values, undefined, t->lanes | t->dropped);
 }
 
 /* Straight to LDS, at m0 plus the instruction's offset plus 4 bytes a lane; less than a dword is extended to one. With a buffer
@@ -261,28 +267,40 @@ static void load_to_lds(wave *w, const inst *i, const mem_format *f, const targe
 
 static uint32_t stored(const mem_format *f, uint32_t value) { return f->half == 2 ? value >> 16 : value; }
 
-static void store(wave *w, const inst *i, const mem_format *f, const target *t)
+static void store_lane(wave *w, const inst *i, const mem_format *f, const target *t, int lane, bool atomic)
 {
     unsigned count = (f->bytes + 3u) / 4, reg = i->src[1].reg;
+    uint32_t words[4], unknown = 0;
+    uint64_t address = t->address[lane];
+    int space = space_of(f, t, address);
+    for (unsigned k = 0; k < count; k++) {
+        words[k] = stored(f, w->v[reg + k][lane]);
+        unknown |= (uint32_t)(w->v_undef[reg + k] >> lane & 1) << k;
+    }
+    if (space == SCRATCH) {
+        scratch_write(w, lane, address & 0xffffffffu, f->bytes, words, unknown);
+        return;
+    }
+    if (unknown == (1u << count) - 1 && space == GLOBAL) /* some of several may be a struct's padding: undefined in memory */
+        fault(w, lane, "%c%u, which is stored, is an undefined register", reg >= ACC ? 'a' : 'v',
+              (reg + (unsigned)__builtin_ctz(unknown)) % ACC);
+    region *r = region_for(w, i, f, lane, space, &address, true);
+    memory_write(w, lane, r, address, f->bytes, words, unknown, atomic);
+}
+
+/* As load. Lanes of which nothing is defined are looked at alone too. */
+static void store(wave *w, const inst *i, const mem_format *f, const target *t)
+{
+    unsigned reg = i->src[1].reg;
+    uint64_t left = t->lanes, nothing = t->lanes;
     bool atomic = synchronises(i);
-    EACH_LANE(t->lanes)
-    {
-        uint32_t words[4], unknown = 0;
-        uint64_t address = t->address[lane];
-        int space = space_of(f, t, address);
-        for (unsigned k = 0; k < count; k++) {
-            words[k] = stored(f, w->v[reg + k][lane]);
-            unknown |= (uint32_t)(w->v_undef[reg + k] >> lane & 1) << k;
-        }
-        if (space == SCRATCH) {
-            scratch_write(w, (int)lane, address & 0xffffffffu, f->bytes, words, unknown);
-            continue;
-        }
-        if (unknown == (1u << count) - 1 && space == GLOBAL) /* some of several may be a struct's padding: undefined in memory */
-            fault(w, (int)lane, "%c%u, which is stored, is an undefined register", reg >= ACC ? 'a' : 'v',
-                  (reg + (unsigned)__builtin_ctz(unknown)) % ACC);
-        region *r = region_for(w, i, f, (int)lane, space, &address, true);
-        memory_write(w, (int)lane, r, address, f->bytes, words, unknown, atomic);
+    for (unsigned k = 0; k < (f->bytes + 3u) / 4; k++) nothing &= w->v_undef[reg + k];
+    bool plain = !t->scratch && !nothing && f->half != 2;
+    while (left) {
+        if (plain) left = memory_write_lanes(w, i->cache, t->address, left, f->bytes, w->v + reg, w->v_undef + reg, atomic);
+        if (!left) break;
+        store_lane(w, i, f, t, __builtin_ctzll(left), atomic);
+        left &= left - 1;
     }
     if (atomic) run_synchronise(w);
 }
@@ -306,7 +324,7 @@ static void atomic(wave *w, const inst *i, const mem_format *f, const target *t)
         for (unsigned k = 0; k < f->bytes / 4u; k++) values[k][lane] = old[k];
     }
     run_synchronise(w);
-    if (i->flags & M_GLC) load_result(w, i, f, values, undefined, t->lanes);
+    if (i->flags & M_GLC) load_result(w, i->dst.reg, f, values, undefined, t->lanes);
 }
 
 static void set_pending(wave *w, const inst *i, const mem_format *f)

@@ -27,8 +27,7 @@ mem_format *format_copy(const mem_format *f, int what, int space);
 run_fn vmem_run, lds_run;
 
 /* Loads' results and everything else that is not plain, for vmem and LDS. */
-void load_result(wave *w, const inst *i, const mem_format *f, uint32_t values[][LANES], const uint64_t *undefined,
-                 uint64_t lanes);
+void load_result(wave *w, unsigned reg, const mem_format *f, uint32_t values[][LANES], const uint64_t *undefined, uint64_t lanes);
 void need_defined(wave *w, uint64_t undefined, const char *use);
 void lane_atomic(wave *w, int lane, const mem_format *f, region *r, uint64_t address, const uint32_t *data, uint32_t *old);
 
