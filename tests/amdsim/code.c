@@ -242,11 +242,18 @@ kernel *code_kernel(code_object *code, const char *name)
 
 uint64_t code_symbol(const code_object *code, const char *name, uint64_t *size) { return elf_symbol(code->elf, name, size); }
 
+inst *inst_new(void)
+{
+    inst *i = aligned_alloc(_Alignof(inst), sizeof *i);
+    *i = (inst){0};
+    return i;
+}
+
 /* A dword that does not decode stays an instruction: it is a fault only if it is reached. */
 static inst *decode(const code_object *code, uint64_t address)
 {
     char text[512];
-    inst *i = calloc(1, sizeof *i);
+    inst *i = inst_new();
     uint64_t left = code->text_end - address;
     size_t bytes = disassemble(code->image + address, left, text, sizeof text);
     i->address = address;

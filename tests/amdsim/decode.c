@@ -343,7 +343,7 @@ void decode_text(inst *i, const char *text, const chip *chip)
     if (second) *second = '\0';
     decode_single(i, copy, chip);
     if (second && !i->why_not) {
-        i->pair = calloc(1, sizeof *i->pair);
+        i->pair = inst_new();
         decode_single(i->pair, second + 4, chip);
         i->why_not = i->pair->why_not;
         i->run = valu_run_pair;

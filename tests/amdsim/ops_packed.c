@@ -77,7 +77,7 @@ static void run_iu(wave *w, const inst *i)
 
 static inst *mixed_sources(const inst *i)
 {
-    inst *m = malloc(sizeof *m);
+    inst *m = inst_new();
     *m = *i;
     for (int k = 0; k < 3; k++) {
         operand *o = &m->src[k];

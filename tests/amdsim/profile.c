@@ -132,18 +132,40 @@ static uint32_t lds_cycles(const uint32_t *address, uint32_t words, uint64_t lan
     return most + (used != 0);
 }
 
+/* Lanes in groups of 128 bytes. `best`: cycles if no bank had two words. */
+static void lds_pattern_cycles(lds_pattern *p, const uint32_t *address, uint32_t bytes, uint64_t lanes)
+{
+    uint32_t words = (bytes + 3) / 4, group = 32 / words;
+    memcpy(p->address, address, sizeof p->address);
+    p->lanes = lanes;
+    p->cycles = p->best = 0;
+    for (uint32_t begin = 0; begin < LANES && lanes >> begin; begin += group) {
+        uint64_t part = lanes & ((1ull << group) - 1) << begin;
+        p->cycles += lds_cycles(address, words, part);
+        p->best += part != 0;
+    }
+}
+
+/* Whether the same lanes access the same places, all moved by the same number of words: then the banks clash as often. */
+static bool same_pattern(const lds_pattern *p, const uint32_t *address, uint64_t lanes)
+{
+    if (lanes != p->lanes) return false;
+    uint32_t first = (uint32_t)__builtin_ctzll(lanes), moved = address[first] - p->address[first];
+    uint8_t differs[LANES];
+    for (int l = 0; l < LANES; l++) differs[l] = address[l] - p->address[l] != moved;
+    return moved % 4 == 0 && !(gather_lanes(differs) & lanes);
+}
+
+/* An instruction in a loop mostly repeats its pattern, so that its cycles are remembered. */
 void profile_lds(wave *w, const inst *i, const uint32_t *address, uint32_t bytes, uint64_t lanes)
 {
     amdsim_counts *c = &w->kernel->profile->counts;
-    uint32_t words = (bytes + 3) / 4, group = 32 / words, cycles = 0, best = 0;
+    if (!lanes) return;
+    if (!i->pattern) ((inst *)i)->pattern = calloc(1, sizeof *i->pattern);
+    if (!same_pattern(i->pattern, address, lanes)) lds_pattern_cycles(i->pattern, address, bytes, lanes);
     c->lds_bytes += (uint64_t)__builtin_popcountll(lanes) * bytes;
-    for (uint32_t begin = 0; begin < LANES && lanes >> begin; begin += group) {
-        uint64_t part = lanes & ((1ull << group) - 1) << begin;
-        cycles += lds_cycles(address, words, part);
-        best += part != 0;
-    }
-    c->lds_conflicts += cycles - best;
-    c->cycles[i->unit] += cycles;
+    c->lds_conflicts += i->pattern->cycles - i->pattern->best;
+    c->cycles[i->unit] += i->pattern->cycles;
 }
 
 void profile_permutation(wave *w, const inst *i) { w->kernel->profile->counts.cycles[i->unit] += w->kernel->wave_size / 32; }

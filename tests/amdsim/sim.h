@@ -122,26 +122,35 @@ enum unit {
     UNITS
 };
 
+/* Where lanes accessed LDS, and the cycles of it: profile.c. */
+typedef struct lds_pattern {
+    uint64_t lanes;
+    uint32_t address[LANES], cycles, best;
+} lds_pattern;
+
+/* What every instruction needs comes first: a cache line of the processor that runs this. */
 struct inst {
-    run_fn *run;
-    const op_row *op;
+    _Alignas(64) run_fn *run;
     lane_fn *lanes;
-    operand dst, dst2, src[4];
+    const op_row *op;
+    uint64_t next;                 /* in the code object */
     uint8_t sources, unit, cycles; /* cycles: modelled, of the unit, at issue */
-    uint16_t flags;                /* M_... below */
+    uint8_t omod, dst_sel, dst_keep;
+    uint16_t flags;    /* M_... below */
+    const int8_t *dpp; /* lane to read, -1 none */
+    inst *pair;        /* VOPD's second half */
+    region *cache;
+    operand dst, src[4], dst2;
     int32_t offset, offset2;
     uint32_t option;                         /* of one instruction: a swizzle, a mode, cbsz/abid/blgp */
     uint32_t sel_lo, sel_hi, neg_lo, neg_hi; /* VOP3P */
-    uint8_t omod, dst_sel, dst_keep;
-    const int8_t *dpp; /* lane to read, -1 none */
     uint64_t dpp_mask;
     bool dpp_zero, dpp_inactive;
-    inst *pair;             /* VOPD's second half */
-    const void *format;     /* of memory and matrix instructions: a row of their tables */
-    uint64_t address, next; /* in the code object */
+    const void *format; /* of memory and matrix instructions: a row of their tables */
+    lds_pattern *pattern;
+    uint64_t address; /* in the code object */
     char *text;
     const char *why_not; /* an instruction that can't run */
-    region *cache;
 };
 enum { M_GLC = 1, M_SC1 = 2, M_OFFEN = 8, M_IDXEN = 16, M_LDS = 32, M_CLAMP = 64, M_GDS = 128, M_FLUSH32 = 256, M_SLC = 512 };
 
@@ -181,6 +190,7 @@ code_object *code_load(const void *bundle);
 kernel *code_kernel(code_object *code, const char *name);
 uint64_t code_symbol(const code_object *code, const char *name, uint64_t *size);
 const inst *code_decode(code_object *code, uint64_t address);
+inst *inst_new(void); /* all zero */
 
 /* ---- A run ---- */
 

@@ -354,7 +354,7 @@ void valu_run_pair(wave *w, const inst *i)
 /* The instruction as it is for one half: each source's half chosen by op_sel or op_sel_hi. */
 static inst *half_of(const inst *i, int h)
 {
-    inst *part = aligned_alloc(64, (sizeof *part + 63) / 64 * 64);
+    inst *part = inst_new();
     bool wide = i->op->flags & OP_PACKED32;
     uint32_t sel = h ? i->sel_hi : i->sel_lo, negate = h ? i->neg_hi : i->neg_lo;
     *part = *i;
