@@ -97,7 +97,9 @@ static region *fill_kernarg(launch *l, const void *packed)
 {
     const kernel *k = l->kernel;
     size_t size = k->kernarg_size ? k->kernarg_size : 8;
-    l->kernarg = calloc(1, size + 64);
+    const size_t room = (size + 64 + 255) / 256 * 256; /* at a cache line's begin, as the figures depend on it */
+    l->kernarg = aligned_alloc(256, room);
+    memset(l->kernarg, 0, room);
     memcpy(l->kernarg, packed, kernel_explicit_bytes(k));
     for (int a = 0; a < k->argument_count; a++) {
         const kernel_argument *g = &k->arguments[a];
