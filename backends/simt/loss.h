@@ -60,6 +60,9 @@ struct pair_any {
     }
 };
 
+template <class F, class G> TRINE_DEVICE void as_pair(const F &f, G g) { g(f); }
+template <class G> TRINE_DEVICE void as_pair(const pair_any &f, G g) { f.visit(g); }
+
 struct f_pair_loss {
     pair_any pair;
     template <class T, int V>
@@ -72,15 +75,16 @@ struct f_pair_loss {
     }
 };
 
-/* One dloss for all elements, or one each. */
-struct f_pair_slope {
-    pair_any pair;
+/* One dloss for all elements, or one each. F: any of them, or a single one: slopes of kl don't depend on x, which its kernels then
+ * don't read. */
+template <class F> struct f_pair_slope {
+    F pair;
     float weight;
     const float *dloss;
     template <class T, int V> TRINE_DEVICE_METHOD void operator()(pack<T, V> &dx, const pack<T, V> &x, const pack<T, V> &t) const
     {
         const float scale = weight * *dloss;
-        pair.visit([&](const auto &f) {
+        as_pair(pair, [&](const auto &f) {
 #pragma unroll
             for (int j = 0; j < V; j++) dx.at[j] = from_f32<T>(scale * f.slope(to_f32(x.at[j]), to_f32(t.at[j])));
         });
@@ -88,7 +92,7 @@ struct f_pair_slope {
     template <class T, int V>
     TRINE_DEVICE_METHOD void operator()(pack<T, V> &dx, const pack<T, V> &x, const pack<T, V> &t, const pack<float, V> &g) const
     {
-        pair.visit([&](const auto &f) {
+        as_pair(pair, [&](const auto &f) {
 #pragma unroll
             for (int j = 0; j < V; j++) dx.at[j] = from_f32<T>(g.at[j] * f.slope(to_f32(x.at[j]), to_f32(t.at[j])));
         });
@@ -107,27 +111,17 @@ template <class F> struct add_pairs {
 template <class F> TRINE_DEVICE add_pairs<F> pairs_of(const F &f) { return add_pairs<F>{f}; }
 
 /* A kind of reduce_ops.h. */
-template <class T> struct reduce_pair {
-    using element = T;
-    enum { inputs = 2, column_bytes = 16 };
-    const T *in[2];
-    sum_output out;
+template <class T> struct reduce_pair : sum_kind<T, 2> {
     pair_any pair;
-    using state = float;
     template <class F> TRINE_DEVICE_METHOD void choose(F f) const
     {
         pair.visit([&](const auto &loss) { f(pairs_of(loss)); });
     }
-    static TRINE_DEVICE_METHOD state start() { return 0.0f; }
-    TRINE_DEVICE_METHOD void add(state &s, T x, T t, int64_t index) const
+    TRINE_DEVICE_METHOD void add(float &s, T x, T t, int64_t index) const
     {
         choose([&](const auto &chosen) { chosen.add(s, x, t, index); });
     }
-    static TRINE_DEVICE_METHOD state merge(state a, state b) { return target::add_rn(a, b); }
-    static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
-    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { out.write(s, offset); }
 };
-
 template <class T> constexpr bool reduce_chooses<reduce_pair<T>> = true;
 
 /* What a sum is divided by. */
@@ -149,17 +143,17 @@ template <class Args> inline trine_status pair_forward(trine_call *call, const A
         }
         const trine_reduction r = trine_reduction_make(&a->x, &a->target, &a->loss, TRINE_AXIS_ALL, 0);
         const sum_output out = {a->loss.data, TRINE_F32, loss_divisor(a->x, a->reduction), false};
-        return run_rows(call, reduce_pair<T>{{data_of<T>(a->x), data_of<T>(a->target)}, out, pair}, r);
+        return run_rows(call, reduce_pair<T>{{{data_of<T>(a->x), data_of<T>(a->target)}, out}, pair}, r);
     });
 }
 
-template <class Args> inline trine_status pair_backward(trine_call *call, const Args *a, const pair_any &pair)
+template <class F, class Args> inline trine_status pair_backward(trine_call *call, const Args *a, const F &pair)
 {
     call->variant = target::variant;
     TRINE_END_OF_QUERY(call, 0);
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        const f_pair_slope slope = {pair, 1.0f / loss_divisor(a->x, a->reduction), data_of<float>(a->dloss)};
+        const f_pair_slope<F> slope = {pair, 1.0f / loss_divisor(a->x, a->reduction), data_of<float>(a->dloss)};
         if (a->reduction != TRINE_LOSS_NONE) return map<T, T, T>(call, slope, a->dx, a->x, a->target);
         return map<T, T, T, float>(call, slope, a->dx, a->x, a->target, a->dloss);
     });
@@ -188,7 +182,7 @@ extern "C" trine_status TRINE_BACKEND_FN(kl_div)(trine_call *call, const trine_k
 }
 extern "C" trine_status TRINE_BACKEND_FN(kl_div_backward)(trine_call *call, const trine_kl_div_backward_args *a)
 {
-    return simt::pair_backward(call, a, simt::pair_any{a->log_target ? simt::PAIR_KL_LOG : simt::PAIR_KL, 0});
+    return a->log_target ? simt::pair_backward(call, a, simt::pair_kl_log{}) : simt::pair_backward(call, a, simt::pair_kl{});
 }
 
 extern "C" trine_status TRINE_BACKEND_FN(cross_entropy)(trine_call *call, const trine_cross_entropy_args *a)

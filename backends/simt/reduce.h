@@ -14,17 +14,17 @@ inline sum_output output_of(const trine_tensor &y, const trine_reduction &r, boo
     return sum_output{y.data, y.dtype, mean ? float(r.rows.numel * r.n) : 1.0f, root};
 }
 
-enum sum_kind { SUM, MEAN, NORM_L1, NORM_L2 };
+enum sum_op { SUM, MEAN, NORM_L1, NORM_L2 };
 
-inline trine_status reduce_sums(trine_call *call, const trine_reduce_args *a, sum_kind what)
+inline trine_status reduce_sums(trine_call *call, const trine_reduce_args *a, sum_op what)
 {
     const trine_reduction r = trine_reduction_make(&a->x, &a->x, &a->y, a->axis, 0);
     return visit_floats(call, a->x.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         const T *x = data_of<T>(a->x);
         const sum_output out = output_of(a->y, r, what == MEAN, what == NORM_L2);
-        const sum_terms terms = what == NORM_L1 ? TERMS_ABSOLUTE : what == NORM_L2 ? TERMS_SQUARED : TERMS_PLAIN;
-        return reduce(call, reduce_sum<T>{{x}, out, terms}, r);
+        if (what == NORM_L1 || what == NORM_L2) return reduce(call, reduce_norm<T>{{{x}, out}, what == NORM_L2}, r);
+        return reduce(call, reduce_sum<T>{{{x}, out}}, r);
     });
 }
 
@@ -33,7 +33,7 @@ inline trine_status reduce_dots(trine_call *call, const trine_dot_args *a)
     const trine_reduction r = trine_reduction_make(&a->a, &a->b, &a->y, a->axis, 0);
     return visit_floats(call, a->a.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
-        return reduce(call, reduce_dot<T>{{data_of<T>(a->a), data_of<T>(a->b)}, output_of(a->y, r, false, false)}, r);
+        return reduce(call, reduce_dot<T>{{{data_of<T>(a->a), data_of<T>(a->b)}, output_of(a->y, r, false, false)}}, r);
     });
 }
 

@@ -45,59 +45,52 @@ struct sum_output {
     }
 };
 
-enum sum_terms { TERMS_PLAIN, TERMS_ABSOLUTE, TERMS_SQUARED };
+/* What all kinds that are sums of f32 terms share. */
+template <class T, int inputs_> struct sum_kind {
+    using element = T;
+    enum { inputs = inputs_, column_bytes = 16 };
+    const T *in[inputs_];
+    sum_output out;
+    using state = float;
+    static TRINE_DEVICE_METHOD state start() { return 0.0f; }
+    static TRINE_DEVICE_METHOD state merge(state a, state b) { return target::add_rn(a, b); }
+    static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
+    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { out.write(s, offset); }
+};
 
-template <sum_terms terms> struct add_terms {
+template <class T> struct reduce_sum : sum_kind<T, 1> {
+    static TRINE_DEVICE_METHOD void add(float &s, T x, int64_t) { s = target::add_rn(s, to_f32(x)); }
+};
+
+template <class T> struct reduce_dot : sum_kind<T, 2> {
+    static TRINE_DEVICE_METHOD void add(float &s, T a, T b, int64_t) { s = target::fma_rn(to_f32(a), to_f32(b), s); }
+};
+
+/* sum |x| or sum x^2 */
+template <bool squared> struct add_magnitudes {
     enum { inputs = 1 };
     using state = float;
     template <class T> static TRINE_DEVICE_METHOD void add(state &s, T x, int64_t)
     {
         const float v = to_f32(x);
-        s = terms == TERMS_SQUARED ? target::fma_rn(v, v, s)
-                                   : target::add_rn(s, terms == TERMS_ABSOLUTE ? __builtin_fabsf(v) : v);
+        s = squared ? target::fma_rn(v, v, s) : target::add_rn(s, __builtin_fabsf(v));
     }
 };
-
-/* sum x, sum |x|, sum x^2 */
-template <class T> struct reduce_sum {
-    using element = T;
-    enum { inputs = 1, column_bytes = 16 };
-    const T *in[1];
-    sum_output out;
-    sum_terms terms;
-    using state = float;
+template <class T> struct reduce_norm : sum_kind<T, 1> {
+    bool squared;
     template <class F> TRINE_DEVICE_METHOD void choose(F f) const
     {
-        switch (terms) {
-        case TERMS_ABSOLUTE: return f(add_terms<TERMS_ABSOLUTE>{});
-        case TERMS_SQUARED: return f(add_terms<TERMS_SQUARED>{});
-        default: return f(add_terms<TERMS_PLAIN>{});
-        }
+        if (squared)
+            f(add_magnitudes<true>{});
+        else
+            f(add_magnitudes<false>{});
     }
-    static TRINE_DEVICE_METHOD state start() { return 0.0f; }
-    TRINE_DEVICE_METHOD void add(state &s, T x, int64_t index) const
+    TRINE_DEVICE_METHOD void add(float &s, T x, int64_t index) const
     {
         choose([&](const auto &chosen) { chosen.add(s, x, index); });
     }
-    static TRINE_DEVICE_METHOD state merge(state a, state b) { return target::add_rn(a, b); }
-    static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
-    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { out.write(s, offset); }
 };
-
-template <class T> constexpr bool reduce_chooses<reduce_sum<T>> = true;
-
-template <class T> struct reduce_dot {
-    using element = T;
-    enum { inputs = 2, column_bytes = 16 };
-    const T *in[2];
-    sum_output out;
-    using state = float;
-    static TRINE_DEVICE_METHOD state start() { return 0.0f; }
-    TRINE_DEVICE_METHOD void add(state &s, T a, T b, int64_t) const { s = target::fma_rn(to_f32(a), to_f32(b), s); }
-    static TRINE_DEVICE_METHOD state merge(state a, state b) { return target::add_rn(a, b); }
-    static TRINE_DEVICE_METHOD state shuffled(state s, int mask) { return target::shuffle_xor(s, mask); }
-    TRINE_DEVICE_METHOD void write(state s, int64_t offset) const { out.write(s, offset); }
-};
+template <class T> constexpr bool reduce_chooses<reduce_norm<T>> = true;
 
 /* ---- The largest, by integer keys: a larger key is a larger element, NaN is the largest of all. ---- */
 
