@@ -63,6 +63,14 @@ F32_OP(sub, a[i] - b[i])
 F32_OP(mul, a[i] * b[i])
 F32_OP(div, a[i] / b[i])
 
+/* Asks for what a put of one f32 input will come to, on Intel's processors: the store's line is streamed, and unasked reads leave its bus
+ * idle (Granite Rapids, scale of 512 MB: 30.5 to 20 to 24 ms; two inputs gain nothing, 16 bits lose). */
+LANES_INLINE void put_ask(const char *from)
+{
+    enum { AHEAD = 8192, LINES = LANES_PUT * 4 / 64 };
+    lanes_ask(from + AHEAD, LINES);
+}
+
 /* From registers to registers, n a multiple of LANES_PUT: a way through spans takes up to twice the instructions. put_by: b is a
  * number. */
 #define PUT_OP(name, op) \
@@ -74,7 +82,10 @@ F32_OP(div, a[i] / b[i])
     { \
         f32x16 all; \
         for (int k = 0; k < LANES; k++) all[k] = b; /* lanes_of would lose the sign of 0 */ \
-        LANES_PUT_EACH(dtype, y, n, stream, op(lanes_load(a, type_, i), all)); \
+        if (dtype == TRINE_F32 && prefers_l2()) \
+            LANES_PUT_AS(TRINE_F32, y, n, stream, put_ask(a + at_ * 4), op(lanes_load(a, type_, i), all)) \
+        else \
+            LANES_PUT_EACH(dtype, y, n, stream, op(lanes_load(a, type_, i), all)); \
     }
 #define PLUS(a, b) ((a) + (b))
 #define MINUS(a, b) ((a) - (b))
