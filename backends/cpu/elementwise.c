@@ -63,11 +63,11 @@ F32_OP(sub, a[i] - b[i])
 F32_OP(mul, a[i] * b[i])
 F32_OP(div, a[i] / b[i])
 
-/* Asks for what a put of one f32 input will come to, on Intel's processors: the store's line is streamed, and unasked reads leave its bus
- * idle (Granite Rapids, scale of 512 MB: 30.5 to 20 to 24 ms; two inputs gain nothing, 16 bits lose). */
+/* Asks for what a put of one f32 input will come to, which is done on Intel's processors alone (Granite Rapids, scale of 512 MB: 30.5 to
+ * 24 ms; two inputs gain nothing, 16 bits lose: docs/cpu-memory.md). */
 LANES_INLINE void put_ask(const char *from)
 {
-    enum { AHEAD = 8192, LINES = LANES_PUT * 4 / 64 };
+    enum { AHEAD = 8192, LINES = LANES_PUT * (int)sizeof(float) / 64 };
     lanes_ask(from + AHEAD, LINES);
 }
 
@@ -83,7 +83,7 @@ LANES_INLINE void put_ask(const char *from)
         f32x16 all; \
         for (int k = 0; k < LANES; k++) all[k] = b; /* lanes_of would lose the sign of 0 */ \
         if (dtype == TRINE_F32 && prefers_l2()) \
-            LANES_PUT_AS(TRINE_F32, y, n, stream, put_ask(a + at_ * 4), op(lanes_load(a, type_, i), all)) \
+            LANES_PUT_AS(TRINE_F32, y, n, stream, put_ask(a + at_ * lanes_size(type_)), op(lanes_load(a, type_, i), all)) \
         else \
             LANES_PUT_EACH(dtype, y, n, stream, op(lanes_load(a, type_, i), all)); \
     }
