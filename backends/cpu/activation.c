@@ -189,6 +189,8 @@ typedef void (*slope_fn)(float alpha, float *dx, const float *x, const float *dy
     for (int64_t i = 0; i < n; i += LANES_PUT) { \
         float in[LANES_PUT], in_dy[LANES_PUT], out[LANES_PUT]; \
         for (int half = 0; half < LANES_PUT; half += LANES) { \
+            if (asks) lanes_ask_at(from, type, i + half, ASK_NEAR); \
+            if (asks && (slopes)) lanes_ask_at(dy, type, i + half, ASK_NEAR); \
             const f32x16 v = lanes_load(from, type, i + half), w = (slopes) ? lanes_load(dy, type, i + half) : v; \
             memcpy(in + half, &v, sizeof v); \
             memcpy(in_dy + half, &w, sizeof w); \
@@ -203,6 +205,7 @@ typedef void (*slope_fn)(float alpha, float *dx, const float *x, const float *dy
     static __attribute__((unused)) void name(float alpha, char *y, const char *from, const char *dy, trine_dtype dtype, \
                                              int64_t n, bool stream) \
     { \
+        const bool asks = prefers_l2(); \
         (void)alpha, (void)dy; \
         if (dtype == TRINE_F32) \
             PUT_AS(TRINE_F32, formula, slopes) \

@@ -79,12 +79,12 @@ LANES_INLINE void dyt_tanh(f32x16 *v, f32x16 *slope, int count)
 LANES_INLINE void forward_put_some(char *y, const char *x, trine_dtype dtype, f32x16 alpha, const float *gamma, const float *beta,
                                    int64_t i, bool stream, int count)
 {
+    const char *const next = x + i * lanes_size(dtype) + ask_distance(DYT_AHEAD);
     f32x16 v[DYT_VECTORS];
-    lanes_ask(x + i * lanes_size(dtype) + DYT_AHEAD, (int)lanes_size(dtype) * count / 4);
     DYT_EACH(v[k] = alpha * lanes_load(x, dtype, i + LANES * k));
     dyt_tanh(v, NULL, count);
     DYT_EACH(v[k] = lanes_fma(lanes_load(gamma, TRINE_F32, i + LANES * k), v[k], lanes_load(beta, TRINE_F32, i + LANES * k)));
-    for (int k = 0; k < count; k += 2) lanes_put(y + (i + LANES * k) * lanes_size(dtype), dtype, v[k], v[k + 1], stream);
+    lanes_put_asking(y + i * lanes_size(dtype), dtype, v, count, stream, &next, 1);
 }
 
 /* n: a multiple of LANES_PUT. */

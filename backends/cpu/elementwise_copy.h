@@ -24,15 +24,15 @@ static void copy_bits(const void *context, char *const *p, const int64_t *step, 
     for (int64_t i = 0; i < n; i++) memcpy(p[0] + i * step[0] * size, p[1] + i * step[1] * size, (size_t)size);
 }
 
-/* Bytes from what is read to what is asked for meanwhile. */
+/* Bytes from what is read to what is asked for meanwhile, not on Intel. */
 enum { COPY_AHEAD = 4096 };
 
 /* n elements, a multiple of LANES_PUT, from registers to registers. */
 #define COPY_PUT(name, from) \
     static void copy_put_##name(char *y, const char *x, trine_dtype to, int64_t n, bool stream) \
     { \
-        LANES_PUT_DOING(to, y, n, stream, span_prefetch(x + at_ * lanes_size(from) + COPY_AHEAD, LANES_PUT * lanes_size(from)), \
-                        lanes_load(x, from, i)); \
+        const int64_t ahead = ask_distance(COPY_AHEAD); \
+        LANES_PUT_ASKING(to, y, n, stream, lanes_ask_at(x, from, i, ahead), lanes_load(x, from, i)); \
     }
 COPY_PUT(f32, TRINE_F32)
 COPY_PUT(f16, TRINE_F16)
@@ -52,10 +52,13 @@ static void copy_put(char *y, const char *x, const copy_context *c, int64_t n, b
 enum { FP8_LINE = 4 * LANES };
 LANES_INLINE void copy_eights_of(char *y, const char *x, trine_dtype from, trine_dtype to, int64_t n, bool stream)
 {
+    const int64_t ahead = ask_distance(COPY_AHEAD);
     for (int64_t i = 0; i < n; i += FP8_LINE) {
         f32x16 v[4];
-        span_prefetch(x + i * lanes_size(from) + COPY_AHEAD, FP8_LINE * lanes_size(from));
-        for (int k = 0; k < 4; k++) v[k] = lanes_load(x, from, i + LANES * k);
+        for (int k = 0; k < 4; k++) {
+            lanes_ask_at(x, from, i + LANES * k, ahead);
+            v[k] = lanes_load(x, from, i + LANES * k);
+        }
         fp8_lanes_put(y + i, v, to, stream);
     }
 }

@@ -44,8 +44,7 @@ LANES_INLINE f32x16 powers_and_sums(const lanes_input *from, trine_dtype dtype, 
     f32x16 sum[POWERS] = {{0}, {0}, {0}, {0}}, v[POWERS];
     int64_t i = 0;
     for (; i + POWERS * LANES <= n; i += POWERS * LANES) {
-        lanes_ahead(in, 1, i);
-        POWERS_EACH(v[k] = lanes_load(x, dtype, i + LANES * k));
+        POWERS_EACH((lanes_ahead(in, 1, i, k), v[k] = lanes_load(x, dtype, i + LANES * k)));
         powers_of(v, base);
         if (y) POWERS_EACH(memcpy(y + i + LANES * k, &v[k], sizeof v[k]));
         POWERS_EACH(sum[k] += v[k]);

@@ -268,6 +268,15 @@ LANES_INLINE uint32_t lanes_bits_of(uint16_t mask)
 
 /* ---- Passes ---- */
 
+/* Whether the elements [i, i + LANES) are the first of a line's worth, counted from element 0. */
+LANES_INLINE bool lanes_begin_line(trine_dtype dtype, int64_t i) { return i * lanes_size(dtype) % 64 == 0; }
+
+/* Asks the L2 cache for what lies `ahead` bytes behind the elements [i, i + LANES), once a line. */
+LANES_INLINE void lanes_ask_at(const char *from, trine_dtype dtype, int64_t i, int64_t ahead)
+{
+    if (lanes_begin_line(dtype, i)) __builtin_prefetch(from + i * lanes_size(dtype) + ahead, 0, 2);
+}
+
 /* Straight lines of 4, 2 and 1: a loop would take as long as the pass. */
 LANES_INLINE void lanes_ask(const char *from, int lines)
 {
@@ -278,9 +287,11 @@ LANES_INLINE void lanes_ask(const char *from, int lines)
     if (lines & 1) ask_for_line(from + (lines & 6) * 64);
 }
 
-LANES_INLINE void lanes_ahead(const lanes_input *in, int inputs, int64_t i)
+/* What a pass asks for before vector k of the block that begins with element i: a line of each input, while the block has some. */
+LANES_INLINE void lanes_ahead(const lanes_input *in, int inputs, int64_t i, int k)
 {
-    for (int k = 0; k < inputs; k++) lanes_ask(in->ahead[k] + i * in->lines, in->lines);
+    ask_in_order();
+    for (int input = 0; input < inputs && k < in->lines; input++) ask_for_line(in->ahead[input] + i * in->lines + 64 * k);
 }
 
 LANES_INLINE f32x16 lanes_take(const lanes_input *in, int k, trine_dtype dtype, bool keep, int64_t i)
@@ -319,9 +330,9 @@ LANES_INLINE f32x16 lanes_take_part(const lanes_input *in, int k, trine_dtype dt
         f32x16 s[4] = {{0}, {0}, {0}, {0}}; \
         int64_t i = 0; \
         for (; i + LANES_BLOCK <= in->n; i += LANES_BLOCK) { \
-            lanes_ahead(in, inputs, i); \
             _Pragma("GCC unroll 4") for (int k = 0; k < 4; k++) \
             { \
+                lanes_ahead(in, inputs, i, k); \
                 const f32x16 a = lanes_take(in, 0, dtype, keep, i + LANES * k); \
                 s[k] = name##_more(s[k], a, (inputs) > 1 ? lanes_take(in, 1, dtype, keep, i + LANES * k) : a, about); \
             } \
@@ -349,9 +360,9 @@ LANES_INLINE float lanes_most_of(const lanes_input *from, trine_dtype dtype, boo
     int64_t i = 0;
     for (int k = 0; k < 4; k++) best[k] = lanes_of(-INFINITY);
     for (; i + LANES_BLOCK <= in->n; i += LANES_BLOCK) {
-        lanes_ahead(in, 1, i);
 #pragma GCC unroll 4
         for (int k = 0; k < 4; k++) {
+            lanes_ahead(in, 1, i, k);
             const f32x16 a = lanes_take(in, 0, dtype, keep, i + LANES * k);
             best[k] = lanes_larger(turned ? -a : a, best[k]);
             sum[k] += a;

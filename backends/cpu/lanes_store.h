@@ -90,11 +90,13 @@ LANES_INLINE void lanes_turns_of_bf16(f32x16 v[2], const void *from)
     v[1] = (f32x16)_mm512_and_si512(both, _mm512_set1_epi32((int)0xffff0000u));
 }
 
+LANES_INLINE void lanes_put_f32(void *to, f32x16 a, bool stream) { lanes_put_line(to, (__m512i)a, stream); }
+
 LANES_INLINE void lanes_put(void *to, trine_dtype dtype, f32x16 a, f32x16 b, bool stream)
 {
     if (dtype == TRINE_F32) {
-        lanes_put_line(to, (__m512i)a, stream);
-        lanes_put_line((char *)to + 64, (__m512i)b, stream);
+        lanes_put_f32(to, a, stream);
+        lanes_put_f32((char *)to + 64, b, stream);
     } else if (dtype == TRINE_BF16) {
         lanes_put_line(to, lanes_bf16_of(a, b), stream);
     } else {
@@ -139,25 +141,50 @@ LANES_INLINE __m256i lanes_halves_of(trine_dtype dtype, const __m256 *x)
     return _mm256_permute4x64_epi64(_mm256_packus_epi32(lanes_round_bf16(a), lanes_round_bf16(b)), 0xd8);
 }
 
+LANES_INLINE void lanes_put_f32(void *to, f32x16 a, bool stream)
+{
+    __m256 x[2];
+    memcpy(x, &a, sizeof a);
+    for (int k = 0; k < 2; k++) lanes_put_half((char *)to + 32 * k, _mm256_castps_si256(x[k]), stream);
+}
+
 LANES_INLINE void lanes_put(void *to, trine_dtype dtype, f32x16 a, f32x16 b, bool stream)
 {
     __m256 x[4];
-    memcpy(x, &a, sizeof a);
-    memcpy(x + 2, &b, sizeof b);
     if (dtype == TRINE_F32) {
-        for (int k = 0; k < 4; k++) lanes_put_half((char *)to + 32 * k, _mm256_castps_si256(x[k]), stream);
+        lanes_put_f32(to, a, stream);
+        lanes_put_f32((char *)to + 64, b, stream);
         return;
     }
+    memcpy(x, &a, sizeof a);
+    memcpy(x + 2, &b, sizeof b);
     for (int k = 0; k < 2; k++) lanes_put_half((char *)to + 32 * k, lanes_halves_of(dtype, x + 2 * k), stream);
 }
 
 #else
 enum { LANES_PUTS = 0 };
+LANES_INLINE void lanes_put_f32(void *to, f32x16 a, bool stream) { (void)to, (void)a, (void)stream; }
 LANES_INLINE void lanes_put(void *to, trine_dtype dtype, f32x16 a, f32x16 b, bool stream)
 {
     (void)to, (void)dtype, (void)a, (void)b, (void)stream;
 }
 #endif
+
+/* Puts `count` vectors, an even number, and before each line asks for one of each input: of those from next[k] on. */
+LANES_INLINE void lanes_put_asking(char *to, trine_dtype dtype, const f32x16 *v, int count, bool stream, const char *const *next,
+                                   int inputs)
+{
+    const int lines = (int)lanes_size(dtype) * count / 4;
+#pragma GCC unroll 4
+    for (int line = 0; line < lines; line++) {
+        ask_in_order();
+        for (int k = 0; k < inputs; k++) ask_for_line(next[k] + 64 * line);
+        if (dtype == TRINE_F32)
+            lanes_put_f32(to + 64 * line, v[line], stream);
+        else
+            lanes_put(to + 64 * line, dtype, v[2 * line], v[2 * line + 1], stream);
+    }
+}
 
 /* Elements that may be put from `to` on: whole lines, from a line on. 0: the *m ones before it, or behind the last, go by a span. */
 static inline int64_t lanes_to_put(bool put, const char *to, trine_dtype dtype, int64_t left, int64_t *m)
@@ -171,29 +198,30 @@ static inline int64_t lanes_to_put(bool put, const char *to, trine_dtype dtype, 
 }
 
 /* Puts n elements, a multiple of LANES_PUT, of `value`, an expression in int64_t i that gives the elements [i, i + LANES), and in
- * type_, the dtype as a constant; with a loop of its own for each dtype. */
-#define LANES_PUT_AS(type, to, n, stream, statement, value) \
+ * type_, the dtype as a constant; with a loop of its own for each dtype. `asks` comes before each value: a statement in i, too, that
+ * asks memory for a line at most. */
+#define LANES_PUT_AS(type, to, n, stream, asks, value) \
     _Pragma("GCC unroll 2") for (int64_t at_ = 0; at_ < (n); at_ += LANES_PUT) \
     { \
         const trine_dtype type_ = type; \
-        statement; \
         f32x16 v_[2]; \
         for (int k_ = 0; k_ < 2; k_++) { \
             const int64_t i = at_ + LANES * k_; \
+            asks; \
             v_[k_] = (value); \
         } \
         lanes_put((char *)(to) + at_ * lanes_size(type_), type_, v_[0], v_[1], stream); \
     }
-#define LANES_PUT_DOING(dtype, to, n, stream, statement, value) \
+#define LANES_PUT_ASKING(dtype, to, n, stream, asks, value) \
     do { \
         if ((dtype) == TRINE_F32) \
-            LANES_PUT_AS(TRINE_F32, to, n, stream, statement, value) \
+            LANES_PUT_AS(TRINE_F32, to, n, stream, asks, value) \
         else if ((dtype) == TRINE_BF16) \
-            LANES_PUT_AS(TRINE_BF16, to, n, stream, statement, value) \
+            LANES_PUT_AS(TRINE_BF16, to, n, stream, asks, value) \
         else \
-            LANES_PUT_AS(TRINE_F16, to, n, stream, statement, value) \
+            LANES_PUT_AS(TRINE_F16, to, n, stream, asks, value) \
     } while (0)
-#define LANES_PUT_EACH(dtype, to, n, stream, value) LANES_PUT_DOING(dtype, to, n, stream, (void)0, value)
+#define LANES_PUT_EACH(dtype, to, n, stream, value) LANES_PUT_ASKING(dtype, to, n, stream, (void)0, value)
 #define LANES_AT(x) lanes_load((x), TRINE_F32, i)
 
 #endif

@@ -40,9 +40,10 @@ LANES_INLINE void add_lines(const lanes_input *from, trine_dtype dtype, int64_t 
     for (int64_t i = 0; i < n; i += LANES_PUT) {
         _Alignas(64) char codes[2 * LANES_PUT];
         f32x16 sum[2];
-        if (i % LANES_BLOCK == 0) lanes_ahead(in, 2, i);
-        for (int k = 0; k < 2; k++)
+        for (int k = 0; k < 2; k++) {
+            lanes_ahead(in, 2, i / LANES_BLOCK * LANES_BLOCK, (int)(i % LANES_BLOCK / LANES) + k);
             sum[k] = lanes_load(in->x[0], dtype, i + LANES * k) + lanes_load(in->x[1], dtype, i + LANES * k);
+        }
         if (dtype != TRINE_F32) {
             lanes_put(codes, dtype, sum[0], sum[1], false);
             for (int k = 0; k < 2; k++) sum[k] = lanes_load(codes, dtype, LANES * k);
@@ -233,9 +234,9 @@ LANES_INLINE void moments_of(const lanes_input *from, trine_dtype dtype, float a
     f32x16 s[4] = {{0}, {0}, {0}, {0}}, q[4] = {{0}, {0}, {0}, {0}};
     int64_t i = 0;
     for (; i + LANES_BLOCK <= in->n; i += LANES_BLOCK) {
-        lanes_ahead(in, 1, i);
 #pragma GCC unroll 4
         for (int k = 0; k < 4; k++) {
+            lanes_ahead(in, 1, i, k);
             const f32x16 d = lanes_load(in->x[0], dtype, i + LANES * k) - pivot;
             s[k] += d;
             q[k] = lanes_fma(d, d, q[k]);

@@ -3,6 +3,7 @@
 #define TRINE_CPU_PREFETCH_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Whether requests for single lines work as on Intel's processors. There one for the L1 cache holds one of a core's few fill buffers
  * until memory answers, as streamed stores do, and one for lines that are read once (`prefetchnta`) keeps them out of the L2 and
@@ -14,6 +15,19 @@ static inline bool prefers_l2(void)
     return __builtin_cpu_is("intel");
 #else
     return false;
+#endif
+}
+
+/* Bytes from what is read to what is asked for, where `usual` of them are best on AMD's processors: within a page on Intel's, where,
+ * besides, not more than two lines should be asked for at once (docs/cpu-memory.md). */
+enum { ASK_NEAR = 2048 };
+static inline int64_t ask_distance(int64_t usual) { return prefers_l2() ? ASK_NEAR : usual; }
+
+/* What is written before it is done before what is written after it: compilers gather requests otherwise. */
+static inline void ask_in_order(void)
+{
+#if defined __GNUC__
+    __asm__ volatile("" ::: "memory");
 #endif
 }
 

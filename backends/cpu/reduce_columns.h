@@ -59,7 +59,7 @@ LANES_INLINE int64_t column_together(const column_rows *c, trine_dtype dtype, bo
 /* What comes next in each of `count` rows. */
 LANES_INLINE void column_ask(const char *x, int64_t step, trine_dtype dtype, int count, bool sums, bool far)
 {
-    if (count > 1 && sums && dtype == TRINE_F32) return;
+    if (count > 1 && sums && dtype == TRINE_F32 && !prefers_l2()) return;
     for (int k = 0; k < count; k++) {
         const char *next = x + k * step + (count > 1 ? COLUMN_AHEAD_EACH : COLUMN_AHEAD);
         if (far)

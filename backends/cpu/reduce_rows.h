@@ -12,7 +12,7 @@
 #include "backends/cpu/lanes.h"
 #include "core/reduction.h"
 
-enum { REDUCE_AHEAD = 8192 };
+enum { REDUCE_AHEAD = 8192 }; /* not on Intel */
 
 /* n elements a row. */
 typedef struct reduce_rows {
@@ -33,15 +33,41 @@ typedef struct reduce_rows {
             of_dtype(rows, TRINE_F16, __VA_ARGS__); \
     } while (0)
 
-/* The lines of LANES_BLOCK elements. */
-LANES_INLINE void reduce_ask(const char *from, trine_dtype dtype, bool far)
-{
-    for (int64_t line = 0; line < LANES_BLOCK * lanes_size(dtype); line += 64) {
-        if (far)
-            __builtin_prefetch(from + line, 0, 0);
-        else
-            ask_for_line(from + line);
+/* How memory is asked: for lines that are read once, for the L2 cache, or for L1. */
+typedef enum reduce_hint { ASK_ONCE, ASK_L2, ASK_L1 } reduce_hint;
+
+static inline reduce_hint reduce_hint_of(const reduce_rows *rows) { return rows->far ? ASK_ONCE : prefers_l2() ? ASK_L2 : ASK_L1; }
+
+/* out[r] = value, an expression in r and the constant `hint`, for each row. */
+#define REDUCE_EACH(rows, value) \
+    do { \
+        const int64_t count_ = (rows)->count; \
+        const reduce_hint hint_ = reduce_hint_of(rows); \
+        if (hint_ == ASK_ONCE) \
+            REDUCE_EACH_AS(ASK_ONCE, value) \
+        else if (hint_ == ASK_L2) \
+            REDUCE_EACH_AS(ASK_L2, value) \
+        else \
+            REDUCE_EACH_AS(ASK_L1, value) \
+    } while (0)
+#define REDUCE_EACH_AS(constant, value) \
+    for (int64_t r = 0; r < count_; r++) { \
+        const reduce_hint hint = constant; \
+        out[r] = (value); \
     }
+
+/* Of the elements [i, i + LANES) what lies `ahead` bytes behind them, once a line. */
+LANES_INLINE void reduce_ask(const char *from, trine_dtype dtype, int64_t i, int64_t ahead, reduce_hint hint)
+{
+    const char *const line = from + i * lanes_size(dtype) + ahead;
+    if (!lanes_begin_line(dtype, i)) return;
+    ask_in_order();
+    if (hint == ASK_ONCE)
+        __builtin_prefetch(line, 0, 0);
+    else if (hint == ASK_L2)
+        __builtin_prefetch(line, 0, 2);
+    else
+        __builtin_prefetch(line);
 }
 
 /* Defines void name(rows, out): out[r] is the sum over row r of `more`, an expression that adds to the vector s what becomes of
@@ -53,15 +79,16 @@ LANES_INLINE void reduce_ask(const char *from, trine_dtype dtype, bool far)
         const f32x16 a = lanes_load_part(x, dtype, i, m, 0); \
         return name##_more(s, a, (inputs) > 1 ? lanes_load_part(y, dtype, i, m, 0) : a); \
     } \
-    LANES_INLINE float name##_of(const char *x, const char *y, trine_dtype dtype, int64_t n, bool far) \
+    LANES_INLINE float name##_of(const char *x, const char *y, trine_dtype dtype, int64_t n, reduce_hint hint) \
     { \
+        const int64_t ahead = ask_distance(REDUCE_AHEAD); \
         f32x16 s[4] = {{0}, {0}, {0}, {0}}; \
         int64_t i = 0; \
         for (; i + LANES_BLOCK <= n; i += LANES_BLOCK) { \
-            reduce_ask(x + i * lanes_size(dtype) + REDUCE_AHEAD, dtype, far); \
-            if ((inputs) > 1) reduce_ask(y + i * lanes_size(dtype) + REDUCE_AHEAD, dtype, far); \
             _Pragma("GCC unroll 4") for (int k = 0; k < 4; k++) \
             { \
+                reduce_ask(x, dtype, i + LANES * k, ahead, hint); \
+                if ((inputs) > 1) reduce_ask(y, dtype, i + LANES * k, ahead, hint); \
                 const f32x16 a = lanes_load(x, dtype, i + LANES * k); \
                 s[k] = name##_more(s[k], a, (inputs) > 1 ? lanes_load(y, dtype, i + LANES * k) : a); \
             } \
@@ -76,9 +103,8 @@ LANES_INLINE void reduce_ask(const char *from, trine_dtype dtype, bool far)
     LANES_INLINE void name##_rows(const reduce_rows *rows, trine_dtype dtype, float *out) \
     { \
         const char *const x = rows->x[0], *const y = rows->x[1]; \
-        const int64_t n = rows->n, count = rows->count, row = n * lanes_size(dtype); \
-        const bool far = rows->far; \
-        for (int64_t r = 0; r < count; r++) out[r] = name##_of(x + r * row, y + r * row, dtype, n, far); \
+        const int64_t n = rows->n, row = n * lanes_size(dtype); \
+        REDUCE_EACH(rows, name##_of(x + r * row, y + r * row, dtype, n, hint)); \
     } \
     static void name(const reduce_rows *rows, float *out) { REDUCE_BY_DTYPE(name##_rows, rows, out); }
 
@@ -86,16 +112,17 @@ LANES_INLINE void reduce_ask(const char *from, trine_dtype dtype, bool far)
 
 /* The largest number, or with `turned` the largest of their negatives, -inf if there is none; NaN where not all of them are finite
  * and one is a NaN: what a sum says, and only then they are looked at again. */
-LANES_INLINE float reduce_most_of(const char *x, trine_dtype dtype, int64_t n, bool turned, bool far)
+LANES_INLINE float reduce_most_of(const char *x, trine_dtype dtype, int64_t n, bool turned, reduce_hint hint)
 {
+    const int64_t ahead = ask_distance(REDUCE_AHEAD);
     f32x16 best[4], sum[4] = {{0}, {0}, {0}, {0}};
     const i32x16 sign = (i32x16){0} + (turned ? INT32_MIN : 0);
     int64_t i = 0;
     for (int k = 0; k < 4; k++) best[k] = lanes_of(-INFINITY);
     for (; i + LANES_BLOCK <= n; i += LANES_BLOCK) {
-        reduce_ask(x + i * lanes_size(dtype) + REDUCE_AHEAD, dtype, far);
 #pragma GCC unroll 4
         for (int k = 0; k < 4; k++) {
+            reduce_ask(x, dtype, i + LANES * k, ahead, hint);
             const f32x16 a = lanes_load(x, dtype, i + LANES * k);
             best[k] = lanes_larger((f32x16)((i32x16)a ^ sign), best[k]);
             sum[k] += a;
@@ -117,9 +144,8 @@ LANES_INLINE float reduce_most_of(const char *x, trine_dtype dtype, int64_t n, b
 LANES_INLINE void reduce_most_rows(const reduce_rows *rows, trine_dtype dtype, bool turned, float *out)
 {
     const char *const x = rows->x[0];
-    const int64_t n = rows->n, count = rows->count, row = n * lanes_size(dtype);
-    const bool far = rows->far;
-    for (int64_t r = 0; r < count; r++) out[r] = reduce_most_of(x + r * row, dtype, n, turned, far);
+    const int64_t n = rows->n, row = n * lanes_size(dtype);
+    REDUCE_EACH(rows, reduce_most_of(x + r * row, dtype, n, turned, hint));
 }
 
 static void reduce_most(const reduce_rows *rows, float *out) { REDUCE_BY_DTYPE(reduce_most_rows, rows, false, out); }
@@ -142,17 +168,18 @@ LANES_INLINE void reduce_first_take(reduce_first *f, f32x16 x, f32x16 term, int6
     f->sum = _mm512_add_ps(f->sum, (__m512)term);
 }
 
-LANES_INLINE int64_t reduce_where_of(const char *x, trine_dtype dtype, int64_t n, bool far)
+LANES_INLINE int64_t reduce_where_of(const char *x, trine_dtype dtype, int64_t n, reduce_hint hint)
 {
     const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
                   none = _mm512_set1_epi32(INT32_MAX);
+    const int64_t ahead = ask_distance(REDUCE_AHEAD);
     reduce_first f[2];
     int64_t i = 0;
     for (int k = 0; k < 2; k++) f[k] = (reduce_first){_mm512_set1_ps(-INFINITY), _mm512_setzero_ps(), none};
     for (; i + LANES_BLOCK <= n; i += LANES_BLOCK) {
-        reduce_ask(x + i * lanes_size(dtype) + REDUCE_AHEAD, dtype, far);
 #pragma GCC unroll 4
         for (int k = 0; k < 4; k++) {
+            reduce_ask(x, dtype, i + LANES * k, ahead, hint);
             const f32x16 a = lanes_load(x, dtype, i + LANES * k);
             reduce_first_take(&f[k % 2], a, a, i + LANES * k);
         }
@@ -176,9 +203,9 @@ LANES_INLINE int64_t reduce_where_of(const char *x, trine_dtype dtype, int64_t n
     return _mm512_reduce_min_epi32(first);
 }
 #else
-LANES_INLINE int64_t reduce_where_of(const char *x, trine_dtype dtype, int64_t n, bool far)
+LANES_INLINE int64_t reduce_where_of(const char *x, trine_dtype dtype, int64_t n, reduce_hint hint)
 {
-    const float most = reduce_most_of(x, dtype, n, false, far);
+    const float most = reduce_most_of(x, dtype, n, false, hint);
     const lanes_input row = {.x = {x}, .dtype = dtype, .n = n};
     return lanes_find(&row, most);
 }
@@ -187,9 +214,8 @@ LANES_INLINE int64_t reduce_where_of(const char *x, trine_dtype dtype, int64_t n
 LANES_INLINE void reduce_where_rows(const reduce_rows *rows, trine_dtype dtype, int64_t *out)
 {
     const char *const x = rows->x[0];
-    const int64_t n = rows->n, count = rows->count, row = n * lanes_size(dtype);
-    const bool far = rows->far;
-    for (int64_t r = 0; r < count; r++) out[r] = reduce_where_of(x + r * row, dtype, n, far);
+    const int64_t n = rows->n, row = n * lanes_size(dtype);
+    REDUCE_EACH(rows, reduce_where_of(x + r * row, dtype, n, hint));
 }
 
 static void reduce_where(const reduce_rows *rows, int64_t *out) { REDUCE_BY_DTYPE(reduce_where_rows, rows, out); }

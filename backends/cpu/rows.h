@@ -28,8 +28,8 @@ static inline row_part rows_first(const row_call *c, const rows_block *b, const 
     char *from[ROW_INPUTS];
     row_part part;
     rows_part(c, &part, b->at.p, c->n, 0, b->at.keep);
-    const int64_t bytes = c->n * c->size, behind = (end - along->row) * bytes;
-    for (int32_t k = 0; k < c->op->inputs; k++) from[k] = along->at.p[1 + k] + (ROW_AHEAD < behind ? ROW_AHEAD : 0);
+    const int64_t behind = (end - along->row) * c->n * c->size, ahead = ask_distance(ROW_AHEAD);
+    for (int32_t k = 0; k < c->op->inputs; k++) from[k] = along->at.p[1 + k] + (ahead < behind ? ahead : 0);
     rows_ask(c, &part, from, along->rows * c->n);
     return part;
 }

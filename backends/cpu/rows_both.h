@@ -52,7 +52,7 @@ static inline __attribute__((unused)) row_part row_of_part(const row_part *part,
         const row_cursor in = row_cursor_of(reads, inputs, from_, size_, stream), \
                          out = row_cursor_of(writes, inputs, from_, size_, stream); \
         char *const to_ = (char *)to + from_ * size_; \
-        const char *ahead_[ROW_INPUTS]; \
+        const char *ahead_[ROW_INPUTS], *next_[ROW_INPUTS]; \
         for (int k = 0; k < (inputs); k++) ahead_[k] = reads->source.ahead[k] + from_ * size_; \
         sums s_; \
         factors f_; \
@@ -60,11 +60,10 @@ static inline __attribute__((unused)) row_part row_of_part(const row_part *part,
         relate(&f_, context, &out, their_own[r], stats[r]); \
         for (int64_t i = 0; i < n; i += LANES_BLOCK) { \
             f32x16 y_[4]; \
-            for (int k = 0; k < (inputs); k++) lanes_ask(ahead_[k] + i * size_, (int)size_); \
             more(&s_, &in, type, i); \
             values(&f_, &out, type, i, y_); \
-            lanes_put(to_ + i * size_, type, y_[0], y_[1], stream); \
-            lanes_put(to_ + (i + LANES_PUT) * size_, type, y_[2], y_[3], stream); \
+            for (int k = 0; k < (inputs); k++) next_[k] = ahead_[k] + i * size_; \
+            lanes_put_asking(to_ + i * size_, type, y_, 4, stream, next_, inputs); \
         } \
         const row_part own_ = row_of_part(reads, r); \
         end(&s_, context, &own_, own[r]); \

@@ -11,6 +11,7 @@
 enum {
     ROW_CHUNK = 2048,      /* elements; one costs some 150 cycles besides them */
     ROW_AHEAD = 8192,      /* bytes from what is read to what is asked for */
+    ROW_AHEAD_INTEL = 3072,
     ROW_KEPT = 320 * 1024, /* floats that a thread may keep */
     ROW_APART = 4096,      /* bytes between threads' scratch, for processors fetch ahead of what is read */
     ROW_STATS = 4,
@@ -70,12 +71,14 @@ typedef struct row_op {
 /* The elements [i, i + LANES) of an input, in a put. */
 #define ROW_AT(k) lanes_load(part->source.x[k], type_, i)
 /* LANES_PUT_EACH that asks for what comes next. */
-#define ROW_PUT_EACH(inputs, value) LANES_PUT_DOING(dtype, to, part->n, stream, row_ask(&part->last, inputs, at_), value)
+#define ROW_PUT_EACH(inputs, value) LANES_PUT_ASKING(dtype, to, part->n, stream, row_ask(&part->last, inputs, i), value)
 
+/* A line a vector, as many as there are for each block. */
 LANES_INLINE void row_ask(const row_request *r, int inputs, int64_t i)
 {
-    if (i % LANES_BLOCK != 0) return;
-    for (int k = 0; k < inputs; k++) lanes_ask(r->from[k] + i * r->lines, r->lines);
+    const int64_t block = i / LANES_BLOCK, vector = i % LANES_BLOCK / LANES;
+    if (vector >= r->lines) return;
+    for (int k = 0; k < inputs; k++) ask_for_line(r->from[k] + (block * r->lines + vector) * 64);
 }
 
 typedef struct row_call {
@@ -243,7 +246,7 @@ static inline void rows_chunk(const row_call *c, row_part *part, const rows_plac
 static inline void rows_ask_along(const row_call *c, row_part *part, int64_t column, const rows_place *at, const rows_place *next)
 {
     char *from[ROW_INPUTS];
-    column += ROW_AHEAD / c->size;
+    column += (prefers_l2() ? ROW_AHEAD_INTEL : ROW_AHEAD) / c->size;
     for (int32_t k = 0; k < c->op->inputs; k++) { /* it may lie outside of the tensor: no arithmetic of pointers */
         const uintptr_t here = (uintptr_t)at->p[1 + k], there = (uintptr_t)next->p[1 + k];
         from[k] = (char *)(column < c->n ? here + (uintptr_t)(column * c->size)

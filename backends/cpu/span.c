@@ -192,6 +192,10 @@ const float *span_load(float *buffer, const void *src, trine_dtype dtype, int64_
 static void stream_lines(char *to, const char *from, int64_t lines)
 {
 #if defined __AVX512F__
+    for (const bool asks = prefers_l2(); asks && lines > 0; lines--, to += LINE, from += LINE) {
+        __builtin_prefetch(from + ASK_NEAR, 0, 2);
+        _mm512_stream_si512((void *)to, _mm512_loadu_si512(from));
+    }
     for (; lines > 0; lines--, to += LINE, from += LINE) _mm512_stream_si512((void *)to, _mm512_loadu_si512(from));
 #elif defined __AVX__
     for (; lines > 0; lines--, to += LINE, from += LINE) {
