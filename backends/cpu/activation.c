@@ -219,6 +219,7 @@ typedef void (*slope_fn)(float alpha, float *dx, const float *x, const float *dy
  * ivdep: outputs are inputs, or apart from them. */
 #define VALUES(name, light, value) \
     PUT(put_value_##name, light, value, false) \
+    PUT(put_product_##name, light, value, true) \
     enum { name##_is_light = (light) }; \
     static void value_##name(float alpha, float *y, const float *from, int64_t n) \
     { \
@@ -274,12 +275,12 @@ KIND(SQUARE, true, (x * x), x + x)
 static const struct kind {
     value_fn value;
     slope_fn slope;
-    put_fn put_value, put_slope;
+    put_fn put_value, put_product, put_slope; /* put_product: the value times dy */
     bool light;
 } kinds[TRINE_ACT_COUNT] = {
 /* GCC 12 makes less of these in a put: 80 and 88 % of a copy rather than 91. */
-#define ROW_BY_SPANS(name) [TRINE_ACT_##name] = {value_##name, slope_##name, NULL, put_slope_##name, name##_is_light}
-#define ROW(name) [TRINE_ACT_##name] = {value_##name, slope_##name, put_value_##name, put_slope_##name, name##_is_light}
+#define ROW_BY_SPANS(name) [TRINE_ACT_##name] = {value_##name, slope_##name, NULL, NULL, put_slope_##name, name##_is_light}
+#define ROW(name) [TRINE_ACT_##name] = {value_##name, slope_##name, put_value_##name, put_product_##name, put_slope_##name, name##_is_light}
     ROW(IDENTITY),    ROW(RELU),      ROW(LEAKY_RELU), ROW(SIGMOID),
     ROW(TANH),        ROW(SILU),      ROW(GELU),       ROW_BY_SPANS(GELU_TANH),
     ROW(HARDSIGMOID), ROW(HARDSWISH), ROW(ELU),        ROW_BY_SPANS(SELU),
@@ -290,7 +291,7 @@ static const struct kind {
 /* What gives dx of a dtype. */
 static const struct kind *slopes_of(trine_activation_kind kind, trine_dtype dtype)
 {
-    static const struct kind gelu_of_16 = {NULL, slope_GELU_OF_16, NULL, put_slope_GELU_OF_16, true};
+    static const struct kind gelu_of_16 = {NULL, slope_GELU_OF_16, NULL, NULL, put_slope_GELU_OF_16, true};
     return kind == TRINE_ACT_GELU && dtype != TRINE_F32 ? &gelu_of_16 : &kinds[kind];
 }
 
@@ -307,6 +308,15 @@ void activate_values(trine_activation_kind kind, float alpha, float *y, const fl
 void activate_slopes(trine_activation_kind kind, float alpha, float *dx, const float *x, const float *dy, int64_t n)
 {
     kinds[kind].slope(alpha, dx, x, dy, n);
+}
+
+bool activate_product_put(trine_activation_kind kind, float alpha, void *y, const void *x, const void *factor, trine_dtype dtype,
+                          int64_t n, bool stream)
+{
+    const struct kind *const k = &kinds[kind];
+    if (!k->put_product || !(dtype == TRINE_F32 || k->light)) return false;
+    k->put_product(alpha, y, x, factor, dtype, n, stream);
+    return true;
 }
 
 #include "backends/cpu/activation_gated.h"

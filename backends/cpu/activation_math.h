@@ -15,6 +15,11 @@ void activate_span(trine_activation_kind kind, float alpha, float *values, int64
 /* y[i] = f(x[i]); y may be x. */
 #define activate_values TRINE_CPU(activate_values)
 void activate_values(trine_activation_kind kind, float alpha, float *y, const float *x, int64_t n);
+/* y[i] = f(x[i]) factor[i] straight from memory to whole lines of it, n a multiple of 32; false: not done, for there is no such
+ * loop. */
+#define activate_product_put TRINE_CPU(activate_product_put)
+bool activate_product_put(trine_activation_kind kind, float alpha, void *y, const void *x, const void *factor, trine_dtype dtype,
+                          int64_t n, bool stream);
 /* dx[i] = dy[i] f'(x[i]); dx may be x or dy. */
 #define activate_slopes TRINE_CPU(activate_slopes)
 void activate_slopes(trine_activation_kind kind, float alpha, float *dx, const float *x, const float *dy, int64_t n);

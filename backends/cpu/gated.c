@@ -19,9 +19,14 @@ static void forward_run(const void *user, char *const *p, const int64_t *step, i
     SPAN_BUFFER(gate_buffer);
     SPAN_BUFFER(up_buffer);
     SPAN_BUFFER(y);
+    const bool dense = LANES_PUTS && step[0] == 1 && step[1] == 1 && step[2] == 1;
     for (int64_t i = 0, m; i < n; i += m) {
         char *to = p[0] + i * step[0] * size;
-        m = span_length(to, c->dtype, n - i);
+        const int64_t lines = lanes_to_put(dense, to, c->dtype, n - i, &m);
+        if (lines > 0 && activate_product_put(c->kind, c->alpha, to, p[1] + i * size, p[2] + i * size, c->dtype, lines, stream)) {
+            m = lines;
+            continue;
+        }
         const float *gate = cpu_load(gate_buffer, p[1] + i * step[1] * size, c->dtype, m, step[1]);
         const float *up = cpu_load(up_buffer, p[2] + i * step[2] * size, c->dtype, m, step[2]);
         activate_values(c->kind, c->alpha, y, gate, m);

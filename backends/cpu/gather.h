@@ -100,7 +100,7 @@ static inline void gather_short_lines(const gather_short *g, cpu_range range)
         char *to = g->y + row * g->bytes;
         if (!next) next = from;
         for (int64_t i = 0; i < g->bytes; i += 64) {
-            __builtin_prefetch(next + i);
+            ask_for_line(next + i);
             _mm512_stream_si512((void *)(to + i), from ? _mm512_loadu_si512(from + i) : _mm512_setzero_si512());
         }
     }

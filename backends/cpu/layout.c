@@ -10,9 +10,9 @@
 #include "backends/cpu/walk.h"
 
 /* Rows of a tile have so many bytes on both sides, but no more than TILE_MOST elements: long enough for memory to open its pages
- * for. (Zen 5, bf16: rows of 128 bytes 29 GB/s, 256: 41, 512: 52 of a copy's 60.) A tile is turned in strips of STRIP rows. In
+ * for. (Zen 5, bf16: rows of 128 bytes 29 GB/s, 256: 41, 512: 52 of a copy's 60; Granite Rapids, f32: 25, 27, 22, and of 1024 bytes 23 of 53.) A tile is turned in strips of STRIP rows. In
  * the buffers a line lies between rows, so that they don't fall into the same sets of the L1 cache. */
-enum { TILE_BYTES = 512, TILE_MOST = 256, STRIP = 16, LINE = 64 };
+enum { TILE_BYTES = 512, TILE_BYTES_INTEL = 256, TILE_MOST = 256, STRIP = 16, LINE = 64 };
 
 /* Blocks of n rows of vectors of `bytes`, in which n columns stand together, `sets` times: interleaving row i with row i + n/2,
  * log2(n) times, transposes each set. low, high: the vector's interleaved first and second halves of each set. */
@@ -140,7 +140,7 @@ static tile tile_at(const tiling *t, int64_t index)
                   least(t->side, t->rows - row), least(t->side, t->cols - col)};
 }
 
-static int64_t tile_side(int64_t size) { return least(TILE_BYTES / size, TILE_MOST); }
+static int64_t tile_side(int64_t size) { return least((prefers_l2() ? TILE_BYTES_INTEL : TILE_BYTES) / size, TILE_MOST); }
 
 /* From one row to the next in a buffer, in bytes and in elements. */
 static int64_t buffer_step(const tiling *t) { return t->side * t->size + LINE; }
@@ -152,7 +152,7 @@ static size_t tile_bytes(const tiling *t) { return (size_t)(2 * (t->side + STRIP
 static void ask_for_row(const tiling *t, const tile *from, int64_t r)
 {
     const char *row = from->x + r * t->x_step * t->size;
-    for (int64_t byte = 0; r < from->rows && byte < from->cols * t->size; byte += LINE) __builtin_prefetch(row + byte);
+    for (int64_t byte = 0; r < from->rows && byte < from->cols * t->size; byte += LINE) ask_for_line(row + byte);
 }
 
 static void take_row(const tiling *t, const tile *from, int64_t r, char *taken)
@@ -181,26 +181,45 @@ static const tile *tile_of_row(const tiling *t, const tiles_in_hand *h, int64_t 
     return &h->next;
 }
 
+/* Row r: of the strip behind the next one it is asked for, of the next one taken, of the tile that is done it leaves. */
+static void move_rows(const tiling *t, const tiles_in_hand *h, int64_t r, char *next_strip)
+{
+    int64_t asked = r + 2 * STRIP, taken = r + STRIP;
+    const tile *ask = tile_of_row(t, h, &asked), *take = tile_of_row(t, h, &taken);
+#if defined __AVX512F__
+    /* A line of each at a time, for requests, reads and writes in bursts wait for each other (prefetch.h). */
+    const int64_t bytes = t->side * t->size, pitch = buffer_step(t);
+    char *const to = r < h->done.cols ? h->done.y + r * t->y_step * t->size : NULL;
+    if (to && h->done.rows == t->side && taken < take->rows && take->cols == t->side && ((uintptr_t)to | (uintptr_t)bytes) % LINE == 0) {
+        const char *const from = take->x + taken * t->x_step * t->size, *const left = h->left + r * pitch,
+                          *const soon = asked < ask->rows ? ask->x + asked * t->x_step * t->size : from;
+        char *const own = next_strip + taken % STRIP * pitch;
+        for (int64_t i = 0; i < bytes; i += LINE) {
+            ask_for_line(soon + i);
+            _mm512_storeu_si512(own + i, _mm512_loadu_si512(from + i));
+            _mm512_stream_si512((void *)(to + i), _mm512_loadu_si512(left + i));
+        }
+        return;
+    }
+#endif
+    ask_for_row(t, ask, asked);
+    take_row(t, take, taken, next_strip);
+    put_row(t, &h->done, r, h->left);
+}
+
 /* Turns rows [row, row + STRIP) of this tile, line by line. Between lines, rows of the strip behind are taken (in a buffer, for
  * in many shapes the lines of a column share a set of the caches), those of the strip behind that are asked for, and rows of the
  * tile that is done leave. */
 static void turn_strip(const tiling *t, const tiles_in_hand *h, int64_t row)
 {
-    enum { LINES = TILE_BYTES / LINE, AT_A_TIME = STRIP / LINES };
-    const int64_t step = buffer_step(t) / t->size, rows = least(STRIP, h->this.rows - row), across = LINE / t->size,
-                  strip = row / STRIP;
-    for (int64_t k = 0; k < LINES; k++) {
+    const int64_t lines = t->side * t->size / LINE, at_a_time = STRIP / lines, step = buffer_step(t) / t->size,
+                  rows = least(STRIP, h->this.rows - row), across = LINE / t->size, strip = row / STRIP;
+    for (int64_t k = 0; k < lines; k++) {
         const int64_t c = k * across;
         if (rows > 0 && c < h->this.cols)
             turn_line(t->size, h->turned + (c * step + row) * t->size, step, h->taken[strip % 2] + c * t->size, step, rows,
                       least(across, h->this.cols - c));
-        for (int64_t r = row + k * AT_A_TIME; r < row + (k + 1) * AT_A_TIME; r++) {
-            int64_t asked = r + 2 * STRIP, taken = r + STRIP;
-            const tile *ask = tile_of_row(t, h, &asked), *take = tile_of_row(t, h, &taken);
-            ask_for_row(t, ask, asked);
-            take_row(t, take, taken, h->taken[(strip + 1) % 2]);
-            put_row(t, &h->done, r, h->left);
-        }
+        for (int64_t r = row + k * at_a_time; r < row + (k + 1) * at_a_time; r++) move_rows(t, h, r, h->taken[(strip + 1) % 2]);
     }
 }
 

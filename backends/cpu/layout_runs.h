@@ -12,10 +12,10 @@
 #include "backends/cpu/walk.h"
 
 /* Bytes of a tile's rows, and runs in them, at most; bytes of a run; columns that are asked for ahead. */
-enum { RUNS_ROW = 4096, RUNS_MOST = 32, RUNS_LONGEST = 2048, RUNS_AHEAD = 1, RUNS_LINE = 64 };
+enum { RUNS_ROW = 4096, RUNS_ROW_INTEL = 8192, RUNS_MOST = 32, RUNS_LONGEST = 2048, RUNS_AHEAD = 1, RUNS_LINE = 64 };
 
 /* A thread's buffers: of two tiles. A line between rows keeps them out of the same sets of the caches. */
-enum { RUNS_BUFFER = RUNS_MOST * (RUNS_ROW + RUNS_LINE) };
+enum { RUNS_BUFFER = RUNS_MOST * (RUNS_ROW_INTEL + RUNS_LINE) };
 
 typedef char runs_line __attribute__((vector_size(RUNS_LINE), aligned(1), may_alias));
 
@@ -143,6 +143,37 @@ static inline void runs_put(const runs_tiling *t, const runs_tile *tile, int64_t
     for (int64_t a = 0; a < tile->across; a++) span_copy_bytes(to + a * t->y_across, from + a * t->bytes, t->bytes, true);
 }
 
+#if defined __AVX512F__
+/* Column k of a whole tile is taken, column `b` of `next` asked for and row k of one that is done put, a line of each at a time:
+ * bursts wait for each other (prefetch.h). false: not done, for the shapes differ or lines don't fit. */
+static inline bool runs_take_and_put(const runs_tiling *t, const runs_tile *tile, const runs_tile *done, int64_t k,
+                                     const runs_tile *next, int64_t b)
+{
+    const int64_t count = t->tile_down, step = runs_buffer_step(t);
+    char *const to = done->y + k * t->y_down;
+    if (t->tile_across != count || t->bytes % RUNS_LINE != 0 || ((uintptr_t)to | (uintptr_t)t->y_across) % RUNS_LINE != 0 ||
+        k >= done->down || done->across != count || k >= tile->across || tile->down != count)
+        return false;
+    const bool asks = b < next->across && next->down == count;
+    const char *from = tile->x + k * t->x_across, *soon = asks ? next->x + b * t->x_across : from,
+               *left = done->buffer + k * step;
+    char *own = tile->buffer + k * t->bytes;
+    for (int64_t d = 0; d < count; d++)
+        for (int64_t i = 0; i < t->bytes; i += RUNS_LINE) {
+            __builtin_prefetch(soon + d * t->x_down + i, 0, 2);
+            _mm512_storeu_si512(own + d * step + i, _mm512_loadu_si512(from + d * t->x_down + i));
+            _mm512_stream_si512((void *)(to + d * t->y_across + i), _mm512_loadu_si512(left + d * t->bytes + i));
+        }
+    return true;
+}
+#else
+static inline bool runs_take_and_put(const runs_tiling *t, const runs_tile *tile, const runs_tile *done, int64_t k,
+                                     const runs_tile *next, int64_t b)
+{
+    return (void)t, (void)tile, (void)done, (void)k, (void)next, (void)b, false;
+}
+#endif
+
 static inline void runs_tiles_range(const runs_tiling *t, cpu_range range)
 {
     char *const buffers = t->workspace + (size_t)cpu_thread() * 2 * RUNS_BUFFER;
@@ -152,7 +183,10 @@ static inline void runs_tiles_range(const runs_tiling *t, cpu_range range)
         const runs_tile next = runs_tile_at(t, i + 1, range.end, buffers);
         for (int64_t k = 0; k < steps; k++) {
             const bool here = k + RUNS_AHEAD < t->tile_across;
-            runs_take(t, &this, k, here ? &this : &next, here ? k + RUNS_AHEAD : k + RUNS_AHEAD - t->tile_across);
+            const runs_tile *asked = here ? &this : &next;
+            const int64_t column = here ? k + RUNS_AHEAD : k + RUNS_AHEAD - t->tile_across;
+            if (runs_take_and_put(t, &this, &done, k, asked, column)) continue;
+            runs_take(t, &this, k, asked, column);
             runs_put(t, &done, k);
         }
         done = this;
@@ -163,7 +197,7 @@ static inline void runs_tiles_range(const runs_tiling *t, cpu_range range)
 
 static inline int64_t runs_in_tile(int64_t bytes, int64_t count)
 {
-    int64_t runs = RUNS_ROW / bytes < RUNS_MOST ? RUNS_ROW / bytes : RUNS_MOST;
+    const int64_t fit = (prefers_l2() ? RUNS_ROW_INTEL : RUNS_ROW) / bytes, runs = fit < RUNS_MOST ? fit : RUNS_MOST;
     return runs < count ? runs : count;
 }
 
