@@ -69,7 +69,8 @@ F32_OP(div, a[i] / b[i])
     static void name##_put(char *y, const char *a, const char *b, trine_dtype dtype, int64_t n, bool stream) \
     { \
         const bool asks = prefers_l2(); \
-        LANES_PUT_ASKING(dtype, y, n, stream, put_ask(asks, a, b, type_, i), op(lanes_load(a, type_, i), lanes_load(b, type_, i))); \
+        LANES_PUT_ASKING(dtype, y, n, stream, put_ask(asks, a, b, type_, i), \
+                         op(lanes_load(a, type_, i), lanes_load(b, type_, i))); \
     } \
     static void name##_put_by(char *y, const char *a, float b, trine_dtype dtype, int64_t n, bool stream) \
     { \

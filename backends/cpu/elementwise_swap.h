@@ -28,7 +28,9 @@ typedef void (*swap_row_fn)(char *y, const char *x, int64_t n, int64_t sy, int64
 static void swap_lines(char *y, const char *x, int64_t bytes, int64_t size)
 {
 #if defined __AVX512BW__
+    const bool asks = prefers_l2();
     for (int64_t i = 0; i < bytes; i += 64) {
+        if (asks) __builtin_prefetch(x + i + ASK_NEAR, 0, 2);
         __m512i v = _mm512_loadu_si512(x + i);
         if (size == 8)
             v = _mm512_permutex_epi64(v, 0xb1);

@@ -190,7 +190,8 @@ static void move_rows(const tiling *t, const tiles_in_hand *h, int64_t r, char *
     /* A line of each at a time, for requests, reads and writes in bursts wait for each other (prefetch.h). */
     const int64_t bytes = t->side * t->size, pitch = buffer_step(t);
     char *const to = r < h->done.cols ? h->done.y + r * t->y_step * t->size : NULL;
-    if (to && h->done.rows == t->side && taken < take->rows && take->cols == t->side && ((uintptr_t)to | (uintptr_t)bytes) % LINE == 0) {
+    if (to && h->done.rows == t->side && taken < take->rows && take->cols == t->side &&
+        ((uintptr_t)to | (uintptr_t)bytes) % LINE == 0) {
         const char *const from = take->x + taken * t->x_step * t->size, *const left = h->left + r * pitch,
                           *const soon = asked < ask->rows ? ask->x + asked * t->x_step * t->size : from;
         char *const own = next_strip + taken % STRIP * pitch;

@@ -36,7 +36,10 @@ typedef struct reduce_rows {
 /* How memory is asked: for lines that are read once, for the L2 cache, or for L1. */
 typedef enum reduce_hint { ASK_ONCE, ASK_L2, ASK_L1 } reduce_hint;
 
-static inline reduce_hint reduce_hint_of(const reduce_rows *rows) { return rows->far ? ASK_ONCE : prefers_l2() ? ASK_L2 : ASK_L1; }
+static inline reduce_hint reduce_hint_of(const reduce_rows *rows)
+{
+    return rows->far ? ASK_ONCE : prefers_l2() ? ASK_L2 : ASK_L1;
+}
 
 /* out[r] = value, an expression in r and the constant `hint`, for each row. */
 #define REDUCE_EACH(rows, value) \

@@ -9,8 +9,8 @@
 #include "core/shape.h"
 
 enum {
-    ROW_CHUNK = 2048,      /* elements; one costs some 150 cycles besides them */
-    ROW_AHEAD = 8192,      /* bytes from what is read to what is asked for */
+    ROW_CHUNK = 2048, /* elements; one costs some 150 cycles besides them */
+    ROW_AHEAD = 8192, /* bytes from what is read to what is asked for */
     ROW_AHEAD_INTEL = 3072,
     ROW_KEPT = 320 * 1024, /* floats that a thread may keep */
     ROW_APART = 4096,      /* bytes between threads' scratch, for processors fetch ahead of what is read */

@@ -169,7 +169,7 @@ static inline void scaled_write(const scaled_job *j, int64_t row, cpu_range colu
     SPAN_BUFFER(out);
     const scaled_row r = scaled_row_at(j, row);
     if (scaled_puts(j)) {
-        scaled_write_dense(j, row, columns, fresh, 0, stream);
+        scaled_write_dense(j, row, columns, fresh, prefers_l2() ? ASK_NEAR : 0, stream);
         return;
     }
     for (int64_t i = columns.begin, m; i < columns.end; i += m) {

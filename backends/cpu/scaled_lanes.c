@@ -5,12 +5,16 @@
 
 LANES_INLINE float scaled_most_as(const char *x, trine_dtype dtype, int64_t n)
 {
+    const bool asks = prefers_l2();
     f32x16 most[4] = {{0}, {0}, {0}, {0}};
     int64_t i = 0;
 #define LARGER(k, v) most[k] = lanes_larger((f32x16)((i32x16)(v)&0x7fffffff), most[k])
     for (; i + LANES_BLOCK <= n; i += LANES_BLOCK)
 #pragma GCC unroll 4
-        for (int k = 0; k < 4; k++) LARGER(k, lanes_load(x, dtype, i + LANES * k));
+        for (int k = 0; k < 4; k++) {
+            if (asks) lanes_ask_at(x, dtype, i + LANES * k, ASK_NEAR);
+            LARGER(k, lanes_load(x, dtype, i + LANES * k));
+        }
     for (; i + LANES <= n; i += LANES) LARGER(0, lanes_load(x, dtype, i));
     if (i < n) LARGER(1, lanes_load_part(x, dtype, i, n - i, 0));
 #undef LARGER
@@ -23,11 +27,15 @@ LANES_INLINE float scaled_most_as(const char *x, trine_dtype dtype, int64_t n)
 static float scaled_most_of_halves(const char *x, trine_dtype dtype, int64_t n)
 {
     const __m512i magnitude = _mm512_set1_epi16(0x7fff);
+    const bool asks = prefers_l2();
     __m512i most[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     int64_t i = 0;
 #define LARGER(k, v) most[k] = _mm512_max_epu16(most[k], _mm512_and_si512(v, magnitude))
     for (; i + LANES_BLOCK <= n; i += LANES_BLOCK)
-        for (int k = 0; k < 2; k++) LARGER(k, _mm512_loadu_si512(x + 2 * (i + 2 * LANES * k)));
+        for (int k = 0; k < 2; k++) {
+            if (asks) lanes_ask_at(x, dtype, i + 2 * LANES * k, ASK_NEAR);
+            LARGER(k, _mm512_loadu_si512(x + 2 * (i + 2 * LANES * k)));
+        }
     for (int k = 0; i < n; i += 2 * LANES, k++)
         LARGER(k, _mm512_maskz_loadu_epi16(n - i < 2 * LANES ? (1u << (n - i)) - 1 : UINT32_MAX, x + 2 * i));
 #undef LARGER
@@ -59,6 +67,12 @@ float scaled_most_of_dense(const char *x, trine_dtype dtype, int64_t n)
     return dtype == TRINE_F32 ? scaled_most_as(x, TRINE_F32, n) : scaled_most_of_halves(x, dtype, n);
 }
 
+/* Of the elements [i, i + LANES), what is `ahead` bytes behind them, once a line; 0: nothing. */
+LANES_INLINE void scaled_ask(const char *reals, trine_dtype real, int64_t i, int64_t ahead)
+{
+    if (ahead && lanes_begin_line(real, i)) ask_for_line(reals + i * lanes_size(real) + ahead);
+}
+
 /* 64 codes at a time, from registers to registers. (lanes_of would make 0 of an inverse of -0.) */
 LANES_INLINE void put_codes_as(const scaled_lines *l, trine_dtype code, trine_dtype real)
 {
@@ -70,8 +84,10 @@ LANES_INLINE void put_codes_as(const scaled_lines *l, trine_dtype code, trine_dt
         for (int64_t i = begin; i < end; i += SCALED_PUT) {
             const char *from = own.reals + i * lanes_size(real);
             f32x16 v[4];
-            if (own.ahead) lanes_ask(from + own.ahead, (int)lanes_size(real));
-            for (int k = 0; k < 4; k++) v[k] = lanes_load(from, real, LANES * k) * inverse;
+            for (int k = 0; k < 4; k++) {
+                scaled_ask(from, real, LANES * k, own.ahead);
+                v[k] = lanes_load(from, real, LANES * k) * inverse;
+            }
             fp8_lanes_put(own.codes + i, v, code, own.stream);
         }
     }
@@ -81,10 +97,13 @@ LANES_INLINE void put_reals_as(const scaled_lines *l, trine_dtype code, trine_dt
 {
     const scaled_lines own = *l;
     const float *scale = own.scale;
+    const bool asks = prefers_l2();
     for (int64_t begin = 0; begin < own.n; begin += own.block, scale += own.step) {
         const int64_t end = own.n - begin < own.block ? own.n : begin + own.block;
-        for (int64_t i = begin; i < end; i += FP8_LANES)
+        for (int64_t i = begin; i < end; i += FP8_LANES) {
+            if (asks && i % 64 == 0) __builtin_prefetch(own.codes + i + ASK_NEAR, 0, 2);
             fp8_lanes_scale(own.reals + i * lanes_size(real), real, own.codes + i, code, *scale, own.stream);
+        }
     }
 }
 
@@ -144,8 +163,8 @@ LANES_INLINE void int8_put_block(char *codes, const char *reals, trine_dtype rea
     for (int64_t i = 0; i < n; i += SCALED_PUT) {
         const char *from = reals + i * lanes_size(real);
         __m512i c[4];
-        if (ahead) lanes_ask(from + ahead, (int)lanes_size(real));
         for (int k = 0; k < 4; k++) {
+            scaled_ask(from, real, LANES * k, ahead);
             const __m512 x = (__m512)lanes_load(from, real, LANES * k);
             c[k] = int8_codes(plain ? int8_quotient(x, s, inverse) : _mm512_div_ps(x, s));
         }

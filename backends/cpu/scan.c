@@ -76,11 +76,11 @@ static inline wide wide_max(wide a, wide b)
 }
 
 /* y = x's running results after `carry`, which moves on; back: from the last element to the first; exclusive: those before each
- * element. y may be x. */
-typedef float (*scan_span_fn)(float *y, const float *x, int64_t n, float carry, bool back, bool exclusive);
+ * element. y may be x. What is `ahead` bytes behind what is read is asked for, unless that is 0. */
+typedef float (*scan_span_fn)(float *y, const float *x, int64_t n, int64_t ahead, float carry, bool back, bool exclusive);
 /* y[i] = both(base, y[i]); into[i] = both(into[i], x[i]). */
 typedef void (*scan_base_fn)(float *y, float base, int64_t n);
-typedef void (*scan_rows_fn)(float *into, const float *x, int64_t n);
+typedef void (*scan_rows_fn)(float *into, const float *x, int64_t n, int64_t ahead);
 
 /* What precedes each element of a vector in the walk: nothing else than `first` the first one. */
 #define SCAN_BEFORE(v, first) \
@@ -89,7 +89,8 @@ typedef void (*scan_rows_fn)(float *into, const float *x, int64_t n);
     v = wide_##kind( \
         back ? __builtin_shuffle(v, neutral, (wide_mask)AHEAD(by)) : __builtin_shuffle(neutral, v, (wide_mask)SHIFTED(by)), v)
 #define SCAN_KIND(kind, neutral_) \
-    LANES_INLINE float scan_walk_##kind(float *y, const float *x, int64_t n, float carry, bool back, bool exclusive) \
+    LANES_INLINE float scan_walk_##kind(float *y, const float *x, int64_t n, int64_t ahead, float carry, bool back, \
+                                        bool exclusive) \
     { \
         const wide neutral = wide_of(neutral_); \
         const int first = back ? 3 : 0, step = back ? -1 : 1; \
@@ -100,6 +101,7 @@ typedef void (*scan_rows_fn)(float *into, const float *x, int64_t n);
             wide v[4], result[4]; \
             memcpy(v, x + at, sizeof v); \
             for (int k = 0; k < 4; k++) { \
+                if (ahead && WIDTH * k % 16 == 0) __builtin_prefetch((const char *)(x + at + WIDTH * k) + ahead, 0, 2); \
                 SCAN_STEP(kind, v[k], 1); \
                 SCAN_STEP(kind, v[k], 2); \
                 if (WIDTH == 4) continue; \
@@ -124,19 +126,29 @@ typedef void (*scan_rows_fn)(float *into, const float *x, int64_t n);
         } \
         return carry; \
     } \
-    static float scan_span_##kind(float *y, const float *x, int64_t n, float carry, bool back, bool exclusive) \
+    static float scan_span_##kind(float *y, const float *x, int64_t n, int64_t ahead, float carry, bool back, bool exclusive) \
     { \
-        return exclusive ? back ? scan_walk_##kind(y, x, n, carry, true, true) : scan_walk_##kind(y, x, n, carry, false, true) \
-               : back ? scan_walk_##kind(y, x, n, carry, true, false) \
-                         : scan_walk_##kind(y, x, n, carry, false, false); \
+        return exclusive ? back ? scan_walk_##kind(y, x, n, ahead, carry, true, true) \
+                                : scan_walk_##kind(y, x, n, ahead, carry, false, true) \
+               : back ? scan_walk_##kind(y, x, n, ahead, carry, true, false) \
+                         : scan_walk_##kind(y, x, n, ahead, carry, false, false); \
     } \
     static void scan_base_##kind(float *y, float base, int64_t n) \
     { \
         for (int64_t i = 0; i < n; i++) y[i] = both_##kind(base, y[i]); \
     } \
-    static void scan_rows_##kind(float *into, const float *x, int64_t n) \
+    static void scan_rows_##kind(float *into, const float *x, int64_t n, int64_t ahead) \
     { \
-        for (int64_t i = 0; i < n; i++) into[i] = both_##kind(into[i], x[i]); \
+        int64_t i = 0; \
+        for (; ahead && i + WIDTH <= n; i += WIDTH) { \
+            wide result, v; \
+            if (i % 16 == 0) __builtin_prefetch((const char *)(x + i) + ahead, 0, 2); \
+            memcpy(&result, into + i, sizeof result); \
+            memcpy(&v, x + i, sizeof v); \
+            result = wide_##kind(result, v); \
+            memcpy(into + i, &result, sizeof result); \
+        } \
+        for (; i < n; i++) into[i] = both_##kind(into[i], x[i]); \
     } \
     static float scan_pair_##kind(float a, float b) { return both_##kind(a, b); }
 SCAN_KIND(sum, 0.0f)
@@ -163,6 +175,9 @@ typedef struct scan {
     bool exclusive, reverse, stream;
 } scan;
 
+/* Bytes from what is read to what is asked for, where f32 is read where it lies; 0: processors see it themselves. */
+static int64_t scan_ahead(void) { return prefers_l2() ? ASK_NEAR : 0; }
+
 /* ---- Rows ---- */
 
 /* Elements [begin, begin + n) of the walk along a row: in memory they begin at that element, or end before its mirror image. */
@@ -174,6 +189,7 @@ static float scan_chunk(const scan *s, const char *x, char *y, int64_t chunk, fl
     SPAN_BUFFER(buffer);
     SPAN_BUFFER(out);
     const int64_t end = (chunk + 1) * SCAN_CHUNK < s->shape.n ? (chunk + 1) * SCAN_CHUNK : s->shape.n;
+    const int64_t ahead = s->dtype == TRINE_F32 && s->shape.step[SCAN_X] == 1 && !s->reverse ? scan_ahead() : 0;
     float carry = s->kind->neutral;
     for (int64_t i = chunk * SCAN_CHUNK, m; i < end; i += m) {
         m = end - i < SPAN_MAX ? end - i : SPAN_MAX;
@@ -182,7 +198,7 @@ static float scan_chunk(const scan *s, const char *x, char *y, int64_t chunk, fl
         /* the processor asks ahead in the other direction */
         if (s->reverse && s->shape.step[SCAN_X] == 1 && i + 2 * SPAN_MAX <= end)
             span_prefetch(x + (at - SPAN_MAX) * s->size, SPAN_MAX * s->size);
-        carry = s->kind->span(out, in, m, carry, s->reverse, s->exclusive);
+        carry = s->kind->span(out, in, m, ahead, carry, s->reverse, s->exclusive);
         if (!store) continue;
         if (chunk > 0) s->kind->base(out, base, m);
         cpu_store(y + at * s->shape.step[SCAN_Y] * s->size, s->dtype, out, m, s->shape.step[SCAN_Y], s->stream);
@@ -254,13 +270,13 @@ static void columns_step(const scan *s, float *running, const char *x, char *y, 
     SPAN_BUFFER(buffer);
     const float *in = cpu_load(buffer, x, s->dtype, columns, inner[SCAN_X]);
     if (!s->exclusive) {
-        s->kind->rows(running, in, columns);
+        s->kind->rows(running, in, columns, in == buffer ? 0 : scan_ahead());
         cpu_store(y, s->dtype, running, columns, inner[SCAN_Y], s->stream);
         return;
     }
     if (in != buffer) memcpy(buffer, in, (size_t)columns * sizeof *buffer); /* y may be x */
     cpu_store(y, s->dtype, running, columns, inner[SCAN_Y], s->stream);
-    s->kind->rows(running, buffer, columns);
+    s->kind->rows(running, buffer, columns, 0);
 }
 
 static void columns_down(const scan *s, const char *x, char *y, int64_t columns, const int64_t *inner)

@@ -120,9 +120,11 @@ enum { FP8_PUTS = 1 };
 #define EIGHTS(name, dtype) \
     static void load_##name(float *restrict to, const void *restrict from, int64_t n) \
     { \
+        const bool asks = prefers_l2(); \
         int64_t i = 0; \
         for (; i + FP8_LANES <= n; i += FP8_LANES) { \
             f32x16 v[2]; \
+            if (asks && i % LINE == 0) __builtin_prefetch((const char *)from + i + ASK_NEAR, 0, 2); \
             fp8_lanes_load(v, (const char *)from + i, dtype); \
             memcpy(to + i, v, sizeof v); \
         } \
