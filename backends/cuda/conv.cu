@@ -12,6 +12,18 @@ trine_status trine_cuda_conv_forward_portable(trine_call *call, const void *args
 trine_status trine_cuda_conv_data_portable(trine_call *call, const void *args) { return simt::conv_data(call, args); }
 trine_status trine_cuda_conv_weight_portable(trine_call *call, const void *args) { return simt::conv_weight(call, args); }
 
+/* few_channels, or the portable variant: what comes first in the tables below. */
+trine_status trine_cuda_conv_forward_groups(trine_call *call, const void *args)
+{
+    const trine_status few = simt::few_forward(call, args);
+    return few == TRINE_ERROR_UNSUPPORTED ? simt::conv_forward(call, args) : few;
+}
+trine_status trine_cuda_conv_data_groups(trine_call *call, const void *args)
+{
+    const trine_status few = simt::few_data(call, args);
+    return few == TRINE_ERROR_UNSUPPORTED ? simt::conv_data(call, args) : few;
+}
+
 /* The product of tf32 has few outputs and as many terms as pixels: sm90 divides them among blocks. */
 static trine_status pointwise_weight(trine_call *call, const void *args)
 {
@@ -30,8 +42,10 @@ static const trine_variant forward_variants[] = {
     {"depthwise", simt::depthwise_forward},
     {"group_tiles", sm80::group_tiles_forward},
     {"few_channels", simt::few_forward},
+    {"turned", sm80::turned_forward<false>},
     {"sm80", sm80::conv_forward<-1>},
     {"implicit_gemm", simt::conv_forward},
+    {"turned_any", sm80::turned_forward<true>},
     {"sm90_128x256", sm90::conv_forward<0>},
     {"sm90_128x128", sm90::conv_forward<1>},
     {"sm90_128x64", sm90::conv_forward<2>},
@@ -46,16 +60,20 @@ static const trine_variant data_variants[] = {
     {"depthwise", simt::depthwise_data},
     {"group_tiles", sm80::group_tiles_data},
     {"few_channels", simt::few_data},
+    {"turned", sm80::turned_data<false>},
     {"sm80", sm80::conv_data<-1>},
     {"implicit_gemm", simt::conv_data},
+    {"turned_any", sm80::turned_data<true>},
 };
 static const trine_variant weight_variants[] = {
     {"pointwise", pointwise_weight},
     {"sm90", sm90::conv_weight},
     {"depthwise", simt::depthwise_weight},
     {"group_tiles", sm80::group_tiles_weight},
+    {"turned", sm80::turned_weight<false>},
     {"sm80", sm80::conv_weight<-1>},
     {"implicit_gemm", simt::conv_weight},
+    {"turned_any", sm80::turned_weight<true>},
 };
 
 #include "backends/simt/conv_ops.h"

@@ -139,16 +139,30 @@ static bool in_eights(const conv_request &r, bool any_filters)
     return fits;
 }
 
-/* The products of channels that lie last, with the workspace behind the copies. */
-template <class Args> static trine_status run_turned(trine_call *call, Args args, const turned_request &t,
-                                                     by_products_fn by_products, simt::conv_product_fn product, bool only_ask,
-                                                     size_t *needed)
+/* run(call, args) with channels that lie last, with the workspace behind the copies. */
+template <class Args, class F>
+static trine_status run_turned(trine_call *call, Args args, const turned_request &t, F run, bool only_ask, size_t *needed)
 {
     trine_call inner = trine_inner_call(call, t.bytes + 256, only_ask);
     inner.forced_by_op = false;
     replace(&args, t.of);
     args.channels_last = 1;
-    return trine_inner_done(call, needed, &inner, by_products(&inner, &args, product));
+    return trine_inner_done(call, needed, &inner, run(&inner, &args));
+}
+
+/* Turns what asked says, runs, turns the result. */
+template <class Args, class F> static trine_status turn_and_run(trine_call *call, const Args &args, const conv_request &r,
+                                                                const turned_request &asked, bool any_filters, F run)
+{
+    size_t needed = 0;
+    trine_status status = run_turned(call, args, asked, run, true, &needed);
+    if (status != TRINE_OK) return status;
+    TRINE_END_OF_QUERY(call, asked.bytes + 256 + needed);
+    const turned_request t =
+        turn_of(r, reinterpret_cast<char *>((reinterpret_cast<uintptr_t>(call->workspace) + 255) / 256 * 256), any_filters);
+    status = turn_in(call, r, t);
+    if (status == TRINE_OK) status = run_turned(call, args, t, run, false, &needed);
+    return status == TRINE_OK ? turn_out(call, r, t) : status;
 }
 
 /* any_filters: the product takes filters as they lie. */
@@ -165,15 +179,48 @@ template <class Args> static trine_status run_conv(trine_call *call, const void 
         if (i != r.made && !(any_filters && i == conv_filter) && !asked.copied[i] && !simt::aligned16(r.of[i].data))
             return portable(call, given);
     if (asked.bytes == 0) return by_products(call, given, product);
-    size_t needed = 0;
-    trine_status status = run_turned(call, args, asked, by_products, product, true, &needed);
-    if (status != TRINE_OK) return status;
-    TRINE_END_OF_QUERY(call, asked.bytes + 256 + needed);
-    const turned_request t =
-        turn_of(r, reinterpret_cast<char *>((reinterpret_cast<uintptr_t>(call->workspace) + 255) / 256 * 256), any_filters);
-    status = turn_in(call, r, t);
-    if (status == TRINE_OK) status = run_turned(call, args, t, by_products, product, false, &needed);
-    return status == TRINE_OK ? turn_out(call, r, t) : status;
+    return turn_and_run(call, args, r, asked, any_filters,
+                        [=](trine_call *inner, const Args *turned) { return by_products(inner, turned, product); });
+}
+
+/* True f32 in groups: the portable kernels read channels that lie densely by packs, planes element by element. Of little work the
+ * turns' launches take longer than what they save (any: not asked). */
+template <class Args> static trine_status run_groups(trine_call *call, const void *given, trine_op_fn portable, bool any)
+{
+    enum { least_elements = 1 << 20, pack = 4 };
+    const Args &args = *static_cast<const Args *>(given);
+    const conv_request r = request_of(args);
+    const int64_t groups = trine_conv_groups(&r.window);
+    const trine_tensor &filter = r.of[conv_filter];
+    int64_t numel = 0;
+    bool fits = groups > 1 && r.precision != TRINE_MATMUL_TF32;
+    for (int i = 0; i < conv_tensors; i++) {
+        const int64_t own = trine_tensor_numel(&r.of[i]);
+        fits = fits && own > 0 && r.of[i].dtype == TRINE_F32;
+        if (i != conv_filter) numel += own;
+    }
+    TRINE_REQUIRE_THAT(call, fits, "needs true f32 in groups");
+    TRINE_REQUIRE_THAT(
+        call, filter.shape[trine_conv_channel(&r.window, r.channels_last)] % pack == 0 && filter.shape[0] / groups % pack == 0,
+        "needs groups of channels in fours");
+    TRINE_REQUIRE_THAT(call, any || numel >= least_elements, "needs a million elements or more");
+    const turned_request asked = turn_of(r, nullptr, false);
+    TRINE_REQUIRE_THAT(call, asked.copied[conv_x] || asked.copied[conv_y], "needs channels that are not the last axis");
+    return turn_and_run(call, args, r, asked, false,
+                        [=](trine_call *inner, const Args *turned) { return portable(inner, turned); });
+}
+
+template <bool any> trine_status turned_forward(trine_call *call, const void *args)
+{
+    return run_groups<trine_conv_args>(call, args, trine_cuda_conv_forward_groups, any);
+}
+template <bool any> trine_status turned_data(trine_call *call, const void *args)
+{
+    return run_groups<trine_conv_backward_data_args>(call, args, trine_cuda_conv_data_groups, any);
+}
+template <bool any> trine_status turned_weight(trine_call *call, const void *args)
+{
+    return run_groups<trine_conv_backward_weight_args>(call, args, trine_cuda_conv_weight_portable, any);
 }
 
 template <int tile> trine_status conv_forward(trine_call *call, const void *args)
@@ -206,6 +253,12 @@ trine_status group_tiles_weight(trine_call *call, const void *args)
                                                      group_tiles_weight_product, true);
 }
 
+template trine_status turned_forward<false>(trine_call *, const void *);
+template trine_status turned_forward<true>(trine_call *, const void *);
+template trine_status turned_data<false>(trine_call *, const void *);
+template trine_status turned_data<true>(trine_call *, const void *);
+template trine_status turned_weight<false>(trine_call *, const void *);
+template trine_status turned_weight<true>(trine_call *, const void *);
 template trine_status conv_forward<any_tile>(trine_call *, const void *);
 template trine_status conv_forward<0>(trine_call *, const void *);
 template trine_status conv_forward<1>(trine_call *, const void *);

@@ -13,6 +13,9 @@
 trine_status trine_cuda_conv_forward_portable(trine_call *call, const void *args);
 trine_status trine_cuda_conv_data_portable(trine_call *call, const void *args);
 trine_status trine_cuda_conv_weight_portable(trine_call *call, const void *args);
+/* Those of channels that lie last, in groups. */
+trine_status trine_cuda_conv_forward_groups(trine_call *call, const void *args);
+trine_status trine_cuda_conv_data_groups(trine_call *call, const void *args);
 
 namespace sm90 {
 
@@ -33,6 +36,10 @@ template <int tile> trine_status conv_weight(trine_call *call, const void *args)
 trine_status group_tiles_forward(trine_call *call, const void *args);
 trine_status group_tiles_data(trine_call *call, const void *args);
 trine_status group_tiles_weight(trine_call *call, const void *args);
+/* Planes of true f32 by way of channels that lie last; any: of any size. */
+template <bool any> trine_status turned_forward(trine_call *call, const void *args);
+template <bool any> trine_status turned_data(trine_call *call, const void *args);
+template <bool any> trine_status turned_weight(trine_call *call, const void *args);
 
 } // namespace sm80
 
