@@ -9,9 +9,10 @@
 #include "core/shape.h"
 
 enum {
-    ROW_CHUNK = 2048, /* elements; one costs some 150 cycles besides them */
-    ROW_AHEAD = 8192, /* bytes from what is read to what is asked for */
-    ROW_AHEAD_INTEL = 3072,
+    ROW_CHUNK = 2048,       /* elements; one costs some 150 cycles besides them */
+    ROW_AHEAD = 8192,       /* bytes from what is read to what is asked for */
+    ROW_AHEAD_INTEL = 3072, /* but of rows that are read from memory twice, of ROW_FAR bytes and more */
+    ROW_FAR = 1 << 20,
     ROW_KEPT = 320 * 1024, /* floats that a thread may keep */
     ROW_APART = 4096,      /* bytes between threads' scratch, for processors fetch ahead of what is read */
     ROW_STATS = 4,
@@ -246,7 +247,7 @@ static inline void rows_chunk(const row_call *c, row_part *part, const rows_plac
 static inline void rows_ask_along(const row_call *c, row_part *part, int64_t column, const rows_place *at, const rows_place *next)
 {
     char *from[ROW_INPUTS];
-    column += (prefers_l2() ? ROW_AHEAD_INTEL : ROW_AHEAD) / c->size;
+    column += (prefers_l2() && c->n * c->size < ROW_FAR ? ROW_AHEAD_INTEL : ROW_AHEAD) / c->size;
     for (int32_t k = 0; k < c->op->inputs; k++) { /* it may lie outside of the tensor: no arithmetic of pointers */
         const uintptr_t here = (uintptr_t)at->p[1 + k], there = (uintptr_t)next->p[1 + k];
         from[k] = (char *)(column < c->n ? here + (uintptr_t)(column * c->size)
