@@ -15,8 +15,8 @@ void activate_span(trine_activation_kind kind, float alpha, float *values, int64
 /* y[i] = f(x[i]); y may be x. */
 #define activate_values TRINE_CPU(activate_values)
 void activate_values(trine_activation_kind kind, float alpha, float *y, const float *x, int64_t n);
-/* y[i] = f(x[i]) factor[i] straight from memory to whole lines of it, n a multiple of 32; false: not done, for there is no such
- * loop. */
+/* y[i] = f(x[i]) factor[i] straight from memory to whole lines of it, of f32, f16 or bf16, n a multiple of 32, y on a line; false:
+ * not done, for there is no such loop. y may be x or factor. */
 #define activate_product_put TRINE_CPU(activate_product_put)
 bool activate_product_put(trine_activation_kind kind, float alpha, void *y, const void *x, const void *factor, trine_dtype dtype,
                           int64_t n, bool stream);

@@ -211,10 +211,10 @@ LANES_INLINE void entropy_put_as(const entropy *e, trine_dtype dtype, char *to, 
 {
     const softmax_base base = {f->lse, 0};
     const f32x16 scale = lanes_of(f->scale), pull = lanes_of(-f->pull);
-    const int64_t size = lanes_size(dtype), ahead = ENTROPY_AHEAD, block = label >= 0 ? label / LANES_BLOCK * LANES_BLOCK : -1;
+    const int64_t size = lanes_size(dtype), block = label >= 0 ? label / LANES_BLOCK * LANES_BLOCK : -1;
     f32x16 v[POWERS];
     for (int64_t i = 0; i < n; i += LANES_BLOCK) {
-        const char *const next = from + i * size + ahead;
+        const char *const next = from + i * size + ENTROPY_AHEAD;
         POWERS_EACH(v[k] = lanes_load(from, dtype, i + LANES * k));
         powers_of(v, base);
         POWERS_EACH(v[k] = lanes_fma(v[k], scale, pull));

@@ -10,7 +10,8 @@
 #include "backends/cpu/walk.h"
 
 /* Rows of a tile have so many bytes on both sides, but no more than TILE_MOST elements: long enough for memory to open its pages
- * for. (Zen 5, bf16: rows of 128 bytes 29 GB/s, 256: 41, 512: 52 of a copy's 60; Granite Rapids, f32: 25, 27, 22, and of 1024 bytes 23 of 53.) A tile is turned in strips of STRIP rows. In
+ * for. (Zen 5, bf16: rows of 128 bytes 29 GB/s, 256: 41, 512: 52 of a copy's 60; Granite Rapids,
+ * f32: 25, 27, 22, and of 1024 bytes 23 of 53.) A tile is turned in strips of STRIP rows. In
  * the buffers a line lies between rows, so that they don't fall into the same sets of the L1 cache. */
 enum { TILE_BYTES = 512, TILE_BYTES_INTEL = 256, TILE_MOST = 256, STRIP = 16, LINE = 64 };
 

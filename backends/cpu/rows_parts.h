@@ -74,7 +74,7 @@ typedef struct row_op {
 /* LANES_PUT_EACH that asks for what comes next. */
 #define ROW_PUT_EACH(inputs, value) LANES_PUT_ASKING(dtype, to, part->n, stream, row_ask(&part->last, inputs, i), value)
 
-/* A line a vector, as many as there are for each block. */
+/* Before vector i of a put: a line, while its block has some. */
 LANES_INLINE void row_ask(const row_request *r, int inputs, int64_t i)
 {
     const int64_t block = i / LANES_BLOCK, vector = i % LANES_BLOCK / LANES;
