@@ -212,9 +212,11 @@ LANES_INLINE void entropy_put_as(const entropy *e, trine_dtype dtype, char *to, 
     const softmax_base base = {f->lse, 0};
     const f32x16 scale = lanes_of(f->scale), pull = lanes_of(-f->pull);
     const int64_t size = lanes_size(dtype), block = label >= 0 ? label / LANES_BLOCK * LANES_BLOCK : -1;
+    const bool by_stores = prefers_l2(); /* where memory is asked (Zen 5, f32: 82 ms by stores, 75 before the loads) */
     f32x16 v[POWERS];
     for (int64_t i = 0; i < n; i += LANES_BLOCK) {
         const char *const next = from + i * size + ENTROPY_AHEAD;
+        if (!by_stores) lanes_ask(next, (int)size);
         POWERS_EACH(v[k] = lanes_load(from, dtype, i + LANES * k));
         powers_of(v, base);
         POWERS_EACH(v[k] = lanes_fma(v[k], scale, pull));
@@ -224,7 +226,12 @@ LANES_INLINE void entropy_put_as(const entropy *e, trine_dtype dtype, char *to, 
             dx[label - i] -= f->own;
             memcpy(v, dx, sizeof dx);
         }
-        lanes_put_asking(to + i * size, dtype, v, POWERS, e->stream, &next, 1);
+        if (by_stores) {
+            lanes_put_asking(to + i * size, dtype, v, POWERS, e->stream, &next, 1);
+        } else {
+            lanes_put(to + i * size, dtype, v[0], v[1], e->stream);
+            lanes_put(to + (i + LANES_PUT) * size, dtype, v[2], v[3], e->stream);
+        }
     }
 }
 
