@@ -6,6 +6,7 @@
  * and their slopes are h at -a and 1 - h at a, so that nothing overflows and the tails are accurate. */
 #include "backends/cpu/activation_math.h"
 
+#include "backends/cpu/activation_pieces.h"
 #include "backends/cpu/lanes_store.h"
 #include "backends/cpu/vmath.h"
 #include "backends/cpu/walk.h"
@@ -251,8 +252,7 @@ KIND(SIGMOID, false, vm_sigmoid(x), bell(1.0f, x))
 KIND(TANH, false, vm_tanh(x), bell(4.0f, 2.0f * x))
 KIND(SILU, false, silu(x), silu_slope(x))
 VALUES(GELU, false, gelu(x))
-#include "backends/cpu/gelu_pieces.h" /* its slopes with AVX-512 */
-#if !GELU_BY_PIECES
+#if !BY_PIECES
 SLOPES(GELU, false, gelu_slope(x))
 SLOPES(GELU_OF_16, true, gelu_slope_of_16(x))
 #endif
@@ -289,11 +289,25 @@ static const struct kind {
     ROW(LOG),         ROW(SQRT),      ROW(RSQRT),      ROW(SQUARE),
 };
 
-/* What gives dx of a dtype. */
-static const struct kind *slopes_of(trine_activation_kind kind, trine_dtype dtype)
+/* The same for a dtype: in 16 bits some have loops of their own. */
+static const struct kind *kind_of(trine_activation_kind kind, trine_dtype dtype)
 {
-    static const struct kind gelu_of_16 = {NULL, slope_GELU_OF_16, NULL, NULL, put_slope_GELU_OF_16, true};
-    return kind == TRINE_ACT_GELU && dtype != TRINE_F32 ? &gelu_of_16 : &kinds[kind];
+#if BY_PIECES
+#define ROW_OF_16(name) \
+    [TRINE_ACT_##name] = {value_##name##_OF_16,       slope_##name##_OF_16,     put_value_##name##_OF_16, \
+                          put_product_##name##_OF_16, put_slope_##name##_OF_16, true}
+    static const struct kind of_16[TRINE_ACT_COUNT] = {
+        ROW_OF_16(SILU),
+        ROW_OF_16(GELU),
+        ROW_OF_16(GELU_TANH),
+        [TRINE_ACT_TANH] = {value_TANH_OF_16, slope_TANH, put_value_TANH_OF_16, put_product_TANH_OF_16, NULL, true},
+    };
+#else
+    static const struct kind of_16[TRINE_ACT_COUNT] = {
+        [TRINE_ACT_GELU] = {value_GELU, slope_GELU_OF_16, NULL, NULL, put_slope_GELU_OF_16, true},
+    };
+#endif
+    return dtype != TRINE_F32 && of_16[kind].value ? &of_16[kind] : &kinds[kind];
 }
 
 void activate_span(trine_activation_kind kind, float alpha, float *values, int64_t n)
@@ -301,20 +315,15 @@ void activate_span(trine_activation_kind kind, float alpha, float *values, int64
     kinds[kind].value(alpha, values, values, n);
 }
 
-void activate_values(trine_activation_kind kind, float alpha, float *y, const float *x, int64_t n)
+void activate_values(trine_activation_kind kind, float alpha, trine_dtype dtype, float *y, const float *x, int64_t n)
 {
-    kinds[kind].value(alpha, y, x, n);
-}
-
-void activate_slopes(trine_activation_kind kind, float alpha, float *dx, const float *x, const float *dy, int64_t n)
-{
-    kinds[kind].slope(alpha, dx, x, dy, n);
+    kind_of(kind, dtype)->value(alpha, y, x, n);
 }
 
 bool activate_product_put(trine_activation_kind kind, float alpha, void *y, const void *x, const void *factor, trine_dtype dtype,
                           int64_t n, bool stream)
 {
-    const struct kind *const k = &kinds[kind];
+    const struct kind *const k = kind_of(kind, dtype);
     if (!k->put_product || !(dtype == TRINE_F32 || k->light)) return false;
     k->put_product(alpha, y, x, factor, dtype, n, stream);
     return true;
@@ -336,19 +345,20 @@ static void value_run(const void *user, char *const *p, const int64_t *step, int
 {
     const context *c = user;
     const int64_t size = trine_dtype_bits(c->dtype) / 8;
+    const struct kind *const k = kind_of(c->kind, c->dtype);
     SPAN_BUFFER(x);
     SPAN_BUFFER(y);
-    const bool put = may_put(c, &kinds[c->kind]) && kinds[c->kind].put_value && step[0] == 1 && step[1] == 1;
+    const bool put = may_put(c, k) && k->put_value && step[0] == 1 && step[1] == 1;
     for (int64_t i = 0, m; i < n; i += m) {
         char *to = p[0] + i * step[0] * size;
         const int64_t lines = lanes_to_put(put, to, c->dtype, n - i, &m);
         if (lines > 0) {
             m = lines;
-            kinds[c->kind].put_value(c->alpha, to, p[1] + i * size, NULL, c->dtype, m, stream);
+            k->put_value(c->alpha, to, p[1] + i * size, NULL, c->dtype, m, stream);
             continue;
         }
         const float *from = cpu_load(x, p[1] + i * step[1] * size, c->dtype, m, step[1]);
-        kinds[c->kind].value(c->alpha, y, from, m);
+        k->value(c->alpha, y, from, m);
         cpu_store(to, c->dtype, y, m, step[0], stream);
     }
 }
@@ -357,11 +367,11 @@ static void slope_run(const void *user, char *const *p, const int64_t *step, int
 {
     const context *c = user;
     const int64_t size = trine_dtype_bits(c->dtype) / 8;
-    const struct kind *const k = slopes_of(c->kind, c->dtype);
+    const struct kind *const k = kind_of(c->kind, c->dtype);
     SPAN_BUFFER(x);
     SPAN_BUFFER(dy);
     SPAN_BUFFER(dx);
-    const bool put = may_put(c, k) && step[0] == 1 && step[1] == 1 && step[2] == 1;
+    const bool put = may_put(c, k) && k->put_slope && step[0] == 1 && step[1] == 1 && step[2] == 1;
     for (int64_t i = 0, m; i < n; i += m) {
         char *to = p[0] + i * step[0] * size;
         const int64_t lines = lanes_to_put(put, to, c->dtype, n - i, &m);

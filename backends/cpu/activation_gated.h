@@ -90,24 +90,31 @@ static gated_fn gated_of(trine_activation_kind kind)
                                          : NULL;
 }
 
-void activate_gated(trine_activation_kind kind, float alpha, float *dgate, float *dup, const float *gate, const float *up,
-                    const float *dy, int64_t n)
+void activate_gated(trine_activation_kind kind, float alpha, trine_dtype dtype, float *dgate, float *dup, const float *gate,
+                    const float *up, const float *dy, int64_t n)
 {
-    const gated_fn at_once = gated_of(kind);
+    const struct kind *const k = kind_of(kind, dtype);
+    const gated_fn at_once = k == &kinds[kind] ? gated_of(kind) : NULL;
     if (at_once) {
         at_once(alpha, dgate, dup, gate, up, dy, n);
         return;
     }
-    kinds[kind].value(alpha, dup, gate, n);
+    k->value(alpha, dup, gate, n);
     for (int64_t i = 0; i < n; i++) dup[i] *= dy[i];
     for (int64_t i = 0; i < n; i++) dgate[i] = dy[i] * up[i];
-    kinds[kind].slope(alpha, dgate, gate, dgate, n);
+    k->slope(alpha, dgate, gate, dgate, n);
 }
 
 bool activate_gated_put(trine_activation_kind kind, void *dgate, void *dup, const void *gate, const void *up, const void *dy,
                         trine_dtype dtype, int64_t n, bool stream)
 {
     if (!LANES_PUTS || !gated_of(kind)) return false;
+#if BY_PIECES
+    if (dtype != TRINE_F32) {
+        pieced_gated(kind, dgate, dup, gate, up, dy, dtype, n, stream);
+        return true;
+    }
+#endif
     if (kind == TRINE_ACT_SILU)
         gated_put_SILU(dgate, dup, gate, up, dy, dtype, n, stream);
     else if (kind == TRINE_ACT_GELU)

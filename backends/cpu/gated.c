@@ -29,7 +29,7 @@ static void forward_run(const void *user, char *const *p, const int64_t *step, i
         }
         const float *gate = cpu_load(gate_buffer, p[1] + i * step[1] * size, c->dtype, m, step[1]);
         const float *up = cpu_load(up_buffer, p[2] + i * step[2] * size, c->dtype, m, step[2]);
-        activate_values(c->kind, c->alpha, y, gate, m);
+        activate_values(c->kind, c->alpha, c->dtype, y, gate, m);
         for (int64_t j = 0; j < m; j++) y[j] *= up[j];
         cpu_store(to, c->dtype, y, m, step[0], stream);
     }
@@ -62,7 +62,7 @@ static void backward_run(const void *user, char *const *p, const int64_t *step, 
         const float *gate = cpu_load(gate_buffer, p[2] + i * step[2] * size, c->dtype, m, step[2]);
         const float *up = cpu_load(up_buffer, p[3] + i * step[3] * size, c->dtype, m, step[3]);
         const float *dy = cpu_load(dy_buffer, p[4] + i * step[4] * size, c->dtype, m, step[4]);
-        activate_gated(c->kind, c->alpha, dgate, dup, gate, up, dy, m);
+        activate_gated(c->kind, c->alpha, c->dtype, dgate, dup, gate, up, dy, m);
         cpu_store(to, c->dtype, dgate, m, step[0], stream);
         cpu_store(p[1] + i * step[1] * size, c->dtype, dup, m, step[1], stream);
     }
