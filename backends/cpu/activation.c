@@ -206,7 +206,7 @@ typedef void (*slope_fn)(float alpha, float *dx, const float *x, const float *dy
     static __attribute__((unused)) void name(float alpha, char *y, const char *from, const char *dy, trine_dtype dtype, \
                                              int64_t n, bool stream) \
     { \
-        const bool asks = prefers_l2(); \
+        const bool asks = asks_in_run(n * lanes_size(dtype)); \
         (void)alpha, (void)dy; \
         if (dtype == TRINE_F32) \
             PUT_AS(TRINE_F32, formula, slopes) \
@@ -294,8 +294,14 @@ static const struct kind *kind_of(trine_activation_kind kind, trine_dtype dtype)
 {
 #if BY_PIECES
 #define ROW_OF_16(name) \
-    [TRINE_ACT_##name] = {value_##name##_OF_16,       slope_##name##_OF_16,     put_value_##name##_OF_16, \
-                          put_product_##name##_OF_16, put_slope_##name##_OF_16, true}
+    [TRINE_ACT_##name] = { \
+        value_##name##_OF_16, \
+        slope_##name##_OF_16, \
+        put_value_##name##_OF_16, \
+        put_product_##name##_OF_16, \
+        put_slope_##name##_OF_16, \
+        true \
+    }
     static const struct kind of_16[TRINE_ACT_COUNT] = {
         ROW_OF_16(SILU),
         ROW_OF_16(GELU),

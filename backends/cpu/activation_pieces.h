@@ -47,7 +47,7 @@ LANES_INLINE void pieced_put_as(pieced f, pieced_result result, trine_dtype dtyp
                                 int64_t n, bool stream)
 {
     const float(*const table)[PIECES] = result == PIECED_SLOPE ? PIECED_SLOPE_TABLE(f) : PIECED_TABLE(f);
-    const bool asks = prefers_l2();
+    const bool asks = asks_in_run(n * 2);
     f32x16 g[2], d[2];
     placed next = load_and_place(f, dtype, from);
     for (int64_t i = 0; i < n; i += LANES_PUT) {
@@ -70,7 +70,7 @@ LANES_INLINE void pieced_put_as(pieced f, pieced_result result, trine_dtype dtyp
 LANES_INLINE void pieced_gated_as(pieced f, trine_dtype dtype, char *dgate, char *dup, const char *gate, const char *up,
                                   const char *dy, int64_t n, bool stream)
 {
-    const bool asks = prefers_l2();
+    const bool asks = asks_in_run(n * 2);
     f32x16 g[2], h[2], d[2], u[2];
     for (int64_t i = 0; i < n; i += LANES_PUT) {
         if (asks) ask_for_line(gate + i * 2 + ASK_NEAR);
@@ -155,9 +155,7 @@ static void pieced_gated(trine_activation_kind kind, char *dgate, char *dup, con
 #define GATED_AS(f) \
     dtype == TRINE_BF16 ? pieced_gated_as(f, TRINE_BF16, dgate, dup, gate, up, dy, n, stream) \
                         : pieced_gated_as(f, TRINE_F16, dgate, dup, gate, up, dy, n, stream)
-    kind == TRINE_ACT_SILU   ? GATED_AS(PIECED_SILU)
-    : kind == TRINE_ACT_GELU ? GATED_AS(PIECED_GELU)
-                             : GATED_AS(PIECED_GELU_TANH);
+    kind == TRINE_ACT_SILU? GATED_AS(PIECED_SILU) : kind == TRINE_ACT_GELU ? GATED_AS(PIECED_GELU) : GATED_AS(PIECED_GELU_TANH);
 #undef GATED_AS
 }
 

@@ -23,6 +23,11 @@ static inline bool prefers_l2(void)
 enum { ASK_NEAR = 2048 };
 static inline int64_t ask_distance(int64_t usual) { return prefers_l2() ? ASK_NEAR : usual; }
 
+/* Whether a loop over a run of so many bytes asks for what it reads itself: AMD's processors do it better in long ones, but lose
+ * their way where runs have gaps (Zen 5, gated silu of packed bf16 rows of 22 KB: 16.1 ms unasked, 10.1 asked 2 KiB ahead; two
+ * tensors 8.7, 8.8). */
+static inline bool asks_in_run(int64_t bytes) { return prefers_l2() || bytes < (256 << 10); }
+
 /* What is written before it is done before what is written after it: compilers gather requests otherwise. */
 static inline void ask_in_order(void)
 {
