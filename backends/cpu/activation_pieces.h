@@ -52,10 +52,10 @@ LANES_INLINE void pieced_put_as(pieced f, pieced_result result, trine_dtype dtyp
     placed next = load_and_place(f, dtype, from);
     for (int64_t i = 0; i < n; i += LANES_PUT) {
         const placed at = next;
-        pieces_begin(g, table, PIECED_DEGREE(f), &at);
+        pieces_begin(g, table, &at);
         if (asks) ask_for_line(from + i * 2 + ASK_NEAR);
         next = load_and_place(f, dtype, from + (i + LANES_PUT < n ? i + LANES_PUT : i) * 2);
-        pieces_end(g, table, PIECED_DEGREE(f), &at);
+        pieces_end(g, table, &at);
         pieced_results(f, result, g, g, &at);
         if (result != PIECED_VALUE) {
             if (asks) ask_for_line(dy + i * 2 + ASK_NEAR);
@@ -75,11 +75,11 @@ LANES_INLINE void pieced_gated_as(pieced f, trine_dtype dtype, char *dgate, char
     for (int64_t i = 0; i < n; i += LANES_PUT) {
         if (asks) ask_for_line(gate + i * 2 + ASK_NEAR);
         const placed at = load_and_place(f, dtype, gate + i * 2);
-        pieces_begin(g, PIECED_TABLE(f), PIECED_DEGREE(f), &at);
-        pieces_end(g, PIECED_TABLE(f), PIECED_DEGREE(f), &at);
+        pieces_begin(g, PIECED_TABLE(f), &at);
+        pieces_end(g, PIECED_TABLE(f), &at);
         if (f != PIECED_SILU) {
-            pieces_begin(h, PIECED_SLOPE_TABLE(f), PIECED_DEGREE(f), &at);
-            pieces_end(h, PIECED_SLOPE_TABLE(f), PIECED_DEGREE(f), &at);
+            pieces_begin(h, PIECED_SLOPE_TABLE(f), &at);
+            pieces_end(h, PIECED_SLOPE_TABLE(f), &at);
         }
         pieced_slopes(f, h, f == PIECED_SILU ? g : h, &at);
         pieced_values(f, g, g, &at);
@@ -106,8 +106,8 @@ LANES_INLINE void pieced_span(pieced f, pieced_result result, float *y, const fl
         memcpy(in, from + i, (size_t)m * sizeof *in);
         memcpy(x, in, sizeof x);
         const placed at = pieced_place(f, x);
-        pieces_begin(g, table, PIECED_DEGREE(f), &at);
-        pieces_end(g, table, PIECED_DEGREE(f), &at);
+        pieces_begin(g, table, &at);
+        pieces_end(g, table, &at);
         pieced_results(f, result, g, g, &at);
         memcpy(in, g, sizeof g);
         for (int64_t k = 0; k < m; k++) y[i + k] = result == PIECED_VALUE ? in[k] : dy[i + k] * in[k];

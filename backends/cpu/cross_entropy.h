@@ -11,6 +11,7 @@
 #include "backends/cpu/ids.h"
 #include "backends/cpu/lanes.h"
 #include "backends/cpu/lanes_store.h"
+#include "backends/cpu/pieces.h"
 #include "backends/cpu/walk.h"
 #include "core/linear_cross_entropy.h"
 
@@ -44,16 +45,51 @@ static float capped(const entropy *e, float x)
     return e->options.softcap > 0 ? e->options.softcap * vm_tanh(x / e->options.softcap) : x;
 }
 
+#if BY_PIECES
+/* Capped logits from memory to a buffer, of whole vectors and of the block in which n ends. */
+LANES_INLINE void entropy_cap_as(float *to, const char *from, trine_dtype dtype, int64_t n, float cap)
+{
+    const float part = 1 / cap;
+    f32x16 v[POWERS];
+    for (int64_t i = 0; i < n; i += LANES_BLOCK) {
+        const bool whole = i + LANES_BLOCK <= n;
+        if (whole) lanes_ask(from + i * lanes_size(dtype) + ENTROPY_AHEAD, (int)lanes_size(dtype));
+        for (int k = 0; k < POWERS; k++) {
+            const int64_t at = i + LANES * k, left = n - at;
+            v[k] =
+                whole || left >= LANES ? lanes_load(from, dtype, at) : lanes_load_part(from, dtype, at, left > 0 ? left : 0, 0);
+        }
+        POWERS_EACH(v[k] *= part);
+        pieces_tanh(v, POWERS);
+        POWERS_EACH(v[k] *= cap);
+        memcpy(to + i, v, sizeof v);
+    }
+}
+
+/* A buffer has room for whole blocks. */
+static void entropy_cap(const entropy *e, float *to, const char *from, int64_t n)
+{
+    e->dtype == TRINE_F32    ? entropy_cap_as(to, from, TRINE_F32, n, e->options.softcap)
+    : e->dtype == TRINE_BF16 ? entropy_cap_as(to, from, TRINE_BF16, n, e->options.softcap)
+                             : entropy_cap_as(to, from, TRINE_F16, n, e->options.softcap);
+}
+#else
+static void entropy_cap(const entropy *e, float *to, const char *from, int64_t n)
+{
+    for (int64_t i = 0, m; i < n; i += m) {
+        m = n - i < SPAN_MAX ? n - i : SPAN_MAX;
+        const float *x = span_load(to + i, from + i * e->size, e->dtype, m);
+        for (int64_t k = i; k < i + m; k++) to[k] = e->options.softcap * vm_tanh(x[k - i] / e->options.softcap);
+    }
+}
+#endif
+
 /* What the passes over n <= ENTROPY_CHUNK logits take: where there is a cap, f32 in the buffer. */
 static lanes_input entropy_input(const entropy *e, float *buffer, const char *from, int64_t n)
 {
     if (e->options.softcap == 0)
         return (lanes_input){.x = {from}, .dtype = e->dtype, .n = n, .ahead = {from + ENTROPY_AHEAD}, .lines = (int)e->size};
-    for (int64_t i = 0, m; i < n; i += m) {
-        m = n - i < SPAN_MAX ? n - i : SPAN_MAX;
-        const float *x = span_load(buffer + i, from + i * e->size, e->dtype, m);
-        for (int64_t k = i; k < i + m; k++) buffer[k] = e->options.softcap * vm_tanh(x[k - i] / e->options.softcap);
-    }
+    entropy_cap(e, buffer, from, n);
     return (lanes_input){.x = {buffer}, .dtype = TRINE_F32, .n = n};
 }
 
@@ -201,14 +237,16 @@ static void entropy_slopes(const entropy *e, float *dx, const float *x, int64_t 
     }
 }
 
-/* The same bits straight from the logits, n of whole blocks to whole lines; `label` is counted from the first. Through spans of f32,
+/* The same straight from the logits (without a cap the same bits), n of whole blocks to whole lines; `label` is counted from the first. Through spans of f32,
  * 16 bits took half as long again (Zen 4, 131072 classes: 175 and 128 ms). */
-#if defined __AVX512DQ__
+#if BY_PIECES
 enum { ENTROPY_PUTS = 1 };
 
-LANES_INLINE void entropy_put_as(const entropy *e, trine_dtype dtype, char *to, const char *from, int64_t n, int64_t label,
-                                 const entropy_factors *f)
+LANES_INLINE void entropy_put_as(const entropy *e, trine_dtype dtype, bool caps, char *to, const char *from, int64_t n,
+                                 int64_t label, const entropy_factors *f)
 {
+    const float cap = e->options.softcap, part = caps ? 1 / cap : 0;
+    f32x16 tanh[POWERS];
     const softmax_base base = {f->lse, 0};
     const f32x16 scale = lanes_of(f->scale), pull = lanes_of(-f->pull);
     const int64_t size = lanes_size(dtype), block = label >= 0 ? label / LANES_BLOCK * LANES_BLOCK : -1;
@@ -218,6 +256,11 @@ LANES_INLINE void entropy_put_as(const entropy *e, trine_dtype dtype, char *to, 
         const char *const next = from + i * size + ENTROPY_AHEAD;
         if (!by_stores) lanes_ask(next, (int)size);
         POWERS_EACH(v[k] = lanes_load(from, dtype, i + LANES * k));
+        if (caps) {
+            POWERS_EACH(tanh[k] = v[k] * part);
+            pieces_tanh(tanh, POWERS);
+            POWERS_EACH(v[k] = cap * tanh[k]);
+        }
         powers_of(v, base);
         POWERS_EACH(v[k] = lanes_fma(v[k], scale, pull));
         if (i == block) {
@@ -226,6 +269,7 @@ LANES_INLINE void entropy_put_as(const entropy *e, trine_dtype dtype, char *to, 
             dx[label - i] -= f->own;
             memcpy(v, dx, sizeof dx);
         }
+        if (caps) POWERS_EACH(v[k] *= lanes_fma(-tanh[k], tanh[k], lanes_of(1)));
         if (by_stores) {
             lanes_put_asking(to + i * size, dtype, v, POWERS, e->stream, &next, 1);
         } else {
@@ -237,12 +281,16 @@ LANES_INLINE void entropy_put_as(const entropy *e, trine_dtype dtype, char *to, 
 
 static void entropy_put(const entropy *e, char *to, const char *from, int64_t n, int64_t label, const entropy_factors *f)
 {
+#define ENTROPY_PUT(dtype) \
+    e->options.softcap > 0 ? entropy_put_as(e, dtype, true, to, from, n, label, f) \
+                           : entropy_put_as(e, dtype, false, to, from, n, label, f)
     if (e->dtype == TRINE_F32)
-        entropy_put_as(e, TRINE_F32, to, from, n, label, f);
+        ENTROPY_PUT(TRINE_F32);
     else if (e->dtype == TRINE_BF16)
-        entropy_put_as(e, TRINE_BF16, to, from, n, label, f);
+        ENTROPY_PUT(TRINE_BF16);
     else
-        entropy_put_as(e, TRINE_F16, to, from, n, label, f);
+        ENTROPY_PUT(TRINE_F16);
+#undef ENTROPY_PUT
 }
 #else
 enum { ENTROPY_PUTS = 0 };
@@ -297,7 +345,7 @@ static void entropy_backward_row(const entropy *e, int64_t row, float mean)
         entropy_fill(e, to, left_out(e, label) ? 0 : NAN);
         return;
     }
-    const bool put = ENTROPY_PUTS && e->options.softcap == 0 && (e->size == 2 || e->classes >= ENTROPY_CHUNK);
+    const bool put = ENTROPY_PUTS && (e->size == 2 || e->classes >= ENTROPY_CHUNK);
     for (int64_t i = 0, m; i < e->classes; i += m) {
         char *const own = to + i * e->size;
         const int64_t blocks = lanes_to_put(put, own, e->dtype, e->classes - i, &m) / LANES_BLOCK;

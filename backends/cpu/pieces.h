@@ -1,4 +1,4 @@
-/* Functions of 16-bit elements by pieces, where two registers hold a table of 32 numbers and one instruction picks 16 of them
+/* Functions by pieces, mostly of 16-bit elements, where two registers hold a table of 32 numbers and one instruction picks 16 of them
  * (AVX-512): silu, gelu, gelu_tanh, their slopes, and tanh.
  *
  * A piece is a polynomial in u, the distance of |x| from its middle; all coefficients of one degree are a table. That takes half
@@ -13,11 +13,11 @@
 
 #if defined __AVX512BW__ && defined __AVX512DQ__ && defined __AVX512VL__
 #define BY_PIECES 1
-enum { PIECES = 32 };
+enum { PIECES = 32, PIECES_DEGREE = 4 };
 
 /* clang-format off */
 /* 1 / (1 + e^a), in pieces of 45/64; 0 from 21.4 on. Of silu 54 %, of its slope 55 %. */
-static const float pieces_of_silu[5][PIECES] = {
+static const float pieces_of_silu[PIECES_DEGREE + 1][PIECES] = {
     {0.49999997f, 0.33111975f, 0.19682607f, 0.108189f, 0.05665243f, 0.0288709f, 0.014503572f, 0.0072327596f, 0.0035936004f,
      0.0017821953f, 0.00088304543f, 0.00043733427f, 0.00021654401f, 0.00010720879f, 0.000053075077f, 0.000026274774f,
      0.000013007129f, 6.4390383e-06f, 3.1875654e-06f, 1.5779618e-06f, 7.811484e-07f, 3.8669666e-07f, 1.9142877e-07f,
@@ -46,7 +46,7 @@ static const float pieces_of_silu[5][PIECES] = {
 };
 
 /* Phi(-a), the normal distribution's tail, in pieces of 1/4; 0 from 5.9 on. Of gelu 16 %. */
-static const float pieces_of_gelu[5][PIECES] = {
+static const float pieces_of_gelu[PIECES_DEGREE + 1][PIECES] = {
     {0.5f, 0.40129367f, 0.30853754f, 0.22662735f, 0.15865526f, 0.10564978f, 0.0668072f, 0.040059157f, 0.022750132f,
      0.012224472f, 0.006209665f, 0.0029797629f, 0.0013498978f, 0.00057702494f, 0.00023262906f, 0.00008841729f, 0.00003167125f,
      0.000010688532f, 3.3976764e-06f, 1.0170849e-06f, 2.8665224e-07f, 7.604987e-08f, 1.8989658e-08f, 4.4622035e-09f, 0.0f,
@@ -70,7 +70,7 @@ static const float pieces_of_gelu[5][PIECES] = {
 };
 
 /* The slope of gelu at a, less 1/2: Phi(a) - 1/2 + a phi(a), in pieces of 1/4; from 6 on 1/2. 57 %. */
-static const float pieces_of_gelu_slope[5][PIECES] = {
+static const float pieces_of_gelu_slope[PIECES_DEGREE + 1][PIECES] = {
     {0.0f, 0.195373371f, 0.36749512f, 0.499225736f, 0.583315492f, 0.622661591f, 0.627469182f, 0.610926151f, 0.585231781f,
      0.559189737f, 0.537611067f, 0.522027552f, 0.511945665f, 0.506017387f, 0.502821743f, 0.501233816f, 0.500503659f, 0.500192106f,
      0.500068545f, 0.500022888f, 0.500007153f, 0.500002086f, 0.500000596f, 0.500000119f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f,
@@ -94,7 +94,7 @@ static const float pieces_of_gelu_slope[5][PIECES] = {
 };
 
 /* 1 / (1 + e^v), v = 2 sqrt(2/pi) (a + 0.044715 a^3), in pieces of 1/4; 0 from 5.9 on. Of gelu_tanh 15 %. */
-static const float pieces_of_gelu_tanh[5][PIECES] = {
+static const float pieces_of_gelu_tanh[PIECES_DEGREE + 1][PIECES] = {
     {0.5f, 0.40129858f, 0.308572f, 0.22671926f, 0.15880801f, 0.10582864f, 0.06695228f, 0.040116925f, 0.022701154f, 0.01208948f,
      0.006033706f, 0.0028084156f, 0.0012124637f, 0.00048265434f, 0.00017605642f, 0.000058467216f, 0.000017561495f,
      4.739309e-06f, 1.1415009e-06f, 2.4374913e-07f, 4.583651e-08f, 7.540107e-09f, 1.077797e-09f, 1.3298003e-10f, 0.0f, 0.0f,
@@ -118,7 +118,7 @@ static const float pieces_of_gelu_tanh[5][PIECES] = {
 };
 
 /* The slope of gelu_tanh at a, less 1/2, in pieces of 1/4; from 6 on 1/2. 55 %. */
-static const float pieces_of_gelu_tanh_slope[5][PIECES] = {
+static const float pieces_of_gelu_tanh_slope[PIECES_DEGREE + 1][PIECES] = {
     {3.2059035e-09f, 0.19535412f, 0.36736992f, 0.49893826f, 0.5829641f, 0.6224926f, 0.6277108f, 0.611597f, 0.58609927f,
      0.5599145f, 0.5379516f, 0.52194893f, 0.51158416f, 0.50556433f, 0.50242263f, 0.50095135f, 0.5003351f, 0.50010526f,
      0.5000293f, 0.5000072f, 0.50000155f, 0.5000003f, 0.50000006f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f},
@@ -140,25 +140,30 @@ static const float pieces_of_gelu_tanh_slope[5][PIECES] = {
      0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f},
 };
 
-/* tanh(a) / a, in pieces of 1/4, up to 7.75, from where on tanh is 1 in 16 bits. 66 %. */
-static const float pieces_of_tanh[4][PIECES] = {
-    {0.99999976f, 0.97967196f, 0.9242342f, 0.8468667f, 0.7615958f, 0.6786281f, 0.6034328f, 0.5379292f, 0.48201385f,
-     0.43467826f, 0.39464566f, 0.3606762f, 0.33168486f, 0.30676845f, 0.28519365f, 0.26637182f, 0.2498323f, 0.23519836f,
-     0.22216737f, 0.21049479f, 0.19998184f, 0.19046569f, 0.18181211f, 0.17390952f, 0.16666462f, 0.1599988f, 0.15384546f,
-     0.14814775f, 0.14285691f, 0.1379309f, 0.13333325f, 0.12903221f},
-    {0.00006376111f, -0.1586328f, -0.2755671f, -0.3337017f, -0.34161854f, -0.31856984f, -0.2818176f, -0.24235295f,
-     -0.20568183f, -0.1738728f, -0.1472215f, -0.12525897f, -0.10727299f, -0.09254549f, -0.080443665f, -0.07044319f,
-     -0.062122844f, -0.055149373f, -0.04926086f, -0.04425167f, -0.03996005f, -0.036258202f, -0.0330446f, -0.030238086f,
-     -0.02777334f, -0.025597423f, -0.02366714f, -0.021947f, -0.020407654f, -0.019024672f, -0.017777603f, -0.016649209f},
-    {-0.33589372f, -0.28497744f, -0.17566554f, -0.061037578f, 0.020926986f, 0.063963905f, 0.07851068f, 0.07712682f,
-     0.068750106f, 0.05839417f, 0.048422057f, 0.039731786f, 0.032513827f, 0.026660364f, 0.02196511f, 0.018211743f,
-     0.015207932f, 0.01279458f, 0.010844755f, 0.009259071f, 0.007960406f, 0.0068891f, 0.005998975f, 0.0052541844f,
-     0.0046267738f, 0.004094824f, 0.0036410447f, 0.0032517049f, 0.0029158306f, 0.002624593f, 0.0023708416f, 0.0021481607f},
-    {0.032964967f, 0.1162295f, 0.16169435f, 0.13549326f, 0.08182595f, 0.035214655f, 0.006193421f, -0.008059916f, -0.013263358f,
-     -0.013873026f, -0.012534012f, -0.010596809f, -0.008668542f, -0.0069789174f, -0.0055829f, -0.0044631f, -0.0035779101f,
-     -0.002882439f, -0.0023365456f, -0.0019070852f, -0.0015677636f, -0.0012981604f, -0.0010825881f, -0.0009090515f,
-     -0.0007683855f, -0.0006535744f, -0.00055922905f, -0.00048118987f, -0.00041622896f, -0.00036182642f, -0.0003160029f,
-     -0.0002825824f},
+/* tanh(a) / a, in pieces of 9/32, up to 8.72. tanh is off by 2.8 2^-23 of itself at most, so that it serves f32, too. */
+static const float pieces_of_tanh[PIECES_DEGREE + 1][PIECES] = {
+    {1.0f, 0.9744412f, 0.9063644f, 0.8151588f, 0.7193787f, 0.63053876f, 0.5533796f, 0.4885089f, 0.4346783f, 0.39009193f,
+     0.3530001f, 0.3219066f, 0.29560325f, 0.2731396f, 0.25377524f, 0.23693438f, 0.22216739f, 0.20912091f, 0.19751504f,
+     0.18712597f, 0.17777315f, 0.16930966f, 0.16161479f, 0.15458862f, 0.14814775f, 0.142222f, 0.13675201f, 0.13168718f,
+     0.12698409f, 0.122605346f, 0.11851851f, 0.11469533f},
+    {7.9673487e-07f, -0.17617306f, -0.2956221f, -0.3415862f, -0.33275446f, -0.29636934f, -0.25209844f, -0.21001987f,
+     -0.17387278f, -0.14423336f, -0.1204186f, -0.101404555f, -0.08620165f, -0.07397592f, -0.064064965f, -0.055956937f,
+     -0.049260847f, -0.04367888f, -0.038983654f, -0.03500063f, -0.03159486f, -0.028661164f, -0.026116831f, -0.02389627f,
+     -0.021947f, -0.020226683f, -0.018700887f, -0.017341387f, -0.01612489f, -0.015032032f, -0.014046615f, -0.013155008f},
+    {-0.33337504f, -0.27482185f, -0.14521943f, -0.024705574f, 0.047569137f, 0.07595859f, 0.07857801f, 0.07002242f, 0.05838365f,
+     0.04722834f, 0.037759624f, 0.030142087f, 0.024160022f, 0.019504815f, 0.015884897f, 0.013058687f, 0.010837213f,
+     0.009076643f, 0.007668824f, 0.0065327394f, 0.0056076157f, 0.004847665f, 0.0042181723f, 0.0036926216f, 0.003250595f,
+     0.0028762396f, 0.0025571426f, 0.0022835059f, 0.0020475318f, 0.0018429674f, 0.0016647618f, 0.001508811f},
+    {0.00072885584f, 0.12635194f, 0.16029672f, 0.1163499f, 0.056688618f, 0.015169014f, -0.0055098315f, -0.012922005f,
+     -0.013873088f, -0.012311754f, -0.010105877f, -0.008006137f, -0.0062478245f, -0.004855646f, -0.0037815622f, -0.002961761f,
+     -0.0023375012f, -0.0018609033f, -0.0014950177f, -0.0012120774f, -0.0009914741f, -0.00081797864f, -0.0006803315f,
+     -0.00057017815f, -0.00048128545f, -0.00040897142f, -0.000349693f, -0.00030074787f, -0.00026005844f, -0.00022601457f,
+     -0.0001973587f, -0.00017294296f},
+    {0.12892623f, 0.077360705f, -0.013688511f, -0.054252665f, -0.04697413f, -0.026690697f, -0.011228472f, -0.0029071618f,
+     0.00067732244f, 0.0018471342f, 0.0019741924f, 0.0017274764f, 0.001395284f, 0.0010862667f, 0.0008318791f, 0.0006335196f,
+     0.0004827837f, 0.00036953148f, 0.00028471812f, 0.0002211013f, 0.00017316526f, 0.00013681309f, 0.00010903845f,
+     0.00008764526f, 0.00007102949f, 0.00005801601f, 0.00004773973f, 0.00003955992f, 0.000032998712f, 0.000027697077f,
+     0.000023383212f, 0.000020664282f},
 };
 /* clang-format on */
 
@@ -191,6 +196,9 @@ LANES_INLINE f32x16 coefficients_of(const float *table, f32x16 piece)
     return (f32x16)_mm512_permutex2var_ps(_mm512_loadu_ps(table), (__m512i)piece, _mm512_loadu_ps(table + LANES));
 }
 
+#define SILU_WIDTH 0.703125f
+#define TANH_WIDTH 0.28125f
+
 typedef enum pieced { PIECED_SILU, PIECED_GELU, PIECED_GELU_TANH, PIECED_TANH } pieced;
 
 /* Two vectors on their way: which pieces, and where in them. */
@@ -201,26 +209,27 @@ typedef struct placed {
 LANES_INLINE placed pieced_place(pieced f, const f32x16 x[2])
 {
     placed at = {{x[0], x[1]}, {{0}}, {{0}}, {{0}}};
-    const float most = f == PIECED_SILU ? 31 * 0.703125f : f == PIECED_TANH ? 7.75f : 6.0f;
-    BOTH(at.size[k] = size_of(x[k], most));
-    if (f == PIECED_SILU)
-        BOTH(at.u[k] = scaled_piece_of(at.size[k], 0.703125f, &at.piece[k]));
+    const bool scaled = f == PIECED_SILU || f == PIECED_TANH;
+    const float width = f == PIECED_SILU ? SILU_WIDTH : TANH_WIDTH;
+    BOTH(at.size[k] = size_of(x[k], scaled ? 31 * width : 6.0f));
+    if (scaled)
+        BOTH(at.u[k] = scaled_piece_of(at.size[k], width, &at.piece[k]));
     else
         BOTH(at.u[k] = piece_of(at.size[k], 0x1.8p21f, &at.piece[k]));
     return at;
 }
 
-/* The polynomial of `degree`: its first step, and the others. */
-LANES_INLINE void pieces_begin(f32x16 g[2], const float (*table)[PIECES], int degree, const placed *at)
+/* The polynomial's first step, and the others. */
+LANES_INLINE void pieces_begin(f32x16 g[2], const float (*table)[PIECES], const placed *at)
 {
-    BOTH(g[k] = coefficients_of(table[degree], at->piece[k]));
-    BOTH(g[k] = lanes_fma(g[k], at->u[k], coefficients_of(table[degree - 1], at->piece[k])));
+    BOTH(g[k] = coefficients_of(table[PIECES_DEGREE], at->piece[k]));
+    BOTH(g[k] = lanes_fma(g[k], at->u[k], coefficients_of(table[PIECES_DEGREE - 1], at->piece[k])));
 }
 
-LANES_INLINE void pieces_end(f32x16 g[2], const float (*table)[PIECES], int degree, const placed *at)
+LANES_INLINE void pieces_end(f32x16 g[2], const float (*table)[PIECES], const placed *at)
 {
 #pragma GCC unroll 4
-    for (int d = degree - 2; d >= 0; d--) BOTH(g[k] = lanes_fma(g[k], at->u[k], coefficients_of(table[d], at->piece[k])));
+    for (int d = PIECES_DEGREE - 2; d >= 0; d--) BOTH(g[k] = lanes_fma(g[k], at->u[k], coefficients_of(table[d], at->piece[k])));
 }
 
 /* y with the sign of x. */
@@ -260,7 +269,19 @@ LANES_INLINE void pieced_slopes(pieced f, f32x16 y[2], const f32x16 g[2], const 
                                : pieces_of_tanh)
 #define PIECED_SLOPE_TABLE(f) \
     ((f) == PIECED_SILU ? pieces_of_silu : (f) == PIECED_GELU ? pieces_of_gelu_slope : pieces_of_gelu_tanh_slope)
-#define PIECED_DEGREE(f) ((f) == PIECED_TANH ? 3 : 4)
+
+/* v becomes tanh v, of `count` vectors, at most 4. */
+LANES_INLINE void pieces_tanh(f32x16 *v, int count)
+{
+    f32x16 size[4], piece[4], u[4], g[4];
+    LANES_EACH(count, size[k] = size_of(v[k], 31 * TANH_WIDTH));
+    LANES_EACH(count, u[k] = scaled_piece_of(size[k], TANH_WIDTH, &piece[k]));
+    LANES_EACH(count, g[k] = coefficients_of(pieces_of_tanh[PIECES_DEGREE], piece[k]));
+#pragma GCC unroll 4
+    for (int d = PIECES_DEGREE - 1; d >= 0; d--)
+        LANES_EACH(count, g[k] = lanes_fma(g[k], u[k], coefficients_of(pieces_of_tanh[d], piece[k])));
+    LANES_EACH(count, v[k] = with_sign_of(size[k] * g[k], v[k]));
+}
 
 #else
 #define BY_PIECES 0
