@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "backends/cpu/cross_entropy.h"
+#include "backends/cpu/lanes_log.h"
 #include "backends/cpu/vmath.h"
 #include "backends/cpu/walk.h"
 
@@ -74,9 +75,10 @@ static void pair_run(const void *context, char *const *p, const int64_t *step, i
     const pair *c = context;
     const trine_dtype out_dtype = c->backward ? c->dtype : TRINE_F32;
     const int64_t size = trine_dtype_bits(c->dtype) / 8, out_size = trine_dtype_bits(out_dtype) / 8;
+    const bool target_alone = c->f == kl_slope || c->f == kl_log_slope;
     for (int64_t i = 0, m; i < n; i += m) {
         m = n - i < SPAN_MAX ? n - i : SPAN_MAX;
-        const float *x = cpu_load(buffer_x, p[1] + i * step[1] * size, c->dtype, m, step[1]);
+        const float *x = target_alone ? buffer_x : cpu_load(buffer_x, p[1] + i * step[1] * size, c->dtype, m, step[1]);
         const float *t = cpu_load(buffer_t, p[2] + i * step[2] * size, c->dtype, m, step[2]);
         c->f(out, x, t, c->own, m);
         if (c->backward) {
@@ -96,10 +98,25 @@ LANES_INLINE f32x16 huber_lanes(f32x16 d, f32x16 delta)
 }
 LANES_SUM(mse_lanes, 2, s + (a - b) * (a - b))
 LANES_SUM(huber_sum, 2, s + huber_lanes(a - b, about))
+#if LANES_LOG
+/* target (log target - x), 0 where target is. */
+LANES_INLINE f32x16 kl_lanes(f32x16 x, f32x16 t)
+{
+    const __mmask16 some = _mm512_cmp_ps_mask((__m512)t, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+    return (f32x16)_mm512_maskz_mov_ps(some, (__m512)(t * (lanes_log(t) - x)));
+}
+LANES_SUM(kl_sum, 2, s + kl_lanes(a, b))
+#endif
 typedef float (*pair_sum_fn)(const lanes_input *in, float about);
 
 /* NULL: the op has none. */
-static pair_sum_fn pair_sum_of(const pair *c) { return c->f == mse_loss ? mse_lanes : c->f == huber_loss ? huber_sum : NULL; }
+static pair_sum_fn pair_sum_of(const pair *c)
+{
+#if LANES_LOG
+    if (c->f == kl_loss) return kl_sum;
+#endif
+    return c->f == mse_loss ? mse_lanes : c->f == huber_loss ? huber_sum : NULL;
+}
 
 /* Pairs [begin, end) of dense arrays, at most PAIR_CHUNK; a multiple of LANES. */
 static double dense_sum(const pair *c, pair_sum_fn sum_of, const char *x, const char *t, int64_t n)
