@@ -76,8 +76,9 @@ static inline wide wide_max(wide a, wide b)
 }
 
 /* y = x's running results after `carry`, which moves on; back: from the last element to the first; exclusive: those before each
- * element. y may be x. What is `ahead` bytes behind what is read is asked for, unless that is 0. */
-typedef float (*scan_span_fn)(float *y, const float *x, int64_t n, int64_t ahead, float carry, bool back, bool exclusive);
+ * element. y may be x. ask: NULL, or what memory is asked for, as many elements of `size` bytes as x has. */
+typedef float (*scan_span_fn)(float *y, const float *x, int64_t n, const char *ask, int64_t size, float carry, bool back,
+                              bool exclusive);
 /* y[i] = both(base, y[i]); into[i] = both(into[i], x[i]). */
 typedef void (*scan_base_fn)(float *y, float base, int64_t n);
 typedef void (*scan_rows_fn)(float *into, const float *x, int64_t n, int64_t ahead);
@@ -89,8 +90,8 @@ typedef void (*scan_rows_fn)(float *into, const float *x, int64_t n, int64_t ahe
     v = wide_##kind( \
         back ? __builtin_shuffle(v, neutral, (wide_mask)AHEAD(by)) : __builtin_shuffle(neutral, v, (wide_mask)SHIFTED(by)), v)
 #define SCAN_KIND(kind, neutral_) \
-    LANES_INLINE float scan_walk_##kind(float *y, const float *x, int64_t n, int64_t ahead, float carry, bool back, \
-                                        bool exclusive) \
+    LANES_INLINE float scan_walk_##kind(float *y, const float *x, int64_t n, const char *ask, int64_t size, float carry, \
+                                        bool back, bool exclusive) \
     { \
         const wide neutral = wide_of(neutral_); \
         const int first = back ? 3 : 0, step = back ? -1 : 1; \
@@ -101,7 +102,7 @@ typedef void (*scan_rows_fn)(float *into, const float *x, int64_t n, int64_t ahe
             wide v[4], result[4]; \
             memcpy(v, x + at, sizeof v); \
             for (int k = 0; k < 4; k++) { \
-                if (ahead && WIDTH * k % 16 == 0) __builtin_prefetch((const char *)(x + at + WIDTH * k) + ahead, 0, 2); \
+                if (ask && WIDTH * k * size % 64 == 0) __builtin_prefetch(ask + (at + WIDTH * k) * size, 0, 2); \
                 SCAN_STEP(kind, v[k], 1); \
                 SCAN_STEP(kind, v[k], 2); \
                 if (WIDTH == 4) continue; \
@@ -126,12 +127,13 @@ typedef void (*scan_rows_fn)(float *into, const float *x, int64_t n, int64_t ahe
         } \
         return carry; \
     } \
-    static float scan_span_##kind(float *y, const float *x, int64_t n, int64_t ahead, float carry, bool back, bool exclusive) \
+    static float scan_span_##kind(float *y, const float *x, int64_t n, const char *ask, int64_t size, float carry, bool back, \
+                                  bool exclusive) \
     { \
-        return exclusive ? back ? scan_walk_##kind(y, x, n, ahead, carry, true, true) \
-                                : scan_walk_##kind(y, x, n, ahead, carry, false, true) \
-               : back ? scan_walk_##kind(y, x, n, ahead, carry, true, false) \
-                         : scan_walk_##kind(y, x, n, ahead, carry, false, false); \
+        return exclusive ? back ? scan_walk_##kind(y, x, n, ask, size, carry, true, true) \
+                                : scan_walk_##kind(y, x, n, ask, size, carry, false, true) \
+               : back ? scan_walk_##kind(y, x, n, ask, size, carry, true, false) \
+                         : scan_walk_##kind(y, x, n, ask, size, carry, false, false); \
     } \
     static void scan_base_##kind(float *y, float base, int64_t n) \
     { \
@@ -175,8 +177,9 @@ typedef struct scan {
     bool exclusive, reverse, stream;
 } scan;
 
-/* Bytes from what is read to what is asked for, where f32 is read where it lies; 0: processors see it themselves. */
-static int64_t scan_ahead(void) { return prefers_l2() ? ASK_NEAR : 0; }
+/* Bytes from what is read to what is asked for: of columns of f32, 0 where the processor sees it itself; of rows. */
+static int64_t columns_ahead(void) { return prefers_l2() ? ASK_NEAR : 0; }
+enum { ROW_AHEAD = 4096 };
 
 /* ---- Rows ---- */
 
@@ -189,16 +192,16 @@ static float scan_chunk(const scan *s, const char *x, char *y, int64_t chunk, fl
     SPAN_BUFFER(buffer);
     SPAN_BUFFER(out);
     const int64_t end = (chunk + 1) * SCAN_CHUNK < s->shape.n ? (chunk + 1) * SCAN_CHUNK : s->shape.n;
-    const int64_t ahead = s->dtype == TRINE_F32 && s->shape.step[SCAN_X] == 1 && !s->reverse ? scan_ahead() : 0;
+    /* in both directions (Zen 5, f32, reverse: 23 ms by spans of a page, 16.6 line by line) */
+    const int64_t ahead = s->reverse ? -ask_distance(ROW_AHEAD) : ask_distance(ROW_AHEAD);
+    const bool asks = s->shape.step[SCAN_X] == 1;
     float carry = s->kind->neutral;
     for (int64_t i = chunk * SCAN_CHUNK, m; i < end; i += m) {
         m = end - i < SPAN_MAX ? end - i : SPAN_MAX;
         const int64_t at = scan_place(s, i, m);
         const float *in = cpu_load(buffer, x + at * s->shape.step[SCAN_X] * s->size, s->dtype, m, s->shape.step[SCAN_X]);
-        /* the processor asks ahead in the other direction */
-        if (s->reverse && s->shape.step[SCAN_X] == 1 && i + 2 * SPAN_MAX <= end)
-            span_prefetch(x + (at - SPAN_MAX) * s->size, SPAN_MAX * s->size);
-        carry = s->kind->span(out, in, m, ahead, carry, s->reverse, s->exclusive);
+        const char *const ask = asks ? x + at * s->size + ahead : NULL;
+        carry = s->kind->span(out, in, m, ask, s->size, carry, s->reverse, s->exclusive);
         if (!store) continue;
         if (chunk > 0) s->kind->base(out, base, m);
         cpu_store(y + at * s->shape.step[SCAN_Y] * s->size, s->dtype, out, m, s->shape.step[SCAN_Y], s->stream);
@@ -270,7 +273,7 @@ static void columns_step(const scan *s, float *running, const char *x, char *y, 
     SPAN_BUFFER(buffer);
     const float *in = cpu_load(buffer, x, s->dtype, columns, inner[SCAN_X]);
     if (!s->exclusive) {
-        s->kind->rows(running, in, columns, in == buffer ? 0 : scan_ahead());
+        s->kind->rows(running, in, columns, in == buffer ? 0 : columns_ahead());
         cpu_store(y, s->dtype, running, columns, inner[SCAN_Y], s->stream);
         return;
     }
