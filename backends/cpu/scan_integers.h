@@ -3,10 +3,11 @@
 #ifndef TRINE_CPU_SCAN_INTEGERS_H
 #define TRINE_CPU_SCAN_INTEGERS_H
 
-/* Where a walk along the axis begins, and its steps: y's and x's, in elements. */
+/* Where a walk along the axis begins, and its steps: y's and x's, in elements. stream: columns that lie side by side go past the
+ * caches, by way of a buffer (a row's loop is bound by its sum). */
 typedef struct integer_walk {
     int64_t n, y_step, x_step;
-    bool exclusive;
+    bool exclusive, stream;
 } integer_walk;
 
 /* A row; or `columns` of them, y_inner and x_inner apart, in turn with running sums in `running`. y may be x. */
@@ -30,12 +31,18 @@ typedef void (*integer_columns_fn)(const integer_walk *w, char *y, const char *x
     { \
         type##_t running[SPAN_MAX] = {0}, *y = (type##_t *)(void *)to; \
         const type##_t *x = (const type##_t *)(const void *)from; \
-        for (int64_t i = 0; i < w->n; i++, y += w->y_step, x += w->x_step) \
+        const bool stream = w->stream && y_inner == 1; \
+        for (int64_t i = 0; i < w->n; i++, y += w->y_step, x += w->x_step) { \
+            _Alignas(64) type##_t buffer[SPAN_MAX]; \
+            type##_t *const out = stream ? buffer : y; \
+            const int64_t step = stream ? 1 : y_inner; \
             for (int64_t j = 0; j < columns; j++) { \
                 const type##_t next = running[j] + x[j * x_inner]; \
-                y[j * y_inner] = w->exclusive ? running[j] : next; \
+                out[j * step] = w->exclusive ? running[j] : next; \
                 running[j] = next; \
             } \
+            if (stream) span_copy_bytes(y, buffer, columns *(int64_t)sizeof *y, true); \
+        } \
     }
 SCAN_INTEGERS(uint32)
 SCAN_INTEGERS(uint64)
@@ -47,7 +54,7 @@ static void scan_integers(const scan *s)
     const integer_row_fn row = wide ? uint64_row : uint32_row;
     const integer_columns_fn columns = wide ? uint64_columns : uint32_columns;
     const int64_t sign = s->reverse ? -1 : 1, first = s->reverse ? s->shape.n - 1 : 0;
-    const integer_walk w = {s->shape.n, sign * s->shape.step[SCAN_Y], sign * s->shape.step[SCAN_X], s->exclusive};
+    const integer_walk w = {s->shape.n, sign * s->shape.step[SCAN_Y], sign * s->shape.step[SCAN_X], s->exclusive, s->stream};
     trine_iter outer = s->shape.rows;
     int64_t inner[TRINE_ITER_OPERANDS] = {0}, size = 1;
     if (s->shape.columns) size = trine_iter_pop_inner(&outer, inner);
@@ -66,6 +73,7 @@ static void scan_integers(const scan *s)
             else
                 row(&w, y, x);
         }
+        span_fence();
     }
 }
 
