@@ -11,7 +11,14 @@
 #include "backends/cpu/channel_lanes.h"
 #include "core/channels.h"
 
-enum { UNIT_CHUNK = 2048, UNIT_PIECE = 32 * UNIT_CHUNK, UNIT_SUMS = 3, UNIT_OPERANDS = 3, UNIT_SHARED = 1 << 20 };
+enum {
+    UNIT_CHUNK = 2048,
+    UNIT_PIECE = 32 * UNIT_CHUNK,
+    UNIT_SUMS = 3,
+    UNIT_OPERANDS = 3,
+    UNIT_SHARED = 1 << 20,
+    UNIT_AHEAD = 4096
+};
 
 /* Forward: count, mean, sum of squares about it. Backward: sum(dy), sum(dy (x - mean)). */
 typedef double unit_sums[UNIT_SUMS];
@@ -118,6 +125,22 @@ static void unit_gather_dense(const unit_call *c, int64_t unit, unit_place p, do
     }
 }
 
+/* The moments of elements as they lie, x->n of them (below). */
+static void unit_moments_of(const lanes_input *x, double *sums);
+
+/* Forward, a chunk that lies densely: straight from memory, a line of which is asked for at a time. */
+static bool unit_gather_chunk(const unit_call *c, const unit_place *p, double *sums)
+{
+    int64_t at;
+    if (c->inputs != 1 || c->step[1] != 1 || unit_run_of(c, p, 0, 1, &at) != p->n) return false;
+    const char *from = c->data[1] + at * c->size;
+    unit_moments_of(
+        &(lanes_input){
+            .x = {from}, .dtype = c->dtype, .n = p->n, .ahead = {from + ask_distance(UNIT_AHEAD)}, .lines = (int)c->size},
+        sums);
+    return true;
+}
+
 static void unit_gather(const unit_call *c, int64_t unit, int64_t piece, double *sums)
 {
     _Alignas(64) float buffer[2][UNIT_CHUNK];
@@ -130,8 +153,10 @@ static void unit_gather(const unit_call *c, int64_t unit, int64_t piece, double 
         const float *x[2] = {NULL, NULL};
         unit_sums own = {0, 0, 0};
         unit_next(&p, end);
-        for (int k = 0; k < c->inputs; k++) x[k] = unit_load(c, &p, 1 + k, buffer[k]);
-        c->op->partial(c->context, unit, x, p.n, own);
+        if (!unit_gather_chunk(c, &p, own)) {
+            for (int k = 0; k < c->inputs; k++) x[k] = unit_load(c, &p, 1 + k, buffer[k]);
+            c->op->partial(c->context, unit, x, p.n, own);
+        }
         c->op->merge(sums, own);
     }
 }
@@ -305,14 +330,19 @@ static void units_place(unit_call *c, void *workspace)
 
 /* ---- What the ops share ---- */
 
-static void unit_moments(const void *context, int64_t unit, const float *const *x, int64_t n, double *sums)
+static void unit_moments_of(const lanes_input *x, double *sums)
 {
-    const row_part part = {.source = {.x = {x[0]}, .dtype = TRINE_F32, .n = n}, .x = {x[0]}, .n = n};
+    const row_part part = {.source = *x, .n = x->n};
     static const norm_context nothing_added;
     double stats[ROW_STATS];
-    (void)context, (void)unit;
     layernorm_partial(&nothing_added, &part, stats);
     memcpy(sums, stats, sizeof(unit_sums));
+}
+
+static void unit_moments(const void *context, int64_t unit, const float *const *x, int64_t n, double *sums)
+{
+    (void)context, (void)unit;
+    unit_moments_of(&(lanes_input){.x = {x[0]}, .dtype = TRINE_F32, .n = n}, sums);
 }
 
 static void unit_merge_moments(double *into, const double *from)
