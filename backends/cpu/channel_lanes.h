@@ -108,4 +108,42 @@ static void plane_put(char *to, const char *x, const char *dy, trine_dtype dtype
 #undef PUT_OF
 }
 
+/* ---- Both at once ---- */
+
+/* Of n elements, a multiple of LANES_PUT: sums of those at from (and from_dy), as plane_sums has them, while those at x (and dy) are
+ * mapped to lines. What is read from memory and what is written there then keep it busy together. */
+LANES_INLINE void plane_both_as(const char *from, const char *from_dy, float about, double *sums, char *to, const char *x,
+                                const char *dy, unit_affine f, trine_dtype dtype, int64_t n, bool back, bool stream)
+{
+    const int64_t size = lanes_size(dtype);
+    f32x16 s[2][2] = {{{0}, {0}}, {{0}, {0}}};
+    for (int64_t i = 0; i < n; i += 2 * LANES) {
+        f32x16 v[2];
+        lanes_ask(from + i * size + PLANE_AHEAD, (int)size / 2);
+        if (back) lanes_ask(from_dy + i * size + PLANE_AHEAD, (int)size / 2);
+#pragma GCC unroll 2
+        for (int k = 0; k < 2; k++) {
+            const f32x16 d = lanes_load(from, dtype, i + LANES * k) - about,
+                         g = back ? lanes_load(from_dy, dtype, i + LANES * k) : d;
+            s[0][k] += g;
+            s[1][k] = lanes_fma(g, d, s[1][k]);
+            v[k] = plane_mapped(lanes_load(x, dtype, i + LANES * k), back ? lanes_load(dy, dtype, i + LANES * k) : lanes_of(0), f,
+                                back);
+        }
+        lanes_put(to + i * size, dtype, v[0], v[1], stream);
+    }
+    sums[0] += (double)lanes_sum(s[0][0] + s[0][1]);
+    sums[1] += (double)lanes_sum(s[1][0] + s[1][1]);
+}
+
+static void plane_both(const char *from, const char *from_dy, float about, double *sums, char *to, const char *x, const char *dy,
+                       unit_affine f, trine_dtype dtype, int64_t n, bool stream)
+{
+#define BOTH_OF(dtype) \
+    (from_dy ? plane_both_as(from, from_dy, about, sums, to, x, dy, f, dtype, n, true, stream) \
+             : plane_both_as(from, NULL, about, sums, to, x, NULL, f, dtype, n, false, stream))
+    LANES_BY_DTYPE(dtype, BOTH_OF);
+#undef BOTH_OF
+}
+
 #endif

@@ -9,7 +9,7 @@
 #include "backends/cpu/channel_columns.h"
 
 /* Bytes of a block, for both threads' to fit the last-level cache with room, and at most; elements that are summed up in f32. */
-enum { PLANE_BLOCK = 512 << 10, PLANE_LARGEST = 8 * PLANE_BLOCK, PLANE_PART = 4096 };
+enum { PLANE_BLOCK = 256 << 10, PLANE_LARGEST = 16 * PLANE_BLOCK, PLANE_PART = 4096 };
 
 typedef struct channel_planes {
     const unit_call *c;
@@ -184,6 +184,32 @@ static void planes_emit_sample(const channel_planes *p, int64_t first, const uni
     }
 }
 
+/* A sample's planes of a block, gathered, and of the block before it, written: line by line, where lines end with planes. */
+static bool planes_both(const channel_planes *p, int64_t first, const unit_place *this, const unit_place *before,
+                        const int64_t *sample, bool begin)
+{
+    const unit_call *c = p->c;
+    if (!LANES_PUTS || c->mapped != c->inputs || c->length % LANES_PUT || (uintptr_t)plane_at(p, before, sample, 0, 0) % 64)
+        return false;
+    for (int64_t u = 0; u < p->block; u++) {
+        const char *from[3] = {NULL}, *x[3] = {NULL};
+        for (int k = 1; k <= c->inputs; k++) {
+            from[k] = plane_at(p, this, sample, u, k);
+            x[k] = plane_at(p, before, sample, u, k);
+        }
+        double *const sums = c->sums[first + u];
+        char *const to = plane_at(p, before, sample, u, 0);
+        if (begin) planes_begin(p, first, u, from[1]);
+        for (int64_t i = 0, n; i < c->length; i += n) {
+            const int64_t at = i * c->size;
+            n = c->length - i < PLANE_PART ? c->length - i : PLANE_PART;
+            plane_both(from[1] + at, from[2] ? from[2] + at : NULL, (float)sums[2], sums, to + at, x[1] + at,
+                       x[2] ? x[2] + at : NULL, c->map[first - p->block + u], c->dtype, n, c->stream);
+        }
+    }
+    return true;
+}
+
 /* Blocks one behind the other: while one arrives from memory, the one before is written. */
 static void planes_run(const channel_planes *p)
 {
@@ -197,6 +223,7 @@ static void planes_run(const channel_planes *p)
             for (int64_t s = 0; s < p->samples; s++) {
                 int64_t sample[TRINE_ITER_OPERANDS];
                 trine_iter_offsets(&p->c->rows, s, sample);
+                if (b < range.end && b > range.begin && planes_both(p, first, &this, &before, sample, s == 0)) continue;
                 if (b < range.end) planes_gather_sample(p, first, &this, sample, s == 0);
                 if (b > range.begin) planes_emit_sample(p, first - p->block, &before, sample);
             }

@@ -334,8 +334,10 @@ static void channel_check_values(case_list *list, trine_op op, trine_dtype dtype
     for (int64_t plane = 40; plane <= 152 && groups; plane += 112) /* groups of several planes, in a tile or in pieces */
         new_channels(list, (channel_case){op, dtype, dtype, 3, 8, plane, 72, 0, 2, ALL_OUTPUTS, LAYOUT_DENSE, 1, 1, 1e-5});
     new_channels(list, (channel_case){op, dtype, dtype, 6, 8, 2880, 0, 1, groups ? 2 : 0, ALL_OUTPUTS, LAYOUT_TRANSPOSED, 1, 1,
-                                      1e-5});             /* channels last by the attribute, planes by the strides */
-    for (int layout = 0; layout < LAYOUT_COUNT; layout++) /* several planes a tile, and fewer in the last */
+                                      1e-5}); /* channels last by the attribute, planes by the strides */
+    new_channels(list, (channel_case){op, dtype, dtype, groups ? 12 : 2, groups ? 32 : 528, groups ? 96 : 1056, 0, 0, groups,
+                                      ALL_OUTPUTS, LAYOUT_DENSE, 1, 1, 1e-5}); /* many blocks of planes that are whole lines */
+    for (int layout = 0; layout < LAYOUT_COUNT; layout++)                      /* several planes a tile, and fewer in the last */
         new_channels(list,
                      (channel_case){op, dtype, TRINE_F32, 9, 4, 72, 40, 0, groups, ALL_OUTPUTS, (case_layout)layout, 1, 1, 1e-5});
     new_channels(list, (channel_case){op, TRINE_F32, TRINE_F32, 1, 2, 600000, 0, 0, groups > 1 ? 1 : groups, BARE, LAYOUT_DENSE,
