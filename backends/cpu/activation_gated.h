@@ -94,7 +94,7 @@ void activate_gated(trine_activation_kind kind, float alpha, trine_dtype dtype, 
                     const float *up, const float *dy, int64_t n)
 {
     const struct kind *const k = kind_of(kind, dtype);
-    const gated_fn at_once = k == &kinds[kind] ? gated_of(kind) : NULL;
+    const gated_fn at_once = BY_PIECES && k != &kinds[kind] ? NULL : gated_of(kind);
     if (at_once) {
         at_once(alpha, dgate, dup, gate, up, dy, n);
         return;
