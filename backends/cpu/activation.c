@@ -1,6 +1,6 @@
 /* Activations, forward and backward. Bound by bytes for the cheap kinds and, with AVX-512, for the commonest of the others
- * (activation_pieces.h), else by arithmetic (15 to 35 vector instructions an element and lane) where elements have 16 bits. Each kind is a loop over a span (span.h) that the compiler vectorises; a
- * table finds it.
+ * (activation_pieces.h), else by arithmetic (15 to 35 vector instructions an element and lane) where elements have 16 bits. Each kind is
+ * a loop over a span (span.h) that the compiler vectorises; a table finds it.
  *
  * The formulas are those of backends/simt/activation_math.h: with a = |x|, silu, gelu and gelu_tanh are max(x, 0) - a tail(a),
  * and their slopes are h at -a and 1 - h at a, so that nothing overflows and the tails are accurate. */
