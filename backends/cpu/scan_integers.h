@@ -3,8 +3,11 @@
 #ifndef TRINE_CPU_SCAN_INTEGERS_H
 #define TRINE_CPU_SCAN_INTEGERS_H
 
-/* Where a walk along the axis begins, and its steps: y's and x's, in elements. stream: columns that lie side by side go past the
- * caches, by way of a buffer (a row's loop is bound by its sum). */
+/* Bytes of columns side by side that are worth a buffer. */
+enum { STREAMED_COLUMNS = 256 };
+
+/* Where a walk along the axis begins, and its steps: y's and x's, in elements. stream: columns that lie side by side, some lines wide,
+ * go past the caches, by way of a buffer (a row's loop is bound by its sum). */
 typedef struct integer_walk {
     int64_t n, y_step, x_step;
     bool exclusive, stream;
@@ -31,7 +34,7 @@ typedef void (*integer_columns_fn)(const integer_walk *w, char *y, const char *x
     { \
         type##_t running[SPAN_MAX] = {0}, *y = (type##_t *)(void *)to; \
         const type##_t *x = (const type##_t *)(const void *)from; \
-        const bool stream = w->stream && y_inner == 1; \
+        const bool stream = w->stream && y_inner == 1 && columns * (int64_t)sizeof *y >= STREAMED_COLUMNS; \
         for (int64_t i = 0; i < w->n; i++, y += w->y_step, x += w->x_step) { \
             _Alignas(64) type##_t buffer[SPAN_MAX]; \
             type##_t *const out = stream ? buffer : y; \
